@@ -1,0 +1,105 @@
+/* error.c - names, texts and the per-thread trail of base/error.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TRAIL_BYTES_MAX = 2048 };
+
+static _Thread_local struct {
+    size_t used_bytes;
+    char text[TRAIL_BYTES_MAX];
+} trail;
+
+typedef struct row {
+    stoa_err err;
+    const char *name, *text, *remedy;
+} row;
+
+static const row rows[] = {
+#define ERROR(code, name, text, remedy) {STOA_E_##name, #name, text, remedy},
+#include "base/errors.def"
+#undef ERROR
+};
+enum { ROW_COUNT = sizeof rows / sizeof rows[0] };
+
+static const row *find(stoa_err err)
+{
+    static const row ok = {STOA_OK, "OK", "success", "none"};
+    static const row unknown = {STOA_OK, "UNKNOWN", "an error of another version", "upgrade the older side"};
+    if (err == STOA_OK) { return &ok; }
+    for (unsigned i = 0; i < ROW_COUNT; i++) {
+        if (rows[i].err == err) { return &rows[i]; }
+    }
+    return &unknown;
+}
+
+const char *stoa_err_name(stoa_err err)
+{
+    return find(err)->name;
+}
+
+const char *stoa_err_text(stoa_err err)
+{
+    return find(err)->text;
+}
+
+const char *stoa_err_remedy(stoa_err err)
+{
+    return find(err)->remedy;
+}
+
+stoa_err stoa_err_at(unsigned index)
+{
+    return index < ROW_COUNT ? rows[index].err : STOA_OK;
+}
+
+/* Append one line; a line that does not fit is cut, the trail never overflows. */
+static void trail_line(stoa_err err, const char *where, const char *fmt, va_list args)
+{
+    size_t left_bytes = TRAIL_BYTES_MAX - trail.used_bytes;
+    char *at = trail.text + trail.used_bytes;
+    int head = snprintf(at, left_bytes, "%s%s %s: ", trail.used_bytes ? "\n" : "", stoa_err_name(err), where);
+    if (head < 0 || (size_t)head >= left_bytes) { return; }
+
+    int body = vsnprintf(at + head, left_bytes - (size_t)head, fmt, args);
+    if (body < 0) { return; }
+
+    size_t line_bytes = (size_t)head + (size_t)body;
+    trail.used_bytes += line_bytes < left_bytes ? line_bytes : left_bytes - 1;
+}
+
+stoa_err stoa_err_begin(stoa_err err, const char *where, const char *fmt, ...)
+{
+    va_list args;
+    trail.used_bytes = 0;
+    trail.text[0] = '\0';
+    va_start(args, fmt);
+    trail_line(err, where, fmt, args);
+    va_end(args);
+    return err;
+}
+
+stoa_err stoa_err_add(stoa_err err, const char *where, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    trail_line(err, where, fmt, args);
+    va_end(args);
+    return err;
+}
+
+const char *stoa_err_trail(void)
+{
+    return trail.text;
+}
+
+_Noreturn void stoa_panic(const char *where, const char *what)
+{
+    (void)fprintf(stderr, "stoa: panic at %s: %s\n", where, what);
+    abort();
+}

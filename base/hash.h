@@ -1,0 +1,31 @@
+/* hash.h - hashes: fast 64-bit for tables and state, CRC-32C for frames, BLAKE2b-256 for the journal's chain.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_BASE_HASH_H
+#define STOA_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One 64-bit value, well mixed (splitmix64's finalizer). */
+static inline uint64_t stoa_mix64(uint64_t x)
+{
+    x ^= x >> 30;
+    x *= UINT64_C(0xbf58476d1ce4e5b9);
+    x ^= x >> 27;
+    x *= UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+/* Bytes into a running 64-bit hash, 8 at a time; equal on every little-endian machine. Not against an adversary. */
+uint64_t stoa_hash64(uint64_t seed, const void *bytes, size_t size_bytes);
+
+uint32_t stoa_crc32c(uint32_t crc, const void *bytes, size_t size_bytes);
+
+typedef struct stoa_hash256 {
+    uint8_t at[32];
+} stoa_hash256;
+/* BLAKE2b-256 over the parts, in order (libsodium). */
+void stoa_hash256_parts(stoa_hash256 *out, const void *a, size_t a_bytes, const void *b, size_t b_bytes);
+
+#endif

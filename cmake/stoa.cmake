@@ -1,0 +1,57 @@
+# stoa.cmake - the few words the build is written in: stoa_external, stoa_room, stoa_program, stoa_test.
+
+add_library(stoa_flags INTERFACE)
+target_include_directories(stoa_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(stoa_flags INTERFACE _GNU_SOURCE STOA_VERSION="${PROJECT_VERSION}")
+set(warnings -Wall -Wextra -Wpedantic -Werror -Wshadow -Wundef -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings
+    -Wformat=2 -fno-omit-frame-pointer -fvisibility=hidden)
+set(warnings_c -Wconversion -Wsign-conversion -Wstrict-prototypes -Wold-style-definition -Wmissing-prototypes
+    -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference -Wdouble-promotion -fno-common)
+set(warnings_gcc -Wduplicated-cond -Wduplicated-branches -Wlogical-op)
+target_compile_options(stoa_flags INTERFACE ${warnings}
+  "$<$<COMPILE_LANGUAGE:C>:${warnings_c}>"
+  "$<$<COMPILE_LANG_AND_ID:C,GNU>:${warnings_gcc}>")
+target_link_libraries(stoa_flags INTERFACE Threads::Threads)
+if(STOA_SANITIZE)
+  target_compile_options(stoa_flags INTERFACE -fsanitize=${STOA_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(stoa_flags INTERFACE -fsanitize=${STOA_SANITIZE})
+endif()
+if(STOA_FUZZ)
+  target_compile_options(stoa_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# stoa_external(name pkg): a library found by pkg-config, as target ext_name.
+function(stoa_external name pkg)
+  pkg_check_modules(${name} REQUIRED IMPORTED_TARGET GLOBAL ${pkg})
+  add_library(ext_${name} INTERFACE)
+  target_link_libraries(ext_${name} INTERFACE PkgConfig::${name})
+endfunction()
+
+# stoa_external_library(name header library): one without a pkg-config file, as target ext_name.
+function(stoa_external_library name header library)
+  find_path(${name}_include ${header} REQUIRED)
+  find_library(${name}_library ${library} REQUIRED)
+  add_library(ext_${name} INTERFACE)
+  target_include_directories(ext_${name} SYSTEM INTERFACE ${${name}_include})
+  target_link_libraries(ext_${name} INTERFACE ${${name}_library})
+endfunction()
+
+# stoa_room(name ON rooms EXTERNAL libraries): the folder's sources but for main.c, as static library stoa_name.
+function(stoa_room name)
+  cmake_parse_arguments(ROOM "" "" "ON;EXTERNAL" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${name}/*.c ${name}/*.cc)
+  list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+  list(TRANSFORM ROOM_ON PREPEND stoa_)
+  list(TRANSFORM ROOM_EXTERNAL PREPEND ext_)
+  add_library(stoa_${name} STATIC ${sources})
+  target_link_libraries(stoa_${name} PUBLIC stoa_flags ${ROOM_ON} PRIVATE ${ROOM_EXTERNAL})
+endfunction()
+
+# stoa_program(name source ON rooms)
+function(stoa_program name source)
+  cmake_parse_arguments(PROGRAM "" "" "ON;EXTERNAL" ${ARGN})
+  list(TRANSFORM PROGRAM_ON PREPEND stoa_)
+  list(TRANSFORM PROGRAM_EXTERNAL PREPEND ext_)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE ${PROGRAM_ON} ${PROGRAM_EXTERNAL})
+endfunction()

@@ -1,0 +1,84 @@
+/* journal.h - what every journal must provide: an append-only log of blocks of whole transactions, chained by hash.
+ *
+ * Implementations: storage/rocksdb (one RocksDB per shard) and storage/sim (in memory, seeded faults, virtual disk).
+ * The contract below is tested once, against all of them, by tests/contract/journal_test.c.
+ *
+ * A position numbers events from 1; a block covers positions first .. first + count - 1 and is written as one value. Blocks
+ * are dense: first = last + 1, otherwise INVALID. Each block carries the hash of the block before it; its own hash covers
+ * header and payload. Positions, hashes and epochs are ours: RocksDB's sequence numbers are not used.
+ *
+ * Block on disk, little endian:
+ *     u32 magic "STB1" | u32 count | u64 first | u64 epoch | u64 commit_ns (wall) | u32 payload_bytes | u32 index_count |
+ *     32 B previous hash | 32 B own hash (BLAKE2b-256 of everything before it, then the payload and index) | payload | index
+ * payload: events, each a msgpack array (runtime/shard.h). index: index_count x (u64 id, u64 position), so that the index
+ * column family is derived from the block and can be rebuilt from it.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_STORAGE_JOURNAL_H
+#define STOA_STORAGE_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+
+typedef struct stoa_index_entry {
+    uint64_t id, position;
+} stoa_index_entry;
+
+/* A block as it is appended or read; bytes belong to the caller (append) or to the journal during visit (read). */
+typedef struct stoa_block {
+    uint64_t first, epoch, commit_ns;
+    uint32_t count, payload_bytes, index_count;
+    const void *payload;
+    const stoa_index_entry *index;
+} stoa_block;
+
+typedef struct stoa_journal_state {
+    uint64_t last;        /* position of the last event, 0 when empty */
+    uint64_t epoch;       /* of the last block */
+    stoa_hash256 hash;    /* of the last block; zero when empty */
+    uint64_t proven;      /* the commit mark: everything up to here was synced before the mark was */
+} stoa_journal_state;
+
+typedef struct stoa_journal stoa_journal;
+
+typedef struct stoa_journal_ops {
+    const char *scheme; /* "rocksdb", "sim" */
+
+    /* Open or create the log at path, verify the chain, find the last block. Blocks. Errors: IO, CORRUPT (broken at or below
+     * the commit mark: the trail names the position), DENIED (another process has it). On error nothing stays open. */
+    stoa_err (*open)(const char *path, stoa_journal **out);
+
+    /* Append one block; with sync it is durable when OK returns, without it is readable but may be lost by a power cut (not
+     * by the death of the process). Blocks for as long as the disk takes. An error leaves the journal unusable: every later
+     * call returns it (an I/O error on sync cannot be retried). FULL (disk full) is the exception: nothing was written and
+     * the call may be repeated. Errors: INVALID (first is not last + 1, or epoch lower than the last), FULL, IO. */
+    stoa_err (*append)(stoa_journal *journal, const stoa_block *block, bool sync);
+
+    /* Make everything appended so far durable and move the commit mark there. Blocks. */
+    stoa_err (*sync)(stoa_journal *journal);
+
+    /* Visit whole blocks in order from the one that holds position from. visit returning an error ends the read with it.
+     * Errors: NOT_FOUND (from is above last), CORRUPT. Blocks. */
+    stoa_err (*read)(stoa_journal *journal, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
+                     void *context);
+
+    /* Visit positions indexed under id, ascending. None is OK. */
+    stoa_err (*lookup)(stoa_journal *journal, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
+                       void *context);
+
+    void (*state)(stoa_journal *journal, stoa_journal_state *out);
+
+    /* Sync and release. NULL is allowed. */
+    void (*close)(stoa_journal *journal);
+} stoa_journal_ops;
+
+/* First member of every implementation's struct. */
+struct stoa_journal {
+    const stoa_journal_ops *ops;
+};
+
+#endif

@@ -1,0 +1,26 @@
+/* keys.h - CURVE key pairs in files: NAME.key (secret, mode 0600) and NAME.pub.
+ *
+ * A key file is one line of Z85 text (40 characters). Secret files that others may read are refused.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_TRANSPORT_KEYS_H
+#define STOA_TRANSPORT_KEYS_H
+
+#include "base/error.h"
+#include "transport/link.h"
+
+typedef struct stoa_key_pair {
+    char public_key[STOA_KEY_TEXT_BYTES];
+    char secret_key[STOA_KEY_TEXT_BYTES];
+} stoa_key_pair;
+
+/* A fresh pair from the system's entropy. */
+stoa_err stoa_key_new(stoa_key_pair *out);
+/* Write path.key (0600, never overwritten: EXISTS) and path.pub. */
+stoa_err stoa_key_save(const char *path, const stoa_key_pair *pair);
+/* Read path.key and derive the public key. Errors: NOT_FOUND, DENIED (mode), INVALID. */
+stoa_err stoa_key_load(const char *path, stoa_key_pair *out);
+/* Read a .pub file (path is given with its ending). */
+stoa_err stoa_key_load_public(const char *path, char public_key_out[STOA_KEY_TEXT_BYTES]);
+
+#endif
