@@ -1,0 +1,294 @@
+/* actor.h - what the author of a kind uses: references, the turn, and the macros that make a kind from its table.
+ *
+ * An actor is a state, a mailbox and the handlers of its kind, on one core. A handler run is a turn. It may look at its
+ * state, stage sends (and events) and answer. It returns OK and everything staged takes effect, or an error and none of it
+ * does: the error is the answer to the sender. An error refuses a message; it never restarts an actor. stoa_fail() does.
+ * A handler never blocks, locks, allocates or reads a clock: time is turn->now_ns.
+ *
+ *   event-sourced kind (STOA_KIND): handlers see const state and emit events; apply functions alone change state, live and
+ *       in replay, and cannot fail. The state holds no pointers: it is its own snapshot. Actors live in a shard; what leaves
+ *       the shard (answers, refusals, topics) waits until the events before it are as durable as the shard promises.
+ *   plain kind (STOA_PLAIN_KIND): handlers change the state in place; nothing is journaled; a restart begins anew.
+ *
+ * For each row of its table a kind defines static functions of these exact types (a wrong payload does not compile):
+ *   COMMAND hello, welcome   stoa_err K_on_hello(stoa_turn *, [const] K *self, const K_hello *in, K_welcome *out)
+ *   CAST tick                stoa_err K_on_tick(stoa_turn *, [const] K *self, const K_tick *in)
+ *   EVENT greeted            void K_apply_greeted(K *self, const K_greeted *event)           (event-sourced kinds)
+ * and for each HEAR(K, other, row) of K_HEARS - topics it subscribes to, answers to its asks, others' casts:
+ *                            stoa_err K_on_other_row(stoa_turn *, [const] K *self, const other_row *in)
+ * STOA_PROXY(other) in a .c file declares the typed sends to another kind: other_send_x, other_ask_x, other_forward_x,
+ * other_after_x, other_call_x (from outside the runtime) for commands and casts; K_emit_x for events, K_answer_x for
+ * replies, K_publish_x for topics (and K_send_x, to one actor). STOA_KIND and STOA_PLAIN_KIND include the kind's own proxy.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_ACTOR_H
+#define STOA_RUNTIME_ACTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/table.h"
+
+/* Names an actor or a port of this node: generation, place, index. Zero is nobody. Not durable: never in a state or event. */
+typedef struct stoa_ref {
+    uint64_t at;
+} stoa_ref;
+#define STOA_REF_NONE ((stoa_ref){0})
+static inline bool stoa_ref_equal(stoa_ref a, stoa_ref b)
+{
+    return a.at == b.at;
+}
+
+/* What an acknowledgement promises. Wire format. */
+#define stoa_durability_VALUES(V, E)                                                                                   \
+    V(E, NONE, "none") V(E, MEMORY, "memory") V(E, DISK, "disk") V(E, REPLICA, "replica") V(E, QUORUM, "quorum")
+STOA_ENUM(stoa_durability)
+
+typedef struct stoa_node stoa_node;
+
+/* One handler run. Only the fields named here are the author's; valid until the handler returns. */
+typedef struct stoa_turn {
+    uint64_t now_ns;  /* monotonic, read once per batch; virtual in the simulator */
+    uint64_t wall_ns; /* UTC; in event-sourced kinds the time that the events of this turn carry */
+    stoa_ref self;    /* this actor */
+    stoa_ref from;    /* who sent the message (for an answer: who answered) */
+    uint64_t token;   /* for an answer: what the ask was given */
+    stoa_err error;   /* for an answer: OK, or the refusal (then the payload is zero) */
+    uint64_t command; /* id of the outside command this turn descends from, 0 for none */
+} stoa_turn;
+
+/* --- sending: staged, released when the turn returns OK. The payload is copied. Errors: FULL (mailbox, ring, quota; the turn
+ * may go on or return it), CLOSED (no such actor). Use the typed proxies. */
+stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload);
+/* A request: the answer comes back as a message of the row's reply type, with token; without an answer within deadline_ns the
+ * handler of the reply sees turn->error TIMEOUT. */
+stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
+                       uint64_t token);
+/* Send and hand over the duty to answer the present message's asker. A command whose handler forwards does not answer itself
+ * (out is ignored); the last one in the chain calls K_answer_x, or an error it returns is the answer. */
+stoa_err stoa_turn_forward(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload);
+/* Answer the asker that the present message was forwarded for. Nobody asked: OK, nothing happens. */
+stoa_err stoa_turn_answer(stoa_turn *turn, const stoa_row *row, const void *payload);
+/* Answer that asker with an error, while this turn takes effect. */
+stoa_err stoa_turn_refuse(stoa_turn *turn, stoa_err why);
+/* The answer comes later from a turn that holds the forwarded chain; this turn does not answer. */
+void stoa_turn_no_answer(stoa_turn *turn);
+
+/* --- events (event-sourced kinds): applied and journaled in order when the turn returns OK. Errors: FULL (turn's arena). */
+stoa_err stoa_turn_emit(stoa_turn *turn, const stoa_row *row, const void *payload);
+
+/* --- time: a message to oneself after delay_ns. Timers of an event-sourced actor are armed again by its resume. */
+typedef struct stoa_timer {
+    uint64_t at; /* 0: none */
+} stoa_timer;
+stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row, const void *payload,
+                         stoa_timer *timer_out);
+/* Fires no more. A timer that fired or none: nothing happens. */
+void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer);
+
+/* --- topics: names of segments with '.', patterns with '*' (one segment) and '>' (the rest). To be called from start and
+ * resume (they take a lock). slot: 0 .. STOA_TOPIC_SLOTS - 1. */
+enum { STOA_TOPIC_SLOTS = 4, STOA_NAME_MAX = 63 };
+stoa_err stoa_turn_subscribe(stoa_turn *turn, const char *pattern);
+stoa_err stoa_turn_bind(stoa_turn *turn, unsigned slot, const char *topic);
+/* Publish on the topic bound to slot. Unbound: INVALID. */
+stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, const void *payload);
+/* For a hearing handler: the topic's name the message was published on, "" when it was sent directly. */
+const char *stoa_turn_topic(const stoa_turn *turn);
+
+/* --- names and neighbours */
+/* This actor's name behind the slash: "BTCUSDT" of "trade_book/BTCUSDT". */
+const char *stoa_turn_key(const stoa_turn *turn);
+/* Look up "kind/key" (takes a lock: start, resume, rare paths). NONE when there is none. */
+stoa_ref stoa_turn_find(stoa_turn *turn, const char *name);
+/* The number of this actor in its shard: small, durable, may be kept in states and events; 0 outside a shard. */
+uint32_t stoa_turn_stream(const stoa_turn *turn);
+/* The actor of this shard with that number; NONE when there is none. A few ns. */
+stoa_ref stoa_turn_peer(const stoa_turn *turn, uint32_t stream);
+/* The number of the actor of this shard with that name, 0 when there is none. */
+uint32_t stoa_turn_peer_find(stoa_turn *turn, const char *name);
+/* 64 random bits of the core's seeded generator. Decisions that depend on them belong into events. */
+uint64_t stoa_turn_random(stoa_turn *turn);
+
+/* --- ends */
+/* Fail this actor with a static reason: nothing of this turn happened; its supervisor restarts it. Return the result. */
+STOA_NODISCARD stoa_err stoa_fail(stoa_turn *turn, const char *reason);
+
+/* --- kinds */
+typedef stoa_err (*stoa_handler)(stoa_turn *turn, void *state, const void *in, void *out);
+typedef void (*stoa_applier)(void *state, const void *event);
+typedef struct stoa_hear {
+    const stoa_row *row;
+    stoa_handler handler;
+} stoa_hear;
+
+typedef enum stoa_full {
+    STOA_FULL_REFUSE,      /* the sender gets FULL: commands and asks always */
+    STOA_FULL_DROP_OLDEST, /* for casts and topics: counted as dead letters */
+    STOA_FULL_DROP_NEWEST,
+} stoa_full;
+
+typedef struct stoa_kind {
+    const char *name;
+    const stoa_table *table;
+    const stoa_handler *handlers; /* by row id */
+    const stoa_applier *appliers; /* by row id; event-sourced kinds */
+    const stoa_hear *hears;       /* ends with row NULL */
+    size_t state_bytes;
+    bool sourced;
+
+    /* The author's, as designated initializers behind the name in STOA_KIND: */
+    uint32_t mailbox_limit;  /* messages; 0 means 1024 */
+    stoa_full when_full;
+    /* Plain kinds: called as the first turn, at spawn and after each restart, with the arguments given at spawn. */
+    stoa_err (*start)(stoa_turn *turn, void *state, const void *args);
+    size_t args_bytes;
+    /* Event-sourced kinds: called after spawn and after each recovery; may subscribe, bind, send, arm timers, not emit. */
+    stoa_err (*resume)(stoa_turn *turn, const void *state);
+    /* Plain kinds: release what the state holds of the outside (parsers); at stop and before a restart. */
+    void (*stop)(void *state);
+    /* Print the state as one JSON object, for the REPL. NULL: nothing to see. */
+    void (*inspect)(const void *state, stoa_buf *out);
+} stoa_kind;
+
+/* #define K_HEARS STOA_HEARS_NOTHING for a kind that hears nobody else. */
+#define STOA_HEARS_NOTHING(HEAR, K)
+
+/* --- proxies */
+#define STOA_PROXY_FUNCTION_ static inline __attribute__((unused))
+#define STOA_PROXY_SENDS_(K, name)                                                                                     \
+    STOA_PROXY_FUNCTION_ stoa_err K##_send_##name(stoa_turn *turn, stoa_ref to, K##_##name payload)                           \
+    {                                                                                                                  \
+        return stoa_turn_send(turn, to, &K##_rows[K##_ROW_##name], &payload);                                          \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_forward_##name(stoa_turn *turn, stoa_ref to, K##_##name payload)                        \
+    {                                                                                                                  \
+        return stoa_turn_forward(turn, to, &K##_rows[K##_ROW_##name], &payload);                                       \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_after_##name(stoa_turn *turn, uint64_t delay_ns, K##_##name payload, stoa_timer *out)   \
+    {                                                                                                                  \
+        return stoa_turn_after(turn, delay_ns, &K##_rows[K##_ROW_##name], &payload, out);                              \
+    }
+#define STOA_PROXY_COMMAND_(K, name, reply)                                                                            \
+    STOA_PROXY_SENDS_(K, name)                                                                                         \
+    STOA_PROXY_FUNCTION_ stoa_err K##_ask_##name(stoa_turn *turn, stoa_ref to, K##_##name payload, uint64_t deadline_ns,      \
+                                          uint64_t token)                                                              \
+    {                                                                                                                  \
+        return stoa_turn_ask(turn, to, &K##_rows[K##_ROW_##name], &payload, deadline_ns, token);                       \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_call_##name(stoa_node *node, stoa_ref to, K##_##name payload, uint64_t deadline_ns,     \
+                                           K##_##reply *out)                                                           \
+    {                                                                                                                  \
+        return stoa_call(node, to, &K##_rows[K##_ROW_##name], &payload, deadline_ns, out, sizeof *out);                \
+    }
+#define STOA_PROXY_CAST_(K, name, reply)                                                                               \
+    STOA_PROXY_SENDS_(K, name)                                                                                         \
+    STOA_PROXY_FUNCTION_ stoa_err K##_post_##name(stoa_node *node, stoa_ref to, K##_##name payload)                           \
+    {                                                                                                                  \
+        return stoa_post(node, to, &K##_rows[K##_ROW_##name], &payload);                                               \
+    }
+#define STOA_PROXY_EVENT_(K, name, reply)                                                                              \
+    STOA_PROXY_FUNCTION_ stoa_err K##_emit_##name(stoa_turn *turn, K##_##name payload)                                        \
+    {                                                                                                                  \
+        return stoa_turn_emit(turn, &K##_rows[K##_ROW_##name], &payload);                                              \
+    }
+#define STOA_PROXY_REPLY_(K, name, reply)                                                                              \
+    STOA_PROXY_FUNCTION_ stoa_err K##_answer_##name(stoa_turn *turn, K##_##name payload)                                      \
+    {                                                                                                                  \
+        return stoa_turn_answer(turn, &K##_rows[K##_ROW_##name], &payload);                                            \
+    }
+#define STOA_PROXY_TOPIC_(K, name, reply)                                                                              \
+    STOA_PROXY_FUNCTION_ stoa_err K##_send_##name(stoa_turn *turn, stoa_ref to, const K##_##name *payload)             \
+    {                                                                                                                  \
+        return stoa_turn_send(turn, to, &K##_rows[K##_ROW_##name], payload);                                           \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_publish_##name(stoa_turn *turn, unsigned slot, const K##_##name *payload)               \
+    {                                                                                                                  \
+        return stoa_turn_publish(turn, slot, &K##_rows[K##_ROW_##name], payload);                                      \
+    }
+#define STOA_PROXY_ROW_(K, cls, name, reply, doc) STOA_PROXY_##cls##_(K, name, reply)
+#define STOA_PROXY(K)                             K##_ROWS(STOA_PROXY_ROW_, K)
+
+/* Call from a thread outside the runtime and wait for the answer (see runtime/node.h). */
+stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
+                   void *out, size_t out_bytes);
+stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload);
+
+/* --- the kind itself; SELF is "const" for event-sourced kinds and empty for plain ones */
+#define STOA_ON_COMMAND_(SELF, K, name, reply)                                                                         \
+    static stoa_err K##_on_##name(stoa_turn *turn, SELF K *self, const K##_##name *in, K##_##reply *out);              \
+    static stoa_err K##_do_##name##_(stoa_turn *turn, void *state, const void *in, void *out)                          \
+    {                                                                                                                  \
+        return K##_on_##name(turn, state, in, out);                                                                    \
+    }
+#define STOA_ON_CAST_(SELF, K, name, reply)                                                                            \
+    static stoa_err K##_on_##name(stoa_turn *turn, SELF K *self, const K##_##name *in);                                \
+    static stoa_err K##_do_##name##_(stoa_turn *turn, void *state, const void *in, void *out)                          \
+    {                                                                                                                  \
+        (void)out;                                                                                                     \
+        return K##_on_##name(turn, state, in);                                                                         \
+    }
+#define STOA_ON_EVENT_(SELF, K, name, reply)                                                                           \
+    static void K##_apply_##name(K *self, const K##_##name *event);                                                    \
+    static void K##_fold_##name##_(void *state, const void *event)                                                     \
+    {                                                                                                                  \
+        K##_apply_##name(state, event);                                                                                \
+    }
+#define STOA_ON_REPLY_(SELF, K, name, reply)
+#define STOA_ON_TOPIC_(SELF, K, name, reply)
+#define STOA_ON_CONST_(K, cls, name, reply, doc) STOA_ON_##cls##_(const, K, name, reply)
+#define STOA_ON_PLAIN_(K, cls, name, reply, doc) STOA_ON_##cls##_(, K, name, reply)
+#define STOA_HEAR_(SELF, K, other, name)                                                                               \
+    static stoa_err K##_on_##other##_##name(stoa_turn *turn, SELF K *self, const other##_##name *in);                  \
+    static stoa_err K##_do_##other##_##name##_(stoa_turn *turn, void *state, const void *in, void *out)                \
+    {                                                                                                                  \
+        (void)out;                                                                                                     \
+        return K##_on_##other##_##name(turn, state, in);                                                               \
+    }
+#define STOA_HEAR_CONST_(K, other, name) STOA_HEAR_(const, K, other, name)
+#define STOA_HEAR_PLAIN_(K, other, name) STOA_HEAR_(, K, other, name)
+#define STOA_HEAR_ROW_(K, other, name)   {&other##_rows[other##_ROW_##name], K##_do_##other##_##name##_},
+
+#define STOA_HANDLER_COMMAND_(K, name) [K##_ROW_##name] = K##_do_##name##_,
+#define STOA_HANDLER_CAST_(K, name)    [K##_ROW_##name] = K##_do_##name##_,
+#define STOA_HANDLER_EVENT_(K, name)
+#define STOA_HANDLER_REPLY_(K, name)
+#define STOA_HANDLER_TOPIC_(K, name)
+#define STOA_HANDLER_ROW_(K, cls, name, reply, doc) STOA_HANDLER_##cls##_(K, name)
+#define STOA_APPLIER_COMMAND_(K, name)
+#define STOA_APPLIER_CAST_(K, name)
+#define STOA_APPLIER_EVENT_(K, name) [K##_ROW_##name] = K##_fold_##name##_,
+#define STOA_APPLIER_REPLY_(K, name)
+#define STOA_APPLIER_TOPIC_(K, name)
+#define STOA_APPLIER_ROW_(K, cls, name, reply, doc) STOA_APPLIER_##cls##_(K, name)
+
+#define STOA_KIND_TABLES_(K)                                                                                           \
+    static const stoa_handler K##_handlers_[K##_ROW_END_ + 1] = {K##_ROWS(STOA_HANDLER_ROW_, K)[K##_ROW_END_] = NULL}; \
+    static const stoa_hear K##_hears_[] = {K##_HEARS(STOA_HEAR_ROW_, K){NULL, NULL}};
+#define STOA_KIND(K, ...)                                                                                              \
+    STOA_PROXY(K)                                                                                                      \
+    K##_ROWS(STOA_ON_CONST_, K) K##_HEARS(STOA_HEAR_CONST_, K) STOA_KIND_TABLES_(K)                                    \
+    static const stoa_applier K##_appliers_[K##_ROW_END_ + 1] = {K##_ROWS(STOA_APPLIER_ROW_, K)[K##_ROW_END_] = NULL}; \
+    const stoa_kind K##_kind = {.name = #K,                                                                            \
+                                .table = &K##_table,                                                                   \
+                                .handlers = K##_handlers_,                                                             \
+                                .appliers = K##_appliers_,                                                             \
+                                .hears = K##_hears_,                                                                   \
+                                .state_bytes = sizeof(K),                                                              \
+                                .sourced = true,                                                                       \
+                                __VA_ARGS__};
+#define STOA_PLAIN_KIND(K, ...)                                                                                        \
+    STOA_PROXY(K)                                                                                                      \
+    K##_ROWS(STOA_ON_PLAIN_, K) K##_HEARS(STOA_HEAR_PLAIN_, K) STOA_KIND_TABLES_(K)                                    \
+    const stoa_kind K##_kind = {.name = #K,                                                                            \
+                                .table = &K##_table,                                                                   \
+                                .handlers = K##_handlers_,                                                             \
+                                .hears = K##_hears_,                                                                   \
+                                .state_bytes = sizeof(K),                                                              \
+                                __VA_ARGS__};
+
+#endif

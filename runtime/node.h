@@ -1,0 +1,177 @@
+/* node.h - a node: cores, shards, actors and ports of one process, as the embedding program sees them.
+ *
+ * Life: stoa_node_open, then shards (each recovers from its journal), then actors and ports; stoa_node_close drains. The
+ * cores run from open on. The library takes one thread per core and one per journal, no signals, no global state.
+ *
+ * Unless said otherwise functions may be called from any thread that is not a core, may block and may allocate.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_NODE_H
+#define STOA_RUNTIME_NODE_H
+
+#include "base/metrics.h"
+#include "runtime/actor.h"
+#include "storage/journal.h"
+
+/* What a core does when it has nothing to do: spin (lowest latency, burns its CPU), spin for 50 us then sleep, or sleep. */
+typedef enum stoa_idle { STOA_IDLE_ECO, STOA_IDLE_BALANCED, STOA_IDLE_LATENCY } stoa_idle;
+
+typedef struct stoa_shard stoa_shard;
+typedef struct stoa_port stoa_port;
+
+typedef struct stoa_options {
+    uint32_t cores;                 /* 0 means 1; at most STOA_CORES_MAX */
+    bool pin;                       /* pin core i to the i-th CPU the process may use */
+    stoa_idle idle;
+    uint64_t memory_bytes;          /* per core, for messages; 0 means 256 MiB */
+    uint64_t seed;                  /* of the cores' random generators; 0: from the system's entropy */
+    const stoa_kind *const *kinds;  /* NULL-terminated: all event-sourced kinds that a journal may name */
+    stoa_metrics *metrics;          /* NULL: none kept */
+    struct stoa_sim *sim;           /* the simulator that runs this node; set by stoa_sim_new only */
+    /* Escalation: a core's restarts exceeded their intensity. Called on the core; default: log and abort the process. */
+    void (*escalate)(void *context, const char *reason);
+    void *context;
+} stoa_options;
+enum { STOA_CORES_MAX = 16, STOA_PORTS_MAX = 16 };
+
+/* Errors: INVALID, NOMEM, IO (threads, descriptors). */
+stoa_err stoa_node_open(const stoa_options *options, stoa_node **out);
+
+/* Stop in order: no new outside work, mailboxes and cascades run out (up to drain_ns), journals are synced, threads end.
+ * Everything of the node is released. NULL is allowed. */
+void stoa_node_close(stoa_node *node, uint64_t drain_ns);
+
+/* --- shards */
+typedef struct stoa_shard_options {
+    const char *name;              /* "trade" */
+    uint32_t core;
+    stoa_durability durability;    /* NONE: no journal, forgotten at the end; MEMORY; DISK */
+    const stoa_journal_ops *journal; /* unused for NONE */
+    const char *path;
+} stoa_shard_options;
+
+/* Open a shard: replay its journal into its actors (which exist from then on), resume them, start serving.
+ * Errors: the journal's; CORRUPT (an event that no kind understands). */
+stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out);
+
+typedef struct stoa_shard_view {
+    const char *name;
+    stoa_durability durability;
+    uint64_t applied, committed, epoch; /* positions */
+    uint64_t recovered;                 /* last position found at open */
+    uint64_t unproven;                  /* recovered positions above the commit mark at open */
+    uint64_t recovery_ns;
+    uint32_t actors;
+    uint64_t blocks, waiting; /* blocks written; messages behind the wall */
+    uint64_t hash;            /* of all states, at position applied */
+} stoa_shard_view;
+/* A consistent look between two cascades. Runs on the shard's core, which waits for it: hashing takes about 1 ms a 10 MB. */
+stoa_err stoa_shard_look(stoa_shard *shard, stoa_shard_view *out);
+/* Replay the journal up to position (0: all of it) into fresh states and hash them. Does not disturb the shard. */
+stoa_err stoa_shard_replay(stoa_shard *shard, uint64_t position, uint64_t *hash_out, uint64_t *events_out);
+
+/* One event as the log has it. payload is msgpack. */
+typedef struct stoa_event_view {
+    uint64_t position, wall_ns, commit_ns, command, seq;
+    uint32_t stream;
+    const char *actor;    /* "trade_account/alice" */
+    const stoa_row *row;
+    const void *payload;  /* decoded, row->payload */
+} stoa_event_view;
+/* Visit the committed events indexed under id (a stoa_id field), in order of position. */
+stoa_err stoa_shard_lookup(stoa_shard *shard, uint64_t id, void (*visit)(void *context, const stoa_event_view *event),
+                           void *context);
+
+/* --- actors */
+typedef struct stoa_spawn_options {
+    stoa_shard *shard; /* event-sourced kinds: where it lives */
+    uint32_t core;     /* plain kinds */
+    const void *args;  /* plain kinds: copied, kind->args_bytes */
+} stoa_spawn_options;
+
+/* Create the actor "kind/key", or find it (event-sourced: it may have come back from the journal; EXISTS is not an error
+ * then). A plain kind's existing name is EXISTS. Errors: INVALID (name), NOMEM, what start or resume returned. */
+stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, const stoa_spawn_options *options,
+                    stoa_ref *out);
+/* End an actor of a plain kind; what waits in its mailbox becomes dead letters. */
+stoa_err stoa_stop(stoa_node *node, stoa_ref actor);
+/* NONE when there is none. */
+stoa_ref stoa_find(stoa_node *node, const char *name);
+
+/* stoa_call and stoa_post are declared in actor.h: use the typed K_call_x, K_post_x. stoa_call's errors: the answer's, or
+ * TIMEOUT, CLOSED, FULL. */
+
+typedef struct stoa_actor_view {
+    char name[STOA_NAME_MAX + 1];
+    const char *kind;
+    stoa_ref ref;
+    uint32_t core, queued;
+    uint64_t messages, refused, restarts, state_bytes, handler_ns;
+    stoa_err last_refusal;
+    const char *shard; /* or NULL */
+} stoa_actor_view;
+/* Visit all actors whose name matches the glob pattern (NULL: all), ordered by name. */
+stoa_err stoa_actors(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_actor_view *view),
+                     void *context);
+/* Print the actor's state as JSON, between two turns. Errors: NOT_FOUND, UNSUPPORTED (the kind prints nothing). */
+stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out);
+
+typedef struct stoa_core_view {
+    uint32_t core, actors, queued;
+    uint64_t messages, cross, wakeups, timers, dead_letters, restarts, memory_bytes, busy_ns;
+} stoa_core_view;
+stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out);
+uint32_t stoa_core_count(stoa_node *node);
+
+typedef struct stoa_topic_view {
+    const char *name;
+    uint64_t published;
+    uint32_t subscribers;
+} stoa_topic_view;
+stoa_err stoa_topics(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_topic_view *view),
+                     void *context);
+
+/* The last dead letters (up to 256 are kept per core), newest last. */
+typedef struct stoa_dead_letter {
+    uint64_t wall_ns;
+    const stoa_row *row;
+    stoa_ref to, from;
+    stoa_err why;
+    char name[STOA_NAME_MAX + 1]; /* of the target, if it is known */
+} stoa_dead_letter;
+stoa_err stoa_dead_letters(stoa_node *node, void (*visit)(void *context, const stoa_dead_letter *letter), void *context);
+
+/* --- ports: a foreign thread with its own event loop that looks like an actor. All calls from that one thread. */
+typedef struct stoa_delivery {
+    const stoa_row *row; /* what the payload is; for an answer: the reply's row */
+    const void *payload; /* valid until the handler returns */
+    stoa_ref from;
+    bool answer;
+    uint64_t token;             /* answer: as given to ask */
+    stoa_err error;             /* answer: OK or the refusal */
+    stoa_durability durability; /* answer, or message from a shard: what it is worth */
+    uint64_t position;          /* the shard's position it is stamped with, 0 from elsewhere */
+    const char *topic;          /* published: the topic's name, else "" */
+} stoa_delivery;
+typedef void (*stoa_port_handler)(void *context, const stoa_delivery *delivery);
+
+/* Open the port "port/<name>". */
+stoa_err stoa_port_open(stoa_node *node, const char *name, stoa_port **out);
+void stoa_port_close(stoa_port *port);
+stoa_ref stoa_port_ref(stoa_port *port);
+/* Readable when stoa_port_poll may have work. */
+int stoa_port_fd(stoa_port *port);
+/* Handle up to max deliveries; asks past their deadline are delivered as TIMEOUT. Returns how many. */
+uint32_t stoa_port_poll(stoa_port *port, stoa_port_handler handler, void *context, uint32_t max);
+/* Send, or ask. Leave with stoa_port_flush. command: id that the events and turns that follow from it carry.
+ * Errors: FULL, CLOSED. */
+stoa_err stoa_port_send(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command);
+stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
+                       uint64_t deadline_ns, uint64_t token);
+/* Subscribe the port: deliveries carry the topic. */
+stoa_err stoa_port_subscribe(stoa_port *port, const char *pattern);
+stoa_err stoa_port_unsubscribe(stoa_port *port, const char *pattern);
+/* Publish what was sent since the last flush; wakes sleeping cores. */
+void stoa_port_flush(stoa_port *port);
+
+#endif
