@@ -28,7 +28,7 @@ void stoa_buf_clear(stoa_buf *buf);
 void stoa_buf_put(stoa_buf *buf, const void *bytes, size_t size_bytes);
 void stoa_buf_puts(stoa_buf *buf, const char *text);
 void stoa_buf_printf(stoa_buf *buf, const char *fmt, ...) STOA_PRINTF(2, 3);
-void stoa_buf_vprintf(stoa_buf *buf, const char *fmt, va_list args);
+void stoa_buf_vprintf(stoa_buf *buf, const char *fmt, va_list args) STOA_PRINTF(2, 0);
 /* A JSON string literal with quotes; bytes that are not UTF-8 become U+FFFD. */
 void stoa_buf_json_string(stoa_buf *buf, const char *bytes, size_t size_bytes);
 

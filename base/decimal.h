@@ -22,8 +22,8 @@ enum { STOA_DECIMAL_PLACES = 8 };
 stoa_err stoa_decimal_parse(const char *text, size_t size_bytes, stoa_decimal *out);
 
 enum { STOA_DECIMAL_TEXT_MAX = 32 };
-/* Print without trailing zeros but with at least places_min digits behind the point; returns the length. text holds
- * STOA_DECIMAL_TEXT_MAX bytes and is NUL-terminated. Core: any. */
+/* Print without trailing zeros but with at least places_min (up to 8) digits behind the point; returns the length. text
+ * holds STOA_DECIMAL_TEXT_MAX bytes and is NUL-terminated. Core: any. */
 size_t stoa_decimal_print(stoa_decimal value, unsigned places_min, char *text);
 
 /* a * b / div, exact: RANGE when it does not fit int64, PRECISION when the division leaves a remainder. div > 0. */

@@ -59,7 +59,7 @@ stoa_err stoa_err_at(unsigned index)
 }
 
 /* Append one line; a line that does not fit is cut, the trail never overflows. */
-static void trail_line(stoa_err err, const char *where, const char *fmt, va_list args)
+STOA_PRINTF(3, 0) static void trail_line(stoa_err err, const char *where, const char *fmt, va_list args)
 {
     size_t left_bytes = TRAIL_BYTES_MAX - trail.used_bytes;
     char *at = trail.text + trail.used_bytes;

@@ -20,7 +20,11 @@ static inline uint64_t stoa_mix64(uint64_t x)
 /* Bytes into a running 64-bit hash, 8 at a time; equal on every little-endian machine. Not against an adversary. */
 uint64_t stoa_hash64(uint64_t seed, const void *bytes, size_t size_bytes);
 
+/* CRC-32C of bytes, continuing crc (0 to begin): crc(crc(0, a), b) is that of a and b together. SSE4.2 where the CPU has
+ * it, else the portable one, which gives the same. Core: any. */
 uint32_t stoa_crc32c(uint32_t crc, const void *bytes, size_t size_bytes);
+uint32_t stoa_crc32c_portable(uint32_t crc, const void *bytes, size_t size_bytes);
+
 
 typedef struct stoa_hash256 {
     uint8_t at[32];
