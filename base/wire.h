@@ -75,7 +75,8 @@ stoa_err stoa_encode(const stoa_type *type, const void *payload, stoa_writer *w)
 /* Print payload as JSON: records as objects, enums by name, decimals as strings. */
 void stoa_print_json(const stoa_type *type, const void *payload, stoa_buf *out);
 
-/* Call visit(context, id) for each non-zero indexed field (stoa_id) of the record, in table order. */
+/* Call visit(context, id) for each non-zero indexed field (stoa_id) of the record, those of the records and lists in it
+ * included, in table order. */
 void stoa_each_index(const stoa_type *type, const void *payload, void (*visit)(void *context, uint64_t id),
                      void *context);
 
