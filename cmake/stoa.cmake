@@ -37,10 +37,11 @@ function(stoa_external_library name header library)
 endfunction()
 
 # stoa_room(name ON rooms EXTERNAL libraries): the folder's sources but for main.c, as static library stoa_name.
+# Files named *_msgs.c are tables without handlers; all of them are the library stoa_tables, which clients link alone.
 function(stoa_room name)
   cmake_parse_arguments(ROOM "" "" "ON;EXTERNAL" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${name}/*.c ${name}/*.cc)
-  list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+  list(FILTER sources EXCLUDE REGEX "(/main|_msgs)\\.c$")
   list(TRANSFORM ROOM_ON PREPEND stoa_)
   list(TRANSFORM ROOM_EXTERNAL PREPEND ext_)
   add_library(stoa_${name} STATIC ${sources})

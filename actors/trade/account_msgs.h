@@ -57,7 +57,8 @@ STOA_LIST(trade_balances, trade_balance, 16)
 #define trade_account_cancel_FIELDS(F, S)  F(S, stoa_id, order_id) F(S, uint64_t, client_order_id)
 #define trade_account_query_FIELDS(F, S)   F(S, stoa_id, order_id) F(S, uint64_t, client_order_id)
 #define trade_account_orders_FIELDS(F, S)  F(S, uint64_t, after_order_id) F(S, uint64_t, open_only)
-#define trade_account_page_FIELDS(F, S)    F(S, uint64_t, more) F(S, trade_orders, orders)
+/* seq: of the account's last update, so that a reader can go on from it with trade.orders.<account>. */
+#define trade_account_page_FIELDS(F, S)    F(S, uint64_t, more) F(S, trade_orders, orders) F(S, uint64_t, seq)
 #define trade_account_balances_FIELDS      STOA_NO_FIELDS
 #define trade_account_holdings_FIELDS(F, S)                                                                            \
     F(S, trade_balances, balances) F(S, uint64_t, open_orders) F(S, stoa_decimal, day_pnl)
