@@ -48,7 +48,7 @@ const char *stoa_err_trail(void);
 #define STOA_PASS(err, ...) stoa_err_add((err), STOA_HERE, __VA_ARGS__)
 
 /* Programmer errors only; stays on in release. */
-_Noreturn void stoa_panic(const char *where, const char *what);
+__attribute__((noreturn)) void stoa_panic(const char *where, const char *what); /* spelled so that C++ reads it too */
 #define STOA_ASSERT(cond) (__builtin_expect(!!(cond), 1) ? (void)0 : stoa_panic(STOA_HERE, #cond))
 
 #endif
