@@ -77,13 +77,13 @@ static void a_growing_buffer_takes_everything(void **state)
     stoa_buf_deinit(&buf);
     assert_null(buf.at);
 
-    /* every size around the steps in which it grows, printed in one go */
-    static char line[600];
-    memset(line, 'x', sizeof line - 1);
-    for (size_t size = 250; size < 600; size++) {
-        stoa_buf_printf(&buf, "%.*s", (int)size, line);
-        assert_int_equal(buf.used_bytes, size);
-        assert_int_equal(strlen(buf.at), size);
+    /* every size around the step in which a buffer of 256 bytes grows */
+    for (int size = 250; size < 260; size++) {
+        stoa_buf_puts(&buf, "a");
+        stoa_buf_printf(&buf, "%0*d", size, 7);
+        assert_int_equal(buf.used_bytes, size + 1);
+        assert_int_equal(strlen(buf.at), size + 1);
+        assert_int_equal(buf.at[size], '7');
         stoa_buf_deinit(&buf);
     }
 }

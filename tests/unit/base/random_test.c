@@ -74,20 +74,23 @@ static void bounded_draws_are_fair(void **state)
     }
 }
 
-/* Below 3 * 2^62 a plain modulo would give the lowest third twice as often as the others. */
+/* Below 3 * 2^62 a plain scaling would give each multiple of 3 twice as often as its neighbours, and a plain
+ * modulo each number of the lowest third. */
 static void large_bounds_are_fair_too(void **state)
 {
     (void)state;
     stoa_random random;
     stoa_random_seed(&random, 43);
-    unsigned thirds[3] = {0};
+    unsigned thirds[3] = {0}, rests[3] = {0};
     for (int i = 0; i < 300000; i++) {
         uint64_t value = stoa_random_below(&random, UINT64_C(3) << 62);
         assert_true(value < UINT64_C(3) << 62);
         thirds[value >> 62]++;
+        rests[value % 3]++;
     }
     for (int i = 0; i < 3; i++) {
         assert_in_range(thirds[i], 100000 - 1550, 100000 + 1550);
+        assert_in_range(rests[i], 100000 - 1550, 100000 + 1550);
     }
     assert_int_equal(stoa_random_below(&random, 1), 0);
 }
@@ -128,9 +131,12 @@ static void the_system_fills_every_byte_anew(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_generator_is_xoshiro256starstar), cmocka_unit_test(seeding_is_splitmix64),
-        cmocka_unit_test(equal_seeds_give_equal_numbers),      cmocka_unit_test(bounded_draws_are_fair),
-        cmocka_unit_test(large_bounds_are_fair_too),           cmocka_unit_test(chance_is_in_a_thousand),
+        cmocka_unit_test(the_generator_is_xoshiro256starstar),
+        cmocka_unit_test(seeding_is_splitmix64),
+        cmocka_unit_test(equal_seeds_give_equal_numbers),
+        cmocka_unit_test(bounded_draws_are_fair),
+        cmocka_unit_test(large_bounds_are_fair_too),
+        cmocka_unit_test(chance_is_in_a_thousand),
         cmocka_unit_test(the_system_fills_every_byte_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
