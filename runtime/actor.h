@@ -30,6 +30,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/durability.h"
 #include "base/error.h"
 #include "base/table.h"
 
@@ -42,11 +43,6 @@ static inline bool stoa_ref_equal(stoa_ref a, stoa_ref b)
 {
     return a.at == b.at;
 }
-
-/* What an acknowledgement promises. Wire format. */
-#define stoa_durability_VALUES(V, E)                                                                                   \
-    V(E, NONE, "none") V(E, MEMORY, "memory") V(E, DISK, "disk") V(E, REPLICA, "replica") V(E, QUORUM, "quorum")
-STOA_ENUM(stoa_durability)
 
 typedef struct stoa_node stoa_node;
 
