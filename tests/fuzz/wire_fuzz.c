@@ -66,5 +66,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
     for (uint32_t id = 1; id <= sample_table.row_count; id++) {
         check_payload(&sample_rows[id].payload, bytes, size_bytes);
     }
+    static const stoa_type *const pieces[] = {/* which are met sooner by themselves */
+                                              &stoa_type_lines,        &stoa_type_stoa_text254,
+                                              &stoa_type_stoa_decimal, &stoa_type_colour,
+                                              &stoa_type_uint16_t,     &stoa_type_int32_t};
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        check_payload(pieces[i], bytes, size_bytes);
+    }
     return 0;
 }
