@@ -1,0 +1,69 @@
+/* ask.c - the table of asks under way at a place: constant time, ids that die with their ask.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/core.h"
+
+enum { CAP_START = 256 };
+
+stoa_err stoa_asks_init(stoa_asks *asks)
+{
+    memset(asks, 0, sizeof *asks);
+    asks->at = calloc(CAP_START, sizeof *asks->at);
+    if (!asks->at) { return STOA_FAIL(STOA_E_NOMEM, "asks"); }
+    asks->cap = CAP_START;
+    asks->used = 1;
+    return STOA_OK;
+}
+
+void stoa_asks_deinit(stoa_asks *asks)
+{
+    free(asks->at);
+    memset(asks, 0, sizeof *asks);
+}
+
+static stoa_err grow(stoa_asks *asks)
+{
+    if (asks->cap >= STOA_ASKS_MAX) { return STOA_E_FULL; }
+    stoa_ask *at = realloc(asks->at, 2 * (size_t)asks->cap * sizeof *at);
+    if (!at) { return STOA_E_FULL; }
+    memset(at + asks->cap, 0, asks->cap * sizeof *at);
+    asks->at = at;
+    asks->cap *= 2;
+    return STOA_OK;
+}
+
+stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out)
+{
+    uint32_t index = asks->free;
+    if (index) {
+        asks->free = asks->at[index].next_free;
+    } else {
+        if (asks->used == asks->cap && grow(asks)) { return STOA_E_FULL; }
+        index = asks->used++;
+    }
+    ask.generation = asks->at[index].generation + 1;
+    ask.alive = true;
+    asks->at[index] = ask;
+    *id_out = (uint64_t)ask.generation << 32 | index;
+    return STOA_OK;
+}
+
+stoa_ask *stoa_asks_find(stoa_asks *asks, uint64_t id)
+{
+    uint32_t index = (uint32_t)id;
+    if (index == 0 || index >= asks->used) { return NULL; }
+    stoa_ask *ask = &asks->at[index];
+    return ask->alive && ask->generation == (uint32_t)(id >> 32) ? ask : NULL;
+}
+
+void stoa_asks_free(stoa_asks *asks, uint64_t id)
+{
+    stoa_ask *ask = stoa_asks_find(asks, id);
+    if (!ask) { return; }
+    ask->alive = false;
+    ask->next_free = asks->free;
+    asks->free = (uint32_t)id;
+}

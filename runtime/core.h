@@ -1,0 +1,179 @@
+/* core.h - a core and the actors it owns. Internal to runtime/.
+ *
+ * A core is one thread (or a turn-taker of the simulator). It alone touches its actors, shards, timers, asks and slab.
+ * Runnables wait in one queue: actors of plain kinds, and shards, which run their actors one cascade after the other.
+ *
+ * A batch: read the clock, drain the rings, fire timers, run what was runnable when the batch began (each actor at most what
+ * was queued when its turn came, and at most STOA_BUDGET messages), release what shards have committed, publish.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_CORE_H
+#define STOA_RUNTIME_CORE_H
+
+#include <pthread.h>
+
+#include "base/random.h"
+#include "runtime/node.h"
+#include "runtime/place.h"
+#include "runtime/timer.h"
+
+enum {
+    STOA_BUDGET = 64,
+    STOA_ACTOR_CHUNK = 4096,
+    STOA_ACTOR_CHUNKS = 4096,
+    STOA_MAILBOX_DEFAULT = 1024,
+    STOA_REPLY_MAX = 256 * 1024,
+    STOA_DEAD_LETTERS = 256,
+    STOA_TIMERS_MAX = 1 << 22,
+    STOA_ASKS_MAX = 1 << 20,
+};
+
+typedef struct stoa_runnable {
+    struct stoa_runnable *next;
+    bool queued, is_shard;
+} stoa_runnable;
+
+enum { STOA_ACTOR_ALIVE = 1, STOA_ACTOR_DOWN = 2 /* failed, waits for its restart */ };
+
+/* What few actors have or nobody needs often. */
+typedef struct stoa_actor_more {
+    char name[STOA_NAME_MAX + 1];
+    const char *key; /* into name */
+    stoa_topic *topics[STOA_TOPIC_SLOTS];
+    void *args;
+    bool subscribed;
+} stoa_actor_more;
+
+typedef struct stoa_actor {
+    stoa_runnable run; /* first: plain actors are runnables */
+    const stoa_kind *kind;
+    void *state;
+    struct stoa_shard *shard;
+    stoa_msg *head, *tail; /* mailbox of a plain actor */
+    stoa_actor_more *more;
+    uint64_t messages, refused, handler_ns;
+    uint32_t generation, index;
+    uint32_t queued, limit;
+    uint32_t stream;
+    uint32_t restarts;
+    int32_t last_refusal;
+    uint32_t backoff_ms;
+    uint64_t failed_ns;
+    uint8_t flags;
+    uint8_t when_full;
+} stoa_actor;
+
+/* An ask under way: who asked at this place, and its deadline. */
+typedef struct stoa_ask {
+    stoa_ref asker;
+    uint64_t token, deadline_timer, due_ns;
+    const stoa_row *reply;
+    uint32_t generation, next_free;
+    bool alive;
+} stoa_ask;
+
+typedef struct stoa_asks {
+    stoa_ask *at; /* entry 0 unused */
+    uint32_t cap, used, free;
+} stoa_asks;
+stoa_err stoa_asks_init(stoa_asks *asks);
+void stoa_asks_deinit(stoa_asks *asks);
+stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out);
+/* The ask with that id, or NULL when it was answered, cancelled or never was. */
+stoa_ask *stoa_asks_find(stoa_asks *asks, uint64_t id);
+void stoa_asks_free(stoa_asks *asks, uint64_t id);
+
+enum { STOA_TIMER_MESSAGE, STOA_TIMER_ASK, STOA_TIMER_RESTART };
+
+/* A turn as the runtime sees it. */
+typedef struct stoa_turning {
+    stoa_turn turn; /* first: what the handler sees */
+    struct stoa_core *core;
+    stoa_actor *actor;
+    stoa_msg *msg;               /* being handled; NULL in start and resume */
+    stoa_context context;        /* of msg, zero without one */
+    stoa_msg *staged, *staged_tail;
+    const char *failed;          /* reason, or NULL */
+    bool handed_over;            /* somebody else answers */
+    bool answered;
+    const char *topic;
+} stoa_turning;
+
+typedef struct stoa_core {
+    stoa_place place; /* first */
+    stoa_actor *chunks[STOA_ACTOR_CHUNKS];
+    uint32_t actor_count, actor_alive;
+    uint32_t actor_free; /* index + 1 of the first free actor, chained through stream */
+    stoa_runnable *run_head, *run_tail;
+    struct stoa_shard *shards[16];
+    uint32_t shard_count;
+    stoa_wheel wheel;
+    stoa_asks asks;
+    stoa_random random;
+    uint64_t now_ns, wall_ns;
+    void *reply; /* scratch of STOA_REPLY_MAX bytes */
+    stoa_dead_letter *dead;
+    uint64_t dead_count;
+    uint64_t messages, cross, wakeups, timers, restarts, busy_ns;
+    uint32_t restart_tokens;
+    uint64_t restart_refill_ns;
+    /* work from other threads: stoa_core_do */
+    _Atomic(struct stoa_errand *) errands;
+    pthread_t thread;
+    bool started;
+    _Atomic bool stop;
+} stoa_core;
+
+/* A function to run on a core between two batches, for a thread that waits. */
+typedef struct stoa_errand {
+    void (*run)(stoa_core *core, void *context);
+    void *context;
+    struct stoa_errand *next;
+    bool done;
+} stoa_errand;
+
+stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index);
+void stoa_core_deinit(stoa_core *core);
+stoa_err stoa_core_start(stoa_core *core);
+void stoa_core_join(stoa_core *core);
+
+/* Run fn on the core and wait; direct when the caller is the core or the simulator. Any thread. */
+void stoa_core_do(stoa_core *core, void (*fn)(stoa_core *core, void *context), void *context);
+
+/* One batch; returns whether anything was done. The thread's loop and the simulator call it. */
+bool stoa_core_batch(stoa_core *core);
+bool stoa_core_has_work(stoa_core *core);
+/* When the core must run again without anybody calling it; UINT64_MAX: never. */
+uint64_t stoa_core_next_ns(stoa_core *core);
+
+/* Give a message to where its `to` says, here or elsewhere; ownership goes. Never fails: what cannot be delivered is answered
+ * with an error or becomes a dead letter. */
+void stoa_core_deliver(stoa_core *core, stoa_msg *msg);
+/* An answer meets its ask: the ask ends, the message (perhaps another) carries its token. NULL: too late, freed. */
+stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg);
+void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable);
+stoa_actor *stoa_core_actor(stoa_core *core, stoa_ref ref);
+/* Refuse msg: the asker gets why, otherwise it is a dead letter. Frees msg. */
+void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why);
+void stoa_core_dead_letter(stoa_core *core, const stoa_msg *msg, stoa_err why);
+/* Hand msg (published on its topic) to this core's subscribers; frees or lends it. */
+void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
+
+/* A fresh actor of kind with zeroed state; more may be NULL for an anonymous one. Errors: NOMEM. */
+stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out);
+void stoa_actor_free(stoa_core *core, stoa_actor *actor);
+static inline stoa_ref stoa_actor_ref(const stoa_core *core, const stoa_actor *actor)
+{
+    return stoa_ref_make(actor->generation, core->place.index, actor->index);
+}
+const char *stoa_actor_name(const stoa_actor *actor);
+
+/* Handle one message in one turn (turn.c); frees msg. */
+void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
+/* start of a plain actor, resume of an event-sourced one. */
+stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor);
+/* Fail an actor (supervise.c): its mailbox is refused, it is restarted at once or after a growing delay. */
+void stoa_actor_fail(stoa_core *core, stoa_actor *actor, const char *reason);
+void stoa_actor_restart(stoa_core *core, stoa_actor *actor);
+
+#endif

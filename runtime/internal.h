@@ -1,0 +1,123 @@
+/* internal.h - the node: its places, names and topics. Internal to runtime/.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_INTERNAL_H
+#define STOA_RUNTIME_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "runtime/core.h"
+#include "runtime/node.h"
+#include "runtime/place.h"
+
+/* Subscribers of one topic at one place; immutable, replaced as a whole. */
+typedef struct stoa_subscribers {
+    uint32_t count;
+    stoa_ref at[];
+} stoa_subscribers;
+
+struct stoa_topic {
+    char name[STOA_NAME_MAX + 1];
+    struct stoa_topic *next;
+    _Atomic uint64_t published;
+    _Atomic uint64_t places; /* bit per place that has subscribers */
+    _Atomic(stoa_subscribers *) at[STOA_PLACES_MAX];
+};
+
+typedef struct stoa_subscription {
+    char pattern[STOA_NAME_MAX + 1];
+    stoa_ref who;
+} stoa_subscription;
+
+typedef struct stoa_topics_table {
+    pthread_mutex_t lock;
+    stoa_topic *head;
+    uint32_t count;
+    stoa_subscription *subscriptions;
+    uint32_t subscription_count, subscription_cap;
+    stoa_subscribers **retired; /* replaced lists: freed with the node */
+    uint32_t retired_count, retired_cap;
+} stoa_topics_table;
+enum { STOA_TOPICS_MAX = 65536, STOA_SUBSCRIPTIONS_MAX = 1 << 20 };
+
+stoa_err stoa_topics_init(stoa_topics_table *topics);
+void stoa_topics_deinit(stoa_topics_table *topics);
+stoa_err stoa_topics_open(stoa_node *node, const char *name, stoa_topic **out);
+stoa_err stoa_topics_subscribe(stoa_node *node, const char *pattern, stoa_ref who);
+/* pattern NULL: all of who's. */
+void stoa_topics_unsubscribe(stoa_node *node, const char *pattern, stoa_ref who);
+/* Whether name matches pattern: segments by '.', '*' one segment, '>' one or more at the end. */
+bool stoa_topic_matches(const char *pattern, const char *name);
+/* A name or pattern that is not well formed (empty segment, '>' not last, too long) is INVALID. */
+stoa_err stoa_topic_check(const char *text, bool pattern);
+
+/* Names "kind/key" of this node. */
+typedef struct stoa_name {
+    struct stoa_name *next;
+    stoa_ref ref;
+    char text[STOA_NAME_MAX + 1];
+} stoa_name;
+enum { STOA_NAME_BUCKETS = 1 << 16 };
+typedef struct stoa_names {
+    pthread_mutex_t lock;
+    stoa_name **buckets;
+} stoa_names;
+stoa_err stoa_names_init(stoa_names *names);
+void stoa_names_deinit(stoa_names *names);
+/* Errors: EXISTS, NOMEM. */
+stoa_err stoa_names_add(stoa_names *names, const char *text, stoa_ref ref);
+void stoa_names_remove(stoa_names *names, const char *text);
+stoa_ref stoa_names_find(stoa_names *names, const char *text);
+
+struct stoa_port {
+    stoa_place place; /* first */
+    stoa_asks asks;
+    char name[STOA_NAME_MAX + 1];
+    uint64_t command_base;
+    stoa_port_handler handler; /* of the poll under way */
+    void *context;
+    uint32_t polled;
+    uint64_t deadline_checked_ns;
+    bool open;
+};
+
+struct stoa_node {
+    stoa_options options;
+    stoa_clock *clock;
+    stoa_core *cores[STOA_CORES_MAX];
+    stoa_port *ports[STOA_PORTS_MAX]; /* closed ones stay until the node closes: blocks may be on their way home */
+    uint32_t core_count;
+    _Atomic uint32_t port_count;
+    stoa_names names;
+    stoa_topics_table topics;
+    struct stoa_shard *shards[64];
+    uint32_t shard_count;
+    pthread_mutex_t lock; /* opening of ports and shards, errands */
+    pthread_cond_t errand_done;
+    pthread_mutex_t errand_lock;
+    stoa_port *front; /* for stoa_call and stoa_post */
+    pthread_mutex_t front_lock;
+    struct stoa_call_wait *waiting; /* under front_lock */
+    _Atomic bool draining;
+};
+
+static inline stoa_place *stoa_node_place(stoa_node *node, uint32_t index)
+{
+    if (index < node->core_count) { return &node->cores[index]->place; }
+    return &node->ports[index - node->core_count]->place;
+}
+static inline uint32_t stoa_node_places(stoa_node *node)
+{
+    return node->core_count + atomic_load_explicit(&node->port_count, memory_order_acquire);
+}
+
+const stoa_kind *stoa_node_kind(const stoa_node *node, const char *name);
+
+/* The simulator (sim.c) stands in for threads: cores do not start, journals finish when it says so. */
+void stoa_sim_submitted(struct stoa_sim *sim, struct stoa_shard *shard);
+bool stoa_sim_step_for_call(struct stoa_sim *sim);
+stoa_clock *stoa_sim_clock(struct stoa_sim *sim);
+
+#endif

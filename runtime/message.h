@@ -1,0 +1,96 @@
+/* message.h - a message in memory, and the slabs that messages live in. Internal to runtime/.
+ *
+ * A message is one block of the slab of the place that sent it: a 40-byte header, a context where one is needed (asks,
+ * everything that leaves a shard, timers), the payload. Ownership moves with the send. A block that is freed at another place
+ * is chained and sent home through the ring between the two, so that slabs need no lock.
+ *
+ * Blocks are powers of two from 64 B to 512 KiB, cut from 2 MiB chunks that are mapped once and stay with the slab.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_MESSAGE_H
+#define STOA_RUNTIME_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/actor.h"
+
+typedef struct stoa_msg stoa_msg;
+typedef struct stoa_topic stoa_topic;
+
+enum {
+    STOA_MSG_CONTEXT = 1, /* a stoa_context follows the header */
+    STOA_MSG_ANSWER = 2,  /* answers the ask context.ask of the receiver's place */
+    STOA_MSG_TIMER = 4,   /* staged: goes into the wheel; context.position is when */
+    STOA_MSG_CANCEL = 8,  /* staged: cancels timer context.ask */
+    STOA_MSG_TOPIC = 16,  /* published on context.topic; to names a place only */
+    STOA_MSG_LENT = 32,   /* the payload is that of a held message (stoa_lent) */
+    STOA_MSG_ASKS = 64,   /* staged: a new ask of this turn, taken back when the turn is refused */
+};
+
+struct stoa_msg {
+    stoa_msg *next;
+    stoa_ref to, from;
+    const stoa_row *row;
+    uint32_t size_bytes; /* of the payload */
+    uint16_t home;       /* place whose slab the block is of */
+    uint8_t size_class;
+    uint8_t flags;
+};
+
+typedef struct stoa_context {
+    stoa_ref reply_to;    /* who is to be answered, NONE: nobody */
+    uint64_t ask;         /* the asker's ask; of a held message: how many lent ones are left */
+    uint64_t command;     /* outside command this descends from */
+    uint64_t position;    /* stamp of the wall; of a timer: when it is due */
+    stoa_topic *topic;    /* published on */
+    int32_t error;        /* of an answer */
+    uint32_t durability;  /* of what left a shard */
+} stoa_context;
+
+/* Payload of a lent message. */
+typedef struct stoa_lent {
+    stoa_msg *held;
+} stoa_lent;
+
+static inline stoa_context *stoa_msg_context(stoa_msg *msg)
+{
+    return (stoa_context *)(void *)(msg + 1);
+}
+
+static inline void *stoa_msg_body(stoa_msg *msg)
+{
+    unsigned char *at = (unsigned char *)(msg + 1);
+    return (msg->flags & STOA_MSG_CONTEXT) ? at + sizeof(stoa_context) : at;
+}
+
+/* What the handler sees: the payload, wherever it is. */
+static inline const void *stoa_msg_payload(stoa_msg *msg)
+{
+    if (msg->flags & STOA_MSG_LENT) { return stoa_msg_body(((stoa_lent *)stoa_msg_body(msg))->held); }
+    return stoa_msg_body(msg);
+}
+
+enum { STOA_SLAB_CLASSES = 14, STOA_SLAB_CHUNK_BYTES = 2 << 20 };
+
+typedef struct stoa_slab {
+    stoa_msg *free[STOA_SLAB_CLASSES];
+    unsigned char *carve, *carve_end; /* rest of the newest chunk */
+    void **chunks;                    /* every chunk ever mapped */
+    uint32_t chunk_count, chunk_cap;
+    uint64_t limit_bytes, mapped_bytes;
+    uint16_t home;
+} stoa_slab;
+
+stoa_err stoa_slab_init(stoa_slab *slab, uint16_t home, uint64_t limit_bytes);
+void stoa_slab_deinit(stoa_slab *slab);
+/* A block for a message of payload_bytes, header filled but for to, from, row; NULL when the quota is used up. */
+stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, uint8_t flags);
+/* Back to this slab (msg->home must be it). */
+static inline void stoa_slab_free(stoa_slab *slab, stoa_msg *msg)
+{
+    msg->next = slab->free[msg->size_class];
+    slab->free[msg->size_class] = msg;
+}
+
+#endif

@@ -1,0 +1,299 @@
+/* node.c - opening and closing of nodes and shards, spawning, and calls from outside. See node.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "runtime/internal.h"
+#include "runtime/shard.h"
+
+
+/* --- life */
+
+static void node_free(stoa_node *node)
+{
+    for (uint32_t i = 0; i < node->shard_count; i++) { stoa_shard_commit_stop(node->shards[i]); }
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        if (!node->cores[i]) { continue; }
+        stoa_core_deinit(node->cores[i]);
+        free(node->cores[i]);
+    }
+    for (uint32_t i = 0; i < atomic_load(&node->port_count); i++) {
+        stoa_asks_deinit(&node->ports[i]->asks);
+        stoa_place_deinit(&node->ports[i]->place);
+        free(node->ports[i]);
+    }
+    for (uint32_t i = 0; i < node->shard_count; i++) { free(node->shards[i]); }
+    stoa_topics_deinit(&node->topics);
+    stoa_names_deinit(&node->names);
+    (void)pthread_mutex_destroy(&node->lock);
+    (void)pthread_mutex_destroy(&node->errand_lock);
+    (void)pthread_mutex_destroy(&node->front_lock);
+    (void)pthread_cond_destroy(&node->errand_done);
+    free(node);
+}
+
+static stoa_err cores_init(stoa_node *node)
+{
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        node->cores[i] = aligned_alloc(128, (sizeof(stoa_core) + 127) / 128 * 128);
+        if (!node->cores[i]) { return STOA_FAIL(STOA_E_NOMEM, "core %u", i); }
+        memset(node->cores[i], 0, sizeof(stoa_core));
+        stoa_err err = stoa_core_init(node->cores[i], node, i);
+        if (err) { return err; }
+    }
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            stoa_err err = stoa_place_connect(&node->cores[i]->place, &node->cores[k]->place);
+            if (err) { return err; }
+        }
+    }
+    return STOA_OK;
+}
+
+static stoa_err cores_start(stoa_node *node)
+{
+    stoa_err err = STOA_OK;
+    for (uint32_t i = 0; i < node->core_count && !err; i++) { err = stoa_core_start(node->cores[i]); }
+    return err;
+}
+
+stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
+{
+    if (options->cores > STOA_CORES_MAX) { return STOA_FAIL(STOA_E_INVALID, "at most %d cores", STOA_CORES_MAX); }
+    stoa_node *node = calloc(1, sizeof *node);
+    if (!node) { return STOA_FAIL(STOA_E_NOMEM, "node"); }
+    node->options = *options;
+    node->core_count = options->cores ? options->cores : 1;
+    node->clock = options->sim ? stoa_sim_clock(options->sim) : &stoa_clock_real;
+    if (!options->seed) { stoa_random_system(&node->options.seed, sizeof node->options.seed); }
+    (void)pthread_mutex_init(&node->lock, NULL);
+    (void)pthread_mutex_init(&node->errand_lock, NULL);
+    (void)pthread_mutex_init(&node->front_lock, NULL);
+    (void)pthread_cond_init(&node->errand_done, NULL);
+    stoa_err err = stoa_names_init(&node->names);
+    if (!err) { err = stoa_topics_init(&node->topics); }
+    if (!err) { err = cores_init(node); }
+    if (!err) { err = stoa_port_open(node, "front", &node->front); }
+    if (!err && !options->sim) { err = cores_start(node); }
+    if (err) {
+        stoa_node_close(node, 0);
+        return err;
+    }
+    *out = node;
+    return STOA_OK;
+}
+
+static void look_idle(stoa_core *core, void *context)
+{
+    bool *idle = context;
+    for (uint32_t i = 0; i < core->shard_count; i++) { *idle = *idle && stoa_shard_idle(core->shards[i]); }
+    *idle = *idle && !core->run_head && !stoa_place_pending(&core->place);
+}
+
+static void drain(stoa_node *node, uint64_t drain_ns)
+{
+    uint64_t until = node->clock->now_ns(node->clock) + drain_ns;
+    bool idle = false;
+    while (!idle && node->clock->now_ns(node->clock) < until) {
+        idle = true;
+        for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], look_idle, &idle); }
+        struct timespec wait = {0, 1000000};
+        if (!idle) { (void)nanosleep(&wait, NULL); }
+    }
+}
+
+void stoa_node_close(stoa_node *node, uint64_t drain_ns)
+{
+    if (!node) { return; }
+    if (drain_ns && !node->options.sim) { drain(node, drain_ns); }
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        if (node->cores[i]) { stoa_core_join(node->cores[i]); }
+    }
+    node_free(node);
+}
+
+const stoa_kind *stoa_node_kind(const stoa_node *node, const char *name)
+{
+    for (const stoa_kind *const *at = node->options.kinds; at && *at; at++) {
+        if (strcmp((*at)->name, name) == 0) { return *at; }
+    }
+    return NULL;
+}
+
+uint32_t stoa_core_count(stoa_node *node)
+{
+    return node->core_count;
+}
+
+/* --- shards */
+
+typedef struct shard_opening {
+    struct stoa_shard *shard;
+    stoa_err err;
+    char trail[512];
+} shard_opening;
+
+static void keep_trail(shard_opening *o)
+{
+    (void)snprintf(o->trail, sizeof o->trail, "%s", stoa_err_trail());
+}
+
+static void open_on_core(stoa_core *core, void *context)
+{
+    shard_opening *o = context;
+    struct stoa_shard *shard = o->shard;
+    shard->blocks[0].first = 1;
+    if (shard->journal) { o->err = stoa_shard_recover(shard); }
+    if (!o->err && core->shard_count == STOA_COUNT_OF_(core->shards)) {
+        o->err = STOA_FAIL(STOA_E_FULL, "core %u has %u shards", core->place.index, core->shard_count);
+    }
+    if (!o->err) { core->shards[core->shard_count++] = shard; }
+    for (uint32_t stream = 1; stream <= shard->actor_count && !o->err; stream++) {
+        o->err = stoa_turn_first(core, shard->actors[stream]);
+    }
+    if (o->err) {
+        keep_trail(o);
+        return;
+    }
+    stoa_core_enqueue(core, &shard->run);
+}
+
+static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, struct stoa_shard **out)
+{
+    if (options->core >= node->core_count) { return STOA_FAIL(STOA_E_INVALID, "no core %u", options->core); }
+    if (node->shard_count == STOA_COUNT_OF_(node->shards)) { return STOA_FAIL(STOA_E_FULL, "shards"); }
+    struct stoa_shard *shard = calloc(1, sizeof *shard);
+    if (!shard) { return STOA_FAIL(STOA_E_NOMEM, "shard"); }
+    shard->run.is_shard = true;
+    shard->core = node->cores[options->core];
+    shard->node = node;
+    shard->durability = options->durability;
+    (void)snprintf(shard->name, sizeof shard->name, "%s", options->name);
+    node->shards[node->shard_count++] = shard;
+    *out = shard;
+    return STOA_OK;
+}
+
+stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out)
+{
+    struct stoa_shard *shard = NULL;
+    (void)pthread_mutex_lock(&node->lock);
+    stoa_err err = shard_new(node, options, &shard);
+    (void)pthread_mutex_unlock(&node->lock);
+    if (err) { return err; }
+    err = stoa_shard_commit_start(shard);
+    if (!err && options->durability != stoa_durability_NONE) { err = options->journal->open(options->path, &shard->journal); }
+    if (err) { return STOA_PASS(err, "shard %s at %s", options->name, options->path ? options->path : "-"); }
+    shard_opening opening = {.shard = shard};
+    stoa_core_do(shard->core, open_on_core, &opening);
+    if (opening.err) { return STOA_FAIL(opening.err, "shard %s: %s", options->name, opening.trail); }
+    *out = shard;
+    return STOA_OK;
+}
+
+/* --- actors */
+
+typedef struct spawning {
+    const stoa_kind *kind;
+    const char *name;
+    const stoa_spawn_options *options;
+    stoa_ref ref;
+    stoa_err err;
+    char trail[512];
+} spawning;
+
+static void spawn_plain(stoa_core *core, spawning *s)
+{
+    stoa_actor *actor;
+    s->err = stoa_actor_new(core, s->kind, s->name, s->options ? s->options->args : NULL, &actor);
+    if (s->err) { return; }
+    stoa_ref ref = stoa_actor_ref(core, actor);
+    s->err = stoa_names_add(&core->place.node->names, s->name, ref);
+    if (s->err) {
+        actor->more->name[0] = '\0';
+    } else {
+        s->err = stoa_turn_first(core, actor);
+    }
+    if (s->err) {
+        stoa_actor_free(core, actor);
+    } else {
+        s->ref = ref;
+    }
+}
+
+static void spawn_on_core(stoa_core *core, void *context)
+{
+    spawning *s = context;
+    if (s->kind->sourced) {
+        stoa_actor *actor = NULL;
+        s->err = stoa_shard_create(s->options->shard, s->kind, s->name, &actor);
+        if (!s->err) { s->ref = stoa_actor_ref(core, actor); }
+    } else {
+        spawn_plain(core, s);
+    }
+    if (s->err) { (void)snprintf(s->trail, sizeof s->trail, "%s", stoa_err_trail()); }
+}
+
+static stoa_err check_name(const stoa_kind *kind, const char *name)
+{
+    size_t prefix = strlen(kind->name);
+    bool good = strlen(name) <= STOA_NAME_MAX - 2 && strncmp(name, kind->name, prefix) == 0 && name[prefix] == '/' &&
+                name[prefix + 1] != '\0';
+    return good ? STOA_OK : STOA_FAIL(STOA_E_INVALID, "'%s' is not %s/<key> of at most 61 bytes", name, kind->name);
+}
+
+stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, const stoa_spawn_options *options,
+                    stoa_ref *out)
+{
+    stoa_err err = check_name(kind, name);
+    if (err) { return err; }
+    if (kind->sourced) {
+        if (!options || !options->shard) { return STOA_FAIL(STOA_E_INVALID, "%s needs a shard", name); }
+        stoa_ref there = stoa_names_find(&node->names, name);
+        if (there.at) { /* it came back from the journal */
+            *out = there;
+            return STOA_OK;
+        }
+    }
+    uint32_t index = kind->sourced ? options->shard->core->place.index : options ? options->core : 0;
+    if (index >= node->core_count) { return STOA_FAIL(STOA_E_INVALID, "no core %u", index); }
+    spawning s = {.kind = kind, .name = name, .options = options};
+    stoa_core_do(node->cores[index], spawn_on_core, &s);
+    if (s.err) { return STOA_FAIL(s.err, "%s: %s", name, s.trail); }
+    *out = s.ref;
+    return STOA_OK;
+}
+
+typedef struct stopping {
+    stoa_ref ref;
+    stoa_err err;
+} stopping;
+
+static void stop_on_core(stoa_core *core, void *context)
+{
+    stopping *s = context;
+    stoa_actor *actor = stoa_core_actor(core, s->ref);
+    s->err = !actor ? STOA_E_CLOSED : actor->shard ? STOA_E_UNSUPPORTED : STOA_OK;
+    if (!s->err) { stoa_actor_free(core, actor); }
+}
+
+stoa_err stoa_stop(stoa_node *node, stoa_ref ref)
+{
+    stopping s = {.ref = ref};
+    uint32_t place = stoa_ref_place(ref);
+    if (place >= node->core_count) { return STOA_FAIL(STOA_E_CLOSED, "no such actor"); }
+    stoa_core_do(node->cores[place], stop_on_core, &s);
+    return s.err;
+}
+
+stoa_ref stoa_find(stoa_node *node, const char *name)
+{
+    return stoa_names_find(&node->names, name);
+}

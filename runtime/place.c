@@ -1,0 +1,244 @@
+/* place.c - rings, spills, homeward chains and doorbells. See place.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/place.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runtime/internal.h"
+
+enum { HOMEWARD_MAX = 64 };
+
+stoa_err stoa_place_init(stoa_place *place, stoa_node *node, uint32_t index, uint64_t memory_bytes)
+{
+    memset(place, 0, sizeof *place);
+    place->node = node;
+    place->index = index;
+    place->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (place->bell < 0) { return STOA_FAIL(STOA_E_IO, "eventfd: %s", strerror(errno)); }
+    stoa_err err = stoa_slab_init(&place->slab, (uint16_t)index, memory_bytes);
+    if (err) { (void)close(place->bell); }
+    return err;
+}
+
+void stoa_place_deinit(stoa_place *place)
+{
+    for (uint32_t i = 0; i < STOA_PLACES_MAX; i++) {
+        stoa_ring *ring = atomic_load(&place->out[i]);
+        if (ring) { (void)munmap(ring, sizeof *ring); }
+    }
+    (void)close(place->bell);
+    stoa_slab_deinit(&place->slab);
+}
+
+static stoa_err connect_one(stoa_place *from, stoa_place *to)
+{
+    if (atomic_load(&from->out[to->index])) { return STOA_OK; }
+    stoa_ring *ring = mmap(NULL, sizeof *ring, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ring == MAP_FAILED) { return STOA_FAIL(STOA_E_NOMEM, "ring: %s", strerror(errno)); }
+    atomic_store_explicit(&from->out[to->index], ring, memory_order_release);
+    atomic_store_explicit(&to->in[from->index], ring, memory_order_release);
+    return STOA_OK;
+}
+
+stoa_err stoa_place_connect(stoa_place *a, stoa_place *b)
+{
+    stoa_err err = connect_one(a, b);
+    return err ? err : connect_one(b, a);
+}
+
+static stoa_slot *ring_slot(stoa_ring *ring)
+{
+    if (ring->write - ring->tail_seen >= STOA_RING_SLOTS) {
+        /* acquire: the consumer's reads of the slot came before it moved tail */
+        ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
+        if (ring->write - ring->tail_seen >= STOA_RING_SLOTS) { return NULL; }
+    }
+    return &ring->slots[ring->write % STOA_RING_SLOTS];
+}
+
+/* Put one message into the ring. A small plain one is copied into the slot and its block is free again. */
+static bool ring_put(stoa_place *place, uint32_t to, stoa_msg *msg)
+{
+    stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
+    stoa_slot *slot = ring_slot(ring);
+    if (!slot) { return false; }
+    slot->to = msg->to;
+    slot->from = msg->from;
+    slot->row = msg->row;
+    slot->size_bytes = msg->size_bytes;
+    bool small = msg->flags == 0 && msg->size_bytes <= STOA_INLINE_BYTES;
+    slot->cls = small ? STOA_SLOT_INLINE : STOA_SLOT_MSG;
+    if (small) {
+        memcpy(slot->as.bytes, stoa_msg_body(msg), msg->size_bytes);
+        stoa_place_free(place, msg);
+    } else {
+        slot->as.msg = msg;
+    }
+    ring->write++;
+    place->dirty |= UINT64_C(1) << to;
+    return true;
+}
+
+void stoa_place_push(stoa_place *place, uint32_t to, stoa_msg *msg)
+{
+    if (!place->spill[to].head && ring_put(place, to, msg)) { return; }
+    msg->next = NULL;
+    if (place->spill[to].head) {
+        place->spill[to].tail->next = msg;
+    } else {
+        place->spill[to].head = msg;
+    }
+    place->spill[to].tail = msg;
+    place->spill[to].count++;
+    place->dirty |= UINT64_C(1) << to;
+}
+
+static void unspill(stoa_place *place, uint32_t to)
+{
+    while (place->spill[to].head) {
+        stoa_msg *msg = place->spill[to].head;
+        stoa_msg *next = msg->next;
+        if (!ring_put(place, to, msg)) { return; }
+        place->spill[to].head = next;
+        place->spill[to].count--;
+    }
+}
+
+void stoa_place_free(stoa_place *place, stoa_msg *msg)
+{
+    if (msg->flags & STOA_MSG_LENT) {
+        stoa_msg *held = ((stoa_lent *)stoa_msg_body(msg))->held;
+        if (--stoa_msg_context(held)->ask == 0) { stoa_place_free(place, held); }
+    }
+    if (msg->home == place->index) {
+        stoa_slab_free(&place->slab, msg);
+        return;
+    }
+    msg->next = place->homeward[msg->home];
+    place->homeward[msg->home] = msg;
+    place->homeward_count++;
+}
+
+static void send_homeward(stoa_place *place)
+{
+    for (uint32_t to = 0; to < STOA_PLACES_MAX; to++) {
+        if (!place->homeward[to]) { continue; }
+        stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
+        stoa_slot *slot = ring && !place->spill[to].head ? ring_slot(ring) : NULL;
+        if (!slot) { continue; }
+        *slot = (stoa_slot){.cls = STOA_SLOT_HOME, .as.msg = place->homeward[to]};
+        ring->write++;
+        place->dirty |= UINT64_C(1) << to;
+        place->homeward[to] = NULL;
+    }
+    place->homeward_count = 0;
+}
+
+void stoa_place_ring_bell(stoa_place *place)
+{
+    /* seq_cst pairs with stoa_place_sleep: either we see sleeping, or the sleeper sees what we published */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load_explicit(&place->sleeping, memory_order_relaxed)) { return; }
+    if (!atomic_exchange(&place->sleeping, 0)) { return; }
+    uint64_t one = 1;
+    ssize_t written = write(place->bell, &one, sizeof one);
+    (void)written; /* full means it rings already */
+}
+
+void stoa_place_flush(stoa_place *place)
+{
+    if (place->homeward_count >= HOMEWARD_MAX || (place->homeward_count && !place->dirty)) { send_homeward(place); }
+    uint64_t still = 0;
+    for (uint64_t dirty = place->dirty; dirty; dirty &= dirty - 1) {
+        uint32_t to = (uint32_t)__builtin_ctzll(dirty);
+        unspill(place, to);
+        if (place->spill[to].head) { still |= UINT64_C(1) << to; }
+        stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
+        /* release: slots and blocks are written before the consumer sees head */
+        atomic_store_explicit(&ring->head, ring->write, memory_order_release);
+        stoa_place_ring_bell(stoa_node_place(place->node, to));
+    }
+    place->dirty = still;
+}
+
+static void take_home(stoa_place *place, stoa_msg *chain)
+{
+    while (chain) {
+        stoa_msg *next = chain->next;
+        stoa_slab_free(&place->slab, chain);
+        chain = next;
+    }
+}
+
+static stoa_msg *take_slot(stoa_place *place, stoa_slot *slot)
+{
+    if (slot->cls == STOA_SLOT_MSG) { return slot->as.msg; }
+    stoa_msg *msg = stoa_slab_new(&place->slab, slot->size_bytes, 0);
+    if (!msg) { return NULL; }
+    msg->to = slot->to;
+    msg->from = slot->from;
+    msg->row = slot->row;
+    memcpy(stoa_msg_body(msg), slot->as.bytes, slot->size_bytes);
+    return msg;
+}
+
+static uint32_t drain_ring(stoa_place *place, stoa_ring *ring, void (*take)(stoa_place *place, stoa_msg *msg))
+{
+    /* acquire: pairs with the producer's publication of head */
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    uint64_t until = head - ring->read > STOA_DRAIN_MAX ? ring->read + STOA_DRAIN_MAX : head;
+    uint32_t taken = 0;
+    while (ring->read < until) {
+        stoa_slot *slot = &ring->slots[ring->read % STOA_RING_SLOTS];
+        if (slot->cls == STOA_SLOT_HOME) {
+            take_home(place, slot->as.msg);
+        } else {
+            stoa_msg *msg = take_slot(place, slot);
+            if (!msg) { break; } /* quota used up: leave it in the ring until blocks come back */
+            take(place, msg);
+        }
+        ring->read++;
+        taken++;
+    }
+    if (taken) { atomic_store_explicit(&ring->tail, ring->read, memory_order_release); }
+    return taken;
+}
+
+uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, stoa_msg *msg))
+{
+    uint32_t taken = 0;
+    uint32_t places = stoa_node_places(place->node);
+    for (uint32_t i = 0; i < places; i++) {
+        stoa_ring *ring = atomic_load_explicit(&place->in[i], memory_order_acquire);
+        if (ring) { taken += drain_ring(place, ring, take); }
+    }
+    return taken;
+}
+
+bool stoa_place_pending(stoa_place *place)
+{
+    uint32_t places = stoa_node_places(place->node);
+    for (uint32_t i = 0; i < places; i++) {
+        stoa_ring *ring = atomic_load_explicit(&place->in[i], memory_order_acquire);
+        if (ring && atomic_load_explicit(&ring->head, memory_order_acquire) != ring->read) { return true; }
+    }
+    return false;
+}
+
+void stoa_place_sleep(stoa_place *place, uint64_t timeout_ns)
+{
+    struct timespec timeout = {(time_t)(timeout_ns / STOA_S(1)), (long)(timeout_ns % STOA_S(1))};
+    struct pollfd descriptor = {.fd = place->bell, .events = POLLIN};
+    if (ppoll(&descriptor, 1, &timeout, NULL) > 0) {
+        uint64_t rings;
+        ssize_t got = read(place->bell, &rings, sizeof rings);
+        (void)got; /* EAGAIN: somebody read it before */
+    }
+}

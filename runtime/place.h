@@ -1,0 +1,106 @@
+/* place.h - what cores and ports have in common: a slab, a ring to and from every other place, a doorbell. Internal.
+ *
+ * A place is owned by one thread. Between two places messages travel through a single-producer/single-consumer ring of 64-byte
+ * slots: payloads of up to 32 bytes without a context inline, everything else as a pointer to its block. Slots become visible
+ * to the consumer when the producer publishes (at the end of its batch): one release store per ring and batch, and one
+ * doorbell only where the consumer sleeps.
+ *
+ * A full ring spills into a list at the producer, bounded; stoa_place_room tells before anything is staged.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_PLACE_H
+#define STOA_RUNTIME_PLACE_H
+
+#include <stdatomic.h>
+
+#include "runtime/message.h"
+#include "runtime/node.h"
+
+enum {
+    STOA_PLACES_MAX = STOA_CORES_MAX + STOA_PORTS_MAX,
+    STOA_RING_SLOTS = 4096,
+    STOA_INLINE_BYTES = 32,
+    STOA_SPILL_MAX = 65536,
+    STOA_DRAIN_MAX = 256,
+};
+
+typedef enum stoa_slot_class { STOA_SLOT_INLINE, STOA_SLOT_MSG, STOA_SLOT_HOME } stoa_slot_class;
+
+typedef struct stoa_slot {
+    stoa_ref to, from;
+    const stoa_row *row;
+    uint32_t size_bytes;
+    uint32_t cls; /* stoa_slot_class */
+    union {
+        unsigned char bytes[STOA_INLINE_BYTES];
+        stoa_msg *msg;
+    } as;
+} stoa_slot;
+_Static_assert(sizeof(stoa_slot) == 64, "one cache line");
+
+/* head is written by the producer, tail by the consumer; each side caches the other's. */
+typedef struct stoa_ring {
+    _Alignas(128) _Atomic uint64_t head;
+    uint64_t write, tail_seen; /* producer */
+    _Alignas(128) _Atomic uint64_t tail;
+    uint64_t read; /* consumer */
+    _Alignas(128) stoa_slot slots[STOA_RING_SLOTS];
+} stoa_ring;
+
+typedef struct stoa_place {
+    stoa_node *node;
+    uint32_t index;
+    uint32_t homeward_count;
+    uint64_t dirty; /* places whose ring has slots not yet published */
+    stoa_slab slab;
+    _Atomic(stoa_ring *) in[STOA_PLACES_MAX];  /* from place i */
+    _Atomic(stoa_ring *) out[STOA_PLACES_MAX]; /* to place i */
+    struct {
+        stoa_msg *head, *tail;
+        uint32_t count;
+    } spill[STOA_PLACES_MAX];
+    stoa_msg *homeward[STOA_PLACES_MAX]; /* freed blocks of place i */
+    int bell;                            /* eventfd */
+    _Alignas(128) _Atomic int sleeping;
+} stoa_place;
+
+static inline uint32_t stoa_ref_place(stoa_ref ref)
+{
+    return (uint32_t)(ref.at >> 32) & 0xff;
+}
+static inline uint32_t stoa_ref_index(stoa_ref ref)
+{
+    return (uint32_t)ref.at;
+}
+static inline stoa_ref stoa_ref_make(uint32_t generation, uint32_t place, uint32_t index)
+{
+    return (stoa_ref){(uint64_t)generation << 40 | (uint64_t)place << 32 | index};
+}
+
+stoa_err stoa_place_init(stoa_place *place, stoa_node *node, uint32_t index, uint64_t memory_bytes);
+void stoa_place_deinit(stoa_place *place);
+/* Make the rings between two places, where they are missing. Under the node's lock. */
+stoa_err stoa_place_connect(stoa_place *a, stoa_place *b);
+
+/* Whether another message to place may be staged. */
+static inline bool stoa_place_room(const stoa_place *place, uint32_t to)
+{
+    return place->spill[to].count < STOA_SPILL_MAX && atomic_load_explicit(&place->out[to], memory_order_relaxed);
+}
+
+/* Move msg (a block) to another place; ownership goes. Never fails (see room). */
+void stoa_place_push(stoa_place *place, uint32_t to, stoa_msg *msg);
+/* Give a block back to wherever it is at home, and what it holds. */
+void stoa_place_free(stoa_place *place, stoa_msg *msg);
+/* Publish all rings, send freed blocks home, ring bells. */
+void stoa_place_flush(stoa_place *place);
+/* Take up to STOA_DRAIN_MAX messages of each inbound ring and hand them to take (which owns them). Returns how many. */
+uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, stoa_msg *msg));
+/* Whether a ring has something for this place (then do not sleep). */
+bool stoa_place_pending(stoa_place *place);
+/* Wake the owner if it sleeps. Any thread. */
+void stoa_place_ring_bell(stoa_place *place);
+/* Sleep until the bell rings or timeout_ns passed; extra_fd -1 or another descriptor to wait for. */
+void stoa_place_sleep(stoa_place *place, uint64_t timeout_ns);
+
+#endif

@@ -1,0 +1,305 @@
+/* port.c - ports: places owned by foreign threads; and calls from any thread through the node's own port "front".
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/internal.h"
+
+enum { PORT_MEMORY_BYTES = 64 << 20, DEADLINE_CHECK_MS = 1 };
+
+static stoa_err connect_all(stoa_node *node, stoa_port *port)
+{
+    stoa_err err = STOA_OK;
+    for (uint32_t i = 0; i < node->core_count && !err; i++) {
+        err = stoa_place_connect(&port->place, &node->cores[i]->place);
+    }
+    return err;
+}
+
+/* Topics opened before the port know nothing of its place: nothing to do, subscribing builds their lists. */
+static stoa_err port_new(stoa_node *node, const char *name, stoa_port **out)
+{
+    uint32_t index = atomic_load(&node->port_count);
+    if (index == STOA_PORTS_MAX) { return STOA_FAIL(STOA_E_FULL, "%d ports", STOA_PORTS_MAX); }
+    stoa_port *port = aligned_alloc(128, (sizeof *port + 127) / 128 * 128);
+    if (!port) { return STOA_FAIL(STOA_E_NOMEM, "port %s", name); }
+    memset(port, 0, sizeof *port);
+    (void)snprintf(port->name, sizeof port->name, "port/%s", name);
+    stoa_err err = stoa_place_init(&port->place, node, node->core_count + index, PORT_MEMORY_BYTES);
+    if (err) {
+        free(port);
+        return err;
+    }
+    err = stoa_asks_init(&port->asks);
+    if (!err) { err = connect_all(node, port); }
+    if (!err) { err = stoa_names_add(&node->names, port->name, stoa_port_ref(port)); }
+    port->open = true;
+    node->ports[index] = port; /* freed with the node, also after an error */
+    atomic_store_explicit(&node->port_count, index + 1, memory_order_release);
+    if (err) { return STOA_PASS(err, "port %s", name); }
+    *out = port;
+    return STOA_OK;
+}
+
+stoa_err stoa_port_open(stoa_node *node, const char *name, stoa_port **out)
+{
+    (void)pthread_mutex_lock(&node->lock);
+    stoa_err err = port_new(node, name, out);
+    (void)pthread_mutex_unlock(&node->lock);
+    return err;
+}
+
+static void drop(stoa_place *place, stoa_msg *msg)
+{
+    stoa_place_free(place, msg);
+}
+
+void stoa_port_close(stoa_port *port)
+{
+    if (!port || !port->open) { return; }
+    port->open = false;
+    stoa_topics_unsubscribe(port->place.node, NULL, stoa_port_ref(port));
+    stoa_names_remove(&port->place.node->names, port->name);
+    while (stoa_place_drain(&port->place, drop)) {}
+    stoa_place_flush(&port->place);
+}
+
+stoa_ref stoa_port_ref(stoa_port *port)
+{
+    return stoa_ref_make(1, port->place.index, 0);
+}
+
+int stoa_port_fd(stoa_port *port)
+{
+    return port->place.bell;
+}
+
+/* --- receiving */
+
+static void hand(stoa_port *port, stoa_msg *msg)
+{
+    stoa_context none = {0};
+    stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : &none;
+    stoa_delivery d = {.row = msg->row,
+                       .payload = stoa_msg_payload(msg),
+                       .from = msg->from,
+                       .durability = (stoa_durability)context->durability,
+                       .position = context->position,
+                       .topic = (msg->flags & STOA_MSG_TOPIC) && context->topic ? context->topic->name : ""};
+    if (!(msg->flags & STOA_MSG_ANSWER)) {
+        port->handler(port->context, &d);
+        return;
+    }
+    stoa_ask *ask = stoa_asks_find(&port->asks, context->ask);
+    if (!ask) { return; } /* answered by its deadline before */
+    d.answer = true;
+    d.token = ask->token;
+    d.error = (stoa_err)context->error;
+    d.row = ask->reply;
+    if (!msg->row) { d.payload = NULL; }
+    stoa_asks_free(&port->asks, context->ask);
+    port->handler(port->context, &d);
+}
+
+static void take(stoa_place *place, stoa_msg *msg)
+{
+    stoa_port *port = (stoa_port *)place;
+    port->polled++;
+    hand(port, msg);
+    stoa_place_free(place, msg);
+}
+
+/* Asks past their deadline. Ids are tried in table order, once a millisecond: ports have few. */
+static void check_deadlines(stoa_port *port)
+{
+    stoa_clock *clock = port->place.node->clock;
+    uint64_t now = clock->now_ns(clock);
+    if (now - port->deadline_checked_ns < STOA_MS(DEADLINE_CHECK_MS)) { return; }
+    port->deadline_checked_ns = now;
+    for (uint32_t i = 1; i < port->asks.used; i++) {
+        stoa_ask *ask = &port->asks.at[i];
+        if (!ask->alive || ask->due_ns > now) { continue; }
+        stoa_delivery d = {.row = ask->reply, .answer = true, .token = ask->token, .error = STOA_E_TIMEOUT, .topic = ""};
+        stoa_asks_free(&port->asks, (uint64_t)ask->generation << 32 | i);
+        port->polled++;
+        port->handler(port->context, &d);
+    }
+}
+
+uint32_t stoa_port_poll(stoa_port *port, stoa_port_handler handler, void *context, uint32_t max)
+{
+    uint64_t rings;
+    ssize_t got = read(port->place.bell, &rings, sizeof rings);
+    (void)got; /* nothing rang: there may be work all the same */
+    port->handler = handler;
+    port->context = context;
+    port->polled = 0;
+    while (port->polled < max && stoa_place_drain(&port->place, take)) {}
+    check_deadlines(port);
+    /* armed again before looking once more: what comes after this look rings the bell */
+    atomic_store(&port->place.sleeping, 1);
+    if (stoa_place_pending(&port->place)) {
+        atomic_store(&port->place.sleeping, 0);
+        uint64_t one = 1;
+        ssize_t written = write(port->place.bell, &one, sizeof one);
+        (void)written;
+    }
+    stoa_place_flush(&port->place);
+    return port->polled;
+}
+
+/* --- sending */
+
+static stoa_err port_message(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
+                             uint8_t flags, stoa_msg **out)
+{
+    uint32_t place = stoa_ref_place(to);
+    if (!to.at || place >= stoa_node_places(port->place.node)) { return STOA_E_CLOSED; }
+    if (!atomic_load(&port->place.out[place])) { return STOA_E_CLOSED; }
+    if (!stoa_place_room(&port->place, place)) { return STOA_E_FULL; }
+    if (command) { flags |= STOA_MSG_CONTEXT; }
+    stoa_msg *msg = stoa_slab_new(&port->place.slab, row->payload.size_bytes, flags);
+    if (!msg) { return STOA_E_FULL; }
+    msg->to = to;
+    msg->from = stoa_port_ref(port);
+    msg->row = row;
+    if (flags & STOA_MSG_CONTEXT) { stoa_msg_context(msg)->command = command; }
+    memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
+    *out = msg;
+    return STOA_OK;
+}
+
+stoa_err stoa_port_send(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command)
+{
+    stoa_msg *msg;
+    stoa_err err = port_message(port, to, row, payload, command, 0, &msg);
+    if (!err) { stoa_place_push(&port->place, stoa_ref_place(to), msg); }
+    return err;
+}
+
+stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
+                       uint64_t deadline_ns, uint64_t token)
+{
+    stoa_clock *clock = port->place.node->clock;
+    stoa_msg *msg;
+    uint64_t id;
+    stoa_err err = port_message(port, to, row, payload, command, STOA_MSG_CONTEXT, &msg);
+    if (err) { return err; }
+    stoa_ask ask = {.asker = stoa_port_ref(port), .token = token, .reply = row->reply,
+                    .due_ns = clock->now_ns(clock) + deadline_ns};
+    err = stoa_asks_new(&port->asks, ask, &id);
+    if (err) {
+        stoa_place_free(&port->place, msg);
+        return err;
+    }
+    stoa_msg_context(msg)->reply_to = stoa_port_ref(port);
+    stoa_msg_context(msg)->ask = id;
+    stoa_place_push(&port->place, stoa_ref_place(to), msg);
+    return STOA_OK;
+}
+
+stoa_err stoa_port_subscribe(stoa_port *port, const char *pattern)
+{
+    return stoa_topics_subscribe(port->place.node, pattern, stoa_port_ref(port));
+}
+
+stoa_err stoa_port_unsubscribe(stoa_port *port, const char *pattern)
+{
+    stoa_topics_unsubscribe(port->place.node, pattern, stoa_port_ref(port));
+    return STOA_OK;
+}
+
+void stoa_port_flush(stoa_port *port)
+{
+    stoa_place_flush(&port->place);
+}
+
+/* --- calls from any thread: whoever waits polls for all */
+
+typedef struct stoa_call_wait {
+    struct stoa_call_wait *next;
+    uint64_t token;
+    void *out;
+    size_t out_bytes;
+    stoa_err err;
+    bool done;
+} stoa_call_wait;
+
+static void answered(void *context, const stoa_delivery *d)
+{
+    stoa_node *node = context;
+    if (!d->answer) { return; }
+    for (stoa_call_wait *wait = node->waiting; wait; wait = wait->next) {
+        if (wait->token != d->token) { continue; }
+        wait->err = d->error;
+        if (!d->error && d->payload) { memcpy(wait->out, d->payload, wait->out_bytes); }
+        wait->done = true;
+    }
+}
+
+static void forget(stoa_node *node, stoa_call_wait *wait)
+{
+    for (stoa_call_wait **at = &node->waiting; *at; at = &(*at)->next) {
+        if (*at == wait) {
+            *at = wait->next;
+            return;
+        }
+    }
+}
+
+/* One look for answers. Returns false when nothing more can happen (simulator). */
+static bool wait_a_little(stoa_node *node, stoa_call_wait *wait)
+{
+    bool alive = true;
+    if (node->options.sim) { alive = stoa_sim_step_for_call(node->options.sim); }
+    (void)pthread_mutex_lock(&node->front_lock);
+    if (!wait->done) { (void)stoa_port_poll(node->front, answered, node, STOA_DRAIN_MAX); }
+    bool done = wait->done;
+    (void)pthread_mutex_unlock(&node->front_lock);
+    if (!done && !node->options.sim) {
+        struct pollfd bell = {.fd = stoa_port_fd(node->front), .events = POLLIN};
+        (void)poll(&bell, 1, 1); /* another waiter may take the bell: look again after a millisecond at the latest */
+    }
+    return alive;
+}
+
+stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
+                   void *out, size_t out_bytes)
+{
+    STOA_ASSERT(row->reply && row->reply->payload.size_bytes == out_bytes);
+    stoa_call_wait wait = {.out = out, .out_bytes = out_bytes};
+    uint64_t now = node->clock->now_ns(node->clock);
+    (void)pthread_mutex_lock(&node->front_lock);
+    wait.token = ++node->front->command_base;
+    stoa_err err = stoa_port_ask(node->front, to, row, payload, 0, deadline_ns, wait.token);
+    if (!err) {
+        wait.next = node->waiting;
+        node->waiting = &wait;
+        stoa_port_flush(node->front);
+    }
+    (void)pthread_mutex_unlock(&node->front_lock);
+    if (err) { return STOA_FAIL(err, "%s.%s", row->kind, row->name); }
+
+    bool alive = true;
+    while (!wait.done && alive && node->clock->now_ns(node->clock) < now + deadline_ns + STOA_S(1)) {
+        alive = wait_a_little(node, &wait);
+    }
+    (void)pthread_mutex_lock(&node->front_lock);
+    forget(node, &wait);
+    (void)pthread_mutex_unlock(&node->front_lock);
+    if (!wait.done) { return STOA_FAIL(STOA_E_TIMEOUT, "%s.%s", row->kind, row->name); }
+    return wait.err ? STOA_FAIL(wait.err, "%s.%s: %s", row->kind, row->name, stoa_err_text(wait.err)) : STOA_OK;
+}
+
+stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload)
+{
+    (void)pthread_mutex_lock(&node->front_lock);
+    stoa_err err = stoa_port_send(node->front, to, row, payload, 0);
+    stoa_port_flush(node->front);
+    (void)pthread_mutex_unlock(&node->front_lock);
+    return err;
+}

@@ -1,0 +1,323 @@
+/* shard.c - cascades, events and the wall. See shard.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/shard.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "runtime/internal.h"
+
+STOA_TABLE_DEFINE(shard_log)
+
+enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 128 };
+
+void stoa_msg_list_push(stoa_msg_list *list, stoa_msg *msg)
+{
+    msg->next = NULL;
+    if (list->head) {
+        list->tail->next = msg;
+    } else {
+        list->head = msg;
+    }
+    list->tail = msg;
+    list->count++;
+}
+
+stoa_msg *stoa_msg_list_pop(stoa_msg_list *list)
+{
+    stoa_msg *msg = list->head;
+    if (!msg) { return NULL; }
+    list->head = msg->next;
+    list->count--;
+    return msg;
+}
+
+/* --- blocks */
+
+static stoa_block_slot *open_block(struct stoa_shard *shard)
+{
+    return &shard->blocks[shard->block_open % STOA_BLOCKS];
+}
+
+static bool journaled(const struct stoa_shard *shard)
+{
+    return shard->durability != stoa_durability_NONE;
+}
+
+/* Whether the open block may be closed: there is a free slot for the next one. */
+static bool slot_free(const struct stoa_shard *shard)
+{
+    return shard->block_open + 1 - shard->block_done < STOA_BLOCKS;
+}
+
+static void seal(struct stoa_shard *shard)
+{
+    stoa_block_slot *block = open_block(shard);
+    if (block->count == 0 || !slot_free(shard)) { return; }
+    shard->sealed = shard->applied;
+    shard->block_open++;
+    stoa_block_slot *next = open_block(shard);
+    next->used_bytes = next->count = next->index_count = 0;
+    next->first = shard->applied + 1;
+    if (shard->durability == stoa_durability_MEMORY) { shard->committed = shard->sealed; }
+    stoa_shard_submit(shard);
+}
+
+static bool room_for_cascade(const struct stoa_shard *shard)
+{
+    const stoa_block_slot *block = &shard->blocks[shard->block_open % STOA_BLOCKS];
+    return shard->wall.count < STOA_WALL_MAX && block->used_bytes < STOA_SHARD_SEAL_BYTES &&
+           block->index_count < STOA_SHARD_INDEX_MAX / 2;
+}
+
+/* --- events */
+
+stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const void *payload)
+{
+    uint32_t bytes = (uint32_t)(sizeof(stoa_staged_event) + ((row->payload.size_bytes + 7u) & ~7u));
+    if (shard->arena_used + bytes > STOA_ARENA_BYTES) { return STOA_E_FULL; }
+    if (journaled(shard)) {
+        /* a msgpack value is at most an eighth longer than the struct it comes from */
+        const stoa_block_slot *block = open_block(shard);
+        uint64_t worst = block->used_bytes + 2 * (uint64_t)(shard->arena_used + bytes) + ENVELOPE_BYTES;
+        if (worst > STOA_SHARD_BLOCK_BYTES || block->index_count + 8 > STOA_SHARD_INDEX_MAX) { return STOA_E_FULL; }
+    }
+    stoa_staged_event *event = (stoa_staged_event *)(void *)(shard->arena + shard->arena_used);
+    event->row = row;
+    event->bytes = bytes;
+    memcpy(event + 1, payload, row->payload.size_bytes);
+    shard->arena_used += bytes;
+    return STOA_OK;
+}
+
+static void index_event(void *context, uint64_t id)
+{
+    struct stoa_shard *shard = context;
+    stoa_block_slot *block = open_block(shard);
+    STOA_ASSERT(block->index_count < STOA_SHARD_INDEX_MAX);
+    block->index[block->index_count++] = (stoa_index_entry){id, shard->applied};
+}
+
+/* Append the event at position applied to the open block. */
+static void journal_event(struct stoa_shard *shard, uint32_t stream, const stoa_row *row, const void *payload,
+                          const stoa_turning *turning)
+{
+    stoa_block_slot *block = open_block(shard);
+    stoa_writer w = {.at = block->bytes, .used_bytes = block->used_bytes, .cap_bytes = STOA_SHARD_BLOCK_BYTES};
+    stoa_actor *sender = turning && stoa_ref_place(turning->turn.from) == shard->core->place.index
+                             ? stoa_core_actor(shard->core, turning->turn.from)
+                             : NULL;
+    stoa_write_array(&w, 10);
+    stoa_write_uint(&w, 1);
+    stoa_write_uint(&w, row->id);
+    stoa_write_uint(&w, 1);
+    stoa_write_uint(&w, stream);
+    stoa_write_uint(&w, ++shard->seqs[stream]);
+    stoa_write_uint(&w, shard->core->wall_ns);
+    stoa_write_uint(&w, shard->cause);
+    stoa_write_uint(&w, turning ? turning->turn.command : 0);
+    stoa_write_uint(&w, sender && sender->shard == shard ? sender->stream : 0);
+    (void)stoa_encode(&row->payload, payload, &w);
+    STOA_ASSERT(!w.cut);
+    block->used_bytes = (uint32_t)w.used_bytes;
+    block->count++;
+    stoa_each_index(&row->payload, payload, index_event, shard);
+    if (!shard->cause) { shard->cause = shard->applied; }
+}
+
+static void apply_event(struct stoa_shard *shard, stoa_actor *actor, const stoa_row *row, const void *payload,
+                        const stoa_turning *turning)
+{
+    shard->applied++;
+    actor->kind->appliers[row->id](actor->state, payload);
+    if (journaled(shard)) { journal_event(shard, actor->stream, row, payload, turning); }
+}
+
+void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turning)
+{
+    for (uint32_t at = 0; at < shard->arena_used;) {
+        const stoa_staged_event *event = (const stoa_staged_event *)(const void *)(shard->arena + at);
+        apply_event(shard, turning->actor, event->row, event + 1, turning);
+        at += event->bytes;
+    }
+    shard->arena_used = 0;
+    if (!journaled(shard)) { shard->committed = shard->sealed = shard->applied; }
+}
+
+stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out)
+{
+    stoa_core *core = shard->core;
+    stoa_actor *actor;
+    if (shard->actor_count + 1 >= STOA_SHARD_ACTORS_MAX) { return STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
+    stoa_err err = stoa_actor_new(core, kind, name, NULL, &actor);
+    if (err) { return err; }
+    err = stoa_names_add(&core->place.node->names, name, stoa_actor_ref(core, actor));
+    if (err) {
+        actor->more->name[0] = '\0'; /* the name is somebody else's */
+        stoa_actor_free(core, actor);
+        return STOA_FAIL(err, "%s", name);
+    }
+    actor->shard = shard;
+    actor->stream = ++shard->actor_count;
+    shard->actors[actor->stream] = actor;
+    *out = actor;
+    return STOA_OK;
+}
+
+stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out)
+{
+    shard_log_spawned event = {0};
+    stoa_err err = STOA_TEXT_SETZ(&event.kind, kind->name);
+    if (!err) { err = STOA_TEXT_SETZ(&event.name, name); }
+    if (!err && !room_for_cascade(shard)) { err = STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
+    if (!err) { err = stoa_shard_spawn(shard, kind, name, out); }
+    if (err) { return err; }
+    event.stream = (*out)->stream;
+    shard->applied++;
+    shard->cause = 0;
+    if (journaled(shard)) {
+        journal_event(shard, 0, &shard_log_rows[shard_log_ROW_spawned], &event, NULL);
+    } else {
+        shard->committed = shard->sealed = shard->applied;
+    }
+    err = stoa_turn_first(shard->core, *out);
+    stoa_core_enqueue(shard->core, &shard->run);
+    return err;
+}
+
+/* --- the wall */
+
+static void release(struct stoa_shard *shard, stoa_msg *msg)
+{
+    stoa_msg_context(msg)->durability = shard->durability;
+    stoa_core_deliver(shard->core, msg);
+}
+
+static bool release_committed(struct stoa_shard *shard)
+{
+    bool any = false;
+    while (shard->wall.head && stoa_msg_context(shard->wall.head)->position <= shard->committed) {
+        release(shard, stoa_msg_list_pop(&shard->wall));
+        any = true;
+    }
+    return any;
+}
+
+void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg)
+{
+    stoa_core *core = shard->core;
+    if (stoa_ref_place(msg->to) == core->place.index && !(msg->flags & STOA_MSG_TOPIC)) {
+        stoa_actor *target = stoa_core_actor(core, msg->to);
+        if (target && target->shard == shard) {
+            stoa_msg_list_push(&shard->cascade, msg);
+            return;
+        }
+    }
+    stoa_msg_context(msg)->position = shard->applied;
+    if (!shard->wall.head && shard->applied <= shard->committed) {
+        release(shard, msg);
+        return;
+    }
+    stoa_msg_list_push(&shard->wall, msg);
+}
+
+/* --- running */
+
+void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
+{
+    if (actor->queued >= actor->limit && !(msg->flags & STOA_MSG_ANSWER)) {
+        actor->refused++;
+        actor->last_refusal = STOA_E_FULL;
+        stoa_core_refuse(shard->core, msg, STOA_E_FULL);
+        return;
+    }
+    actor->queued++;
+    stoa_msg_list_push(&shard->inbox, msg);
+    if (!shard->stalled) { stoa_core_enqueue(shard->core, &shard->run); }
+}
+
+static void run_one(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
+{
+    shard->core->messages++;
+    if (actor->flags & STOA_ACTOR_DOWN) {
+        stoa_core_refuse(shard->core, msg, STOA_E_FAILED);
+    } else {
+        stoa_turn_run(shard->core, actor, msg);
+    }
+}
+
+/* An answer within the shard meets its ask when its turn comes, as one from outside does when it arrives. */
+static stoa_actor *receiver(struct stoa_shard *shard, stoa_msg **msg)
+{
+    if ((*msg)->flags & STOA_MSG_ANSWER) { *msg = stoa_core_resolve(shard->core, *msg); }
+    if (!*msg) { return NULL; }
+    stoa_actor *actor = stoa_core_actor(shard->core, (*msg)->to);
+    if (!actor) { stoa_core_refuse(shard->core, *msg, STOA_E_CLOSED); }
+    return actor;
+}
+
+static void run_cascade(struct stoa_shard *shard)
+{
+    uint32_t turns = 0;
+    while (shard->cascade.head) {
+        stoa_msg *msg = stoa_msg_list_pop(&shard->cascade);
+        STOA_ASSERT(++turns < STOA_CASCADE_MAX); /* a cascade that never ends is a broken kind */
+        stoa_actor *actor = receiver(shard, &msg);
+        if (actor) { run_one(shard, actor, msg); }
+    }
+}
+
+bool stoa_shard_run(struct stoa_shard *shard)
+{
+    uint32_t budget = shard->inbox.count < CASCADES_PER_RUN ? shard->inbox.count : CASCADES_PER_RUN;
+    while (budget-- && shard->inbox.head) {
+        if (!room_for_cascade(shard)) {
+            seal(shard);
+            shard->stalled = !room_for_cascade(shard);
+            if (shard->stalled) { break; }
+        }
+        stoa_msg *msg = stoa_msg_list_pop(&shard->inbox);
+        STOA_ASSERT(msg);
+        stoa_actor *actor = stoa_core_actor(shard->core, msg->to);
+        shard->cause = 0;
+        if (actor) {
+            actor->queued--;
+            run_one(shard, actor, msg);
+            run_cascade(shard);
+        } else {
+            stoa_core_refuse(shard->core, msg, STOA_E_CLOSED);
+        }
+    }
+    run_cascade(shard); /* what a resume left */
+    seal(shard);
+    (void)release_committed(shard);
+    return shard->inbox.head && !shard->stalled;
+}
+
+bool stoa_shard_poll(struct stoa_shard *shard)
+{
+    /* acquire: the journal's thread is done with the blocks below it */
+    uint64_t durable = atomic_load_explicit(&shard->durable_block, memory_order_acquire);
+    if (durable == shard->block_done) { return false; }
+    shard->blocks_written += durable - shard->block_done;
+    if (shard->durability != stoa_durability_MEMORY) {
+        const stoa_block_slot *last = &shard->blocks[(durable - 1) % STOA_BLOCKS];
+        shard->committed = last->first + last->count - 1;
+    }
+    shard->block_done = durable;
+    seal(shard);
+    (void)release_committed(shard);
+    if (shard->stalled) {
+        shard->stalled = false;
+        stoa_core_enqueue(shard->core, &shard->run);
+    }
+    return true;
+}
+
+bool stoa_shard_idle(const struct stoa_shard *shard)
+{
+    return !shard->inbox.head && !shard->cascade.head && !shard->wall.head && shard->block_open == shard->block_done &&
+           shard->blocks[shard->block_open % STOA_BLOCKS].count == 0;
+}

@@ -1,0 +1,130 @@
+/* shard.h - event-sourced actors that share a core, a journal and a fate. Internal to runtime/.
+ *
+ * Cascades. A message from outside the shard starts a cascade: its turn, then all messages the turns send to actors of the
+ * same shard, first in first out, until none is left. Cascades run one after the other; a block holds whole cascades. So what
+ * belongs together (reserve, match, settle) commits together, nobody sees its middle, and a crash never leaves half of it.
+ *
+ * The wall. What leaves the shard - answers, refusals, reads, topics, sends - is stamped with the last position applied and
+ * waits until that position is committed: at once for NONE, when its block is sealed for MEMORY, when it is synced for DISK.
+ *
+ * Blocks. Events of cascades gather in the open block. When the run ends and a block slot is free, the block is sealed and
+ * handed to the journal's thread, which appends all blocks it finds with one sync; meanwhile the next block fills. With all
+ * slots under way the shard takes no new cascade until one is done: its inbox fills and refuses.
+ *
+ * An event in a block is a msgpack array [version 1, type, schema, stream, seq, time, cause, command, actor, payload].
+ * Stream 0 is the shard itself: table shard_log below.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_SHARD_H
+#define STOA_RUNTIME_SHARD_H
+
+#include "base/wire.h"
+#include "runtime/core.h"
+#include "storage/journal.h"
+
+enum {
+    STOA_SHARD_ACTORS_MAX = 1 << 20,
+    STOA_BLOCKS = 4,
+    STOA_SHARD_BLOCK_BYTES = 4 << 20,       /* room of a block: what one cascade may emit at most */
+    STOA_SHARD_SEAL_BYTES = 256 << 10, /* from here on a block takes no further cascade */
+    STOA_SHARD_INDEX_MAX = 1 << 16,
+    STOA_WALL_MAX = 1 << 16,
+    STOA_CASCADE_MAX = 1 << 20, /* turns of one cascade */
+    STOA_ARENA_BYTES = 256 << 10, /* events of one turn, in memory */
+};
+
+#define shard_log_spawned_FIELDS(F, S) F(S, uint64_t, stream) F(S, stoa_text30, kind) F(S, stoa_text62, name)
+#define shard_log_epoch_started_FIELDS(F, S) F(S, uint64_t, epoch)
+#define shard_log_ROWS(ROW, K)                                                                                         \
+    ROW(K, EVENT, spawned, _, "An actor exists from here on.")                                                         \
+    ROW(K, EVENT, epoch_started, _, "A writer took over.")
+STOA_TABLE(shard_log)
+
+typedef struct stoa_block_slot {
+    uint8_t *bytes; /* STOA_SHARD_BLOCK_BYTES, mapped */
+    stoa_index_entry *index;
+    uint32_t used_bytes, count, index_count;
+    uint64_t first;
+} stoa_block_slot;
+
+/* Events staged by the turn that runs: {row, payload} one after the other. */
+typedef struct stoa_staged_event {
+    const stoa_row *row;
+    uint32_t bytes; /* of this entry, payload included, multiple of 8 */
+    uint32_t pad_;
+} stoa_staged_event;
+
+typedef struct stoa_msg_list {
+    stoa_msg *head, *tail;
+    uint32_t count;
+} stoa_msg_list;
+void stoa_msg_list_push(stoa_msg_list *list, stoa_msg *msg);
+stoa_msg *stoa_msg_list_pop(stoa_msg_list *list);
+
+struct stoa_shard {
+    stoa_runnable run; /* first */
+    stoa_core *core;
+    stoa_node *node;
+    char name[32];
+    stoa_durability durability;
+    stoa_msg_list inbox, cascade, wall;
+    stoa_actor **actors; /* by stream; [0] is NULL */
+    uint64_t *seqs;      /* last event of each stream */
+    uint32_t actor_count, actor_cap;
+    bool stalled; /* no block slot or no room behind the wall */
+
+    uint64_t applied;   /* last position applied */
+    uint64_t sealed;    /* last position in a sealed block */
+    uint64_t committed; /* released up to here */
+    uint64_t epoch;
+    stoa_block_slot blocks[STOA_BLOCKS];
+    uint64_t block_open, block_done; /* running numbers; open - done <= STOA_BLOCKS - 1 */
+    uint64_t cause; /* first position of the cascade under way */
+    uint8_t *arena;
+    uint32_t arena_used;
+
+    /* the journal's thread */
+    stoa_journal *journal;
+    pthread_t thread;
+    bool threaded;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    uint64_t block_submitted;           /* under lock: blocks below this number are the thread's */
+    bool quit;
+    _Atomic uint64_t durable_block;     /* blocks below this number are as durable as promised */
+    uint64_t sim_due_ns;                /* simulator: when the submitted blocks are durable */
+
+    uint64_t recovered, unproven, recovery_ns, blocks_written;
+};
+
+/* Actors (on the core). */
+stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out);
+/* The same as an event of the shard's log: the actor is there after every replay. Resumes it. */
+stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out);
+
+/* The scheduler's. */
+void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg); /* from outside: checks the limit */
+bool stoa_shard_run(struct stoa_shard *shard);
+/* Look what the journal has done; release; returns whether anything happened. */
+bool stoa_shard_poll(struct stoa_shard *shard);
+bool stoa_shard_idle(const struct stoa_shard *shard);
+
+/* The turn's. */
+stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const void *payload);
+void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turning);
+/* Put a message that leaves the shard behind the wall. */
+void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg);
+
+/* The journal's (shard_commit.c). */
+stoa_err stoa_shard_commit_start(struct stoa_shard *shard);
+void stoa_shard_commit_stop(struct stoa_shard *shard);
+void stoa_shard_submit(struct stoa_shard *shard);
+/* Append blocks [from, to) now: the thread and the simulator. */
+stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to);
+
+/* Replay (shard_recover.c). */
+stoa_err stoa_shard_recover(struct stoa_shard *shard);
+uint64_t stoa_shard_hash(const struct stoa_shard *shard);
+uint64_t stoa_state_hash(uint64_t seed, const void *state, size_t bytes);
+
+#endif

@@ -1,0 +1,153 @@
+/* shard_commit.c - the journal's thread: takes all sealed blocks there are, appends them, syncs once.
+ *
+ * While a sync is under way the core fills the next block, so the size of a group follows the speed of the disk by itself.
+ * A full disk is waited out: the shard's blocks run out, its inbox fills, new work is refused with FULL, and when there is
+ * room again the same append is repeated. Any other error ends the process: an I/O error on sync cannot be retried.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "runtime/internal.h"
+#include "runtime/shard.h"
+
+enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70 };
+
+static stoa_err append_one(struct stoa_shard *shard, uint64_t number, bool sync)
+{
+    const stoa_block_slot *slot = &shard->blocks[number % STOA_BLOCKS];
+    stoa_clock *clock = shard->node->clock;
+    stoa_block block = {.first = slot->first,
+                        .epoch = shard->epoch,
+                        .commit_ns = clock->wall_ns(clock),
+                        .count = slot->count,
+                        .payload_bytes = slot->used_bytes,
+                        .index_count = slot->index_count,
+                        .payload = slot->bytes,
+                        .index = slot->index};
+    return shard->journal->ops->append(shard->journal, &block, sync);
+}
+
+stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to)
+{
+    bool disk = shard->durability != stoa_durability_MEMORY;
+    for (uint64_t number = from; number < to; number++) {
+        stoa_err err = append_one(shard, number, disk && number + 1 == to);
+        if (err) { return err; }
+    }
+    return STOA_OK;
+}
+
+static void pause_ms(uint32_t ms)
+{
+    struct timespec wait = {0, (long)ms * 1000000};
+    (void)nanosleep(&wait, NULL);
+}
+
+/* Append one block after the other, so that a full disk in the middle repeats only what is missing. */
+static void append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
+{
+    bool disk = shard->durability != stoa_durability_MEMORY;
+    for (uint64_t number = from; number < to;) {
+        stoa_err err = append_one(shard, number, disk && number + 1 == to);
+        if (err == STOA_E_FULL) {
+            stoa_log(STOA_LOG_ERROR, "journal_full", STOA_KV("shard", shard->name));
+            pause_ms(FULL_RETRY_MS);
+            continue;
+        }
+        if (err) {
+            stoa_log_error("journal_failed", err);
+            _exit(EXIT_JOURNAL);
+        }
+        number++;
+    }
+}
+
+static void *commit_main(void *argument)
+{
+    struct stoa_shard *shard = argument;
+    uint64_t done = atomic_load(&shard->durable_block);
+    for (;;) {
+        (void)pthread_mutex_lock(&shard->lock);
+        while (shard->block_submitted == done && !shard->quit) { (void)pthread_cond_wait(&shard->wake, &shard->lock); }
+        uint64_t until = shard->block_submitted;
+        (void)pthread_mutex_unlock(&shard->lock);
+        if (until == done) { return NULL; }
+        append_all(shard, done, until);
+        done = until;
+        /* release: the core may use the blocks again */
+        atomic_store_explicit(&shard->durable_block, done, memory_order_release);
+        stoa_place_ring_bell(&shard->core->place);
+    }
+}
+
+void stoa_shard_submit(struct stoa_shard *shard)
+{
+    if (shard->node->options.sim) {
+        shard->block_submitted = shard->block_open;
+        stoa_sim_submitted(shard->node->options.sim, shard);
+        return;
+    }
+    (void)pthread_mutex_lock(&shard->lock);
+    shard->block_submitted = shard->block_open;
+    (void)pthread_cond_signal(&shard->wake);
+    (void)pthread_mutex_unlock(&shard->lock);
+}
+
+static void *map(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
+{
+    shard->arena = map(STOA_ARENA_BYTES);
+    shard->actors = map(STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
+    shard->seqs = map(STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
+    bool complete = shard->arena && shard->actors && shard->seqs;
+    for (unsigned i = 0; i < STOA_BLOCKS; i++) {
+        shard->blocks[i].bytes = map(STOA_SHARD_BLOCK_BYTES);
+        shard->blocks[i].index = map(STOA_SHARD_INDEX_MAX * sizeof(stoa_index_entry));
+        complete = complete && shard->blocks[i].bytes && shard->blocks[i].index;
+    }
+    (void)pthread_mutex_init(&shard->lock, NULL);
+    (void)pthread_cond_init(&shard->wake, NULL);
+    if (!complete) { return STOA_FAIL(STOA_E_NOMEM, "shard %s", shard->name); }
+    if (shard->durability == stoa_durability_NONE || shard->node->options.sim) { return STOA_OK; }
+    int failed = pthread_create(&shard->thread, NULL, commit_main, shard);
+    if (failed) { return STOA_FAIL(STOA_E_IO, "journal thread: %s", strerror(failed)); }
+    (void)pthread_setname_np(shard->thread, "stoa-journal");
+    shard->threaded = true;
+    return STOA_OK;
+}
+
+static void unmap(void *at, size_t bytes)
+{
+    if (at) { (void)munmap(at, bytes); }
+}
+
+void stoa_shard_commit_stop(struct stoa_shard *shard)
+{
+    if (shard->threaded) {
+        (void)pthread_mutex_lock(&shard->lock);
+        shard->quit = true;
+        (void)pthread_cond_signal(&shard->wake);
+        (void)pthread_mutex_unlock(&shard->lock);
+        (void)pthread_join(shard->thread, NULL);
+    }
+    if (shard->journal) { shard->journal->ops->close(shard->journal); }
+    for (unsigned i = 0; i < STOA_BLOCKS; i++) {
+        unmap(shard->blocks[i].bytes, STOA_SHARD_BLOCK_BYTES);
+        unmap(shard->blocks[i].index, STOA_SHARD_INDEX_MAX * sizeof(stoa_index_entry));
+    }
+    unmap(shard->arena, STOA_ARENA_BYTES);
+    unmap(shard->actors, STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
+    unmap(shard->seqs, STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
+    (void)pthread_mutex_destroy(&shard->lock);
+    (void)pthread_cond_destroy(&shard->wake);
+}

@@ -1,0 +1,178 @@
+/* timer.c - the timing wheel of timer.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/timer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CAP_START = 1024 };
+
+stoa_err stoa_wheel_init(stoa_wheel *wheel, uint64_t now_ns, uint32_t limit)
+{
+    memset(wheel, 0, sizeof *wheel);
+    wheel->entries = calloc(CAP_START, sizeof *wheel->entries);
+    if (!wheel->entries) { return STOA_FAIL(STOA_E_NOMEM, "timer wheel"); }
+    wheel->cap = CAP_START;
+    wheel->limit = limit;
+    wheel->used = 1;
+    wheel->now_tick = now_ns >> STOA_TICK_SHIFT;
+    return STOA_OK;
+}
+
+void stoa_wheel_deinit(stoa_wheel *wheel)
+{
+    free(wheel->entries);
+    memset(wheel, 0, sizeof *wheel);
+}
+
+static stoa_err grow(stoa_wheel *wheel)
+{
+    if (wheel->cap >= wheel->limit) { return STOA_E_FULL; }
+    uint32_t cap = wheel->cap * 2;
+    stoa_wheel_entry *entries = realloc(wheel->entries, cap * sizeof *entries);
+    if (!entries) { return STOA_E_FULL; }
+    memset(entries + wheel->cap, 0, (cap - wheel->cap) * sizeof *entries);
+    wheel->entries = entries;
+    wheel->cap = cap;
+    return STOA_OK;
+}
+
+stoa_err stoa_wheel_new(stoa_wheel *wheel, uint16_t cls, void *what, uint64_t *id_out)
+{
+    uint32_t at = wheel->free;
+    if (at) {
+        wheel->free = wheel->entries[at].next;
+    } else {
+        if (wheel->used == wheel->cap && grow(wheel)) { return STOA_E_FULL; }
+        at = wheel->used++;
+    }
+    stoa_wheel_entry *entry = &wheel->entries[at];
+    entry->generation++;
+    entry->cls = cls;
+    entry->what = what;
+    entry->slot = 0;
+    *id_out = (uint64_t)entry->generation << 32 | at;
+    return STOA_OK;
+}
+
+static void insert(stoa_wheel *wheel, uint32_t at)
+{
+    stoa_wheel_entry *entry = &wheel->entries[at];
+    uint64_t differs = entry->due_tick ^ wheel->now_tick;
+    unsigned level = differs ? (63 - (unsigned)__builtin_clzll(differs)) / 6 : 0;
+    if (level >= STOA_WHEEL_LEVELS) { level = STOA_WHEEL_LEVELS - 1; }
+    unsigned slot = (unsigned)(entry->due_tick >> (6 * level)) & 63;
+    uint32_t *head = &wheel->heads[level][slot];
+    entry->next = *head;
+    entry->prev = 0;
+    if (*head) { wheel->entries[*head].prev = at; }
+    *head = at;
+    entry->slot = (uint16_t)(level * STOA_WHEEL_SLOTS + slot + 1);
+    wheel->filled[level] |= UINT64_C(1) << slot;
+}
+
+static void take_out(stoa_wheel *wheel, uint32_t at)
+{
+    stoa_wheel_entry *entry = &wheel->entries[at];
+    unsigned level = (entry->slot - 1u) / STOA_WHEEL_SLOTS, slot = (entry->slot - 1u) % STOA_WHEEL_SLOTS;
+    if (entry->prev) {
+        wheel->entries[entry->prev].next = entry->next;
+    } else {
+        wheel->heads[level][slot] = entry->next;
+    }
+    if (entry->next) { wheel->entries[entry->next].prev = entry->prev; }
+    if (!wheel->heads[level][slot]) { wheel->filled[level] &= ~(UINT64_C(1) << slot); }
+    entry->slot = 0;
+}
+
+static void release(stoa_wheel *wheel, uint32_t at)
+{
+    wheel->entries[at].generation++; /* the id is dead */
+    wheel->entries[at].what = NULL;
+    wheel->entries[at].next = wheel->free;
+    wheel->free = at;
+}
+
+void stoa_wheel_start(stoa_wheel *wheel, uint64_t id, uint64_t due_ns)
+{
+    uint32_t at = (uint32_t)id;
+    uint64_t tick = (due_ns + (UINT64_C(1) << STOA_TICK_SHIFT) - 1) >> STOA_TICK_SHIFT;
+    wheel->entries[at].due_tick = tick > wheel->now_tick ? tick : wheel->now_tick + 1;
+    insert(wheel, at);
+}
+
+void *stoa_wheel_cancel(stoa_wheel *wheel, uint64_t id)
+{
+    uint32_t at = (uint32_t)id;
+    if (at == 0 || at >= wheel->used || wheel->entries[at].generation != (uint32_t)(id >> 32)) { return NULL; }
+    void *what = wheel->entries[at].what;
+    if (wheel->entries[at].slot) { take_out(wheel, at); }
+    release(wheel, at);
+    return what;
+}
+
+/* The tick at which the lowest level that is not empty has its next slot. */
+static bool next_tick(const stoa_wheel *wheel, uint64_t *tick_out, unsigned *level_out, unsigned *slot_out)
+{
+    for (unsigned level = 0; level < STOA_WHEEL_LEVELS; level++) {
+        if (!wheel->filled[level]) { continue; }
+        unsigned slot = (unsigned)__builtin_ctzll(wheel->filled[level]);
+        uint64_t above = level + 1 < STOA_WHEEL_LEVELS ? wheel->now_tick >> (6 * (level + 1)) << (6 * (level + 1)) : 0;
+        *tick_out = above | (uint64_t)slot << (6 * level);
+        *level_out = level;
+        *slot_out = slot;
+        return true;
+    }
+    return false;
+}
+
+uint64_t stoa_wheel_next_ns(const stoa_wheel *wheel)
+{
+    uint64_t tick;
+    unsigned level, slot;
+    return next_tick(wheel, &tick, &level, &slot) ? tick << STOA_TICK_SHIFT : UINT64_MAX;
+}
+
+uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, void (*fire)(void *context, uint16_t cls, void *what),
+                            void *context)
+{
+    uint64_t until = now_ns >> STOA_TICK_SHIFT, tick;
+    unsigned level, slot;
+    uint32_t fired = 0;
+    while (next_tick(wheel, &tick, &level, &slot) && tick <= until) {
+        if (tick > wheel->now_tick) { wheel->now_tick = tick; }
+        uint32_t chain = wheel->heads[level][slot];
+        wheel->heads[level][slot] = 0;
+        wheel->filled[level] &= ~(UINT64_C(1) << slot);
+        while (chain) {
+            uint32_t at = chain;
+            stoa_wheel_entry *entry = &wheel->entries[at];
+            chain = entry->next;
+            entry->slot = 0;
+            if (entry->due_tick > wheel->now_tick) {
+                insert(wheel, at);
+                continue;
+            }
+            void *what = entry->what;
+            uint16_t cls = entry->cls;
+            release(wheel, at);
+            fired++;
+            /* the chain behind this entry stays whole: a cancel of one of them is made visible through its own id */
+            if (chain) { wheel->entries[chain].prev = 0; }
+            wheel->heads[level][slot] = chain;
+            if (chain) {
+                wheel->filled[level] |= UINT64_C(1) << slot;
+                wheel->entries[chain].slot = (uint16_t)(level * STOA_WHEEL_SLOTS + slot + 1);
+            } else {
+                wheel->filled[level] &= ~(UINT64_C(1) << slot);
+            }
+            fire(context, cls, what);
+            chain = wheel->heads[level][slot];
+            wheel->heads[level][slot] = 0;
+            wheel->filled[level] &= ~(UINT64_C(1) << slot);
+        }
+    }
+    if (until > wheel->now_tick) { wheel->now_tick = until; }
+    return fired;
+}

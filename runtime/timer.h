@@ -1,0 +1,50 @@
+/* timer.h - a hierarchical timing wheel: start, cancel and fire in constant time, without allocation in use. Internal.
+ *
+ * Ticks of 65,536 ns; eight levels of 64 slots cover every deadline. A timer sits in the level of the highest bit in which its
+ * tick differs from the present one, so that the next thing to do is always in the lowest level that is not empty, and time
+ * may jump (Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987). Never fires early; late by up to a tick.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_TIMER_H
+#define STOA_RUNTIME_TIMER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { STOA_WHEEL_LEVELS = 8, STOA_WHEEL_SLOTS = 64, STOA_TICK_SHIFT = 16 };
+
+typedef struct stoa_wheel_entry {
+    uint64_t due_tick;
+    void *what; /* the owner's */
+    uint32_t next, prev; /* indices, 0 is the end */
+    uint32_t generation;
+    uint16_t slot; /* level * 64 + slot + 1; 0: not in the wheel */
+    uint16_t cls;  /* the owner's */
+} stoa_wheel_entry;
+
+typedef struct stoa_wheel {
+    stoa_wheel_entry *entries; /* grows by doubling up to limit; entry 0 is unused */
+    uint32_t cap, limit, used, free;
+    uint64_t now_tick;
+    uint64_t filled[STOA_WHEEL_LEVELS]; /* bit per slot */
+    uint32_t heads[STOA_WHEEL_LEVELS][STOA_WHEEL_SLOTS];
+} stoa_wheel;
+
+stoa_err stoa_wheel_init(stoa_wheel *wheel, uint64_t now_ns, uint32_t limit);
+void stoa_wheel_deinit(stoa_wheel *wheel);
+
+/* Take an entry (not yet running); its id is never 0. Errors: FULL. */
+stoa_err stoa_wheel_new(stoa_wheel *wheel, uint16_t cls, void *what, uint64_t *id_out);
+/* Let it run until due_ns. */
+void stoa_wheel_start(stoa_wheel *wheel, uint64_t id, uint64_t due_ns);
+/* Take it out and free the entry; returns what, or NULL when the id is not alive. */
+void *stoa_wheel_cancel(stoa_wheel *wheel, uint64_t id);
+/* Move time and call fire for each due entry, which is freed before the call. Returns how many fired. */
+uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, void (*fire)(void *context, uint16_t cls, void *what),
+                            void *context);
+/* When advance has something to do next, UINT64_MAX for never (may be earlier than the first deadline, never later). */
+uint64_t stoa_wheel_next_ns(const stoa_wheel *wheel);
+
+#endif

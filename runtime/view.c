@@ -1,0 +1,216 @@
+/* view.c - looking into a node: actors, cores, topics, shards, dead letters. Each look runs on the core it looks at.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/internal.h"
+#include "runtime/shard.h"
+
+/* --- actors */
+
+typedef struct actor_list {
+    const char *pattern;
+    stoa_actor_view *at;
+    size_t count, cap;
+    stoa_err err;
+} actor_list;
+
+static void fill_view(stoa_core *core, const stoa_actor *actor, stoa_actor_view *view)
+{
+    memset(view, 0, sizeof *view);
+    (void)snprintf(view->name, sizeof view->name, "%s", stoa_actor_name(actor));
+    view->kind = actor->kind->name;
+    view->ref = stoa_actor_ref(core, actor);
+    view->core = core->place.index;
+    view->queued = actor->queued;
+    view->messages = actor->messages;
+    view->refused = actor->refused;
+    view->restarts = actor->restarts;
+    view->state_bytes = actor->kind->state_bytes;
+    view->handler_ns = actor->handler_ns;
+    view->last_refusal = (stoa_err)actor->last_refusal;
+    view->shard = actor->shard ? actor->shard->name : NULL;
+}
+
+static void list_on_core(stoa_core *core, void *context)
+{
+    actor_list *list = context;
+    for (uint32_t i = 0; i < core->actor_count && !list->err; i++) {
+        const stoa_actor *actor = &core->chunks[i / STOA_ACTOR_CHUNK][i % STOA_ACTOR_CHUNK];
+        if (!(actor->flags & STOA_ACTOR_ALIVE)) { continue; }
+        if (list->pattern && fnmatch(list->pattern, stoa_actor_name(actor), 0) != 0) { continue; }
+        if (list->count == list->cap) {
+            size_t cap = list->cap ? list->cap * 2 : 64;
+            stoa_actor_view *at = realloc(list->at, cap * sizeof *at);
+            if (!at) {
+                list->err = STOA_E_NOMEM;
+                return;
+            }
+            list->at = at;
+            list->cap = cap;
+        }
+        fill_view(core, actor, &list->at[list->count++]);
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const stoa_actor_view *)a)->name, ((const stoa_actor_view *)b)->name);
+}
+
+stoa_err stoa_actors(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_actor_view *view),
+                     void *context)
+{
+    actor_list list = {.pattern = pattern};
+    for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], list_on_core, &list); }
+    if (list.count) { qsort(list.at, list.count, sizeof *list.at, by_name); }
+    for (size_t i = 0; i < list.count && !list.err; i++) { visit(context, &list.at[i]); }
+    free(list.at);
+    return list.err;
+}
+
+typedef struct inspecting {
+    stoa_ref ref;
+    stoa_buf *out;
+    stoa_err err;
+} inspecting;
+
+static void inspect_on_core(stoa_core *core, void *context)
+{
+    inspecting *look = context;
+    const stoa_actor *actor = stoa_core_actor(core, look->ref);
+    look->err = !actor ? STOA_E_NOT_FOUND : !actor->kind->inspect ? STOA_E_UNSUPPORTED : STOA_OK;
+    if (!look->err) { actor->kind->inspect(actor->state, look->out); }
+}
+
+stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out)
+{
+    inspecting look = {.ref = stoa_find(node, name), .out = out};
+    uint32_t place = stoa_ref_place(look.ref);
+    if (!look.ref.at || place >= node->core_count) { return STOA_FAIL(STOA_E_NOT_FOUND, "no actor '%s'", name); }
+    stoa_core_do(node->cores[place], inspect_on_core, &look);
+    return look.err;
+}
+
+/* --- cores */
+
+typedef struct core_look {
+    stoa_core_view view;
+} core_look;
+
+static void look_on_core(stoa_core *core, void *context)
+{
+    core_look *look = context;
+    uint32_t queued = 0;
+    for (uint32_t i = 0; i < core->shard_count; i++) { queued += core->shards[i]->inbox.count; }
+    for (uint32_t i = 0; i < core->actor_count; i++) {
+        const stoa_actor *actor = &core->chunks[i / STOA_ACTOR_CHUNK][i % STOA_ACTOR_CHUNK];
+        if ((actor->flags & STOA_ACTOR_ALIVE) && !actor->shard) { queued += actor->queued; }
+    }
+    look->view = (stoa_core_view){.core = core->place.index,
+                                  .actors = core->actor_alive,
+                                  .queued = queued,
+                                  .messages = core->messages,
+                                  .cross = core->cross,
+                                  .wakeups = core->wakeups,
+                                  .timers = core->timers,
+                                  .dead_letters = core->dead_count,
+                                  .restarts = core->restarts,
+                                  .memory_bytes = core->place.slab.mapped_bytes,
+                                  .busy_ns = core->busy_ns};
+}
+
+stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out)
+{
+    if (core >= node->core_count) { return STOA_FAIL(STOA_E_NOT_FOUND, "no core %u", core); }
+    core_look look;
+    stoa_core_do(node->cores[core], look_on_core, &look);
+    *out = look.view;
+    return STOA_OK;
+}
+
+typedef struct letters {
+    stoa_dead_letter *at;
+    uint32_t count;
+} letters;
+
+static void letters_on_core(stoa_core *core, void *context)
+{
+    letters *l = context;
+    uint64_t first = core->dead_count > STOA_DEAD_LETTERS ? core->dead_count - STOA_DEAD_LETTERS : 0;
+    for (uint64_t i = first; i < core->dead_count; i++) { l->at[l->count++] = core->dead[i % STOA_DEAD_LETTERS]; }
+}
+
+static int by_time(const void *a, const void *b)
+{
+    uint64_t x = ((const stoa_dead_letter *)a)->wall_ns, y = ((const stoa_dead_letter *)b)->wall_ns;
+    return x < y ? -1 : x > y;
+}
+
+stoa_err stoa_dead_letters(stoa_node *node, void (*visit)(void *context, const stoa_dead_letter *letter), void *context)
+{
+    letters l = {.at = calloc(node->core_count, STOA_DEAD_LETTERS * sizeof *l.at)};
+    if (!l.at) { return STOA_FAIL(STOA_E_NOMEM, "dead letters"); }
+    for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], letters_on_core, &l); }
+    if (l.count) { qsort(l.at, l.count, sizeof *l.at, by_time); }
+    for (uint32_t i = 0; i < l.count; i++) { visit(context, &l.at[i]); }
+    free(l.at);
+    return STOA_OK;
+}
+
+/* --- topics */
+
+stoa_err stoa_topics(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_topic_view *view),
+                     void *context)
+{
+    (void)pthread_mutex_lock(&node->topics.lock);
+    for (const stoa_topic *topic = node->topics.head; topic; topic = topic->next) {
+        if (pattern && !stoa_topic_matches(pattern, topic->name)) { continue; }
+        stoa_topic_view view = {.name = topic->name, .published = atomic_load(&topic->published)};
+        for (uint32_t i = 0; i < stoa_node_places(node); i++) {
+            const stoa_subscribers *list = atomic_load(&topic->at[i]);
+            if (list) { view.subscribers += list->count; }
+        }
+        visit(context, &view);
+    }
+    (void)pthread_mutex_unlock(&node->topics.lock);
+    return STOA_OK;
+}
+
+/* --- shards */
+
+typedef struct shard_look {
+    struct stoa_shard *shard;
+    stoa_shard_view view;
+} shard_look;
+
+static void shard_on_core(stoa_core *core, void *context)
+{
+    shard_look *look = context;
+    struct stoa_shard *shard = look->shard;
+    (void)core;
+    look->view = (stoa_shard_view){.name = shard->name,
+                                   .durability = shard->durability,
+                                   .applied = shard->applied,
+                                   .committed = shard->committed,
+                                   .epoch = shard->epoch,
+                                   .recovered = shard->recovered,
+                                   .unproven = shard->unproven,
+                                   .recovery_ns = shard->recovery_ns,
+                                   .actors = shard->actor_count,
+                                   .blocks = shard->blocks_written,
+                                   .waiting = shard->wall.count,
+                                   .hash = stoa_shard_hash(shard)};
+}
+
+stoa_err stoa_shard_look(stoa_shard *shard, stoa_shard_view *out)
+{
+    shard_look look = {.shard = shard};
+    stoa_core_do(shard->core, shard_on_core, &look);
+    *out = look.view;
+    return STOA_OK;
+}
