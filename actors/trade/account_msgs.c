@@ -8,5 +8,5 @@
 STOA_RECORD_DEFINE(trade_order)
 STOA_LIST_DEFINE(trade_orders, trade_order, 64)
 STOA_RECORD_DEFINE(trade_balance)
-STOA_LIST_DEFINE(trade_balances, trade_balance, 16)
+STOA_LIST_DEFINE(trade_balances, trade_balance, TRADE_ASSETS_MAX)
 STOA_TABLE_DEFINE(trade_account)

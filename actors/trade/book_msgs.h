@@ -1,7 +1,16 @@
 /* book_msgs.h - what a matching book (trade_book/SYMBOL) takes, decides and publishes.
  *
- * Inside the shard everything is in ticks and lots. Accounts are named by their stream number; account 0 is nobody (the
- * simulated exchange trades without accounts): no fills are sent then.
+ * Inside the shard everything is in ticks and lots. Accounts are named by their stream number; account 0 is nobody
+ * (the simulated exchange trades without accounts): no fills and no settled are sent then, and a place that cannot be
+ * accepted (quantity or price out of range, a known id) is INVALID. An account's place always ends in exactly one
+ * settled.
+ *
+ * One order trades with at most TRADE_SWEEP_MAX resting ones, because what follows from one command commits as one
+ * block; what is left then is dropped (SWEEP_LIMIT), an FOK that would need more is not fillable. An order that would
+ * meet an order of its own account is cut there (SELF_TRADE).
+ *
+ * Every rested, traded and removed is one update of the book; a diff covers the updates of one turn, first_id ..
+ * last_id.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ACTORS_TRADE_BOOK_MSGS_H
@@ -11,6 +20,8 @@
 #include "actors/trade/trade_msgs.h"
 #include "base/table.h"
 
+enum { TRADE_SWEEP_MAX = 4096 };
+
 #define trade_book_open_FIELDS(F, S) F(S, trade_symbol, symbol)
 #define trade_book_done_FIELDS       STOA_NO_FIELDS
 #define trade_book_place_FIELDS(F, S)                                                                                  \
@@ -18,7 +29,7 @@
     F(S, uint32_t, account)                                                                                            \
     F(S, trade_side, side)                                                                                             \
     F(S, trade_tif, tif)                                                                                               \
-    F(S, uint16_t, reserved)                                                                                           \
+    F(S, uint16_t, swept) /* 0; in what the book sends itself: how many it traded with so far */                       \
     F(S, int64_t, price_ticks)                                                                                         \
     F(S, int64_t, qty_lots)
 #define trade_book_cancel_FIELDS(F, S)                                                                                 \
