@@ -1,0 +1,50 @@
+/* platform.h - the composition root: from settings to a running node with its shards, actors, ports and doors.
+ *
+ *     trade   shard: risk/main, trade_book/SYMBOL, trade_account/NAME, strategy_quoter/NAME      journal DATA/trade
+ *     room    shard: room/NAME                                                                   journal DATA/room
+ *     venue   shard without a journal: trade_book/SIM.SYMBOL, when the market is simulated
+ *     plain   market_book/VENUE.SYMBOL, market_connector/VENUE, market_exchange/SYMBOL
+ *     ports   gateway (clients), replay or live (market data)
+ *     doors   http (health, metrics), admin (the REPL)
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_NODE_PLATFORM_H
+#define STOA_NODE_PLATFORM_H
+
+#include <stdatomic.h>
+
+#include "base/metrics.h"
+#include "node/settings.h"
+#include "runtime/node.h"
+
+typedef enum stoa_phase { STOA_STARTING, STOA_READY, STOA_DRAINING } stoa_phase;
+
+typedef struct stoa_platform {
+    stoa_settings settings;
+    stoa_metrics *metrics;
+    stoa_node *node;
+    stoa_shard *trade, *room, *venue; /* venue: NULL unless the market is simulated */
+    struct stoa_gateway *gateway;
+    struct stoa_market_source *source;
+    struct stoa_http *http;
+    struct stoa_door *door;
+    uint64_t started_ns; /* wall */
+    _Atomic int phase;   /* stoa_phase */
+} stoa_platform;
+
+/* Bring everything up, in this order: folders and keys, node, shards (recovered), actors, market, gateway, doors; then
+ * phase is READY. settings are copied. On error everything is taken down again and the trail says what failed. */
+stoa_err stoa_platform_open(const stoa_settings *settings, stoa_platform **out);
+
+/* Drain and take everything down in the opposite order: no new work, finish what is under way, sync the journals. */
+void stoa_platform_close(stoa_platform *platform);
+
+/* All metrics as Prometheus text, the runtime's figures refreshed. Any thread but a core. */
+void stoa_platform_metrics(stoa_platform *platform, stoa_buf *out);
+
+/* Replay with exit: wait for the end of the capture and print the mirror's figures as one JSON line. */
+stoa_err stoa_platform_replay_result(stoa_platform *platform, stoa_buf *out);
+
+const char *stoa_phase_name(int phase);
+
+#endif

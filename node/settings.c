@@ -1,0 +1,209 @@
+/* settings.c - the table of all settings, the embedded default, and the checks across rows.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/settings.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/funds.h"
+
+#define AT(member)             offsetof(stoa_settings, member)
+#define TEXT_MAX(type, member) ((int64_t)sizeof(((type *)0)->member) - 1)
+
+static const char *const idles[] = {"eco", "balanced", "latency", NULL};
+static const char *const levels[] = {"debug", "info", "warn", "error", "off", NULL};
+static const char *const durabilities[] = {"memory", "disk", NULL};
+static const char *const sources[] = {"none", "sim", "replay", "live", NULL};
+
+#define SYMBOL(member) offsetof(stoa_settings_symbol, member)
+static const stoa_config_row symbol_table[] = {
+    {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = SYMBOL(name), .min = 1, .max = 10, .doc = "As orders name it."},
+    {.path = "base", .cls = STOA_CONFIG_TEXT, .offset = SYMBOL(base), .min = 1, .max = 6, .doc = "What is traded."},
+    {.path = "quote", .cls = STOA_CONFIG_TEXT, .offset = SYMBOL(quote), .min = 1, .max = 6, .doc = "What it is paid in."},
+    {.path = "tick", .cls = STOA_CONFIG_DECIMAL, .offset = SYMBOL(tick), .min = 1, .max = INT64_MAX, .unit = "quote", .doc = "Prices are whole ticks."},
+    {.path = "lot", .cls = STOA_CONFIG_DECIMAL, .offset = SYMBOL(lot), .min = 1, .max = INT64_MAX, .unit = "base", .doc = "Quantities are whole lots."},
+    {.path = "qty_min", .cls = STOA_CONFIG_DECIMAL, .offset = SYMBOL(qty_min), .min = 1, .max = INT64_MAX, .unit = "base", .doc = "Smallest order."},
+    {.path = "qty_max", .cls = STOA_CONFIG_DECIMAL, .offset = SYMBOL(qty_max), .min = 1, .max = INT64_MAX, .unit = "base", .doc = "Largest order."},
+    {.path = "margin_rate", .cls = STOA_CONFIG_DECIMAL, .offset = SYMBOL(margin_rate), .fallback = "1", .min = 1, .max = STOA_DECIMAL_ONE, .doc = "Initial margin as a part of notional; 1: fully paid."},
+    {0},
+};
+
+#define ACCOUNT(member) offsetof(stoa_settings_account, member)
+static const stoa_config_row account_table[] = {
+    {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(name), .min = 1, .max = 30, .doc = "Its actor is trade_account/NAME."},
+    {.path = "issuer", .cls = STOA_CONFIG_BOOL, .offset = ACCOUNT(issuer), .fallback = "false", .doc = "The treasury: funds of the others come from it, its balances may be negative."},
+    {.path = "margin", .cls = STOA_CONFIG_BOOL, .offset = ACCOUNT(margin), .fallback = "false", .doc = "May borrow within its limits."},
+    {.path = "funds", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(funds), .fallback = "", .max = 255, .doc = "Transferred from the issuer once: \"100000 USDT, 2 BTC\"."},
+    {.path = "position_max", .cls = STOA_CONFIG_DECIMAL, .offset = ACCOUNT(position_max), .fallback = "0", .max = INT64_MAX, .unit = "base", .doc = "Largest position per symbol; 0: none."},
+    {.path = "leverage_max", .cls = STOA_CONFIG_DECIMAL, .offset = ACCOUNT(leverage_max), .fallback = "0", .max = INT64_MAX, .doc = "Exposure as a multiple of equity; 0: none."},
+    {.path = "daily_loss_max", .cls = STOA_CONFIG_DECIMAL, .offset = ACCOUNT(daily_loss_max), .fallback = "0", .max = INT64_MAX, .unit = "quote", .doc = "Realised loss of a UTC day from which orders are refused; 0: none."},
+    {0},
+};
+
+#define CLIENT(member) offsetof(stoa_settings_client, member)
+static const stoa_config_row client_table[] = {
+    {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = CLIENT(name), .min = 1, .max = 30, .doc = "Who it is: author of its posts."},
+    {.path = "key", .cls = STOA_CONFIG_TEXT, .offset = CLIENT(key), .fallback = "", .max = STOA_PATH_MAX, .doc = "Its public key file; empty: DATA/keys/NAME.pub, made together with NAME.key when there is none."},
+    {.path = "accounts", .cls = STOA_CONFIG_TEXT, .offset = CLIENT(accounts), .fallback = "", .max = 255, .doc = "Accounts it may use, with commas between."},
+    {0},
+};
+
+static const stoa_config_row room_table[] = {
+    {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = offsetof(stoa_settings_room, name), .min = 1, .max = 30, .doc = "Its actor is room/NAME."},
+    {0},
+};
+
+#define QUOTER(member) offsetof(stoa_settings_quoter, member)
+static const stoa_config_row quoter_table[] = {
+    {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = QUOTER(name), .min = 1, .max = 30, .doc = "Its actor is strategy_quoter/NAME."},
+    {.path = "account", .cls = STOA_CONFIG_TEXT, .offset = QUOTER(account), .min = 1, .max = 30, .doc = "Whose orders these are."},
+    {.path = "symbol", .cls = STOA_CONFIG_TEXT, .offset = QUOTER(symbol), .min = 1, .max = 10, .doc = "Quoted in our book around the outside market's top."},
+    {.path = "qty", .cls = STOA_CONFIG_DECIMAL, .offset = QUOTER(qty), .min = 1, .max = INT64_MAX, .unit = "base", .doc = "Of each order."},
+    {.path = "half_spread", .cls = STOA_CONFIG_DECIMAL, .offset = QUOTER(half_spread), .min = 0, .max = INT64_MAX, .unit = "quote", .doc = "From the mid to each quote."},
+    {.path = "requote", .cls = STOA_CONFIG_DECIMAL, .offset = QUOTER(requote), .min = 0, .max = INT64_MAX, .unit = "quote", .doc = "Smaller moves leave orders where they are."},
+    {.path = "inventory_max", .cls = STOA_CONFIG_DECIMAL, .offset = QUOTER(inventory_max), .min = 1, .max = INT64_MAX, .unit = "base", .doc = "Bought less sold stays within."},
+    {.path = "skew", .cls = STOA_CONFIG_DECIMAL, .offset = QUOTER(skew), .fallback = "0", .max = INT64_MAX, .unit = "quote", .doc = "Shift of both quotes at full inventory."},
+    {.path = "stale", .cls = STOA_CONFIG_DURATION, .offset = QUOTER(stale_ns), .fallback = "5s", .min = 1000000, .max = INT64_MAX, .doc = "Nothing heard for so long: stop quoting."},
+    {.path = "retry", .cls = STOA_CONFIG_DURATION, .offset = QUOTER(retry_ns), .fallback = "1s", .min = 1000000, .max = INT64_MAX, .doc = "Pause behind a refused order."},
+    {0},
+};
+
+const stoa_config_row stoa_settings_table[] = {
+    {.path = "node.name", .cls = STOA_CONFIG_TEXT, .offset = AT(node_name), .fallback = "stoa", .min = 1, .max = 30, .doc = "What clients are told."},
+    {.path = "node.data", .cls = STOA_CONFIG_TEXT, .offset = AT(data), .fallback = "", .max = STOA_PATH_MAX, .doc = "Folder of journals, keys and the admin socket; empty: $HOME/.stoa."},
+    {.path = "node.cores", .cls = STOA_CONFIG_INT, .offset = AT(cores), .fallback = "1", .min = 1, .max = 16, .unit = "cores", .doc = "Scheduler threads; the trading shard has the first one to itself when there are more."},
+    {.path = "node.pin", .cls = STOA_CONFIG_BOOL, .offset = AT(pin), .fallback = "false", .doc = "Pin each core to a CPU."},
+    {.path = "node.idle", .cls = STOA_CONFIG_CHOICE, .offset = AT(idle), .fallback = "eco", .choices = idles, .doc = "What an idle core does: sleep; spin 50 us, then sleep; spin."},
+    {.path = "node.memory", .cls = STOA_CONFIG_SIZE, .offset = AT(memory_bytes), .fallback = "256MiB", .min = 16 << 20, .max = INT64_C(1) << 40, .doc = "For messages, per core."},
+    {.path = "node.drain", .cls = STOA_CONFIG_DURATION, .offset = AT(drain_ns), .fallback = "5s", .max = INT64_C(3600) * 1000000000, .doc = "How long SIGTERM lets work under way finish."},
+    {.path = "log.level", .cls = STOA_CONFIG_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = levels, .doc = "Lines below it are not written."},
+    {.path = "trade.durability", .cls = STOA_CONFIG_CHOICE, .offset = AT(trade_durability), .fallback = "disk", .choices = durabilities, .doc = "What an acknowledged order is worth."},
+    {.path = "room.durability", .cls = STOA_CONFIG_CHOICE, .offset = AT(room_durability), .fallback = "disk", .choices = durabilities, .doc = "What an acknowledged post is worth."},
+    {.path = "gateway.listen", .cls = STOA_CONFIG_TEXT, .offset = AT(gateway_listen), .fallback = "zmq+tcp://127.0.0.1:7400", .max = STOA_PATH_MAX, .doc = "Where clients connect; empty: nowhere."},
+    {.path = "gateway.requests", .cls = STOA_CONFIG_INT, .offset = AT(gateway_requests), .fallback = "256", .min = 1, .max = 65536, .unit = "requests", .doc = "Under way per client before FULL."},
+    {.path = "http.host", .cls = STOA_CONFIG_TEXT, .offset = AT(http_host), .fallback = "127.0.0.1", .min = 1, .max = 63, .doc = "Address of /healthz, /readyz and /metrics."},
+    {.path = "http.port", .cls = STOA_CONFIG_INT, .offset = AT(http_port), .fallback = "7401", .min = -1, .max = 65535, .doc = "Its port; 0: any, -1: none."},
+    {.path = "admin.socket", .cls = STOA_CONFIG_TEXT, .offset = AT(admin_socket), .fallback = "", .max = 107, .doc = "UNIX socket of the admin door; empty: DATA/admin.sock."},
+    {.path = "market.source", .cls = STOA_CONFIG_CHOICE, .offset = AT(source), .fallback = "sim", .choices = sources, .doc = "Outside market: none, simulated, a recorded capture, live."},
+    {.path = "market.venue", .cls = STOA_CONFIG_TEXT, .offset = AT(market_venue), .fallback = "binance", .min = 1, .max = 14, .doc = "Dialect of a capture or a live connection."},
+    {.path = "market.file", .cls = STOA_CONFIG_TEXT, .offset = AT(market_file), .fallback = "", .max = STOA_PATH_MAX, .doc = "The capture to replay."},
+    {.path = "market.speed", .cls = STOA_CONFIG_TEXT, .offset = AT(market_speed), .fallback = "1", .min = 1, .max = 15, .doc = "How many times as fast as recorded, or max."},
+    {.path = "market.host", .cls = STOA_CONFIG_TEXT, .offset = AT(market_host), .fallback = "", .max = 127, .doc = "WebSocket host in place of the venue's public one."},
+    {.path = "market.port", .cls = STOA_CONFIG_INT, .offset = AT(market_port), .fallback = "0", .max = 65535, .doc = "Its port; 0: the venue's."},
+    {.path = "market.rest_host", .cls = STOA_CONFIG_TEXT, .offset = AT(market_rest_host), .fallback = "", .max = 127, .doc = "REST host in place of the venue's public one."},
+    {.path = "market.rest_port", .cls = STOA_CONFIG_INT, .offset = AT(market_rest_port), .fallback = "0", .max = 65535, .doc = "Its port; 0: the venue's."},
+    {.path = "market.ca", .cls = STOA_CONFIG_TEXT, .offset = AT(market_ca), .fallback = "", .max = STOA_PATH_MAX, .doc = "Certificates to trust in place of the system's."},
+    {.path = "market.seed", .cls = STOA_CONFIG_INT, .offset = AT(market_seed), .fallback = "1", .min = 1, .max = INT64_MAX, .doc = "Of the simulated market: same seed, same market."},
+    {.path = "market.price", .cls = STOA_CONFIG_DECIMAL, .offset = AT(market_price), .fallback = "60000", .min = 1, .max = INT64_MAX, .unit = "quote", .doc = "Where the simulated price begins."},
+    {.path = "market.interval", .cls = STOA_CONFIG_DURATION, .offset = AT(market_interval_ns), .fallback = "10ms", .min = 1000000, .max = INT64_C(60) * 1000000000, .doc = "Between two orders of the simulated market."},
+    {.path = "symbols", .cls = STOA_CONFIG_GROUPS, .offset = AT(symbols), .min = 0, .max = STOA_SETTINGS_SYMBOLS, .group = symbol_table, .group_bytes = sizeof(stoa_settings_symbol), .count_offset = AT(symbol_count), .doc = "What can be traded."},
+    {.path = "accounts", .cls = STOA_CONFIG_GROUPS, .offset = AT(accounts), .min = 0, .max = STOA_SETTINGS_ACCOUNTS, .group = account_table, .group_bytes = sizeof(stoa_settings_account), .count_offset = AT(account_count), .doc = "Who can trade."},
+    {.path = "clients", .cls = STOA_CONFIG_GROUPS, .offset = AT(clients), .min = 0, .max = STOA_SETTINGS_CLIENTS, .group = client_table, .group_bytes = sizeof(stoa_settings_client), .count_offset = AT(client_count), .doc = "Who may connect, and as whom."},
+    {.path = "rooms", .cls = STOA_CONFIG_GROUPS, .offset = AT(rooms), .min = 0, .max = STOA_SETTINGS_ROOMS, .group = room_table, .group_bytes = sizeof(stoa_settings_room), .count_offset = AT(room_count), .doc = "Where people talk."},
+    {.path = "quoters", .cls = STOA_CONFIG_GROUPS, .offset = AT(quoters), .min = 0, .max = STOA_SETTINGS_QUOTERS, .group = quoter_table, .group_bytes = sizeof(stoa_settings_quoter), .count_offset = AT(quoter_count), .doc = "Strategies that quote both sides."},
+    {0},
+};
+
+const char stoa_settings_embedded[] =
+    "symbols:\n"
+    "  - {name: BTCUSDT, base: BTC, quote: USDT, tick: 0.01, lot: 0.00001, qty_min: 0.00001, qty_max: 100}\n"
+    "accounts:\n"
+    "  - {name: treasury, issuer: true}\n"
+    "  - {name: maker, funds: \"10000000 USDT, 100 BTC\"}\n"
+    "  - {name: alice, funds: \"1000000 USDT, 10 BTC\"}\n"
+    "  - {name: bob, funds: \"1000000 USDT, 10 BTC\"}\n"
+    "clients:\n"
+    "  - {name: demo, accounts: \"alice, bob\"}\n"
+    "rooms:\n"
+    "  - {name: lobby}\n"
+    "quoters:\n"
+    "  - {name: maker, account: maker, symbol: BTCUSDT, qty: 0.05, half_spread: 1, requote: 0.5, inventory_max: 5, skew: 2}\n";
+
+/* --- checks across rows */
+
+static const stoa_settings_symbol *symbol_named(const stoa_settings *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->symbol_count; i++) {
+        if (strcmp(s->symbols[i].name, name) == 0) { return &s->symbols[i]; }
+    }
+    return NULL;
+}
+
+static const stoa_settings_account *account_named(const stoa_settings *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->account_count; i++) {
+        if (strcmp(s->accounts[i].name, name) == 0) { return &s->accounts[i]; }
+    }
+    return NULL;
+}
+
+static void check_symbols(const stoa_settings *s, stoa_buf *faults)
+{
+    for (uint32_t i = 0; i < s->symbol_count; i++) {
+        const stoa_settings_symbol *symbol = &s->symbols[i];
+        int64_t unit;
+        if (symbol_named(s, symbol->name) != symbol) { stoa_buf_printf(faults, "symbols: %s is there twice\n", symbol->name); }
+        if (stoa_muldiv(symbol->tick, symbol->lot, STOA_DECIMAL_ONE, &unit) || unit == 0) {
+            stoa_buf_printf(faults, "symbols: %s: tick x lot must be a whole number of 10^-8 %s\n", symbol->name, symbol->quote);
+        }
+        if (symbol->qty_min % symbol->lot || symbol->qty_max % symbol->lot || symbol->qty_min > symbol->qty_max) {
+            stoa_buf_printf(faults, "symbols: %s: qty_min and qty_max must be whole lots, qty_min <= qty_max\n", symbol->name);
+        }
+    }
+}
+
+static void check_accounts(const stoa_settings *s, stoa_buf *faults)
+{
+    for (uint32_t i = 0; i < s->account_count; i++) {
+        const stoa_settings_account *account = &s->accounts[i];
+        stoa_fund funds[STOA_FUNDS_MAX];
+        uint32_t count;
+        if (account_named(s, account->name) != account) { stoa_buf_printf(faults, "accounts: %s is there twice\n", account->name); }
+        if (stoa_funds_parse(account->funds, funds, &count)) {
+            stoa_buf_printf(faults, "accounts: %s: funds '%s' is not like \"100 USDT, 2 BTC\"\n", account->name, account->funds);
+        }
+    }
+}
+
+static void check_clients(const stoa_settings *s, stoa_buf *faults)
+{
+    for (uint32_t i = 0; i < s->client_count; i++) {
+        char names[sizeof s->clients[i].accounts], *rest = NULL;
+        (void)snprintf(names, sizeof names, "%s", s->clients[i].accounts);
+        for (char *name = strtok_r(names, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest)) {
+            if (!account_named(s, name)) {
+                stoa_buf_printf(faults, "clients: %s: there is no account '%s'\n", s->clients[i].name, name);
+            }
+        }
+    }
+}
+
+static void check_quoters(const stoa_settings *s, stoa_buf *faults)
+{
+    for (uint32_t i = 0; i < s->quoter_count; i++) {
+        const stoa_settings_quoter *q = &s->quoters[i];
+        if (!account_named(s, q->account)) { stoa_buf_printf(faults, "quoters: %s: there is no account '%s'\n", q->name, q->account); }
+        if (!symbol_named(s, q->symbol)) { stoa_buf_printf(faults, "quoters: %s: there is no symbol '%s'\n", q->name, q->symbol); }
+    }
+    if (s->source == STOA_SOURCE_REPLAY && !s->market_file[0]) {
+        stoa_buf_printf(faults, "market.file: a replay needs one\n");
+    }
+}
+
+stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out, stoa_buf *faults)
+{
+    stoa_err err = stoa_config_load(stoa_settings_table, source, out, faults);
+    if (err) { return err; }
+    check_symbols(out, faults);
+    check_accounts(out, faults);
+    check_clients(out, faults);
+    check_quoters(out, faults);
+    if (faults->used_bytes) { return STOA_FAIL(STOA_E_INVALID, "settings"); }
+    if (out->data[0]) { return STOA_OK; }
+    const char *home = getenv("HOME");
+    (void)snprintf(out->data, sizeof out->data, "%s/.stoa", home ? home : ".");
+    return STOA_OK;
+}

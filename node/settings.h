@@ -1,0 +1,96 @@
+/* settings.h - everything a node can be told, as one struct that base/config.h fills from node/settings.c's table.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_NODE_SETTINGS_H
+#define STOA_NODE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/config.h"
+#include "base/decimal.h"
+
+enum {
+    STOA_SETTINGS_SYMBOLS = 16,
+    STOA_SETTINGS_ACCOUNTS = 256,
+    STOA_SETTINGS_CLIENTS = 64,
+    STOA_SETTINGS_ROOMS = 64,
+    STOA_SETTINGS_QUOTERS = 16,
+    STOA_PATH_MAX = 255,
+};
+
+typedef enum stoa_source { STOA_SOURCE_NONE, STOA_SOURCE_SIM, STOA_SOURCE_REPLAY, STOA_SOURCE_LIVE } stoa_source;
+
+typedef struct stoa_settings_symbol {
+    char name[11], base[7], quote[7];
+    stoa_decimal tick, lot, qty_min, qty_max, margin_rate;
+} stoa_settings_symbol;
+
+typedef struct stoa_settings_account {
+    char name[31];
+    char funds[256]; /* "100000 USDT, 2 BTC" */
+    bool issuer, margin;
+    stoa_decimal position_max, leverage_max, daily_loss_max;
+} stoa_settings_account;
+
+typedef struct stoa_settings_client {
+    char name[31];
+    char key[STOA_PATH_MAX + 1]; /* public key file */
+    char accounts[256];          /* "alice, bob" */
+} stoa_settings_client;
+
+typedef struct stoa_settings_room {
+    char name[31];
+} stoa_settings_room;
+
+typedef struct stoa_settings_quoter {
+    char name[31], account[31], symbol[11];
+    stoa_decimal qty, half_spread, requote, inventory_max, skew;
+    uint64_t stale_ns, retry_ns;
+} stoa_settings_quoter;
+
+typedef struct stoa_settings {
+    char node_name[31];
+    char data[STOA_PATH_MAX + 1];
+    int64_t cores;
+    bool pin;
+    int32_t idle; /* stoa_idle */
+    uint64_t memory_bytes;
+    uint64_t drain_ns;
+    int32_t log_level;
+    int32_t trade_durability, room_durability; /* 0 memory, 1 disk */
+    char gateway_listen[STOA_PATH_MAX + 1];
+    int64_t gateway_requests;
+    char http_host[64];
+    int64_t http_port;
+    char admin_socket[STOA_PATH_MAX + 1];
+    int32_t source; /* stoa_source */
+    char market_venue[15];
+    char market_file[STOA_PATH_MAX + 1];
+    char market_speed[16];
+    char market_host[128], market_ca[STOA_PATH_MAX + 1];
+    int64_t market_port;
+    char market_rest_host[128];
+    int64_t market_rest_port;
+    int64_t market_seed;
+    stoa_decimal market_price;
+    uint64_t market_interval_ns;
+    stoa_settings_symbol symbols[STOA_SETTINGS_SYMBOLS];
+    stoa_settings_account accounts[STOA_SETTINGS_ACCOUNTS];
+    stoa_settings_client clients[STOA_SETTINGS_CLIENTS];
+    stoa_settings_room rooms[STOA_SETTINGS_ROOMS];
+    stoa_settings_quoter quoters[STOA_SETTINGS_QUOTERS];
+    uint32_t symbol_count, account_count, client_count, room_count, quoter_count;
+} stoa_settings;
+
+/* The table: every setting with default, bounds, unit and doc. */
+extern const stoa_config_row stoa_settings_table[];
+
+/* The settings of a node that was told nothing: one market, a few funded accounts, a room, a quoting strategy. YAML. */
+extern const char stoa_settings_embedded[];
+
+/* Load and check what no single row can: names that refer to others, tick and lot that make exact notionals, funds that
+ * parse. Faults as in base/config.h. */
+stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out, stoa_buf *faults);
+
+#endif
