@@ -1,0 +1,90 @@
+/* clients.c - keys on disk and the gateway's allow-list. See clients.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/clients.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "node/ports/gateway.h"
+#include "transport/keys.h"
+
+static stoa_err key_path(const stoa_settings *s, const char *name, char *out, size_t cap)
+{
+    int n = snprintf(out, cap, "%s/keys/%s", s->data, name);
+    return n < (int)cap ? STOA_OK : STOA_FAIL(STOA_E_TOO_LARGE, "path of key %s", name);
+}
+
+/* The pair at path, a fresh one where there is none. */
+static stoa_err load_or_make(const char *path, stoa_key_pair *out)
+{
+    stoa_err err = stoa_key_load(path, out);
+    if (err != STOA_E_NOT_FOUND) { return err; }
+    err = stoa_key_new(out);
+    if (!err) { err = stoa_key_save(path, out); }
+    if (!err) { stoa_log(STOA_LOG_INFO, "key_made", STOA_KV("path", path)); }
+    return err;
+}
+
+static stoa_err client_key(const stoa_settings *s, const stoa_settings_client *from, char *out)
+{
+    char path[STOA_PATH_MAX + 64];
+    stoa_key_pair pair;
+    if (from->key[0]) { return stoa_key_load_public(from->key, out); }
+    stoa_err err = key_path(s, from->name, path, sizeof path);
+    if (!err) { err = load_or_make(path, &pair); }
+    if (!err) { memcpy(out, pair.public_key, STOA_KEY_TEXT_BYTES); }
+    return err;
+}
+
+static stoa_err client_of(const stoa_settings *s, const stoa_settings_client *from, stoa_gateway_client *out)
+{
+    char names[sizeof from->accounts], *rest = NULL;
+    (void)snprintf(names, sizeof names, "%s", from->accounts);
+    stoa_err err = STOA_TEXT_SETZ(&out->name, from->name);
+    for (char *name = strtok_r(names, ", ", &rest); name && !err; name = strtok_r(NULL, ", ", &rest)) {
+        if (out->account_count == STOA_GATEWAY_ACCOUNTS_MAX) {
+            return STOA_FAIL(STOA_E_FULL, "client %s: at most %d accounts", from->name, STOA_GATEWAY_ACCOUNTS_MAX);
+        }
+        stoa_text30 *account = &out->accounts[out->account_count++];
+        err = STOA_TEXT_SETZ(account, name);
+    }
+    return err ? err : client_key(s, from, out->public_key);
+}
+
+static stoa_err open_with(stoa_platform *p, stoa_gateway_client *clients, struct stoa_gateway **out)
+{
+    const stoa_settings *s = &p->settings;
+    char path[STOA_PATH_MAX + 64];
+    stoa_key_pair server;
+    stoa_err err = key_path(s, "server", path, sizeof path);
+    if (!err) { err = load_or_make(path, &server); }
+    for (uint32_t i = 0; i < s->client_count && !err; i++) {
+        err = client_of(s, &s->clients[i], &clients[i]);
+        if (err) { err = STOA_PASS(err, "client %s", s->clients[i].name); }
+    }
+    if (err) { return err; }
+    stoa_gateway_options options = {.listen = s->gateway_listen,
+                                    .secret_key = server.secret_key,
+                                    .server_name = s->node_name,
+                                    .clients = clients,
+                                    .client_count = s->client_count,
+                                    .requests_max = (uint32_t)s->gateway_requests,
+                                    .metrics = p->metrics};
+    return stoa_gateway_open(p->node, &options, out);
+}
+
+stoa_err stoa_clients_open(stoa_platform *p, struct stoa_gateway **out)
+{
+    if (!p->settings.gateway_listen[0]) {
+        *out = NULL;
+        return STOA_OK;
+    }
+    stoa_gateway_client *clients = calloc(STOA_SETTINGS_CLIENTS, sizeof *clients);
+    if (!clients) { return STOA_FAIL(STOA_E_NOMEM, "clients"); }
+    stoa_err err = open_with(p, clients, out);
+    free(clients);
+    return err;
+}

@@ -1,0 +1,212 @@
+/* main.c - stoad: reads its flags, brings the platform up, waits for SIGTERM, takes it down.
+ *
+ * Exit codes: 0 drained; 1 failed; 2 usage or settings; 70 the journal's disk failed.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "node/docs.h"
+#include "node/platform.h"
+
+enum { EXIT_USAGE = 2, OVERRIDES_MAX = 128, OVERRIDE_BYTES = 512 };
+
+typedef struct flags {
+    const char *config, *check, *docs;
+    bool print_config, exit_at_end, help, version;
+    char storage[OVERRIDES_MAX][OVERRIDE_BYTES];
+    const char *overrides[OVERRIDES_MAX + 1];
+    unsigned override_count;
+} flags;
+
+static const char usage[] =
+    "stoad [--config FILE] [--KEY=VALUE ...]   run a node (without a file: the embedded default)\n"
+    "stoad --check FILE                        check settings; each fault with line and key\n"
+    "stoad --print-config                      print the effective settings as YAML\n"
+    "stoad --replay FILE[@SPEED] [--exit]      follow a recorded market; SPEED: 1 as recorded, 10, max;\n"
+    "                                          --exit: end with it and print the figures as one JSON line\n"
+    "stoad --live VENUE                        follow a live market\n"
+    "stoad --data DIR                          folder of journals, keys and the admin socket\n"
+    "stoad --dump-docs NAME                    print a reference page: config, errors, kinds\n"
+    "stoad --version | --help\n"
+    "\nSettings, each also as environment variable (gateway.listen: STOA_GATEWAY_LISTEN):\n";
+
+static bool override(flags *f, const char *key, const char *value)
+{
+    if (f->override_count == OVERRIDES_MAX) {
+        (void)fprintf(stderr, "stoad: too many flags\n");
+        return false;
+    }
+    char *at = f->storage[f->override_count];
+    if (snprintf(at, OVERRIDE_BYTES, "%s=%s", key, value) >= OVERRIDE_BYTES) {
+        (void)fprintf(stderr, "stoad: --%s is too long\n", key);
+        return false;
+    }
+    f->overrides[f->override_count++] = at;
+    return true;
+}
+
+static bool replay(flags *f, char *value)
+{
+    char *at = strrchr(value, '@');
+    if (at) { *at++ = '\0'; }
+    return override(f, "market.source", "replay") && override(f, "market.file", value) &&
+           (!at || override(f, "market.speed", at));
+}
+
+/* A flag that is a setting: --gateway.listen=VALUE. */
+static bool setting(flags *f, char *text)
+{
+    char *equals = strchr(text, '=');
+    if (strncmp(text, "--", 2) != 0 || !equals || !memchr(text, '.', (size_t)(equals - text))) {
+        (void)fprintf(stderr, "stoad: '%s' is no flag; see stoad --help\n", text);
+        return false;
+    }
+    *equals = '\0';
+    return override(f, text + 2, equals + 1);
+}
+
+typedef struct flag {
+    const char *name;
+    bool (*take)(flags *f, char *value); /* value: "" for a flag without one */
+    bool with_value;
+} flag;
+
+static bool take_config(flags *f, char *value) { f->config = value; return true; }
+static bool take_check(flags *f, char *value) { f->check = value; return true; }
+static bool take_docs(flags *f, char *value) { f->docs = value; return true; }
+static bool take_data(flags *f, char *value) { return override(f, "node.data", value); }
+static bool take_live(flags *f, char *value) { return override(f, "market.source", "live") && override(f, "market.venue", value); }
+static bool take_print(flags *f, char *value) { (void)value; f->print_config = true; return true; }
+static bool take_exit(flags *f, char *value) { (void)value; f->exit_at_end = true; return true; }
+static bool take_help(flags *f, char *value) { (void)value; f->help = true; return true; }
+static bool take_version(flags *f, char *value) { (void)value; f->version = true; return true; }
+
+static const flag known[] = {
+    {"--config", take_config, true},   {"--check", take_check, true},  {"--dump-docs", take_docs, true},
+    {"--data", take_data, true},       {"--live", take_live, true},    {"--replay", replay, true},
+    {"--print-config", take_print, false}, {"--exit", take_exit, false}, {"--help", take_help, false},
+    {"--version", take_version, false},
+};
+
+static bool take_flag(flags *f, int argc, char **argv, int *at)
+{
+    char *text = argv[*at];
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        size_t len = strlen(known[i].name);
+        if (strncmp(text, known[i].name, len) != 0 || (text[len] && text[len] != '=')) { continue; }
+        if (!known[i].with_value) { return known[i].take(f, text + len); }
+        if (text[len] == '=') { return known[i].take(f, text + len + 1); }
+        if (*at + 1 < argc) { return known[i].take(f, argv[++*at]); }
+        (void)fprintf(stderr, "stoad: %s needs a value\n", text);
+        return false;
+    }
+    return setting(f, text);
+}
+
+static int say_faults(const stoa_buf *faults, stoa_err err)
+{
+    (void)fputs(faults->used_bytes ? faults->at : stoa_err_trail(), stderr);
+    if (!faults->used_bytes) { (void)fputs("\n", stderr); }
+    return err ? EXIT_USAGE : EXIT_SUCCESS;
+}
+
+static int load(const flags *f, const char *file, stoa_settings *settings)
+{
+    stoa_buf faults = STOA_BUF_GROWING;
+    stoa_config_source source = {.file = file,
+                                 .text = stoa_settings_embedded,
+                                 .environment = environ,
+                                 .overrides = f->overrides};
+    stoa_err err = stoa_settings_load(&source, settings, &faults);
+    int code = err ? say_faults(&faults, err) : EXIT_SUCCESS;
+    stoa_buf_deinit(&faults);
+    return code;
+}
+
+static int print_buf(stoa_buf *buf, int code)
+{
+    if (buf->used_bytes) { (void)fwrite(buf->at, 1, buf->used_bytes, stdout); }
+    stoa_buf_deinit(buf);
+    return fflush(stdout) ? EXIT_FAILURE : code;
+}
+
+static int print_help(void)
+{
+    stoa_buf out = STOA_BUF_GROWING;
+    stoa_buf_puts(&out, usage);
+    stoa_config_print_help(stoa_settings_table, &out);
+    return print_buf(&out, EXIT_SUCCESS);
+}
+
+static int fail(stoa_err err)
+{
+    stoa_log_error("start_failed", err);
+    return EXIT_FAILURE;
+}
+
+/* Run until SIGTERM or SIGINT; all other threads have both blocked. */
+static int serve(const stoa_settings *settings, const flags *f)
+{
+    sigset_t ends;
+    int number = 0;
+    stoa_platform *platform = NULL;
+    (void)sigemptyset(&ends);
+    (void)sigaddset(&ends, SIGTERM);
+    (void)sigaddset(&ends, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &ends, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    stoa_err err = stoa_platform_open(settings, &platform);
+    if (err) { return fail(err); }
+    int code = EXIT_SUCCESS;
+    if (f->exit_at_end) {
+        stoa_buf out = STOA_BUF_GROWING;
+        err = stoa_platform_replay_result(platform, &out);
+        code = err ? fail(err) : print_buf(&out, EXIT_SUCCESS);
+    } else {
+        (void)sigwait(&ends, &number);
+        stoa_log(STOA_LOG_INFO, "drain", STOA_KV("signal", strsignal(number)));
+    }
+    stoa_platform_close(platform);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static flags f;
+    static stoa_settings settings;
+    for (int i = 1; i < argc; i++) {
+        if (!take_flag(&f, argc, argv, &i)) { return EXIT_USAGE; }
+    }
+    if (f.help) { return print_help(); }
+    if (f.version) {
+        (void)printf("stoad %s\n", STOA_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (f.docs) {
+        stoa_buf out = STOA_BUF_GROWING;
+        stoa_err err = stoa_docs_print(f.docs, &out);
+        if (err) { (void)fprintf(stderr, "%s\n", stoa_err_trail()); }
+        return print_buf(&out, err ? EXIT_USAGE : EXIT_SUCCESS);
+    }
+    if (f.check) {
+        int code = load(&f, f.check, &settings);
+        if (code == EXIT_SUCCESS) { (void)printf("%s: ok\n", f.check); }
+        return code;
+    }
+    int code = load(&f, f.config, &settings);
+    if (code) { return code; }
+    if (f.print_config) {
+        stoa_buf out = STOA_BUF_GROWING;
+        stoa_config_print(stoa_settings_table, &settings, &out);
+        return print_buf(&out, EXIT_SUCCESS);
+    }
+    stoa_log_level_set((stoa_log_level)settings.log_level);
+    return serve(&settings, &f);
+}

@@ -1,0 +1,85 @@
+/* measure.c - one row per figure of a core or a shard.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/measure.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+typedef struct figure {
+    const char *name, *help;
+    size_t offset, bytes;
+} figure;
+
+#define CORE(member)  offsetof(stoa_core_view, member), sizeof(((stoa_core_view *)0)->member)
+#define SHARD(member) offsetof(stoa_shard_view, member), sizeof(((stoa_shard_view *)0)->member)
+
+static const figure core_figures[] = {
+    {"stoa_core_actors", "Actors that live on the core.", CORE(actors)},
+    {"stoa_core_queued", "Messages that wait in mailboxes.", CORE(queued)},
+    {"stoa_core_messages_total", "Messages handled.", CORE(messages)},
+    {"stoa_core_cross_total", "Messages sent to other cores and ports.", CORE(cross)},
+    {"stoa_core_sleeps_total", "Times the core went to sleep.", CORE(wakeups)},
+    {"stoa_core_timers_total", "Timers fired.", CORE(timers)},
+    {"stoa_core_dead_letters_total", "Messages that reached nobody.", CORE(dead_letters)},
+    {"stoa_core_restarts_total", "Actors restarted.", CORE(restarts)},
+    {"stoa_core_memory_bytes", "Memory mapped for messages.", CORE(memory_bytes)},
+};
+
+static const figure shard_figures[] = {
+    {"stoa_shard_applied_position", "Last event applied.", SHARD(applied)},
+    {"stoa_shard_committed_position", "Last event committed.", SHARD(committed)},
+    {"stoa_shard_epoch", "Epoch of the writer.", SHARD(epoch)},
+    {"stoa_shard_actors", "Actors of the shard.", SHARD(actors)},
+    {"stoa_shard_blocks_total", "Blocks written.", SHARD(blocks)},
+    {"stoa_shard_waiting", "Messages behind the wall.", SHARD(waiting)},
+    {"stoa_shard_recovered_events", "Events replayed at start.", SHARD(recovered)},
+    {"stoa_shard_unproven_events", "Recovered events above the commit mark.", SHARD(unproven)},
+};
+
+static uint64_t value_of(const figure *f, const void *view)
+{
+    const char *at = (const char *)view + f->offset;
+    return f->bytes == sizeof(uint64_t) ? *(const uint64_t *)(const void *)at : *(const uint32_t *)(const void *)at;
+}
+
+static bool counts(const char *name)
+{
+    size_t len = 0;
+    while (name[len]) { len++; }
+    return len > 6 && name[len - 6] == '_' && name[len - 5] == 't' && name[len - 4] == 'o';
+}
+
+static void set_all(stoa_platform *p, const figure *figures, size_t count, const char *labels, const void *view)
+{
+    for (size_t i = 0; i < count; i++) {
+        const figure *f = &figures[i];
+        stoa_counter *metric;
+        stoa_err err = counts(f->name) ? stoa_metrics_counter(p->metrics, f->name, labels, f->help, &metric)
+                                       : stoa_metrics_gauge(p->metrics, f->name, labels, f->help, &metric);
+        if (!err) { stoa_gauge_set(metric, value_of(f, view)); }
+    }
+}
+
+static void measure_shard(stoa_platform *p, stoa_shard *shard)
+{
+    stoa_shard_view view;
+    char labels[64];
+    if (!shard || stoa_shard_look(shard, &view)) { return; }
+    (void)snprintf(labels, sizeof labels, "shard=\"%s\"", view.name);
+    set_all(p, shard_figures, sizeof shard_figures / sizeof shard_figures[0], labels, &view);
+}
+
+void stoa_measure(stoa_platform *p)
+{
+    for (uint32_t i = 0; p->node && i < stoa_core_count(p->node); i++) {
+        stoa_core_view view;
+        char labels[32];
+        if (stoa_core_look(p->node, i, &view)) { continue; }
+        (void)snprintf(labels, sizeof labels, "core=\"%u\"", i);
+        set_all(p, core_figures, sizeof core_figures / sizeof core_figures[0], labels, &view);
+    }
+    measure_shard(p, p->trade);
+    measure_shard(p, p->room);
+    measure_shard(p, p->venue);
+}

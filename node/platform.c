@@ -1,0 +1,174 @@
+/* platform.c - brings a node up step by step, and down in the opposite order. See platform.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/platform.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/clients.h"
+#include "node/door.h"
+#include "node/http.h"
+#include "node/measure.h"
+#include "node/ports/gateway.h"
+#include "node/source.h"
+#include "node/world.h"
+#include "storage/rocksdb/journal.h"
+
+const char *stoa_phase_name(int phase)
+{
+    static const char *const names[] = {"starting", "ready", "draining"};
+    return phase >= STOA_STARTING && phase <= STOA_DRAINING ? names[phase] : "unknown";
+}
+
+/* The core of everything that is not the trading shard. */
+static uint32_t other_core(const stoa_platform *p)
+{
+    return (uint32_t)p->settings.cores - 1;
+}
+
+/* --- steps up */
+
+static stoa_err make_folder(const char *path)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) { return STOA_OK; }
+    return STOA_FAIL(STOA_E_IO, "folder %s: %s", path, strerror(errno));
+}
+
+static stoa_err folders(stoa_platform *p)
+{
+    char keys[STOA_PATH_MAX + 16];
+    (void)snprintf(keys, sizeof keys, "%s/keys", p->settings.data);
+    stoa_err err = make_folder(p->settings.data);
+    return err ? err : make_folder(keys);
+}
+
+static void escalated(void *context, const char *reason)
+{
+    (void)context;
+    stoa_log(STOA_LOG_ERROR, "node_exit", STOA_KV("reason", reason));
+    abort();
+}
+
+static stoa_err node(stoa_platform *p)
+{
+    const stoa_settings *s = &p->settings;
+    stoa_options options = {.cores = (uint32_t)s->cores,
+                            .pin = s->pin,
+                            .idle = (stoa_idle)s->idle,
+                            .memory_bytes = s->memory_bytes,
+                            .kinds = stoa_world_kinds,
+                            .metrics = p->metrics,
+                            .escalate = escalated};
+    return stoa_node_open(&options, &p->node);
+}
+
+static stoa_err open_shard(stoa_platform *p, const char *name, uint32_t core, int32_t durability, stoa_shard **out)
+{
+    char path[STOA_PATH_MAX + 64];
+    (void)snprintf(path, sizeof path, "%s/%s", p->settings.data, name);
+    stoa_shard_options options = {.name = name,
+                                  .core = core,
+                                  .durability = durability ? stoa_durability_DISK : stoa_durability_MEMORY,
+                                  .journal = &stoa_journal_rocksdb,
+                                  .path = path};
+    stoa_err err = stoa_shard_open(p->node, &options, out);
+    if (err) { return err; }
+    stoa_shard_view view;
+    err = stoa_shard_look(*out, &view);
+    stoa_log(STOA_LOG_INFO, "shard_open", STOA_KV("shard", name), STOA_KU("events", view.recovered),
+             STOA_KU("unproven", view.unproven), STOA_KU("actors", view.actors), STOA_KU("recovery_us", view.recovery_ns / 1000));
+    return err;
+}
+
+static stoa_err shards(stoa_platform *p)
+{
+    stoa_err err = open_shard(p, "trade", 0, p->settings.trade_durability, &p->trade);
+    return err ? err : open_shard(p, "room", other_core(p), p->settings.room_durability, &p->room);
+}
+
+static stoa_err market(stoa_platform *p)
+{
+    return stoa_world_market(p, other_core(p));
+}
+
+static stoa_err source(stoa_platform *p)
+{
+    return stoa_source_open(p, other_core(p), &p->source);
+}
+
+static stoa_err gateway(stoa_platform *p)
+{
+    stoa_err err = stoa_clients_open(p, &p->gateway);
+    if (!err && p->gateway) { stoa_log(STOA_LOG_INFO, "gateway_listens", STOA_KV("address", stoa_gateway_address(p->gateway))); }
+    return err;
+}
+
+static stoa_err http(stoa_platform *p)
+{
+    if (p->settings.http_port < 0) { return STOA_OK; }
+    stoa_err err = stoa_http_open(p, p->settings.http_host, (int)p->settings.http_port, &p->http);
+    if (!err) { stoa_log(STOA_LOG_INFO, "http_listens", STOA_KI("port", stoa_http_port(p->http))); }
+    return err;
+}
+
+static stoa_err door(stoa_platform *p)
+{
+    char path[STOA_PATH_MAX + 16];
+    const char *named = p->settings.admin_socket;
+    (void)snprintf(path, sizeof path, "%s%s", named[0] ? named : p->settings.data, named[0] ? "" : "/admin.sock");
+    return stoa_door_open(p, path, &p->door);
+}
+
+static stoa_err (*const steps[])(stoa_platform *p) = {
+    folders, node, http, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, door,
+};
+
+stoa_err stoa_platform_open(const stoa_settings *settings, stoa_platform **out)
+{
+    stoa_platform *p = calloc(1, sizeof *p);
+    if (!p) { return STOA_FAIL(STOA_E_NOMEM, "platform"); }
+    p->settings = *settings;
+    p->started_ns = stoa_clock_real.wall_ns(&stoa_clock_real);
+    stoa_err err = stoa_metrics_new(&p->metrics);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && !err; i++) { err = steps[i](p); }
+    if (err) {
+        stoa_log_error("start_failed", err);
+        stoa_platform_close(p);
+        return err;
+    }
+    atomic_store(&p->phase, STOA_READY);
+    stoa_log(STOA_LOG_INFO, "ready", STOA_KV("node", p->settings.node_name), STOA_KV("data", p->settings.data));
+    *out = p;
+    return STOA_OK;
+}
+
+void stoa_platform_close(stoa_platform *p)
+{
+    if (!p) { return; }
+    atomic_store(&p->phase, STOA_DRAINING);
+    if (p->gateway) { stoa_gateway_drain(p->gateway); }
+    stoa_source_close(p->source);
+    stoa_gateway_close(p->gateway, p->settings.drain_ns);
+    stoa_door_close(p->door);
+    stoa_http_close(p->http);
+    stoa_node_close(p->node, p->settings.drain_ns);
+    stoa_metrics_free(p->metrics);
+    free(p);
+}
+
+void stoa_platform_metrics(stoa_platform *p, stoa_buf *out)
+{
+    stoa_measure(p);
+    stoa_metrics_print(p->metrics, out);
+}
+
+stoa_err stoa_platform_replay_result(stoa_platform *p, stoa_buf *out)
+{
+    return stoa_source_result(p, p->source, out);
+}
