@@ -132,7 +132,10 @@ static int load(const flags *f, const char *file, stoa_settings *settings)
 
 static int print_buf(stoa_buf *buf, int code)
 {
-    if (buf->used_bytes) { (void)fwrite(buf->at, 1, buf->used_bytes, stdout); }
+    if (buf->used_bytes) {
+        (void)fwrite(buf->at, 1, buf->used_bytes, stdout);
+        if (buf->at[buf->used_bytes - 1] != '\n') { (void)fputc('\n', stdout); }
+    }
     stoa_buf_deinit(buf);
     return fflush(stdout) ? EXIT_FAILURE : code;
 }
@@ -147,7 +150,7 @@ static int print_help(void)
 
 static int fail(stoa_err err)
 {
-    stoa_log_error("start_failed", err);
+    stoa_log_error("replay_failed", err);
     return EXIT_FAILURE;
 }
 
@@ -163,7 +166,7 @@ static int serve(const stoa_settings *settings, const flags *f)
     (void)pthread_sigmask(SIG_BLOCK, &ends, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     stoa_err err = stoa_platform_open(settings, &platform);
-    if (err) { return fail(err); }
+    if (err) { return EXIT_FAILURE; } /* the platform has said why */
     int code = EXIT_SUCCESS;
     if (f->exit_at_end) {
         stoa_buf out = STOA_BUF_GROWING;

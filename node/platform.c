@@ -20,6 +20,8 @@
 #include "node/world.h"
 #include "storage/rocksdb/journal.h"
 
+enum { TIME_EVERY = 64 };
+
 const char *stoa_phase_name(int phase)
 {
     static const char *const names[] = {"starting", "ready", "draining"};
@@ -64,6 +66,7 @@ static stoa_err node(stoa_platform *p)
                             .memory_bytes = s->memory_bytes,
                             .kinds = stoa_world_kinds,
                             .metrics = p->metrics,
+                            .time_every = TIME_EVERY,
                             .escalate = escalated};
     return stoa_node_open(&options, &p->node);
 }

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "actors/market/market.h"
 #include "actors/risk/risk.h"
@@ -23,6 +24,7 @@ STOA_PROXY(risk)
 STOA_PROXY(strategy_quoter)
 
 #define DEADLINE STOA_S(10)
+enum { CLEAR_TRIES = 500, CLEAR_WAIT_NS = 10000000 };
 
 const stoa_kind *const stoa_world_kinds[] = {
     &trade_account_kind, &trade_book_kind, &risk_kind, &room_kind, &strategy_quoter_kind, NULL,
@@ -178,11 +180,31 @@ static stoa_err quoter_config(const stoa_settings *s, const stoa_settings_quoter
     return err ? err : STOA_TEXT_SETZ(&out->account, from->account);
 }
 
-/* Orders may be out from before the restart: pause cancels them, configure is taken when they are gone. */
+static bool at_rest(stoa_platform *p, stoa_ref quoter)
+{
+    strategy_quoter_state state;
+    if (strategy_quoter_call_status(p->node, quoter, (strategy_quoter_status){0}, DEADLINE, &state)) { return false; }
+    return state.bid.phase == strategy_quoter_phase_IDLE && state.ask.phase == strategy_quoter_phase_IDLE;
+}
+
+/* With orders out from before a restart it follows no other market: have them cancelled first. */
+static stoa_err clear_and_configure(stoa_platform *p, stoa_ref quoter, const strategy_quoter_config *config)
+{
+    strategy_quoter_done done;
+    stoa_err err = strategy_quoter_call_pause(p->node, quoter, (strategy_quoter_pause){0}, DEADLINE, &done);
+    for (int i = 0; i < CLEAR_TRIES && !err && !at_rest(p, quoter); i++) {
+        struct timespec wait = {0, CLEAR_WAIT_NS};
+        (void)nanosleep(&wait, NULL);
+    }
+    if (!err) { err = strategy_quoter_call_configure(p->node, quoter, (strategy_quoter_configure){*config}, DEADLINE, &done); }
+    return err ? err : strategy_quoter_call_resume(p->node, quoter, (strategy_quoter_resume){0}, DEADLINE, &done);
+}
+
 static stoa_err configure(stoa_platform *p, stoa_ref quoter, const strategy_quoter_config *config)
 {
     strategy_quoter_done done;
-    return strategy_quoter_call_configure(p->node, quoter, (strategy_quoter_configure){*config}, DEADLINE, &done);
+    stoa_err err = strategy_quoter_call_configure(p->node, quoter, (strategy_quoter_configure){*config}, DEADLINE, &done);
+    return err == STOA_E_INVALID ? clear_and_configure(p, quoter, config) : err;
 }
 
 stoa_err stoa_world_quoters(stoa_platform *p)

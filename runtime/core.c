@@ -33,6 +33,7 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     core->now_ns = now;
     core->wall_ns = node->clock->wall_ns(node->clock);
     core->restart_tokens = 100;
+    core->time_every = node->options.metrics ? node->options.time_every : 0;
     core->restart_refill_ns = now;
     return err;
 }
@@ -406,6 +407,24 @@ void stoa_core_fan_out(stoa_core *core, stoa_msg *msg)
     stoa_subscribers *here = atomic_load_explicit(&topic->at[core->place.index], memory_order_acquire);
     for (uint32_t i = 0; here && i < here->count; i++) { lend(core, msg, here->at[i]); }
     if (--stoa_msg_context(msg)->ask == 0) { stoa_place_free(&core->place, msg); }
+}
+
+void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns)
+{
+    for (uint32_t i = 0; i < STOA_TIMED_KINDS; i++) {
+        if (!core->times[i].kind) {
+            char labels[96];
+            (void)snprintf(labels, sizeof labels, "kind=\"%s\",core=\"%u\"", kind->name, core->place.index);
+            core->times[i].kind = kind;
+            if (stoa_metrics_histogram(core->place.node->options.metrics, "stoa_turn_seconds", labels,
+                                       "Time of a turn, sampled.", &core->times[i].turns)) {
+                core->times[i].turns = NULL;
+            }
+        }
+        if (core->times[i].kind != kind) { continue; }
+        if (core->times[i].turns) { stoa_histogram_add(core->times[i].turns, ns); }
+        return;
+    }
 }
 
 /* --- running */

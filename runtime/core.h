@@ -26,6 +26,7 @@ enum {
     STOA_DEAD_LETTERS = 256,
     STOA_TIMERS_MAX = 1 << 22,
     STOA_ASKS_MAX = 1 << 20,
+    STOA_TIMED_KINDS = 32,
 };
 
 typedef struct stoa_runnable {
@@ -115,6 +116,11 @@ typedef struct stoa_core {
     stoa_dead_letter *dead;
     uint64_t dead_count;
     uint64_t messages, cross, wakeups, timers, restarts, busy_ns;
+    uint32_t time_every, time_count;
+    struct {
+        const stoa_kind *kind;
+        stoa_histogram *turns;
+    } times[STOA_TIMED_KINDS];
     uint32_t restart_tokens;
     uint64_t restart_refill_ns;
     /* work from other threads: stoa_core_do */
@@ -170,6 +176,8 @@ const char *stoa_actor_name(const stoa_actor *actor);
 
 /* Handle one message in one turn (turn.c); frees msg. */
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
+/* Note how long a turn of kind took. */
+void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns);
 /* start of a plain actor, resume of an event-sourced one. */
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor);
 /* Fail an actor (supervise.c): its mailbox is refused, it is restarted at once or after a growing delay. */

@@ -27,6 +27,7 @@ typedef struct stoa_options {
     uint64_t seed;                  /* of the cores' random generators; 0: from the system's entropy */
     const stoa_kind *const *kinds;  /* NULL-terminated: all event-sourced kinds that a journal may name */
     stoa_metrics *metrics;          /* NULL: none kept */
+    uint32_t time_every;            /* with metrics: one turn in so many is timed per kind and core; 0: none */
     struct stoa_sim *sim;           /* the simulator that runs this node; set by stoa_sim_new only */
     /* Escalation: a core's restarts exceeded their intensity. Called on the core; default: log and abort the process. */
     void (*escalate)(void *context, const char *reason);

@@ -375,7 +375,7 @@ static void refuse(stoa_turning *t, stoa_err why)
     }
 }
 
-void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+static void run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
 {
     stoa_turning t;
     begin_message(&t, core, actor, msg);
@@ -395,6 +395,20 @@ void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
     }
     stoa_place_free(&core->place, msg);
     if (t.failed) { stoa_actor_fail(core, actor, t.failed); }
+}
+
+void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+{
+    if (!core->time_every || ++core->time_count < core->time_every) {
+        run(core, actor, msg);
+        return;
+    }
+    stoa_clock *clock = core->place.node->clock;
+    const stoa_kind *kind = actor->kind;
+    core->time_count = 0;
+    uint64_t began_ns = clock->now_ns(clock);
+    run(core, actor, msg);
+    stoa_core_timed(core, kind, clock->now_ns(clock) - began_ns);
 }
 
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)
