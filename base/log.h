@@ -12,6 +12,7 @@
 #ifndef STOA_BASE_LOG_H
 #define STOA_BASE_LOG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -42,7 +43,7 @@ typedef struct stoa_log_pair {
 #define stoa_log(level, ...)                                                                                 \
     STOA_LOG_PICK_(__VA_ARGS__, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, NONE, 0)(level, __VA_ARGS__)
 #define STOA_LOG_PICK_(event, p1, p2, p3, p4, p5, p6, p7, p8, pick, ...) STOA_LOG_##pick##_
-#define STOA_LOG_NONE_(level, event)                                     stoa_log_write((level), (event), (const stoa_log_pair *)0, 0)
+#define STOA_LOG_NONE_(level, event)                                     stoa_log_write((level), (event), NULL, 0)
 #define STOA_LOG_MORE_(level, event, ...)                                                                    \
     stoa_log_write((level), (event), (const stoa_log_pair[]){__VA_ARGS__},                                   \
                    (unsigned)(sizeof((const stoa_log_pair[]){__VA_ARGS__}) / sizeof(stoa_log_pair)))
