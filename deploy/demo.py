@@ -1,0 +1,155 @@
+"""demo.py - the story that deploy/quickstart shows: market, order, room, kill -9 and back, replay; every figure counted.
+
+    python3 deploy/demo.py BIN SECONDS      SECONDS 0: keep the node running afterwards, until Ctrl-C
+
+Starts one node in a folder of its own (STOA_NODE_DATA, else ~/.stoa/quickstart), kills only what it started. The last line
+of a run with SECONDS is one JSON object.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+READY_S = 30
+
+
+class Node:
+    """One stoad process; its log goes to DATA/stoad.log."""
+
+    def __init__(self, bin_dir, data):
+        self.bin, self.data = bin_dir, data
+        self.ipc = "zmq+ipc://" + os.path.join(data, "gateway.sock")
+        self.process = None
+
+    def start(self):
+        os.makedirs(self.data, mode=0o700, exist_ok=True)
+        log = open(os.path.join(self.data, "stoad.log"), "ab")
+        self.process = subprocess.Popen(
+            [os.path.join(self.bin, "stoad"), "--data", self.data, "--gateway.listen=" + self.ipc, "--http.port=-1"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        began = time.monotonic()
+        while True:
+            code, _ = self.admin("node")
+            if code == 0:
+                return time.monotonic() - began
+            if self.process.poll() is not None or time.monotonic() - began > READY_S:
+                tail = open(os.path.join(self.data, "stoad.log")).read()[-2000:]
+                sys.exit(f"quickstart: the node did not come up; its log ends:\n{tail}")
+            time.sleep(0.02)
+
+    def admin(self, line, output="json"):
+        done = subprocess.run([os.path.join(self.bin, "stoa"), "--data", self.data, "-o", output, "--eval", line],
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        return done.returncode, done.stdout
+
+    def ask(self, line):
+        code, text = self.admin(line)
+        return json.loads(text) if code == 0 and text.strip() else None
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+class Tour:
+    """stoa-tour beside us: prints its lines as they come, keeps the last one."""
+
+    def __init__(self, node, seconds):
+        keys = os.path.join(node.data, "keys")
+        self.last = "{}"
+        self.process = subprocess.Popen(
+            [os.path.join(node.bin, "stoa-tour"), node.ipc, os.path.join(keys, "server.pub"), os.path.join(keys, "demo"),
+             "alice", "BTCUSDT", "sim", str(seconds)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                self.last = line
+            else:
+                print(line, end="", flush=True)
+
+    def wait(self):
+        code = self.process.wait()
+        self.reader.join()
+        return code, json.loads(self.last)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def committed(node):
+    shards = node.ask("shards") or []
+    rows = shards if isinstance(shards, list) else shards.get("rows", [])
+    return sum(int(row["committed"]) for row in rows if row.get("durability") in ("memory", "disk"))
+
+
+def story(node, seconds):
+    errors = 0
+    say(f"  node    up in {node.start() * 1000:.0f} ms, data in {node.data}")
+    tour = Tour(node, seconds)
+    time.sleep(seconds / 2)
+    say("  kill    -9 to the node, while orders are being placed")
+    node.kill()
+    back = node.start()
+    say(f"  back    in {back * 1000:.0f} ms, state replayed from the journal")
+    code, figures = tour.wait()
+    errors += figures.get("errors", 1) + figures.get("lost", 1) + (code != 0 and not figures)
+    last = figures.get("first_order", 0)
+    explained, text = node.admin(f"explain order {last}", "table")
+    errors += explained != 0
+    say(f"  explain order {last}\n" + "".join("    " + line + "\n" for line in text.splitlines()))
+    proof = node.ask("hash trade") or {}
+    equal = bool(proof.get("equal"))
+    errors += not equal
+    say(f"  replay  of {proof.get('position')} events gives state hash {proof.get('replay_hash')}, live {proof.get('live_hash')}: "
+        + ("equal" if equal else "DIFFERENT"))
+    figures.update(journal_events=committed(node), restart_ms=round(back * 1000), hash_equal=equal, errors=errors)
+    return figures
+
+
+def next_steps(node):
+    say("\n  What next (another terminal, this folder):\n"
+        f"    {node.bin}/stoa --data {node.data}            the REPL: top, actors, book BTCUSDT, orders alice, explain order 1\n"
+        "    examples/hello_actor.c                        an actor of your own on one screen\n"
+        "    examples/sdk_order.c                          an order from your own program\n")
+
+
+def main():
+    bin_dir, seconds = sys.argv[1], int(sys.argv[2])
+    data = os.environ.get("STOA_NODE_DATA") or os.path.join(os.path.expanduser("~"), ".stoa", "quickstart")
+    node = Node(bin_dir, os.path.abspath(data))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        figures = story(node, seconds or 6)
+        next_steps(node)
+        if seconds:
+            node.stop()
+            print(json.dumps(figures), flush=True)
+            return 0 if figures["errors"] == 0 else 1
+        say("  The node runs until Ctrl-C.")
+        node.process.wait()
+        return 0
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        node.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
