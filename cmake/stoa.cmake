@@ -36,18 +36,20 @@ function(stoa_external_library name header library)
   target_link_libraries(ext_${name} INTERFACE ${${name}_library})
 endfunction()
 
-# stoa_room(name ON rooms EXTERNAL libraries): the folder's sources but for main.c, as static library stoa_name.
-# Files named *_msgs.c are tables without handlers; all of them are the library stoa_tables, which clients link alone.
+# stoa_room(name ON rooms EXTERNAL libraries WITHOUT sources): the folder's sources but for main.c, as static library
+# stoa_name. Files named *_msgs.c are tables without handlers; all of them are the library stoa_tables, which clients link
+# alone.
 function(stoa_room name)
-  cmake_parse_arguments(ROOM "" "" "ON;EXTERNAL" ${ARGN})
+  cmake_parse_arguments(ROOM "" "" "ON;EXTERNAL;WITHOUT" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${name}/*.c ${name}/*.cc)
   list(FILTER sources EXCLUDE REGEX "(/main|_msgs)\\.c$")
+  list(TRANSFORM ROOM_WITHOUT PREPEND ${CMAKE_SOURCE_DIR}/)
+  list(REMOVE_ITEM sources ${ROOM_WITHOUT} "")
   list(TRANSFORM ROOM_ON PREPEND stoa_)
   list(TRANSFORM ROOM_EXTERNAL PREPEND ext_)
   if(NOT sources)
-    add_library(stoa_${name} INTERFACE)
-    target_link_libraries(stoa_${name} INTERFACE stoa_flags ${ROOM_ON})
-    return()
+    file(WRITE ${CMAKE_BINARY_DIR}/empty.c "typedef int stoa_empty;\n")
+    set(sources ${CMAKE_BINARY_DIR}/empty.c)
   endif()
   add_library(stoa_${name} STATIC ${sources})
   target_link_libraries(stoa_${name} PUBLIC stoa_flags ${ROOM_ON} PRIVATE ${ROOM_EXTERNAL})

@@ -118,7 +118,7 @@ static stoa_err apply_shard_event(replay *r, uint64_t position, const event *e)
     (void)snprintf(kind_name, sizeof kind_name, "%.*s", STOA_TEXT_ARGS(&spawned->kind));
     (void)snprintf(name, sizeof name, "%.*s", STOA_TEXT_ARGS(&spawned->name));
     const stoa_kind *kind = stoa_node_kind(r->node, kind_name);
-    if (!kind) {
+    if (!kind) { /* the journal is of a build with other kinds */
         return STOA_FAIL(STOA_E_CORRUPT, "shard %s, position %llu: no kind '%s' is registered", r->shard_name,
                          (unsigned long long)position, kind_name);
     }
@@ -142,7 +142,7 @@ static stoa_err replay_block(void *context, const stoa_block *block)
     const uint8_t *at = block->payload, *end = at + block->payload_bytes;
     for (uint32_t i = 0; i < block->count; i++) {
         uint64_t position = block->first + i;
-        event e;
+        event e = {0};
         if (position > r->until) { return STOA_E_CANCELLED; } /* far enough */
         stoa_err err = read_event(r, position, &at, end, &e);
         if (!err) { err = apply_event(r, position, &e); }
@@ -329,7 +329,7 @@ static stoa_err look_at_block(void *context, const stoa_block *block)
     lookup *l = context;
     const uint8_t *at = block->payload, *end = at + block->payload_bytes;
     for (uint64_t position = block->first; position <= l->position; position++) {
-        event e;
+        event e = {0};
         stoa_err err = read_event(&l->replay, position, &at, end, &e);
         if (err) { return err; }
         if (position != l->position) { continue; }

@@ -227,7 +227,7 @@ static stoa_err open_frame(const void *bytes, size_t size_bytes, stoa_frame_toke
                            stoa_err *version_out)
 {
     uint32_t count;
-    uint64_t version;
+    uint64_t version = 0;
     stoa_err err = stoa_tokenize(bytes, size_bytes, tokens->at, STOA_COUNT_OF_(tokens->at), &count, NULL);
     if (err) { return err; }
     if (tokens->at[0].cls != STOA_TOKEN_ARRAY) { return STOA_FAIL(STOA_E_MALFORMED, "frame: not an array"); }
@@ -243,8 +243,8 @@ static stoa_err open_frame(const void *bytes, size_t size_bytes, stoa_frame_toke
 stoa_err stoa_request_frame_read(const void *bytes, size_t size_bytes, stoa_frame_tokens *tokens,
                                  stoa_request_frame *out)
 {
-    cursor c;
-    stoa_err version;
+    cursor c = {0};
+    stoa_err version = STOA_OK;
     *out = (stoa_request_frame){0};
     stoa_err err = open_frame(bytes, size_bytes, tokens, &c, &version);
     if (err) { return err; }
@@ -290,8 +290,8 @@ stoa_err stoa_server_frame_read(const void *bytes, size_t size_bytes, stoa_frame
                                 stoa_server_frame *out)
 {
     static read_function *const readers[] = {read_answer, read_item, read_gap, read_end};
-    cursor c;
-    stoa_err version;
+    cursor c = {0};
+    stoa_err version = STOA_OK;
     uint64_t cls;
     *out = (stoa_server_frame){0};
     stoa_err err = open_frame(bytes, size_bytes, tokens, &c, &version);
