@@ -28,8 +28,8 @@
         uint64_t keys[slots];                                                                                          \
         uint32_t values[slots];                                                                                        \
     }
-#define STOA_MAP64_MAX(slots)  ((slots) / 4 * 3)
-#define STOA_MAP64_SLOTS_(map) ((uint32_t)(sizeof((map)->values) / sizeof((map)->values[0])))
+#define STOA_MAP64_MAX(slots)    ((slots) / 4 * 3)
+#define STOA_MAP64_SLOTS_(map)   ((uint32_t)(sizeof((map)->values) / sizeof((map)->values[0])))
 
 /* The value of key, 0 when it is not there. */
 #define STOA_MAP64_GET(map, key) stoa_map64_get_((map)->keys, (map)->values, STOA_MAP64_SLOTS_(map), (key))

@@ -35,7 +35,7 @@ STOA_RECORD(risk_limits)
 #define risk_done_FIELDS         STOA_NO_FIELDS
 #define risk_limit_FIELDS(F, S)  F(S, stoa_text30, account) F(S, risk_limits, limits)
 /* From an account that does not know the symbol yet; answered with trade_account.rules. */
-#define risk_rules_FIELDS(F, S) F(S, trade_request, order)
+#define risk_rules_FIELDS(F, S)  F(S, trade_request, order)
 #define risk_checked_FIELDS(F, S)                                                                                      \
     F(S, stoa_id, order_id)                                                                                            \
     F(S, stoa_text14, symbol)                                                                                          \
@@ -49,17 +49,17 @@ STOA_RECORD(risk_limits)
 #define risk_limit_set_FIELDS(F, S)  F(S, uint64_t, account) F(S, risk_limits, limits)
 /* What only the account knows, in the symbol's base and quote. */
 #define risk_exposure_FIELDS(F, S)                                                                                     \
-    F(S, uint32_t, account)         /* stream */                                                                       \
-    F(S, uint16_t, margin)          /* 1: may borrow */                                                                \
+    F(S, uint32_t, account) /* stream */                                                                               \
+    F(S, uint16_t, margin)  /* 1: may borrow */                                                                        \
     F(S, uint16_t, issuer)                                                                                             \
     F(S, stoa_decimal, free_base)                                                                                      \
     F(S, stoa_decimal, free_quote)                                                                                     \
-    F(S, stoa_decimal, position)    /* base held, signed: free and reserved */                                         \
-    F(S, stoa_decimal, open_buys)   /* base in open buy orders */                                                      \
+    F(S, stoa_decimal, position)  /* base held, signed: free and reserved */                                           \
+    F(S, stoa_decimal, open_buys) /* base in open buy orders */                                                        \
     F(S, stoa_decimal, open_sells)                                                                                     \
-    F(S, stoa_decimal, equity)      /* quote held, and bases held at the price the account last traded them at */      \
-    F(S, stoa_decimal, exposure)    /* bases held at that price, long or short, and open orders at their limits */     \
-    F(S, stoa_decimal, day_pnl)     /* realised since 00:00 UTC */
+    F(S, stoa_decimal, equity)   /* quote held, and bases held at the price the account last traded them at */         \
+    F(S, stoa_decimal, exposure) /* bases held at that price, long or short, and open orders at their limits */        \
+    F(S, stoa_decimal, day_pnl)  /* realised since 00:00 UTC */
 STOA_RECORD(risk_exposure)
 #define risk_ask_FIELDS(F, S) F(S, trade_request, order) F(S, risk_exposure, account)
 

@@ -23,7 +23,7 @@ enum { SLOT_UPDATES = 0 };
 
 typedef struct trade_account {
     trade_ledger ledger;
-    uint64_t seq; /* of the last update */
+    uint64_t seq;  /* of the last update */
     uint32_t risk; /* stream of risk/main; 0: the account is not open */
     uint16_t issuer, margin;
     trade_orders_known orders;
@@ -224,8 +224,8 @@ static stoa_err trade_account_on_rules(stoa_turn *turn, const trade_account *sel
     const trade_symbol *s = &in->symbol;
     if (!trade_ledger_symbol_room(&self->ledger, &s->base, &s->quote)) { return STOA_E_NOMEM; }
     stoa_err err = trade_account_emit_listed(
-        turn, (trade_account_listed){
-                  .symbol = s->name, .base = s->base, .quote = s->quote, .tick = s->tick, .lot = s->lot});
+        turn,
+        (trade_account_listed){.symbol = s->name, .base = s->base, .quote = s->quote, .tick = s->tick, .lot = s->lot});
     return err ? err : ask_risk(turn, self, &in->order, 0, &s->base, &s->quote);
 }
 
@@ -252,10 +252,9 @@ static trade_order new_view(uint64_t order_id, const trade_request *request, tra
 
 static stoa_err reject(stoa_turn *turn, const trade_account *self, const trade_account_verdict *in, trade_reason reason)
 {
-    stoa_err err = trade_account_emit_rejected(turn, (trade_account_rejected){.order_id = in->order_id,
-                                                                              .order = in->order,
-                                                                              .reason = reason,
-                                                                              .placed_ns = turn->wall_ns});
+    stoa_err err = trade_account_emit_rejected(
+        turn, (trade_account_rejected){
+                  .order_id = in->order_id, .order = in->order, .reason = reason, .placed_ns = turn->wall_ns});
     if (err) { return err; }
     trade_order view = new_view(in->order_id, &in->order, trade_status_REJECTED, reason, turn->wall_ns);
     publish(turn, self, &view);
@@ -274,10 +273,9 @@ static stoa_err trade_account_on_verdict(stoa_turn *turn, const trade_account *s
     if (!from_peer(turn, self->risk)) { return STOA_E_DENIED; }
     if (in->reason) { return reject(turn, self, in, in->reason); }
     if (self->orders.open >= TRADE_OPEN_ORDERS_MAX) { return reject(turn, self, in, trade_reason_TOO_MANY_ORDERS); }
-    stoa_err err = trade_account_emit_ordered(turn, (trade_account_ordered){.order_id = in->order_id,
-                                                                            .order = in->order,
-                                                                            .book = in->book,
-                                                                            .placed_ns = turn->wall_ns});
+    stoa_err err = trade_account_emit_ordered(
+        turn, (trade_account_ordered){
+                  .order_id = in->order_id, .order = in->order, .book = in->book, .placed_ns = turn->wall_ns});
     if (err) { return err; }
     trade_order view = new_view(in->order_id, &in->order, trade_status_NEW, trade_reason_NONE, turn->wall_ns);
     publish(turn, self, &view);
@@ -383,8 +381,8 @@ static stoa_err emit_settled(stoa_turn *turn, const trade_account_settled *in, t
 {
     if (in->status == trade_status_OPEN) {
         view_rested(view, turn->wall_ns);
-        return trade_account_emit_rested(
-            turn, (trade_account_rested){.order_id = in->order_id, .at_ns = turn->wall_ns});
+        return trade_account_emit_rested(turn,
+                                         (trade_account_rested){.order_id = in->order_id, .at_ns = turn->wall_ns});
     }
     STOA_ASSERT(in->status == trade_status_CANCELLED); /* a filled one is final with its last fill */
     trade_account_closed event = {

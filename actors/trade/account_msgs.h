@@ -56,8 +56,8 @@ STOA_RECORD(trade_balance)
 STOA_LIST(trade_balances, trade_balance, TRADE_ASSETS_MAX)
 
 /* issuer 1: the treasury, whose balances may be negative. margin 1: may borrow within its risk limits. */
-#define trade_account_open_FIELDS(F, S)     F(S, uint64_t, issuer) F(S, uint64_t, margin)
-#define trade_account_done_FIELDS           STOA_NO_FIELDS
+#define trade_account_open_FIELDS(F, S) F(S, uint64_t, issuer) F(S, uint64_t, margin)
+#define trade_account_done_FIELDS       STOA_NO_FIELDS
 #define trade_account_transfer_FIELDS(F, S)                                                                            \
     F(S, uint64_t, transfer_id) F(S, stoa_text30, to) F(S, stoa_text6, asset) F(S, stoa_decimal, amount)
 #define trade_account_credit_FIELDS(F, S)                                                                              \
@@ -65,14 +65,14 @@ STOA_LIST(trade_balances, trade_balance, TRADE_ASSETS_MAX)
 /* To the account that sent the credit: it has arrived. */
 #define trade_account_paid_FIELDS(F, S)                                                                                \
     F(S, uint64_t, transfer_id) F(S, stoa_text6, asset) F(S, stoa_decimal, amount) F(S, uint64_t, to_stream)
-#define trade_account_place_FIELDS(F, S)   trade_request_FIELDS(F, S)
-#define trade_account_order_FIELDS(F, S)   F(S, trade_order, order)
-#define trade_account_cancel_FIELDS(F, S)  F(S, stoa_id, order_id) F(S, uint64_t, client_order_id)
-#define trade_account_query_FIELDS(F, S)   F(S, stoa_id, order_id) F(S, uint64_t, client_order_id)
-#define trade_account_orders_FIELDS(F, S)  F(S, uint64_t, after_order_id) F(S, uint64_t, open_only)
+#define trade_account_place_FIELDS(F, S)  trade_request_FIELDS(F, S)
+#define trade_account_order_FIELDS(F, S)  F(S, trade_order, order)
+#define trade_account_cancel_FIELDS(F, S) F(S, stoa_id, order_id) F(S, uint64_t, client_order_id)
+#define trade_account_query_FIELDS(F, S)  F(S, stoa_id, order_id) F(S, uint64_t, client_order_id)
+#define trade_account_orders_FIELDS(F, S) F(S, uint64_t, after_order_id) F(S, uint64_t, open_only)
 /* seq: of the account's last update, so that a reader can go on from it with trade.orders.<account>. */
-#define trade_account_page_FIELDS(F, S)    F(S, uint64_t, more) F(S, trade_orders, orders) F(S, uint64_t, seq)
-#define trade_account_balances_FIELDS      STOA_NO_FIELDS
+#define trade_account_page_FIELDS(F, S)   F(S, uint64_t, more) F(S, trade_orders, orders) F(S, uint64_t, seq)
+#define trade_account_balances_FIELDS     STOA_NO_FIELDS
 #define trade_account_holdings_FIELDS(F, S)                                                                            \
     F(S, trade_balances, balances) F(S, uint64_t, open_orders) F(S, stoa_decimal, day_pnl)
 /* From risk, to an account that did not know the symbol. */

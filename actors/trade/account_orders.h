@@ -15,9 +15,9 @@
 /* --- orders */
 typedef struct trade_known_order {
     trade_order view;
-    uint32_t symbol, book;       /* in the ledger; stream */
-    uint32_t older, newer;       /* all orders by id */
-    uint32_t next_final, pad_;   /* final ones by when they became so */
+    uint32_t symbol, book;     /* in the ledger; stream */
+    uint32_t older, newer;     /* all orders by id */
+    uint32_t next_final, pad_; /* final ones by when they became so */
 } trade_known_order;
 
 enum {
@@ -60,8 +60,8 @@ typedef struct trade_known_transfer {
 } trade_known_transfer;
 
 typedef struct trade_transfers {
-    uint64_t made;      /* transfer n is at[n % TRADE_KNOWN_TRANSFERS], n from 0 */
-    uint64_t forgotten; /* highest id forgotten */
+    uint64_t made;                               /* transfer n is at[n % TRADE_KNOWN_TRANSFERS], n from 0 */
+    uint64_t forgotten;                          /* highest id forgotten */
     STOA_MAP64(2 * TRADE_KNOWN_TRANSFERS) by_id; /* place in at, from 1 */
     trade_known_transfer at[TRADE_KNOWN_TRANSFERS];
 } trade_transfers;

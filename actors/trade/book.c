@@ -294,9 +294,9 @@ static stoa_err trade_book_on_cancel(stoa_turn *turn, const trade_book *self, co
     if (!sender_known(turn, in->account, 0)) { return STOA_E_DENIED; }
     const trade_resting *order = trade_ladder_find(&self->ladder, in->order_id);
     if (order && order->account == in->account) {
-        stoa_err err = trade_book_emit_removed(turn, (trade_book_removed){.order_id = in->order_id,
-                                                                          .qty_lots = order->qty_lots,
-                                                                          .reason = trade_reason_CLIENT});
+        stoa_err err = trade_book_emit_removed(
+            turn,
+            (trade_book_removed){.order_id = in->order_id, .qty_lots = order->qty_lots, .reason = trade_reason_CLIENT});
         if (err) { return err; }
         const trade_level *level = trade_ladder_level(&self->ladder, order->side, order->price_ticks);
         changes noted;

@@ -32,9 +32,8 @@ enum { TRADE_SWEEP_MAX = 4096 };
     F(S, uint16_t, swept) /* 0; in what the book sends itself: how many it traded with so far */                       \
     F(S, int64_t, price_ticks)                                                                                         \
     F(S, int64_t, qty_lots)
-#define trade_book_cancel_FIELDS(F, S)                                                                                 \
-    F(S, stoa_id, order_id) F(S, uint32_t, account) F(S, uint32_t, reserved)
-#define trade_book_depth_FIELDS(F, S) F(S, uint64_t, limit)
+#define trade_book_cancel_FIELDS(F, S) F(S, stoa_id, order_id) F(S, uint32_t, account) F(S, uint32_t, reserved)
+#define trade_book_depth_FIELDS(F, S)  F(S, uint64_t, limit)
 #define trade_book_view_FIELDS(F, S)                                                                                   \
     F(S, stoa_text14, symbol)                                                                                          \
     F(S, uint64_t, last_id)                                                                                            \
@@ -61,8 +60,7 @@ enum { TRADE_SWEEP_MAX = 4096 };
     F(S, int64_t, price_ticks) /* the maker's */                                                                       \
     F(S, int64_t, qty_lots)                                                                                            \
     F(S, uint64_t, taker_side)
-#define trade_book_removed_FIELDS(F, S)                                                                                \
-    F(S, stoa_id, order_id) F(S, int64_t, qty_lots) F(S, uint64_t, reason)
+#define trade_book_removed_FIELDS(F, S) F(S, stoa_id, order_id) F(S, int64_t, qty_lots) F(S, uint64_t, reason)
 
 #define trade_book_ROWS(ROW, K)                                                                                        \
     ROW(K, COMMAND, open, done, "Open the book with its symbol's rules; the same rules again are no change.")          \

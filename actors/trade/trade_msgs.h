@@ -11,23 +11,23 @@ STOA_ENUM(trade_side)
 
 /* Time in force: rest until cancelled; match at once and drop the rest; all at once or nothing; rest only, never
  * take. */
-#define trade_tif_VALUES(V, E)                                                                                         \
-    V(E, GTC, "gtc") V(E, IOC, "ioc") V(E, FOK, "fok") V(E, POST_ONLY, "post_only")
+#define trade_tif_VALUES(V, E) V(E, GTC, "gtc") V(E, IOC, "ioc") V(E, FOK, "fok") V(E, POST_ONLY, "post_only")
 STOA_ENUM(trade_tif)
 
 /* NEW: accepted, at the book; OPEN: resting; the rest are final. A cancelled order may be partly filled. */
 #define trade_status_VALUES(V, E)                                                                                      \
-    V(E, NONE, "none") V(E, NEW, "new") V(E, OPEN, "open") V(E, FILLED, "filled") V(E, CANCELLED, "cancelled")         \
-    V(E, REJECTED, "rejected")
+    V(E, NONE, "none")                                                                                                 \
+    V(E, NEW, "new") V(E, OPEN, "open") V(E, FILLED, "filled") V(E, CANCELLED, "cancelled") V(E, REJECTED, "rejected")
 STOA_ENUM(trade_status)
 
 /* Why an order was rejected or cancelled. The six risk checks come first, in their order. */
 #define trade_reason_VALUES(V, E)                                                                                      \
-    V(E, NONE, "none") V(E, INVALID, "invalid") V(E, BALANCE, "insufficient_funds")                                    \
-    V(E, POSITION, "position_limit") V(E, LEVERAGE, "leverage_limit") V(E, DAILY_LOSS, "daily_loss")                   \
-    V(E, MARGIN, "insufficient_margin") V(E, BOOK_FULL, "book_full") V(E, WOULD_TAKE, "would_take")                    \
-    V(E, NOT_FILLABLE, "not_fillable") V(E, CLIENT, "client") V(E, IOC_REST, "ioc_rest")                               \
-    V(E, SELF_TRADE, "self_trade") V(E, TOO_MANY_ORDERS, "too_many_orders") V(E, SWEEP_LIMIT, "sweep_limit")
+    V(E, NONE, "none")                                                                                                 \
+    V(E, INVALID, "invalid") V(E, BALANCE, "insufficient_funds") V(E, POSITION, "position_limit")                      \
+        V(E, LEVERAGE, "leverage_limit") V(E, DAILY_LOSS, "daily_loss") V(E, MARGIN, "insufficient_margin")            \
+            V(E, BOOK_FULL, "book_full") V(E, WOULD_TAKE, "would_take") V(E, NOT_FILLABLE, "not_fillable")             \
+                V(E, CLIENT, "client") V(E, IOC_REST, "ioc_rest") V(E, SELF_TRADE, "self_trade")                       \
+                    V(E, TOO_MANY_ORDERS, "too_many_orders") V(E, SWEEP_LIMIT, "sweep_limit")
 STOA_ENUM(trade_reason)
 
 /* What an account asks for. */
@@ -53,7 +53,7 @@ enum { TRADE_PRICE_TICKS_MAX = (1 << 24) - 1 };
     F(S, stoa_decimal, tick)                                                                                           \
     F(S, stoa_decimal, lot)                                                                                            \
     F(S, stoa_decimal, qty_min)                                                                                        \
-    F(S, stoa_decimal, qty_max) /* 0: none */                                                                          \
+    F(S, stoa_decimal, qty_max)     /* 0: none */                                                                      \
     F(S, stoa_decimal, margin_rate) /* initial margin as a fraction of notional, 1 = fully paid */
 STOA_RECORD(trade_symbol)
 

@@ -83,10 +83,10 @@ static bool reference_cancel(reference *r, uint64_t id)
 
 typedef struct flow {
     const char *name;
-    uint32_t warm, ops;            /* orders before, operations */
-    uint32_t orders;               /* resting orders to keep */
+    uint32_t warm, ops;                                   /* orders before, operations */
+    uint32_t orders;                                      /* resting orders to keep */
     uint32_t new_permille, cancel_permille, ioc_permille; /* the others replace */
-    uint32_t depth_ticks;          /* of orders that go anywhere */
+    uint32_t depth_ticks;                                 /* of orders that go anywhere */
     uint32_t anywhere_permille;
 } flow;
 

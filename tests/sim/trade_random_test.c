@@ -134,8 +134,13 @@ static const trade_order *simple_place(simple *s, unsigned account, unsigned boo
     assert_true(s->count + 1 < ORDERS_MAX);
     simple_order *o = &s->orders[++s->count];
     *o = (simple_order){.account = account, .book = book};
-    o->view = (trade_order){.order_id = s->count, .client_order_id = in->client_order_id, .symbol = in->symbol,
-                            .side = in->side, .tif = in->tif, .price = in->price, .qty = in->qty,
+    o->view = (trade_order){.order_id = s->count,
+                            .client_order_id = in->client_order_id,
+                            .symbol = in->symbol,
+                            .side = in->side,
+                            .tif = in->tif,
+                            .price = in->price,
+                            .qty = in->qty,
                             .status = trade_status_REJECTED};
     bool small = in->qty < world_symbols[book].qty_min;
     o->view.reason = small ? trade_reason_INVALID : trade_reason_BALANCE;
@@ -342,17 +347,16 @@ static world funded_world(uint64_t seed, simple *s)
 
 static trade_account_place random_request(stoa_random *random, unsigned book, uint64_t client)
 {
-    static const trade_tif tifs[] = {trade_tif_GTC, trade_tif_GTC, trade_tif_GTC, trade_tif_GTC,
+    static const trade_tif tifs[] = {trade_tif_GTC, trade_tif_GTC, trade_tif_GTC,      trade_tif_GTC,
                                      trade_tif_IOC, trade_tif_FOK, trade_tif_POST_ONLY};
     const trade_symbol *symbol = &world_symbols[book];
     int64_t middle = dec("100") / symbol->tick;
-    return (trade_account_place){
-        .client_order_id = client,
-        .symbol = symbol->name,
-        .side = (trade_side)stoa_random_below(random, trade_side_COUNT),
-        .tif = tifs[stoa_random_below(random, sizeof tifs / sizeof tifs[0])],
-        .price = (middle - 10 + (int64_t)stoa_random_below(random, 21)) * symbol->tick,
-        .qty = (1 + (int64_t)stoa_random_below(random, 60)) * symbol->lot * (book ? 1 : 10)};
+    return (trade_account_place){.client_order_id = client,
+                                 .symbol = symbol->name,
+                                 .side = (trade_side)stoa_random_below(random, trade_side_COUNT),
+                                 .tif = tifs[stoa_random_below(random, sizeof tifs / sizeof tifs[0])],
+                                 .price = (middle - 10 + (int64_t)stoa_random_below(random, 21)) * symbol->tick,
+                                 .qty = (1 + (int64_t)stoa_random_below(random, 60)) * symbol->lot * (book ? 1 : 10)};
 }
 
 static void step_place(stoa_random *random, world *w, simple *s)

@@ -210,16 +210,12 @@ static void a_malformed_order_is_an_error_and_leaves_no_trace(void **state)
         const char *symbol, *price, *qty;
         stoa_err err;
     } cases[] = {
-        {"DOGEUSDT", "1", "1", STOA_E_UNKNOWN_SYMBOL},
-        {"", "1", "1", STOA_E_UNKNOWN_SYMBOL},
-        {"BTCUSDT", "100.005", "1", STOA_E_PRECISION},
-        {"BTCUSDT", "100", "0.0001", STOA_E_PRECISION},
-        {"BTCUSDT", "0", "1", STOA_E_INVALID},
-        {"BTCUSDT", "-100", "1", STOA_E_INVALID},
-        {"BTCUSDT", "100", "0", STOA_E_INVALID},
-        {"BTCUSDT", "100", "-1", STOA_E_INVALID},
-        {"BTCUSDT", "167772.16", "1", STOA_E_RANGE},        /* 2^24 ticks */
-        {"BTCUSDT", "100", "92233720368", STOA_E_RANGE},    /* notional */
+        {"DOGEUSDT", "1", "1", STOA_E_UNKNOWN_SYMBOL},   {"", "1", "1", STOA_E_UNKNOWN_SYMBOL},
+        {"BTCUSDT", "100.005", "1", STOA_E_PRECISION},   {"BTCUSDT", "100", "0.0001", STOA_E_PRECISION},
+        {"BTCUSDT", "0", "1", STOA_E_INVALID},           {"BTCUSDT", "-100", "1", STOA_E_INVALID},
+        {"BTCUSDT", "100", "0", STOA_E_INVALID},         {"BTCUSDT", "100", "-1", STOA_E_INVALID},
+        {"BTCUSDT", "167772.16", "1", STOA_E_RANGE},     /* 2^24 ticks */
+        {"BTCUSDT", "100", "92233720368", STOA_E_RANGE}, /* notional */
     };
     for (int traded = 0; traded < 2; traded++) {
         uint64_t before = fingerprint(&w);
@@ -707,13 +703,13 @@ static void nobody_outside_speaks_for_risk_book_or_account(void **state)
         w.node, a, (trade_account_paid){.transfer_id = 1, .asset = stoa_text("USDT"), .amount = 1, .to_stream = 5});
     trade_book_post_cancel(w.node, book, (trade_book_cancel){.order_id = id, .account = 5});
     trade_book_post_cancel(w.node, book, (trade_book_cancel){.order_id = id});
-    trade_book_post_place(
-        w.node, book, (trade_book_place){.order_id = 778, .account = 5, .price_ticks = 1, .qty_lots = 1});
+    trade_book_post_place(w.node, book,
+                          (trade_book_place){.order_id = 778, .account = 5, .price_ticks = 1, .qty_lots = 1});
     trade_book_post_place(w.node, book, (trade_book_place){.order_id = id, .price_ticks = 1, .qty_lots = 1});
     trade_book_post_place(w.node, book, (trade_book_place){.order_id = 779, .price_ticks = 0, .qty_lots = 1});
     trade_book_post_place(w.node, book, (trade_book_place){.order_id = 779, .price_ticks = 1, .qty_lots = 0});
-    trade_book_post_place(
-        w.node, book, (trade_book_place){.order_id = 779, .swept = 1, .price_ticks = 1, .qty_lots = 1});
+    trade_book_post_place(w.node, book,
+                          (trade_book_place){.order_id = 779, .swept = 1, .price_ticks = 1, .qty_lots = 1});
     risk_post_ask(w.node, w.risk, (risk_ask){.order = order, .account = {.account = 5, .issuer = 1}});
     assert_int_equal(stoa_sim_settle(w.sim, 1000000), STOA_OK);
     assert_true(before == fingerprint(&w));

@@ -33,10 +33,20 @@ enum { WORLD_ACCOUNTS_MAX = 20, WORLD_BOOKS = 2 };
 
 static const char *const world_assets[] = {"USDT", "BTC", "ETH"};
 static const trade_symbol world_symbols[WORLD_BOOKS] = {
-    {.name = stoa_text("BTCUSDT"), .base = stoa_text("BTC"), .quote = stoa_text("USDT"), .tick = 1000000,
-     .lot = 100000, .qty_min = 200000, .qty_max = INT64_C(100000) * STOA_DECIMAL_ONE, .margin_rate = 10000000},
-    {.name = stoa_text("ETHUSDT"), .base = stoa_text("ETH"), .quote = stoa_text("USDT"), .tick = 5000000,
-     .lot = 1000000, .margin_rate = STOA_DECIMAL_ONE},
+    {.name = stoa_text("BTCUSDT"),
+     .base = stoa_text("BTC"),
+     .quote = stoa_text("USDT"),
+     .tick = 1000000,
+     .lot = 100000,
+     .qty_min = 200000,
+     .qty_max = INT64_C(100000) * STOA_DECIMAL_ONE,
+     .margin_rate = 10000000},
+    {.name = stoa_text("ETHUSDT"),
+     .base = stoa_text("ETH"),
+     .quote = stoa_text("USDT"),
+     .tick = 5000000,
+     .lot = 1000000,
+     .margin_rate = STOA_DECIMAL_ONE},
 };
 
 typedef struct world {

@@ -13,7 +13,7 @@
 #include "actors/trade/account_ledger.h"
 #include "actors/trade/account_orders.h"
 
-#define D(whole) ((whole) * STOA_DECIMAL_ONE)
+#define D(whole) ((whole)*STOA_DECIMAL_ONE)
 #define DAY      (UINT64_C(86400) * 1000000000)
 
 static const stoa_text6 BTC = stoa_text("BTC"), USDT = stoa_text("USDT");

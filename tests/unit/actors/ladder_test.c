@@ -135,8 +135,10 @@ static void every_price_can_be_found_from_every_other(void **state)
     trade_ladder *ladder = ladder_new();
     for (uint32_t i = 0; i < count; i++) {
         for (uint64_t side = 0; side < trade_side_COUNT; side++) {
-            trade_ladder_add(ladder, &(trade_resting){.order_id = 2 * i + side + 1, .qty_lots = 1,
-                                                      .price_ticks = prices[i], .side = (trade_side)side});
+            trade_ladder_add(ladder, &(trade_resting){.order_id = 2 * i + side + 1,
+                                                      .qty_lots = 1,
+                                                      .price_ticks = prices[i],
+                                                      .side = (trade_side)side});
         }
     }
     for (uint32_t i = 0; i < count; i++) {

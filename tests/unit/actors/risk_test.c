@@ -11,7 +11,7 @@
 
 #include "actors/risk/checks.h"
 
-#define D(whole) ((whole) * STOA_DECIMAL_ONE)
+#define D(whole) ((whole)*STOA_DECIMAL_ONE)
 
 static const trade_symbol symbol = {.name = stoa_text("BTCUSDT"),
                                     .base = stoa_text("BTC"),
