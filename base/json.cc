@@ -25,6 +25,7 @@ extern "C" {
 
 using simdjson::dom::array;
 using simdjson::dom::element;
+using simdjson::dom::object;
 
 struct stoa_json_parser {
     simdjson::dom::parser dom;
@@ -106,6 +107,16 @@ void look(stoa_json_iter *iter) noexcept
     auto at = same_bytes<array::iterator>(iter->at_);
     iter->more = at != same_bytes<array::iterator>(iter->end_);
     if (iter->more) { iter->value = same_bytes<stoa_json>(*at); }
+}
+
+void look(stoa_json_members *members) noexcept
+{
+    auto at = same_bytes<object::iterator>(members->at_);
+    members->more = at != same_bytes<object::iterator>(members->end_);
+    if (!members->more) { return; }
+    members->key = at.key_c_str();
+    members->key_bytes = at.key().size();
+    members->value = same_bytes<stoa_json>(at.value());
 }
 
 } // namespace
@@ -215,4 +226,23 @@ void stoa_json_next(stoa_json_iter *iter)
     ++at;
     iter->at_ = same_bytes<stoa_json>(at);
     look(iter);
+}
+
+stoa_err stoa_json_first_member(stoa_json value, stoa_json_members *out)
+{
+    object members;
+    stoa_err err = read(value, &members);
+    if (err != STOA_OK) { return err; }
+    out->at_ = same_bytes<stoa_json>(members.begin());
+    out->end_ = same_bytes<stoa_json>(members.end());
+    look(out);
+    return STOA_OK;
+}
+
+void stoa_json_next_member(stoa_json_members *members)
+{
+    auto at = same_bytes<object::iterator>(members->at_);
+    ++at;
+    members->at_ = same_bytes<stoa_json>(at);
+    look(members);
 }

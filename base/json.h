@@ -61,4 +61,16 @@ typedef struct stoa_json_iter {
 stoa_err stoa_json_first(stoa_json array, stoa_json_iter *out);
 void stoa_json_next(stoa_json_iter *iter);
 
+/* Walk an object in the order of the document, in the same way. */
+typedef struct stoa_json_members {
+    const char *key; /* NUL-terminated; a key may hold NULs itself: key_bytes counts */
+    size_t key_bytes;
+    stoa_json value;
+    stoa_json at_, end_; /* the implementation's */
+    bool more;
+} stoa_json_members;
+/* Errors: INVALID (not an object). */
+stoa_err stoa_json_first_member(stoa_json object, stoa_json_members *out);
+void stoa_json_next_member(stoa_json_members *members);
+
 #endif

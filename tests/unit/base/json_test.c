@@ -190,6 +190,26 @@ static void an_array_of_mixed_values_is_walked_in_order(void **state)
     assert_int_equal(seen, strlen(types));
 }
 
+static void an_object_is_walked_in_the_order_of_the_document(void **state)
+{
+    static const char *const keys[] = {"z", "a\"b", "", "z"};
+    stoa_json_members it;
+    size_t seen = 0;
+    stoa_json root = parse(state, "{\"z\":{\"x\":[1,2]},\"a\\u0022b\":\"t\",\"\":2,\"z\":3}");
+    assert_int_equal(stoa_json_first_member(root, &it), STOA_OK);
+    for (; it.more; stoa_json_next_member(&it), seen++) {
+        assert_string_equal(it.key, keys[seen]);
+        assert_int_equal(it.key_bytes, strlen(keys[seen]));
+        assert_int_equal(stoa_json_is_object(it.value), seen == 0);
+    }
+    assert_int_equal(seen, sizeof keys / sizeof keys[0]);
+    assert_int_equal(stoa_json_first_member(parse(state, "{}"), &it), STOA_OK);
+    assert_false(it.more);
+    it.more = true;
+    assert_int_equal(stoa_json_first_member(parse(state, "[{}]"), &it), STOA_E_INVALID);
+    assert_true(it.more);
+}
+
 static void a_wrong_type_is_invalid_and_leaves_the_output(void **state)
 {
     stoa_json root = parse(state, "{\"n\":1.5,\"t\":\"x\",\"p\":\"1.000000001\",\"big\":\"1e3\",\"i\":5}");
@@ -309,6 +329,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_trade_a_snapshot_and_an_answer_are_read, parser_setup,
                                         parser_teardown),
         cmocka_unit_test_setup_teardown(a_parser_is_used_again_for_documents_of_every_size, parser_setup,
+                                        parser_teardown),
+        cmocka_unit_test_setup_teardown(an_object_is_walked_in_the_order_of_the_document, parser_setup,
                                         parser_teardown),
         cmocka_unit_test_setup_teardown(an_array_of_mixed_values_is_walked_in_order, parser_setup,
                                         parser_teardown),
