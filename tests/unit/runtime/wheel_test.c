@@ -1,0 +1,135 @@
+/* wheel_test.c - goal: timers fire once, never early, at most a tick late, in any mix with cancels. Method: random starts,
+ * cancels and jumps of time from printed seeds, against a plain list.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "runtime/timer.h"
+
+enum { TIMERS = 400, TICK_NS = 1 << STOA_TICK_SHIFT };
+
+typedef struct expected {
+    uint64_t id, due_ns;
+    bool alive;
+} expected;
+
+typedef struct bench {
+    stoa_wheel wheel;
+    expected timers[TIMERS];
+    uint64_t now_ns;
+    uint32_t fired;
+} bench;
+
+static void fire(void *context, uint16_t cls, void *what)
+{
+    bench *b = context;
+    expected *e = what;
+    assert_int_equal(cls, 7);
+    assert_true(e->alive);
+    assert_true(e->due_ns <= b->now_ns);
+    e->alive = false;
+    b->fired++;
+    if (b->fired % 5 == 0) { /* a timer may start and cancel others while it fires */
+        expected *other = &b->timers[b->fired % TIMERS];
+        if (other->alive && stoa_wheel_cancel(&b->wheel, other->id)) { other->alive = false; }
+    }
+}
+
+static void check_none_is_late(bench *b)
+{
+    for (uint32_t i = 0; i < TIMERS; i++) {
+        if (b->timers[i].alive) { assert_true(b->timers[i].due_ns + TICK_NS > b->now_ns); }
+    }
+}
+
+static uint64_t random_delay(stoa_random *r)
+{
+    static const uint64_t ranges[] = {1000, 1000000, 1000000000, UINT64_C(100) * 1000000000, UINT64_C(1000000) * 1000000000};
+    return stoa_random_below(r, ranges[stoa_random_below(r, 5)]);
+}
+
+static void timers_fire_once_never_early_at_most_a_tick_late(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        static bench b;
+        stoa_random r;
+        printf("seed %llu\r", (unsigned long long)seed);
+        memset(&b, 0, sizeof b);
+        stoa_random_seed(&r, seed);
+        b.now_ns = stoa_random_next(&r) >> 8;
+        assert_int_equal(stoa_wheel_init(&b.wheel, b.now_ns, 1 << 20), STOA_OK);
+        for (int step = 0; step < 4000; step++) {
+            expected *e = &b.timers[stoa_random_below(&r, TIMERS)];
+            if (!e->alive) {
+                e->due_ns = b.now_ns + random_delay(&r);
+                assert_int_equal(stoa_wheel_new(&b.wheel, 7, e, &e->id), STOA_OK);
+                stoa_wheel_start(&b.wheel, e->id, e->due_ns);
+                e->alive = true;
+            } else if (stoa_random_chance(&r, 300)) {
+                assert_ptr_equal(stoa_wheel_cancel(&b.wheel, e->id), e);
+                assert_null(stoa_wheel_cancel(&b.wheel, e->id));
+                e->alive = false;
+            }
+            if (stoa_random_chance(&r, 400)) {
+                b.now_ns += random_delay(&r) / 8;
+                (void)stoa_wheel_advance(&b.wheel, b.now_ns, fire, &b);
+                check_none_is_late(&b);
+            }
+        }
+        assert_true(b.fired > 100);
+        stoa_wheel_deinit(&b.wheel);
+    }
+}
+
+static void the_next_time_is_never_later_than_the_first_deadline(void **state)
+{
+    (void)state;
+    stoa_random r;
+    stoa_random_seed(&r, 99);
+    for (int round = 0; round < 200; round++) {
+        static bench b;
+        memset(&b, 0, sizeof b);
+        b.now_ns = stoa_random_next(&r) >> 8;
+        assert_int_equal(stoa_wheel_init(&b.wheel, b.now_ns, 1024), STOA_OK);
+        assert_true(stoa_wheel_next_ns(&b.wheel) == UINT64_MAX);
+        uint64_t first = UINT64_MAX;
+        for (int i = 0; i < 20; i++) {
+            uint64_t due = b.now_ns + random_delay(&r), id;
+            assert_int_equal(stoa_wheel_new(&b.wheel, 7, &b.timers[i], &id), STOA_OK);
+            stoa_wheel_start(&b.wheel, id, due);
+            if (due < first) { first = due; }
+        }
+        assert_true(stoa_wheel_next_ns(&b.wheel) <= first + TICK_NS);
+        stoa_wheel_deinit(&b.wheel);
+    }
+}
+
+static void a_full_wheel_says_so(void **state)
+{
+    (void)state;
+    stoa_wheel wheel;
+    uint64_t id;
+    assert_int_equal(stoa_wheel_init(&wheel, 0, 2048), STOA_OK);
+    for (int i = 1; i < 2048; i++) { assert_int_equal(stoa_wheel_new(&wheel, 1, &wheel, &id), STOA_OK); }
+    assert_int_equal(stoa_wheel_new(&wheel, 1, &wheel, &id), STOA_E_FULL);
+    stoa_wheel_deinit(&wheel);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(timers_fire_once_never_early_at_most_a_tick_late),
+        cmocka_unit_test(the_next_time_is_never_later_than_the_first_deadline),
+        cmocka_unit_test(a_full_wheel_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
