@@ -251,16 +251,16 @@ static void forget(stoa_node *node, stoa_call_wait *wait)
     }
 }
 
-/* One look for answers. Returns false when nothing more can happen (simulator). */
-static bool wait_a_little(stoa_node *node, stoa_call_wait *wait)
+/* One look for answers; *done_out: this one has come. Returns false when nothing more can happen (simulator). */
+static bool wait_a_little(stoa_node *node, const stoa_call_wait *wait, bool *done_out)
 {
     bool alive = true;
     if (node->options.sim) { alive = stoa_sim_step_for_call(node->options.sim); }
     (void)pthread_mutex_lock(&node->front_lock);
     if (!wait->done) { (void)stoa_port_poll(node->front, answered, node, STOA_DRAIN_MAX); }
-    bool done = wait->done;
+    *done_out = wait->done;
     (void)pthread_mutex_unlock(&node->front_lock);
-    if (!done && !node->options.sim) {
+    if (!*done_out && !node->options.sim) {
         struct pollfd bell = {.fd = stoa_port_fd(node->front), .events = POLLIN};
         (void)poll(&bell, 1, 1); /* another waiter may take the bell: look again after a millisecond at the latest */
     }
@@ -284,14 +284,15 @@ stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void
     (void)pthread_mutex_unlock(&node->front_lock);
     if (err) { return STOA_FAIL(err, "%s.%s", row->kind, row->name); }
 
-    bool alive = true;
-    while (!wait.done && alive && node->clock->now_ns(node->clock) < now + deadline_ns + STOA_S(1)) {
-        alive = wait_a_little(node, &wait);
+    bool alive = true, done = false;
+    while (!done && alive && node->clock->now_ns(node->clock) < now + deadline_ns + STOA_S(1)) {
+        alive = wait_a_little(node, &wait, &done);
     }
     (void)pthread_mutex_lock(&node->front_lock);
     forget(node, &wait);
+    done = wait.done;
     (void)pthread_mutex_unlock(&node->front_lock);
-    if (!wait.done) { return STOA_FAIL(STOA_E_TIMEOUT, "%s.%s", row->kind, row->name); }
+    if (!done) { return STOA_FAIL(STOA_E_TIMEOUT, "%s.%s", row->kind, row->name); }
     return wait.err ? STOA_FAIL(wait.err, "%s.%s: %s", row->kind, row->name, stoa_err_text(wait.err)) : STOA_OK;
 }
 
