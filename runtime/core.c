@@ -34,6 +34,7 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     core->wall_ns = node->clock->wall_ns(node->clock);
     core->restart_tokens = 100;
     core->time_every = node->options.metrics ? node->options.time_every : 0;
+    core->time_left = core->time_every;
     core->restart_refill_ns = now;
     return err;
 }

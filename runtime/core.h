@@ -116,7 +116,7 @@ typedef struct stoa_core {
     stoa_dead_letter *dead;
     uint64_t dead_count;
     uint64_t messages, cross, wakeups, timers, restarts, busy_ns;
-    uint32_t time_every, time_count;
+    uint32_t time_every, time_left;
     struct {
         const stoa_kind *kind;
         stoa_histogram *turns;

@@ -399,13 +399,14 @@ static void run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
 
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
 {
-    if (!core->time_every || ++core->time_count < core->time_every) {
+    if (!core->time_every || --core->time_left) {
         run(core, actor, msg);
         return;
     }
     stoa_clock *clock = core->place.node->clock;
     const stoa_kind *kind = actor->kind;
-    core->time_count = 0;
+    /* a fixed stride would fall in step with the rhythm of the messages */
+    core->time_left = 1 + (uint32_t)stoa_random_below(&core->random, 2 * (uint64_t)core->time_every - 1);
     uint64_t began_ns = clock->now_ns(clock);
     run(core, actor, msg);
     stoa_core_timed(core, kind, clock->now_ns(clock) - began_ns);
