@@ -66,9 +66,7 @@ stoa_err call_new(stoa_client *c, const stoa_protocol_op *op, const char *target
                   uint64_t deadline_ns, call **out)
 {
     size_t target_bytes = strlen(target);
-    if (target_bytes >= TARGET_BYTES) {
-        return STOA_FAIL(STOA_E_INVALID, "%s: target is too long", op->name);
-    }
+    if (target_bytes >= TARGET_BYTES) { return STOA_FAIL(STOA_E_INVALID, "%s: target is too long", op->name); }
     call *at = free_place(c);
     if (!at) { return STOA_FAIL(STOA_E_FULL, "%u calls under way", c->call_count); }
     stoa_err err = encode(c, op, payload, at);
@@ -174,8 +172,7 @@ void call_answered(stoa_client *c, call *at, const stoa_server_frame *frame)
         answer.text = c->error_text;
     } else {
         STOA_ASSERT(reply->payload.size_bytes <= sizeof c->payload);
-        answer.error =
-            stoa_decode_tokens(&reply->payload, frame->payload.tokens, frame->payload.count, c->payload);
+        answer.error = stoa_decode_tokens(&reply->payload, frame->payload.tokens, frame->payload.count, c->payload);
         answer.payload = answer.error ? NULL : c->payload;
     }
     if (at->stream && !answer.error) {
@@ -190,9 +187,7 @@ static void send_call(stoa_client *c, call *at)
 {
     if (c->waiting >= c->welcome.requests_max) { return; }
     uint64_t left_ms = (at->due_ns - c->now_ns) / STOA_MS(1);
-    if (!session_send(c, at->op, at->id, at->target, left_ms ? left_ms : 1, at->payload, at->size_bytes)) {
-        return;
-    }
+    if (!session_send(c, at->op, at->id, at->target, left_ms ? left_ms : 1, at->payload, at->size_bytes)) { return; }
     at->sent = true;
     c->unsent--;
     c->waiting++;
@@ -287,51 +282,43 @@ static stoa_err wait_for(stoa_client *c, stoa_client_op op, const char *target, 
 stoa_err stoa_client_place(stoa_client *client, const char *account, const trade_account_place *order,
                            uint64_t deadline_ns, trade_order *out, stoa_client_stamp *stamp_out)
 {
-    return wait_for(client, STOA_CLIENT_ORDER_PLACE, account, order, deadline_ns, out, sizeof *out,
-                    stamp_out);
+    return wait_for(client, STOA_CLIENT_ORDER_PLACE, account, order, deadline_ns, out, sizeof *out, stamp_out);
 }
 
-stoa_err stoa_client_cancel(stoa_client *client, const char *account, uint64_t order_id,
-                            uint64_t client_order_id, uint64_t deadline_ns, trade_order *out,
-                            stoa_client_stamp *stamp_out)
+stoa_err stoa_client_cancel(stoa_client *client, const char *account, uint64_t order_id, uint64_t client_order_id,
+                            uint64_t deadline_ns, trade_order *out, stoa_client_stamp *stamp_out)
 {
     trade_account_cancel which = {.order_id = order_id, .client_order_id = client_order_id};
-    return wait_for(client, STOA_CLIENT_ORDER_CANCEL, account, &which, deadline_ns, out, sizeof *out,
-                    stamp_out);
+    return wait_for(client, STOA_CLIENT_ORDER_CANCEL, account, &which, deadline_ns, out, sizeof *out, stamp_out);
 }
 
-stoa_err stoa_client_query(stoa_client *client, const char *account, uint64_t order_id,
-                           uint64_t client_order_id, uint64_t deadline_ns, trade_order *out,
-                           stoa_client_stamp *stamp_out)
+stoa_err stoa_client_query(stoa_client *client, const char *account, uint64_t order_id, uint64_t client_order_id,
+                           uint64_t deadline_ns, trade_order *out, stoa_client_stamp *stamp_out)
 {
     trade_account_query which = {.order_id = order_id, .client_order_id = client_order_id};
-    return wait_for(client, STOA_CLIENT_ORDER_QUERY, account, &which, deadline_ns, out, sizeof *out,
-                    stamp_out);
+    return wait_for(client, STOA_CLIENT_ORDER_QUERY, account, &which, deadline_ns, out, sizeof *out, stamp_out);
 }
 
 stoa_err stoa_client_orders(stoa_client *client, const char *account, uint64_t after_order_id, bool open_only,
                             uint64_t deadline_ns, trade_account_page *out, stoa_client_stamp *stamp_out)
 {
     trade_account_orders which = {.after_order_id = after_order_id, .open_only = open_only};
-    return wait_for(client, STOA_CLIENT_ORDER_LIST, account, &which, deadline_ns, out, sizeof *out,
-                    stamp_out);
+    return wait_for(client, STOA_CLIENT_ORDER_LIST, account, &which, deadline_ns, out, sizeof *out, stamp_out);
 }
 
 stoa_err stoa_client_balances(stoa_client *client, const char *account, uint64_t deadline_ns,
                               trade_account_holdings *out, stoa_client_stamp *stamp_out)
 {
-    return wait_for(client, STOA_CLIENT_ACCOUNT_BALANCES, account, &(trade_account_balances){0}, deadline_ns,
-                    out, sizeof *out, stamp_out);
+    return wait_for(client, STOA_CLIENT_ACCOUNT_BALANCES, account, &(trade_account_balances){0}, deadline_ns, out,
+                    sizeof *out, stamp_out);
 }
 
-stoa_err stoa_client_join(stoa_client *client, const char *room, uint64_t deadline_ns,
-                          stoa_client_stamp *stamp_out)
+stoa_err stoa_client_join(stoa_client *client, const char *room, uint64_t deadline_ns, stoa_client_stamp *stamp_out)
 {
     return wait_for(client, STOA_CLIENT_ROOM_JOIN, room, &(room_join){0}, deadline_ns, NULL, 0, stamp_out);
 }
 
-stoa_err stoa_client_leave(stoa_client *client, const char *room, uint64_t deadline_ns,
-                           stoa_client_stamp *stamp_out)
+stoa_err stoa_client_leave(stoa_client *client, const char *room, uint64_t deadline_ns, stoa_client_stamp *stamp_out)
 {
     return wait_for(client, STOA_CLIENT_ROOM_LEAVE, room, &(room_leave){0}, deadline_ns, NULL, 0, stamp_out);
 }
@@ -340,9 +327,7 @@ stoa_err stoa_client_post(stoa_client *client, const char *room, uint64_t client
                           uint64_t deadline_ns, room_posted *out, stoa_client_stamp *stamp_out)
 {
     room_post post = {.client_post_id = client_post_id};
-    if (STOA_TEXT_SETZ(&post.text, text) != STOA_OK) {
-        return STOA_FAIL(STOA_E_TOO_LARGE, "room.post: text");
-    }
+    if (STOA_TEXT_SETZ(&post.text, text) != STOA_OK) { return STOA_FAIL(STOA_E_TOO_LARGE, "room.post: text"); }
     return wait_for(client, STOA_CLIENT_ROOM_POST, room, &post, deadline_ns, out, sizeof *out, stamp_out);
 }
 
@@ -363,13 +348,13 @@ stoa_err stoa_client_members(stoa_client *client, const char *room, uint64_t dea
 stoa_err stoa_client_depth(stoa_client *client, const char *symbol, uint64_t limit, uint64_t deadline_ns,
                            trade_book_view *out, stoa_client_stamp *stamp_out)
 {
-    return wait_for(client, STOA_CLIENT_BOOK_DEPTH, symbol, &(trade_book_depth){.limit = limit}, deadline_ns,
-                    out, sizeof *out, stamp_out);
+    return wait_for(client, STOA_CLIENT_BOOK_DEPTH, symbol, &(trade_book_depth){.limit = limit}, deadline_ns, out,
+                    sizeof *out, stamp_out);
 }
 
-stoa_err stoa_client_market(stoa_client *client, const char *venue_symbol, uint64_t limit,
-                            uint64_t deadline_ns, market_book_state *out, stoa_client_stamp *stamp_out)
+stoa_err stoa_client_market(stoa_client *client, const char *venue_symbol, uint64_t limit, uint64_t deadline_ns,
+                            market_book_state *out, stoa_client_stamp *stamp_out)
 {
-    return wait_for(client, STOA_CLIENT_MARKET_VIEW, venue_symbol, &(market_book_view){.limit = limit},
-                    deadline_ns, out, sizeof *out, stamp_out);
+    return wait_for(client, STOA_CLIENT_MARKET_VIEW, venue_symbol, &(market_book_view){.limit = limit}, deadline_ns,
+                    out, sizeof *out, stamp_out);
 }

@@ -137,9 +137,7 @@ static void sleep_until(stoa_client *c, uint64_t until_ns)
     uint64_t wait_ms = until_ns > c->now_ns ? (until_ns - c->now_ns) / STOA_MS(1) + 1 : 0;
     (void)epoll_wait(c->epoll, events, 2, (int)(wait_ms < SLEEP_MS_MAX ? wait_ms : SLEEP_MS_MAX));
     c->now_ns = stoa_clock_real.now_ns(&stoa_clock_real);
-    if (c->now_ns >= c->armed_ns) {
-        c->armed_ns = 0;
-    } /* it rang, or is about to: set it anew, which silences it */
+    if (c->now_ns >= c->armed_ns) { c->armed_ns = 0; } /* it rang, or is about to: set it anew, which silences it */
 }
 
 void client_run(stoa_client *c, const bool *done)

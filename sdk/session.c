@@ -38,8 +38,7 @@ void session_say(stoa_client *c, const stoa_protocol_op *op, uint64_t id, const 
     stoa_writer w = {.at = bytes, .cap_bytes = sizeof bytes};
     stoa_err err = stoa_encode(&op->row->payload, payload, &w);
     STOA_ASSERT(!err);
-    (void)session_send(c, op->no, id, "", 0, bytes,
-                       w.used_bytes); /* no room: said again later, or of no consequence */
+    (void)session_send(c, op->no, id, "", 0, bytes, w.used_bytes); /* no room: said again later, or of no consequence */
 }
 
 static void greet(stoa_client *c)
@@ -134,17 +133,14 @@ static void answered(stoa_client *c, const stoa_server_frame *frame)
     if (at && at->sent) { call_answered(c, at, frame); }
 }
 
-static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes,
-                     uint32_t size_bytes)
+static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
 {
     stoa_client *c = context;
     stoa_server_frame frame;
     (void)peer, (void)identity;
     c->handled++;
     c->heard_ns = c->now_ns;
-    if (stoa_server_frame_read(bytes, size_bytes, &c->tokens, &frame) != STOA_OK) {
-        return;
-    } /* of a newer server */
+    if (stoa_server_frame_read(bytes, size_bytes, &c->tokens, &frame) != STOA_OK) { return; } /* of a newer server */
     if (frame.cls == STOA_FRAME_ANSWER) {
         answered(c, &frame);
     } else {

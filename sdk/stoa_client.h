@@ -51,8 +51,8 @@
 
 #define STOA_CLIENT_API __attribute__((visibility("default")))
 
-#define STOA_CLIENT_MS(n) ((uint64_t)(n) * UINT64_C(1000000))
-#define STOA_CLIENT_S(n)  ((uint64_t)(n) * UINT64_C(1000000000))
+#define STOA_CLIENT_MS(n) ((uint64_t)(n)*UINT64_C(1000000))
+#define STOA_CLIENT_S(n)  ((uint64_t)(n)*UINT64_C(1000000000))
 
 typedef struct stoa_client stoa_client;
 
@@ -75,13 +75,13 @@ STOA_CLIENT_API void stoa_client_close(stoa_client *client);
 STOA_CLIENT_API stoa_err stoa_client_wait(stoa_client *client, uint64_t deadline_ns);
 
 typedef struct stoa_client_view {
-    bool connected;             /* there is a session */
-    char identity[32];          /* the name that the node knows this key by */
-    char server[64];            /* what the node calls itself */
-    uint64_t sessions;          /* begun since open: reconnects + 1 */
-    uint32_t calls, streams;    /* under way */
+    bool connected;                     /* there is a session */
+    char identity[32];                  /* the name that the node knows this key by */
+    char server[64];                    /* what the node calls itself */
+    uint64_t sessions;                  /* begun since open: reconnects + 1 */
+    uint32_t calls, streams;            /* under way */
     uint32_t requests_max, streams_max; /* the node's limits */
-    stoa_err refused;           /* why the node does not take this client, OK while that is not known */
+    stoa_err refused;                   /* why the node does not take this client, OK while that is not known */
 } stoa_client_view;
 STOA_CLIENT_API void stoa_client_look(const stoa_client *client, stoa_client_view *out);
 
@@ -136,8 +136,8 @@ STOA_CLIENT_API stoa_err stoa_client_members(stoa_client *client, const char *ro
                                              room_roster *out, stoa_client_stamp *stamp_out);
 
 /* The best levels of a book here, and of a venue's ("binance.BTCUSDT"); limit at most 64 a side, 0: 64. */
-STOA_CLIENT_API stoa_err stoa_client_depth(stoa_client *client, const char *symbol, uint64_t limit, uint64_t deadline_ns,
-                                           trade_book_view *out, stoa_client_stamp *stamp_out);
+STOA_CLIENT_API stoa_err stoa_client_depth(stoa_client *client, const char *symbol, uint64_t limit,
+                                           uint64_t deadline_ns, trade_book_view *out, stoa_client_stamp *stamp_out);
 STOA_CLIENT_API stoa_err stoa_client_market(stoa_client *client, const char *venue_symbol, uint64_t limit,
                                             uint64_t deadline_ns, market_book_state *out, stoa_client_stamp *stamp_out);
 

@@ -125,9 +125,8 @@ static stream *stream_new(stoa_client *c, const stoa_protocol_stream *is, const 
     return s;
 }
 
-stoa_err stoa_client_subscribe(stoa_client *client, stoa_client_stream stream_no, const char *target,
-                               uint64_t after, stoa_client_on_item on_item, void *context,
-                               uint64_t deadline_ns, uint64_t *stream_out)
+stoa_err stoa_client_subscribe(stoa_client *client, stoa_client_stream stream_no, const char *target, uint64_t after,
+                               stoa_client_on_item on_item, void *context, uint64_t deadline_ns, uint64_t *stream_out)
 {
     const stoa_protocol_stream *is = stoa_protocol_stream_find((uint64_t)stream_no);
     consent got = {0};
@@ -148,8 +147,7 @@ stoa_err stoa_client_subscribe(stoa_client *client, stoa_client_stream stream_no
         at->done = on_consent;
         at->context = &got;
         client_run(client, &got.done);
-        err = got.error ? STOA_FAIL(got.error, "subscribe %s %s: %s", is->name, target, client->error_text)
-                        : STOA_OK;
+        err = got.error ? STOA_FAIL(got.error, "subscribe %s %s: %s", is->name, target, client->error_text) : STOA_OK;
     }
     if (err) { end(client, s); }
     streams_sweep(client);
@@ -231,8 +229,7 @@ static void item(stoa_client *c, stream *s, const stoa_server_frame *frame)
     bool whole;
     if (!is) { return; } /* of a newer server */
     STOA_ASSERT(is->row->payload.size_bytes <= sizeof c->payload);
-    if (stoa_decode_tokens(&is->row->payload, frame->payload.tokens, frame->payload.count, c->payload) !=
-        STOA_OK) {
+    if (stoa_decode_tokens(&is->row->payload, frame->payload.tokens, frame->payload.count, c->payload) != STOA_OK) {
         return;
     }
     stoa_protocol_item_seq(is->no, c->payload, &first, &last, &whole);

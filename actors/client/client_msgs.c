@@ -10,12 +10,12 @@ STOA_TABLE_DEFINE(client)
 /* --- tables */
 
 const stoa_protocol_target stoa_protocol_targets[] = {
-#define CLIENT_TARGET(id, kind_, missing_, listen_, example_, text_)                                         \
-    {.name = #id,                                                                                            \
-     .kind = kind_,                                                                                          \
-     .example = example_,                                                                                    \
-     .text = text_,                                                                                          \
-     .missing = STOA_E_##missing_,                                                                           \
+#define CLIENT_TARGET(id, kind_, missing_, listen_, example_, text_)                                                   \
+    {.name = #id,                                                                                                      \
+     .kind = kind_,                                                                                                    \
+     .example = example_,                                                                                              \
+     .text = text_,                                                                                                    \
+     .missing = STOA_E_##missing_,                                                                                     \
      .listen = STOA_RIGHT_##listen_},
 #include "actors/client/protocol.def"
 };
@@ -24,30 +24,30 @@ const stoa_protocol_target stoa_protocol_targets[] = {
 #define AUTHOR_PLAIN(payload)  (-1)
 
 const stoa_protocol_op stoa_protocol_ops[] = {
-#define CLIENT_OP(id, no_, name_, table, row_, target_, right_, author_)                                     \
-    {.no = (no_),                                                                                            \
-     .name = name_,                                                                                          \
-     .row = &table##_rows[table##_ROW_##row_],                                                               \
-     .target = STOA_TARGET_##target_,                                                                        \
-     .right = STOA_RIGHT_##right_,                                                                           \
+#define CLIENT_OP(id, no_, name_, table, row_, target_, right_, author_)                                               \
+    {.no = (no_),                                                                                                      \
+     .name = name_,                                                                                                    \
+     .row = &table##_rows[table##_ROW_##row_],                                                                         \
+     .target = STOA_TARGET_##target_,                                                                                  \
+     .right = STOA_RIGHT_##right_,                                                                                     \
      .author = AUTHOR_##author_(table##_##row_)},
 #include "actors/client/protocol.def"
 };
 
 const stoa_protocol_item stoa_protocol_items[] = {
-#define CLIENT_ITEM(id, no_, name_, table, row_, cls_)                                                       \
+#define CLIENT_ITEM(id, no_, name_, table, row_, cls_)                                                                 \
     {.no = (no_), .name = name_, .row = &table##_rows[table##_ROW_##row_], .cls = STOA_ITEM_##cls_},
 #include "actors/client/protocol.def"
 };
 
 const stoa_protocol_stream stoa_protocol_streams[] = {
-#define CLIENT_STREAM(id, no_, name_, target_, topic_, snapshot_, change_, order_)                           \
-    {.no = (no_),                                                                                            \
-     .name = name_,                                                                                          \
-     .target = STOA_TARGET_##target_,                                                                        \
-     .topic = topic_,                                                                                        \
-     .snapshot = STOA_ITEM_##snapshot_,                                                                      \
-     .change = STOA_ITEM_##change_,                                                                          \
+#define CLIENT_STREAM(id, no_, name_, target_, topic_, snapshot_, change_, order_)                                     \
+    {.no = (no_),                                                                                                      \
+     .name = name_,                                                                                                    \
+     .target = STOA_TARGET_##target_,                                                                                  \
+     .topic = topic_,                                                                                                  \
+     .snapshot = STOA_ITEM_##snapshot_,                                                                                \
+     .change = STOA_ITEM_##change_,                                                                                    \
      .order = STOA_STREAM_##order_},
 #include "actors/client/protocol.def"
 };
@@ -57,10 +57,10 @@ const uint32_t stoa_protocol_item_count = STOA_COUNT_OF_(stoa_protocol_items);
 const uint32_t stoa_protocol_stream_count = STOA_COUNT_OF_(stoa_protocol_streams);
 
 /* Few rows and in order: a walk is as fast as anything. */
-#define FIND(rows, count, wanted)                                                                            \
-    for (uint32_t i = 0; i < (count); i++) {                                                                 \
-        if ((rows)[i].no == (wanted)) { return &(rows)[i]; }                                                 \
-    }                                                                                                        \
+#define FIND(rows, count, wanted)                                                                                      \
+    for (uint32_t i = 0; i < (count); i++) {                                                                           \
+        if ((rows)[i].no == (wanted)) { return &(rows)[i]; }                                                           \
+    }                                                                                                                  \
     return NULL
 
 const stoa_protocol_op *stoa_protocol_op_find(uint64_t no)
@@ -286,8 +286,7 @@ static bool read_end(cursor *c, stoa_server_frame *out)
     return next_uint(c, &out->id) && next_err(c, &out->error) && next_text(c, &out->text, &out->text_bytes);
 }
 
-stoa_err stoa_server_frame_read(const void *bytes, size_t size_bytes, stoa_frame_tokens *tokens,
-                                stoa_server_frame *out)
+stoa_err stoa_server_frame_read(const void *bytes, size_t size_bytes, stoa_frame_tokens *tokens, stoa_server_frame *out)
 {
     static read_function *const readers[] = {read_answer, read_item, read_gap, read_end};
     cursor c = {0};
@@ -337,8 +336,8 @@ static void write_payload(stoa_writer *w, const stoa_type *type, const void *pay
     (void)stoa_encode(type, payload, w);
 }
 
-void stoa_request_frame_write(stoa_writer *w, uint32_t op, uint64_t id, const char *target,
-                              uint32_t deadline_ms, const void *payload, size_t payload_bytes)
+void stoa_request_frame_write(stoa_writer *w, uint32_t op, uint64_t id, const char *target, uint32_t deadline_ms,
+                              const void *payload, size_t payload_bytes)
 {
     begin(w, 6, op, id);
     stoa_write_text(w, target, strlen(target));
@@ -354,8 +353,7 @@ static void begin_answer(stoa_writer *w, uint64_t id, stoa_stamp stamp)
     stoa_write_uint(w, stamp.position);
 }
 
-void stoa_answer_frame_write(stoa_writer *w, uint64_t id, stoa_stamp stamp, const stoa_type *type,
-                             const void *payload)
+void stoa_answer_frame_write(stoa_writer *w, uint64_t id, stoa_stamp stamp, const stoa_type *type, const void *payload)
 {
     begin_answer(w, id, stamp);
     write_payload(w, type, payload);
@@ -381,8 +379,8 @@ void stoa_end_frame_write(stoa_writer *w, uint64_t stream, stoa_err error, const
     write_short_text(w, text);
 }
 
-void stoa_item_tail_write(stoa_writer *w, uint32_t item, uint64_t seq, stoa_stamp stamp,
-                          const stoa_type *type, const void *payload)
+void stoa_item_tail_write(stoa_writer *w, uint32_t item, uint64_t seq, stoa_stamp stamp, const stoa_type *type,
+                          const void *payload)
 {
     stoa_write_uint(w, item);
     stoa_write_uint(w, seq);

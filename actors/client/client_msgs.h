@@ -34,17 +34,21 @@
 /* Versions of the protocol the client speaks; session: a random number that the client keeps over reconnects. */
 #define client_hello_FIELDS(F, S)                                                                                      \
     F(S, uint32_t, version_min) F(S, uint32_t, version_max) F(S, uint64_t, session) F(S, stoa_text62, client)
+/* version: what is spoken from now on. heartbeat_ms: ping when nothing came for so long; when three more pass without a
+ * frame, the server is gone. frame_bytes_max: of a request. requests_max: unanswered at once. backlog_items: kept per stream
+ * for slow and returning clients. deadline_ms: of a request that states none; a longer one is cut to deadline_ms_max.
+ * identity: the name that the client's key stands for. */
 #define client_welcome_FIELDS(F, S)                                                                                    \
-    F(S, uint32_t, version)             /* what is spoken from now on */                                               \
-    F(S, uint32_t, heartbeat_ms)        /* ping when nothing was sent for so long; three without a frame: the server is gone */ \
-    F(S, uint32_t, frame_bytes_max)     /* of a request */                                                             \
-    F(S, uint32_t, requests_max)        /* unanswered at once */                                                       \
+    F(S, uint32_t, version)                                                                                            \
+    F(S, uint32_t, heartbeat_ms)                                                                                       \
+    F(S, uint32_t, frame_bytes_max)                                                                                    \
+    F(S, uint32_t, requests_max)                                                                                       \
     F(S, uint32_t, streams_max)                                                                                        \
-    F(S, uint32_t, backlog_items)       /* kept per stream for slow and returning clients */                           \
-    F(S, uint32_t, deadline_ms)         /* of a request that states none */                                            \
-    F(S, uint32_t, deadline_ms_max)     /* a longer one is cut to this */                                              \
+    F(S, uint32_t, backlog_items)                                                                                      \
+    F(S, uint32_t, deadline_ms)                                                                                        \
+    F(S, uint32_t, deadline_ms_max)                                                                                    \
     F(S, stoa_text62, server)                                                                                          \
-    F(S, stoa_text30, identity)         /* the name that the client's key stands for */
+    F(S, stoa_text30, identity)
 #define client_ping_FIELDS(F, S) F(S, uint64_t, token)
 #define client_pong_FIELDS(F, S) F(S, uint64_t, token) F(S, uint64_t, server_ns) /* UTC */
 /* stream: number of protocol.def. resume 1: go on behind sequence number after; 0: begin with a snapshot, or with what comes
@@ -59,7 +63,8 @@
     ROW(K, REPLY, welcome, _, "The session's limits.")                                                                 \
     ROW(K, COMMAND, ping, pong, "Show that both ends are there.")                                                      \
     ROW(K, REPLY, pong, _, "The ping's token and the server's clock.")                                                 \
-    ROW(K, COMMAND, subscribe, subscribed, "Begin or resume a stream of the target; the request's id is the stream's.") \
+    ROW(K, COMMAND, subscribe, subscribed,                                                                             \
+        "Begin or resume a stream of the target; the request's id is the stream's.")                                   \
     ROW(K, REPLY, subscribed, _, "The stream's newest sequence number, 0 where the server cannot know it yet.")        \
     ROW(K, COMMAND, unsubscribe, done, "End a stream. Items under way may still come.")                                \
     ROW(K, REPLY, done, _, "Done.")
@@ -119,7 +124,7 @@ typedef struct stoa_protocol_stream {
     uint32_t no;
     const char *name;
     stoa_protocol_target_id target;
-    const char *topic; /* a format with one %s, the target */
+    const char *topic;         /* a format with one %s, the target */
     uint32_t snapshot, change; /* item numbers */
     stoa_stream_order order;
 } stoa_protocol_stream;
@@ -142,11 +147,11 @@ void stoa_protocol_item_seq(uint32_t item_no, const void *payload, uint64_t *fir
 
 enum {
     STOA_PROTOCOL_VERSION = 1,
-    STOA_PROTOCOL_NAME_MAX = 30,         /* bytes of a target or identity */
-    STOA_PROTOCOL_REQUEST_MAX = 16384,   /* bytes of a request */
-    STOA_PROTOCOL_FRAME_MAX = 65536,     /* bytes of what the server sends */
+    STOA_PROTOCOL_NAME_MAX = 30,       /* bytes of a target or identity */
+    STOA_PROTOCOL_REQUEST_MAX = 16384, /* bytes of a request */
+    STOA_PROTOCOL_FRAME_MAX = 65536,   /* bytes of what the server sends */
     STOA_PROTOCOL_TOKENS_MAX = 4096,
-    STOA_PROTOCOL_TEXT_MAX = 254,        /* bytes of an error's text */
+    STOA_PROTOCOL_TEXT_MAX = 254, /* bytes of an error's text */
 };
 
 /* A target: 1 to STOA_PROTOCOL_NAME_MAX of [A-Za-z0-9_-], for VENUE one '.' between two of them; empty for NONE. */
@@ -188,13 +193,13 @@ stoa_err stoa_request_frame_read(const void *bytes, size_t size_bytes, stoa_fram
 /* Any frame of the server; which members count depends on cls. */
 typedef struct stoa_server_frame {
     stoa_frame_class cls;
-    stoa_err error;      /* ANSWER, END */
-    uint64_t id;         /* ANSWER: the request's; otherwise the stream's */
-    uint64_t item, seq;  /* ITEM */
+    stoa_err error;                /* ANSWER, END */
+    uint64_t id;                   /* ANSWER: the request's; otherwise the stream's */
+    uint64_t item, seq;            /* ITEM */
     uint64_t durability, position; /* ANSWER, ITEM */
-    uint64_t from_seq, to_seq; /* GAP */
-    stoa_frame_value payload;  /* ANSWER without error, ITEM */
-    const char *text;          /* ANSWER with error, END; not NUL-terminated */
+    uint64_t from_seq, to_seq;     /* GAP */
+    stoa_frame_value payload;      /* ANSWER without error, ITEM */
+    const char *text;              /* ANSWER with error, END; not NUL-terminated */
     uint32_t text_bytes;
 } stoa_server_frame;
 

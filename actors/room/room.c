@@ -88,8 +88,7 @@ static void room_apply_left(room *self, const room_left *event)
 {
     uint32_t at = member_index(self, &event->author);
     self->members.count--;
-    memmove(&self->members.at[at], &self->members.at[at + 1],
-            (self->members.count - at) * sizeof self->members.at[0]);
+    memmove(&self->members.at[at], &self->members.at[at + 1], (self->members.count - at) * sizeof self->members.at[0]);
     memset(&self->members.at[self->members.count], 0, sizeof self->members.at[0]);
 }
 

@@ -122,8 +122,7 @@ stoa_writer gateway_writer(stoa_gateway *g)
 stoa_ref gateway_find(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name)
 {
     char text[STOA_NAME_MAX + 1];
-    int length =
-        snprintf(text, sizeof text, "%s/%.*s", stoa_protocol_targets[target].kind, STOA_TEXT_ARGS(name));
+    int length = snprintf(text, sizeof text, "%s/%.*s", stoa_protocol_targets[target].kind, STOA_TEXT_ARGS(name));
     STOA_ASSERT(length > 0 && (size_t)length < sizeof text);
     return stoa_find(g->node, text);
 }
@@ -155,8 +154,7 @@ static stoa_err check_clients(const stoa_gateway_client *clients, uint32_t count
         }
         for (uint32_t k = 0; k < c->account_count; k++) {
             if (!name_valid(&c->accounts[k])) {
-                return STOA_FAIL(STOA_E_INVALID, "client %.*s: name of account %u", STOA_TEXT_ARGS(&c->name),
-                                 k);
+                return STOA_FAIL(STOA_E_INVALID, "client %.*s: name of account %u", STOA_TEXT_ARGS(&c->name), k);
             }
         }
         for (uint32_t k = 0; k < i; k++) {
@@ -240,8 +238,7 @@ static stoa_err allow(stoa_gateway *g, const stoa_gateway_client *from, uint32_t
 {
     client **clients = NULL;
     stoa_link_allowed *allowed = link_allowed(from, count);
-    stoa_err err =
-        allowed ? new_clients(from, count, &clients) : STOA_FAIL(STOA_E_NOMEM, "%u clients", count);
+    stoa_err err = allowed ? new_clients(from, count, &clients) : STOA_FAIL(STOA_E_NOMEM, "%u clients", count);
     if (!err) { err = g->link->ops->allow(g->link, allowed, count); }
     free(allowed);
     if (err) {
@@ -292,8 +289,7 @@ stoa_err stoa_gateway_allow(stoa_gateway *gateway, const stoa_gateway_client *cl
 
 /* --- events */
 
-static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes,
-                     uint32_t size_bytes)
+static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
 {
     session_frame(context, peer, identity, bytes, size_bytes);
 }
@@ -349,9 +345,7 @@ static void sleep_until_work(stoa_gateway *g, uint64_t next_ns)
                           {.fd = stoa_port_fd(g->port), .events = POLLIN},
                           {.fd = g->wake_fd, .events = POLLIN}};
     uint64_t wait_ms = SLEEP_MS_MAX;
-    if (next_ns != UINT64_MAX) {
-        wait_ms = next_ns <= g->now_ns ? 0 : (next_ns - g->now_ns) / STOA_MS(1) + 1;
-    }
+    if (next_ns != UINT64_MAX) { wait_ms = next_ns <= g->now_ns ? 0 : (next_ns - g->now_ns) / STOA_MS(1) + 1; }
     if (g->under_way && wait_ms > SLEEP_MS_ASKING) { wait_ms = SLEEP_MS_ASKING; }
     if (wait_ms > SLEEP_MS_MAX) { wait_ms = SLEEP_MS_MAX; }
     (void)poll(at, sizeof at / sizeof at[0], (int)wait_ms);
@@ -388,9 +382,9 @@ static const struct {
     size_t offset;
     uint32_t otherwise, max;
 } numbers[] = {
-#define NUMBER(name, otherwise, max)                                                                         \
-    {                                                                                                        \
-        offsetof(stoa_gateway_options, name), (otherwise), (max)                                             \
+#define NUMBER(name, otherwise, max)                                                                                   \
+    {                                                                                                                  \
+        offsetof(stoa_gateway_options, name), (otherwise), (max)                                                       \
     }
     NUMBER(sessions_max, 256, STOA_LINK_PEERS_MAX),
     NUMBER(requests_max, 256, REQUESTS_MAX),
@@ -441,9 +435,8 @@ static stoa_err open_labelled(stoa_metrics *m, counters *c)
     for (uint32_t i = 0; stoa_err_at(i) != STOA_OK && !err; i++) {
         stoa_err code = stoa_err_at(i);
         STOA_ASSERT(-code > 0 && -code < (int)STOA_COUNT_OF_(c->refused));
-        err =
-            open_counter(m, "stoa_gateway_refused_total", "error", stoa_err_name(code),
-                         "Requests answered with an error, by the gateway or an actor.", &c->refused[-code]);
+        err = open_counter(m, "stoa_gateway_refused_total", "error", stoa_err_name(code),
+                           "Requests answered with an error, by the gateway or an actor.", &c->refused[-code]);
     }
     return err;
 }
@@ -453,9 +446,9 @@ static stoa_err open_counters(stoa_gateway *g)
     stoa_metrics *m = g->options.metrics;
     counters *c = &g->count;
     stoa_err err = open_labelled(m, c);
-#define GAUGE(name, member, help)                                                                            \
+#define GAUGE(name, member, help)                                                                                      \
     if (!err) { err = stoa_metrics_gauge(m, name, "", help, &c->member); }
-#define COUNTER(name, member, help)                                                                          \
+#define COUNTER(name, member, help)                                                                                    \
     if (!err) { err = stoa_metrics_counter(m, name, "", help, &c->member); }
     GAUGE("stoa_gateway_sessions", sessions, "Connections.")
     GAUGE("stoa_gateway_streams", streams, "Subscriptions.")
@@ -463,15 +456,13 @@ static stoa_err open_counters(stoa_gateway *g)
     COUNTER("stoa_gateway_items_total", items, "Stream items sent.")
     COUNTER("stoa_gateway_gaps_total", gaps, "Gap notices sent.")
     COUNTER("stoa_gateway_held_total", held, "Answers that had to wait for a slow client.")
-    COUNTER("stoa_gateway_dropped_total", dropped,
-            "Answers dropped: refusals to who does not read, or no memory.")
-    COUNTER("stoa_gateway_links_refused_total", links_refused,
-            "Reports of connections refused in the handshake.")
+    COUNTER("stoa_gateway_dropped_total", dropped, "Answers dropped: refusals to who does not read, or no memory.")
+    COUNTER("stoa_gateway_links_refused_total", links_refused, "Reports of connections refused in the handshake.")
 #undef GAUGE
 #undef COUNTER
     if (err) { return err; }
-    return stoa_metrics_histogram(m, "stoa_gateway_request_seconds", "",
-                                  "From a request's frame to its answer.", &c->latency);
+    return stoa_metrics_histogram(m, "stoa_gateway_request_seconds", "", "From a request's frame to its answer.",
+                                  &c->latency);
 }
 
 static stoa_err listen_for_clients(stoa_gateway *g, const stoa_gateway_options *options)
@@ -528,8 +519,7 @@ static stoa_err set_up(stoa_gateway *g, const stoa_gateway_options *options)
     if (!err) { err = new_clients(options->clients, options->client_count, &g->clients); }
     if (err) { return err; }
     g->client_count = options->client_count;
-    (void)snprintf(g->server_name, sizeof g->server_name, "%s",
-                   options->server_name ? options->server_name : "stoa");
+    (void)snprintf(g->server_name, sizeof g->server_name, "%s", options->server_name ? options->server_name : "stoa");
     if (!options->metrics) {
         err = stoa_metrics_new(&g->own_metrics);
         g->options.metrics = g->own_metrics;
@@ -543,9 +533,7 @@ static stoa_err set_up(stoa_gateway *g, const stoa_gateway_options *options)
 
 stoa_err stoa_gateway_open(stoa_node *node, const stoa_gateway_options *options, stoa_gateway **out)
 {
-    if (!options->listen || !options->secret_key) {
-        return STOA_FAIL(STOA_E_INVALID, "gateway: no address or key");
-    }
+    if (!options->listen || !options->secret_key) { return STOA_FAIL(STOA_E_INVALID, "gateway: no address or key"); }
     stoa_gateway *g = calloc(1, sizeof *g);
     if (!g) { return STOA_FAIL(STOA_E_NOMEM, "gateway"); }
     g->options = *options;
@@ -581,8 +569,7 @@ void stoa_gateway_close(stoa_gateway *gateway, uint64_t drain_ns)
     if (!gateway) { return; }
     stoa_gateway_drain(gateway);
     uint64_t until_ns = stoa_clock_real.now_ns(&stoa_clock_real) + drain_ns;
-    while (stoa_counter_get(gateway->count.under_way) > 0 &&
-           stoa_clock_real.now_ns(&stoa_clock_real) < until_ns) {
+    while (stoa_counter_get(gateway->count.under_way) > 0 && stoa_clock_real.now_ns(&stoa_clock_real) < until_ns) {
         (void)poll(NULL, 0, 1);
     }
     atomic_store_explicit(&gateway->stopping, true, memory_order_release);

@@ -195,13 +195,11 @@ void session_open(stoa_gateway *g, stoa_peer peer);
 void session_close(stoa_gateway *g, session *s);
 /* As if it had never said hello. */
 void session_reset(stoa_gateway *g, session *s);
-void session_frame(stoa_gateway *g, stoa_peer peer, const char *identity, const void *bytes,
-                   uint32_t size_bytes);
+void session_frame(stoa_gateway *g, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes);
 /* Send some of what waits. */
 void session_pump(stoa_gateway *g, session *s);
 /* text NULL: the error's own. answers: this ends one of the client's requests under way. */
-void session_refuse(stoa_gateway *g, session *s, uint64_t id, stoa_stamp stamp, const char *text,
-                    bool answers);
+void session_refuse(stoa_gateway *g, session *s, uint64_t id, stoa_stamp stamp, const char *text, bool answers);
 void session_answer(stoa_gateway *g, session *s, uint64_t id, stoa_stamp stamp, const stoa_row *row,
                     const void *payload);
 /* Note what a port's answer will be for; NULL when there are too many. */
@@ -214,8 +212,8 @@ void request_answered(stoa_gateway *g, request *r, const stoa_delivery *delivery
 /* --- gateway_stream.c */
 
 /* A subscribe of the session's client; answers it, now or later. */
-void stream_subscribe(stoa_gateway *g, session *s, const stoa_request_frame *frame,
-                      const client_subscribe *in, uint64_t deadline_ns);
+void stream_subscribe(stoa_gateway *g, session *s, const stoa_request_frame *frame, const client_subscribe *in,
+                      uint64_t deadline_ns);
 void stream_unsubscribe(stoa_gateway *g, session *s, uint64_t request_id, const client_unsubscribe *in);
 void stream_answered(stoa_gateway *g, subscription *sub, uint64_t request_id, const stoa_delivery *delivery);
 /* Send some of what it has, at most *budget_io frames; false: the link is full. */
@@ -235,8 +233,7 @@ uint64_t stream_retry(stoa_gateway *g);
 /* --- gateway_topic.c */
 
 /* Find or begin the topic of a stream. Errors: FULL, NOMEM, the port's. */
-stoa_err topic_open(stoa_gateway *g, const stoa_protocol_stream *stream, const stoa_text30 *target,
-                    topic **out);
+stoa_err topic_open(stoa_gateway *g, const stoa_protocol_stream *stream, const stoa_text30 *target, topic **out);
 void topic_published(stoa_gateway *g, const stoa_delivery *delivery);
 backlog_item *topic_item(const stoa_gateway *g, const topic *t, uint64_t place);
 /* Place of the first item that carries something behind seq, t->end when there is none. */

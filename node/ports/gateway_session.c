@@ -112,8 +112,7 @@ static void count_refusal(stoa_gateway *g, stoa_err err)
     }
 }
 
-void session_refuse(stoa_gateway *g, session *s, uint64_t id, stoa_stamp stamp, const char *text,
-                    bool answers)
+void session_refuse(stoa_gateway *g, session *s, uint64_t id, stoa_stamp stamp, const char *text, bool answers)
 {
     stoa_writer w = gateway_writer(g);
     stoa_refusal_frame_write(&w, id, stamp, text ? text : stoa_err_text(stamp.error));
@@ -121,8 +120,8 @@ void session_refuse(stoa_gateway *g, session *s, uint64_t id, stoa_stamp stamp, 
     gateway_send(g, s, w.at, w.used_bytes, answers);
 }
 
-static void answer(stoa_gateway *g, session *s, uint64_t id, stoa_stamp stamp, const stoa_row *row,
-                   const void *payload, bool answers)
+static void answer(stoa_gateway *g, session *s, uint64_t id, stoa_stamp stamp, const stoa_row *row, const void *payload,
+                   bool answers)
 {
     stoa_writer w = gateway_writer(g);
     stoa_answer_frame_write(&w, id, stamp, &row->payload, payload);
@@ -262,13 +261,11 @@ static void on_hello(stoa_gateway *g, const incoming *in, const void *payload)
     uint64_t id = in->frame.id;
     client *c = find_identity(g, in->identity);
     if (!c) {
-        session_refuse(g, s, id, (stoa_stamp){.error = STOA_E_DENIED}, "this key stands for no client",
-                       false);
+        session_refuse(g, s, id, (stoa_stamp){.error = STOA_E_DENIED}, "this key stands for no client", false);
         return;
     }
     if (hello->version_min > STOA_PROTOCOL_VERSION || hello->version_max < STOA_PROTOCOL_VERSION) {
-        session_refuse(g, s, id, (stoa_stamp){.error = STOA_E_VERSION}, "this server speaks version 1",
-                       false);
+        session_refuse(g, s, id, (stoa_stamp){.error = STOA_E_VERSION}, "this server speaks version 1", false);
         return;
     }
     session_reset(g, s);
@@ -439,8 +436,7 @@ static void ask(stoa_gateway *g, const incoming *in)
     s->client->requests++;
 }
 
-void session_frame(stoa_gateway *g, stoa_peer peer, const char *identity, const void *bytes,
-                   uint32_t size_bytes)
+void session_frame(stoa_gateway *g, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
 {
     session *s = session_find(g, peer);
     if (!s) { return; } /* there was no memory for it */

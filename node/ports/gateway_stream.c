@@ -295,8 +295,7 @@ static void missing_posts(stoa_gateway *g, subscription *sub, const stoa_deliver
         put_item(g, sub, item->no, seq, d, &item->row->payload, &message);
         sub->last = seq;
     }
-    if (page->entries.count == 0 &&
-        sub->known > sub->last) { /* the room has forgotten what the backlog promised */
+    if (page->entries.count == 0 && sub->known > sub->last) { /* the room has forgotten what the backlog promised */
         put_gap(g, sub, sub->last + 1, sub->known);
         sub->last = sub->known;
     }
@@ -537,8 +536,7 @@ static subscription *find_stream(const session *s, uint64_t id)
 }
 
 static stoa_err check_subscribe(const stoa_gateway *g, const session *s, const stoa_request_frame *frame,
-                                const stoa_protocol_stream *stream, stoa_text30 *target_out,
-                                const char **text_out)
+                                const stoa_protocol_stream *stream, stoa_text30 *target_out, const char **text_out)
 {
     if (!stream) {
         *text_out = "no such stream";
@@ -582,8 +580,8 @@ static void begin_unasked(stoa_gateway *g, subscription *sub)
     if (latest) { sub->place = t->begin < t->end ? t->end - 1 : t->end; }
 }
 
-void stream_subscribe(stoa_gateway *g, session *s, const stoa_request_frame *frame,
-                      const client_subscribe *in, uint64_t deadline_ns)
+void stream_subscribe(stoa_gateway *g, session *s, const stoa_request_frame *frame, const client_subscribe *in,
+                      uint64_t deadline_ns)
 {
     const stoa_protocol_stream *stream = stoa_protocol_stream_find(in->stream);
     const char *text = NULL;
@@ -591,9 +589,7 @@ void stream_subscribe(stoa_gateway *g, session *s, const stoa_request_frame *fra
     topic *t = NULL;
     subscription *sub = NULL;
     stoa_err err = check_subscribe(g, s, frame, stream, &target, &text);
-    if (!err && !gateway_find(g, stream->target, &target).at) {
-        err = stoa_protocol_targets[stream->target].missing;
-    }
+    if (!err && !gateway_find(g, stream->target, &target).at) { err = stoa_protocol_targets[stream->target].missing; }
     if (!err) { err = topic_open(g, stream, &target, &t); }
     if (!err) {
         sub = stream_new(g, s, t);
@@ -645,8 +641,7 @@ static void revoke_of_session(stoa_gateway *g, session *s, const stoa_text30 *ta
         stoa_right right = stoa_protocol_targets[sub->stream->target].listen;
         bool left = target && right == STOA_RIGHT_MEMBER && STOA_TEXT_EQ(&sub->target, target);
         if (left || !client_may(s->client, right, &sub->target)) {
-            stream_end(g, sub, STOA_E_DENIED,
-                       left ? "the client left the room" : "the account is not this client's");
+            stream_end(g, sub, STOA_E_DENIED, left ? "the client left the room" : "the account is not this client's");
         }
     }
 }

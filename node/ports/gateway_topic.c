@@ -85,8 +85,7 @@ static stoa_err make_room(stoa_gateway *g)
 }
 
 /* The topic's name: the stream's with the target put in for "%s". */
-static void name_of(const stoa_protocol_stream *stream, const stoa_text30 *target, char *out,
-                    size_t size_bytes)
+static void name_of(const stoa_protocol_stream *stream, const stoa_text30 *target, char *out, size_t size_bytes)
 {
     const char *hole = strstr(stream->topic, "%s");
     STOA_ASSERT(hole);
@@ -95,8 +94,7 @@ static void name_of(const stoa_protocol_stream *stream, const stoa_text30 *targe
     STOA_ASSERT(length > 0 && (size_t)length < size_bytes);
 }
 
-stoa_err topic_open(stoa_gateway *g, const stoa_protocol_stream *stream, const stoa_text30 *target,
-                    topic **out)
+stoa_err topic_open(stoa_gateway *g, const stoa_protocol_stream *stream, const stoa_text30 *target, topic **out)
 {
     char name[STOA_NAME_MAX + 1];
     name_of(stream, target, name, sizeof name);
@@ -149,8 +147,8 @@ void topic_published(stoa_gateway *g, const stoa_delivery *d)
     backlog_item item = {0};
     stoa_protocol_item_seq(change->no, d->payload, &item.first, &item.last, &item.whole);
     stoa_writer w = gateway_writer(g);
-    stoa_item_tail_write(&w, change->no, item.last, (stoa_stamp){STOA_OK, d->durability, d->position},
-                         &d->row->payload, d->payload);
+    stoa_item_tail_write(&w, change->no, item.last, (stoa_stamp){STOA_OK, d->durability, d->position}, &d->row->payload,
+                         d->payload);
     STOA_ASSERT(!w.cut);
     item.size_bytes = (uint32_t)w.used_bytes;
     item.tail = malloc(w.used_bytes);

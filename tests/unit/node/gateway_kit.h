@@ -38,7 +38,7 @@ STOA_PROXY(room)
 
 #define DEADLINE STOA_S(10)
 enum { CLIENTS = 3, ALICE = 0, BOB = 1, CAROL = 2, FRAMES_MAX = 8192 };
-static const char *const client_names[CLIENTS] = {"alice", "bob", "carol"};
+KIT_UNUSED static const char *const client_names[CLIENTS] = {"alice", "bob", "carol"};
 
 typedef struct world {
     char folder[64];
@@ -117,8 +117,7 @@ static void open_market(world *w)
     w->trade = open_shard(w, "trade");
     stoa_ref risk = spawn(w, w->trade, &risk_kind, "risk/main");
     stoa_ref book = spawn(w, w->trade, &trade_book_kind, "trade_book/BTCUSDT");
-    assert_int_equal(trade_book_call_open(w->node, book, (trade_book_open){symbol}, DEADLINE, &opened),
-                     STOA_OK);
+    assert_int_equal(trade_book_call_open(w->node, book, (trade_book_open){symbol}, DEADLINE, &opened), STOA_OK);
     assert_int_equal(risk_call_symbol(w->node, risk, (risk_symbol){symbol}, DEADLINE, &listed), STOA_OK);
     open_account(w, "bank", 1);
     for (int i = 0; i < CLIENTS; i++) {
@@ -150,15 +149,13 @@ static void open_gateway(world *w, stoa_gateway_options options)
 
 static world *world_new(stoa_gateway_options options)
 {
-    static const stoa_kind *const kinds[] = {&risk_kind, &trade_book_kind, &trade_account_kind, &room_kind,
-                                             NULL};
+    static const stoa_kind *const kinds[] = {&risk_kind, &trade_book_kind, &trade_account_kind, &room_kind, NULL};
     world *w = calloc(1, sizeof *w);
     stoa_log_level_set(STOA_LOG_OFF);
     (void)snprintf(w->folder, sizeof w->folder, "/tmp/stoa-gateway-XXXXXX");
     assert_non_null(mkdtemp(w->folder));
     assert_int_equal(stoa_metrics_new(&w->metrics), STOA_OK);
-    assert_int_equal(stoa_node_open(&(stoa_options){.kinds = kinds, .idle = STOA_IDLE_ECO}, &w->node),
-                     STOA_OK);
+    assert_int_equal(stoa_node_open(&(stoa_options){.kinds = kinds, .idle = STOA_IDLE_ECO}, &w->node), STOA_OK);
     open_market(w);
     open_rooms(w);
     assert_int_equal(stoa_key_new(&w->server), STOA_OK);
@@ -213,8 +210,7 @@ static void on_down(void *context, stoa_peer number)
     ((peer *)context)->down = true;
 }
 
-static void on_frame(void *context, stoa_peer number, const char *identity, const void *bytes,
-                     uint32_t size_bytes)
+static void on_frame(void *context, stoa_peer number, const char *identity, const void *bytes, uint32_t size_bytes)
 {
     peer *p = context;
     (void)number, (void)identity;
@@ -251,7 +247,7 @@ static peer *dial(world *w, int who)
     return p;
 }
 
-static void hang_up(peer *p)
+KIT_UNUSED static void hang_up(peer *p)
 {
     p->link->ops->close(p->link, 100);
     for (uint32_t i = 0; i < p->count; i++) {
@@ -270,7 +266,7 @@ static void send_bytes(peer *p, const void *bytes, size_t size_bytes)
     poll_peer(p, 0);
 }
 
-static uint64_t request(peer *p, uint32_t op, const char *target, const void *payload, uint32_t deadline_ms)
+KIT_UNUSED static uint64_t request(peer *p, uint32_t op, const char *target, const void *payload, uint32_t deadline_ms)
 {
     static uint8_t bytes[STOA_PROTOCOL_FRAME_MAX], frame[STOA_PROTOCOL_FRAME_MAX];
     stoa_writer w = {.at = bytes, .cap_bytes = sizeof bytes}, f = {.at = frame, .cap_bytes = sizeof frame};
@@ -335,13 +331,13 @@ static reply await(peer *p, uint64_t id, const stoa_type *type, void *out)
     return r;
 }
 
-static reply call(peer *p, uint32_t op, const char *target, const void *payload, void *out)
+KIT_UNUSED static reply call(peer *p, uint32_t op, const char *target, const void *payload, void *out)
 {
     const stoa_protocol_op *is = stoa_protocol_op_find(op);
     return await(p, request(p, op, target, payload, 0), &is->row->reply->payload, out);
 }
 
-static client_welcome hello_as(peer *p, uint64_t session)
+KIT_UNUSED static client_welcome hello_as(peer *p, uint64_t session)
 {
     client_welcome welcome;
     client_hello hello = {.version_min = 1, .version_max = 1, .session = session, .client = stoa_text("kit")};
@@ -350,15 +346,15 @@ static client_welcome hello_as(peer *p, uint64_t session)
 }
 
 /* A connection with a session. */
-static peer *connect_as(world *w, int who)
+KIT_UNUSED static peer *connect_as(world *w, int who)
 {
     peer *p = dial(w, who);
     (void)hello_as(p, 0);
     return p;
 }
 
-static uint64_t subscribe(peer *p, uint32_t stream, const char *target, uint32_t resume, uint64_t after,
-                          uint64_t *newest)
+KIT_UNUSED static uint64_t subscribe(peer *p, uint32_t stream, const char *target, uint32_t resume, uint64_t after,
+                                     uint64_t *newest)
 {
     client_subscribe in = {.stream = stream, .resume = resume, .after = after};
     client_subscribed out;
@@ -375,7 +371,7 @@ typedef struct event {
 } event;
 
 /* The stream's next frame; false: none came within wait_ms. */
-static bool next_event(peer *p, uint64_t stream, int wait_ms, event *out)
+KIT_UNUSED static bool next_event(peer *p, uint64_t stream, int wait_ms, event *out)
 {
     uint32_t at = find_frame(p, false, stream, wait_ms);
     if (at == UINT32_MAX) { return false; }
@@ -391,8 +387,7 @@ static bool next_event(peer *p, uint64_t stream, int wait_ms, event *out)
         assert_non_null(item);
         assert_true(item->row->payload.size_bytes <= sizeof out->payload);
         assert_int_equal(
-            stoa_decode_tokens(&item->row->payload, frame.payload.tokens, frame.payload.count, out->payload),
-            STOA_OK);
+            stoa_decode_tokens(&item->row->payload, frame.payload.tokens, frame.payload.count, out->payload), STOA_OK);
     }
     drop_at(p, at);
     return true;
@@ -428,18 +423,14 @@ KIT_UNUSED static uint64_t post(peer *p, const char *room, uint64_t id, const ch
     return posted.seq;
 }
 
-KIT_UNUSED static trade_account_place order_of(uint64_t id, trade_side side, const char *price,
-                                               const char *qty)
+KIT_UNUSED static trade_account_place order_of(uint64_t id, trade_side side, const char *price, const char *qty)
 {
-    return (trade_account_place){.client_order_id = id,
-                                 .symbol = stoa_text("BTCUSDT"),
-                                 .side = side,
-                                 .price = dec(price),
-                                 .qty = dec(qty)};
+    return (trade_account_place){
+        .client_order_id = id, .symbol = stoa_text("BTCUSDT"), .side = side, .price = dec(price), .qty = dec(qty)};
 }
 
-KIT_UNUSED static trade_order place(peer *p, const char *account, uint64_t id, trade_side side,
-                                    const char *price, const char *qty)
+KIT_UNUSED static trade_order place(peer *p, const char *account, uint64_t id, trade_side side, const char *price,
+                                    const char *qty)
 {
     trade_account_order out;
     trade_account_place in = order_of(id, side, price, qty);

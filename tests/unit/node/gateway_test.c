@@ -56,8 +56,7 @@ static const struct {
     {"cut short", BYTES("\x95\x01\x02"), 0, STOA_E_MALFORMED},
     {"bytes behind the frame", BYTES("\x95\x01\x02\x05\xa0\x91\x01\x00"), 0, STOA_E_MALFORMED},
     {"a map", BYTES("\x81\x01\x02"), 0, STOA_E_MALFORMED},
-    {"a float as op", BYTES("\x95\x01\xcb\x40\x00\x00\x00\x00\x00\x00\x00\x05\xa0\x91\x01"), 0,
-     STOA_E_MALFORMED},
+    {"a float as op", BYTES("\x95\x01\xcb\x40\x00\x00\x00\x00\x00\x00\x00\x05\xa0\x91\x01"), 0, STOA_E_MALFORMED},
     {"a negative op", BYTES("\x95\x01\xff\x05\xa0\x91\x01"), 5, STOA_E_MALFORMED},
     {"a text as id", BYTES("\x95\x01\x02\xa1x\xa0\x91\x01"), 0, STOA_E_MALFORMED},
     {"no payload", BYTES("\x94\x01\x02\x05\xa0"), 5, STOA_E_MALFORMED},
@@ -66,8 +65,7 @@ static const struct {
     {"version 2", BYTES("\x95\x02\x02\x05\xa0\x91\x01"), 5, STOA_E_VERSION},
     {"version 0", BYTES("\x95\x00\x02\x05\xa0\x91\x01"), 5, STOA_E_VERSION},
     {"no such op", BYTES("\x95\x01\x63\x05\xa0\x91\x01"), 5, STOA_E_NO_HANDLER},
-    {"an enormous op", BYTES("\x95\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff\x05\xa0\x91\x01"), 5,
-     STOA_E_NO_HANDLER},
+    {"an enormous op", BYTES("\x95\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff\x05\xa0\x91\x01"), 5, STOA_E_NO_HANDLER},
     {"a target for ping", BYTES("\x95\x01\x02\x05\xa1x\x91\x01"), 5, STOA_E_INVALID},
     {"no target for place", BYTES("\x95\x01\x0a\x05\xa0\x91\x01"), 5, STOA_E_INVALID},
     {"a slash in the target",
@@ -299,8 +297,7 @@ static void the_author_is_who_the_key_says(void **state)
     assert_int_equal(call(p, STOA_OP_ROOM_MEMBERS, "lobby", &(room_members){0}, &roster).error, STOA_OK);
     assert_int_equal(roster.members.count, 1);
     peer *bob = connect_as(w, BOB);
-    assert_int_equal(call(bob, STOA_OP_ROOM_HISTORY, "lobby", &(room_history){0}, &page).error,
-                     STOA_E_DENIED);
+    assert_int_equal(call(bob, STOA_OP_ROOM_HISTORY, "lobby", &(room_history){0}, &page).error, STOA_E_DENIED);
     hang_up(bob);
     hang_up(p);
     world_free(w);
@@ -314,11 +311,9 @@ static void a_client_has_so_many_requests_under_way_and_no_more(void **state)
     peer *one = connect_as(w, ALICE), *two = connect_as(w, ALICE), *other = connect_as(w, BOB);
     unsigned full = 0, ok = 0;
     for (unsigned i = 0; i < SENT; i++) {
-        (void)request(i % 2 ? one : two, STOA_OP_ACCOUNT_BALANCES, "alice", &(trade_account_balances){{0}},
-                      0);
+        (void)request(i % 2 ? one : two, STOA_OP_ACCOUNT_BALANCES, "alice", &(trade_account_balances){{0}}, 0);
     }
-    assert_int_equal(call(other, STOA_OP_ACCOUNT_BALANCES, "bob", &(trade_account_balances){{0}}, NULL).error,
-                     STOA_OK);
+    assert_int_equal(call(other, STOA_OP_ACCOUNT_BALANCES, "bob", &(trade_account_balances){{0}}, NULL).error, STOA_OK);
     for (unsigned i = 0; i < SENT; i++) {
         peer *p = i % 2 ? one : two;
         reply r = await(p, i / 2 + 2, NULL, NULL); /* the first id was hello's */
@@ -327,8 +322,7 @@ static void a_client_has_so_many_requests_under_way_and_no_more(void **state)
     }
     assert_int_equal(full + ok, SENT);
     assert_true(full > 0 && ok >= MAX);
-    assert_int_equal(call(one, STOA_OP_ACCOUNT_BALANCES, "alice", &(trade_account_balances){{0}}, NULL).error,
-                     STOA_OK);
+    assert_int_equal(call(one, STOA_OP_ACCOUNT_BALANCES, "alice", &(trade_account_balances){{0}}, NULL).error, STOA_OK);
     hang_up(one);
     hang_up(two);
     hang_up(other);
@@ -442,8 +436,7 @@ static void a_room_is_heard_from_now_on_and_again_where_one_left_it(void **state
     post_many(bob, "lobby", 44, 5, "again");
     expect_messages(alice, stream, 44, 48);
     client_done done;
-    assert_int_equal(call(alice, STOA_OP_UNSUBSCRIBE, "", &(client_unsubscribe){stream}, &done).error,
-                     STOA_OK);
+    assert_int_equal(call(alice, STOA_OP_UNSUBSCRIBE, "", &(client_unsubscribe){stream}, &done).error, STOA_OK);
     post_many(bob, "lobby", 49, 1, "unheard");
     event e;
     assert_false(next_event(alice, stream, 100, &e));
