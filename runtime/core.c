@@ -537,7 +537,12 @@ bool stoa_core_has_work(stoa_core *core)
 
 uint64_t stoa_core_next_ns(stoa_core *core)
 {
-    return stoa_wheel_next_ns(&core->wheel);
+    uint64_t next = stoa_wheel_next_ns(&core->wheel);
+    for (uint32_t i = 0; i < core->shard_count; i++) {
+        uint64_t due = stoa_shard_due_ns(core->shards[i]);
+        if (due < next) { next = due; }
+    }
+    return next;
 }
 
 static void sleep_until_called(stoa_core *core)

@@ -52,16 +52,29 @@ static bool slot_free(const struct stoa_shard *shard)
     return shard->block_open + 1 - shard->block_done < STOA_BLOCKS;
 }
 
+/* With durability MEMORY nobody waits for the block: it gathers for a while, which spares the journal's thread. */
+static bool worth_sealing(const struct stoa_shard *shard, const stoa_block_slot *block)
+{
+    if (block->count == 0) { return false; }
+    return shard->durability != stoa_durability_MEMORY || block->used_bytes >= STOA_SHARD_LAZY_BYTES ||
+           shard->core->now_ns >= block->opened_ns + STOA_SHARD_LAZY_NS;
+}
+
+uint64_t stoa_shard_due_ns(const struct stoa_shard *shard)
+{
+    const stoa_block_slot *block = &shard->blocks[shard->block_open % STOA_BLOCKS];
+    bool waits = shard->durability == stoa_durability_MEMORY && block->count && slot_free(shard);
+    return waits ? block->opened_ns + STOA_SHARD_LAZY_NS : UINT64_MAX;
+}
+
 static void seal(struct stoa_shard *shard)
 {
     stoa_block_slot *block = open_block(shard);
-    if (block->count == 0 || !slot_free(shard)) { return; }
-    shard->sealed = shard->applied;
+    if (!worth_sealing(shard, block) || !slot_free(shard)) { return; }
     shard->block_open++;
     stoa_block_slot *next = open_block(shard);
     next->used_bytes = next->count = next->index_count = 0;
     next->first = shard->applied + 1;
-    if (shard->durability == stoa_durability_MEMORY) { shard->committed = shard->sealed; }
     stoa_shard_submit(shard);
 }
 
@@ -122,9 +135,15 @@ static void journal_event(struct stoa_shard *shard, uint32_t stream, const stoa_
     (void)stoa_encode(&row->payload, payload, &w);
     STOA_ASSERT(!w.cut);
     block->used_bytes = (uint32_t)w.used_bytes;
-    block->count++;
+    if (block->count++ == 0) { block->opened_ns = shard->core->now_ns; }
     stoa_each_index(&row->payload, payload, index_event, shard);
     if (!shard->cause) { shard->cause = shard->applied; }
+}
+
+/* Where an acknowledgement does not wait for the disk, what is applied is committed. */
+static void commit_at_once(struct stoa_shard *shard)
+{
+    if (shard->durability <= stoa_durability_MEMORY) { shard->committed = shard->applied; }
 }
 
 static void apply_event(struct stoa_shard *shard, stoa_actor *actor, const stoa_row *row, const void *payload,
@@ -143,7 +162,7 @@ void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turni
         at += event->bytes;
     }
     shard->arena_used = 0;
-    if (!journaled(shard)) { shard->committed = shard->sealed = shard->applied; }
+    commit_at_once(shard);
 }
 
 stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out)
@@ -177,11 +196,8 @@ stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, cons
     event.stream = (*out)->stream;
     shard->applied++;
     shard->cause = 0;
-    if (journaled(shard)) {
-        journal_event(shard, 0, &shard_log_rows[shard_log_ROW_spawned], &event, NULL);
-    } else {
-        shard->committed = shard->sealed = shard->applied;
-    }
+    if (journaled(shard)) { journal_event(shard, 0, &shard_log_rows[shard_log_ROW_spawned], &event, NULL); }
+    commit_at_once(shard);
     err = stoa_turn_first(shard->core, *out);
     stoa_core_enqueue(shard->core, &shard->run);
     return err;
@@ -298,6 +314,7 @@ bool stoa_shard_run(struct stoa_shard *shard)
 
 bool stoa_shard_poll(struct stoa_shard *shard)
 {
+    if (shard->core->now_ns >= stoa_shard_due_ns(shard)) { seal(shard); }
     /* acquire: the journal's thread is done with the blocks below it */
     uint64_t durable = atomic_load_explicit(&shard->durable_block, memory_order_acquire);
     if (durable == shard->block_done) { return false; }

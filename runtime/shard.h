@@ -5,7 +5,7 @@
  * belongs together (reserve, match, settle) commits together, nobody sees its middle, and a crash never leaves half of it.
  *
  * The wall. What leaves the shard - answers, refusals, reads, topics, sends - is stamped with the last position applied and
- * waits until that position is committed: at once for NONE, when its block is sealed for MEMORY, when it is synced for DISK.
+ * waits until that position is committed: at once for NONE and MEMORY, when its block is synced for DISK.
  *
  * Blocks. Events of cascades gather in the open block. When the run ends and a block slot is free, the block is sealed and
  * handed to the journal's thread, which appends all blocks it finds with one sync; meanwhile the next block fills. With all
@@ -28,6 +28,8 @@ enum {
     STOA_SHARD_BLOCK_BYTES = 4 << 20,       /* room of a block: what one cascade may emit at most */
     STOA_SHARD_SEAL_BYTES = 256 << 10, /* from here on a block takes no further cascade */
     STOA_SHARD_INDEX_MAX = 1 << 16,
+    STOA_SHARD_LAZY_BYTES = 64 << 10, /* MEMORY: a block is written when it has so much, or is so old */
+    STOA_SHARD_LAZY_NS = 1000000,
     STOA_WALL_MAX = 1 << 16,
     STOA_CASCADE_MAX = 1 << 20, /* turns of one cascade */
     STOA_ARENA_BYTES = 256 << 10, /* events of one turn, in memory */
@@ -44,7 +46,7 @@ typedef struct stoa_block_slot {
     uint8_t *bytes; /* STOA_SHARD_BLOCK_BYTES, mapped */
     stoa_index_entry *index;
     uint32_t used_bytes, count, index_count;
-    uint64_t first;
+    uint64_t first, opened_ns;
 } stoa_block_slot;
 
 /* Events staged by the turn that runs: {row, payload} one after the other. */
@@ -74,7 +76,6 @@ struct stoa_shard {
     bool stalled; /* no block slot or no room behind the wall */
 
     uint64_t applied;   /* last position applied */
-    uint64_t sealed;    /* last position in a sealed block */
     uint64_t committed; /* released up to here */
     uint64_t epoch;
     stoa_block_slot blocks[STOA_BLOCKS];
@@ -107,6 +108,8 @@ void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 bool stoa_shard_run(struct stoa_shard *shard);
 /* Look what the journal has done; release; returns whether anything happened. */
 bool stoa_shard_poll(struct stoa_shard *shard);
+/* When the shard wants to be polled though nothing came; UINT64_MAX: never. */
+uint64_t stoa_shard_due_ns(const struct stoa_shard *shard);
 bool stoa_shard_idle(const struct stoa_shard *shard);
 
 /* The turn's. */

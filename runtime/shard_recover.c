@@ -207,7 +207,7 @@ stoa_err stoa_shard_recover(struct stoa_shard *shard)
     if (err) { return err; }
     shard->journal->ops->state(shard->journal, &state);
     shard->epoch = state.epoch ? state.epoch : 1;
-    shard->recovered = shard->applied = shard->sealed = shard->committed = state.last;
+    shard->recovered = shard->applied = shard->committed = state.last;
     shard->unproven = state.last > state.proven ? state.last - state.proven : 0;
     shard->blocks[0].first = state.last + 1;
     shard->recovery_ns = stoa_clock_real.now_ns(&stoa_clock_real) - began_ns;
