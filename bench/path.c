@@ -126,6 +126,13 @@ static trade_account_place order_number(uint64_t n)
     return order;
 }
 
+/* Pairs of orders, a sale that rests and a purchase that takes it; the two accounts change places from pair to pair, so that
+ * neither runs out of anything. */
+static bool by_bob(uint64_t n)
+{
+    return (n / 2 + n) % 2 == 1;
+}
+
 static void acks(const char *bin, const char *durability, double goal50, double goal99)
 {
     static uint64_t ns[ORDERS];
@@ -137,7 +144,7 @@ static void acks(const char *bin, const char *durability, double goal50, double 
         trade_account_place order = order_number(n);
         trade_order out;
         uint64_t began = now_ns();
-        must(stoa_client_place(b.client, n % 2 ? "bob" : "alice", &order, STOA_CLIENT_S(10), &out, NULL), "place");
+        must(stoa_client_place(b.client, by_bob(n) ? "bob" : "alice", &order, STOA_CLIENT_S(10), &out, NULL), "place");
         if (n >= WARM_UP) { ns[n - WARM_UP] = now_ns() - began; }
         if (n % 2) { filled += out.filled_qty; }
     }
@@ -158,7 +165,7 @@ static void on_answer(void *context, const stoa_client_answer *answer)
     flow *f = context;
     f->under_way--;
     f->answered++;
-    f->errors += answer->error != STOA_OK;
+    f->errors += answer->error || ((const trade_account_order *)answer->payload)->order.status == trade_status_REJECTED;
 }
 
 static void throughput(const char *bin)
@@ -170,7 +177,7 @@ static void throughput(const char *bin)
     while (now_ns() < until || f.under_way) {
         while (f.under_way < UNDER_WAY && now_ns() < until) {
             trade_account_place order = order_number(f.started);
-            must(stoa_client_start(b.client, STOA_CLIENT_ORDER_PLACE, f.started % 2 ? "bob" : "alice", &order,
+            must(stoa_client_start(b.client, STOA_CLIENT_ORDER_PLACE, by_bob(f.started) ? "bob" : "alice", &order,
                                    STOA_CLIENT_S(10), on_answer, &f), "start");
             f.started++;
             f.under_way++;
@@ -212,7 +219,7 @@ static uint64_t one_inside(inside *in, uint64_t n)
     trade_account_place order = order_number(n);
     uint64_t began = now_ns();
     in->answered = false;
-    must(stoa_port_ask(in->port, n % 2 ? in->bob : in->alice, &trade_account_rows[trade_account_ROW_place], &order, n + 1,
+    must(stoa_port_ask(in->port, by_bob(n) ? in->bob : in->alice, &trade_account_rows[trade_account_ROW_place], &order, n + 1,
                        STOA_S(5), n), "ask");
     stoa_port_flush(in->port);
     while (!in->answered) { (void)stoa_port_poll(in->port, on_delivery, in, 16); }
