@@ -7,6 +7,9 @@
  * are dense: first = last + 1, otherwise INVALID. Each block carries the hash of the block before it; its own hash covers
  * header and payload. Positions, hashes and epochs are ours: RocksDB's sequence numbers are not used.
  *
+ * Threads: one at a time appends, syncs and closes; read, lookup and state may run on others meanwhile (storage/sim: one
+ * thread for all). A visit function may read and look up; it must not append, sync or close.
+ *
  * Block on disk, little endian:
  *     u32 magic "STB1" | u32 count | u64 first | u64 epoch | u64 commit_ns (wall) | u32 payload_bytes | u32 index_count |
  *     32 B previous hash | 32 B own hash (BLAKE2b-256 of everything before it, then the payload and index) | payload | index
@@ -23,6 +26,13 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+
+/* What a block holds at most; more is TOO_LARGE. */
+enum {
+    STOA_BLOCK_EVENTS_MAX = 1 << 20,
+    STOA_BLOCK_PAYLOAD_MAX = 64 << 20, /* bytes */
+    STOA_BLOCK_INDEX_MAX = 1 << 20
+};
 
 typedef struct stoa_index_entry {
     uint64_t id, position;
@@ -49,24 +59,28 @@ typedef struct stoa_journal_ops {
     const char *scheme; /* "rocksdb", "sim" */
 
     /* Open or create the log at path, verify the chain, find the last block. Blocks. Errors: IO, CORRUPT (broken at or below
-     * the commit mark: the trail names the position), DENIED (another process has it). On error nothing stays open. */
+     * the commit mark: the trail names the position), DENIED (another process has it), VERSION (written by a newer build),
+     * FULL. On error nothing stays open. What is broken above the mark is cut off, and logged as journal_tail_cut. */
     stoa_err (*open)(const char *path, stoa_journal **out);
 
     /* Append one block; with sync it is durable when OK returns, without it is readable but may be lost by a power cut (not
      * by the death of the process). Blocks for as long as the disk takes. An error leaves the journal unusable: every later
      * call returns it (an I/O error on sync cannot be retried). FULL (disk full) is the exception: nothing was written and
-     * the call may be repeated. Errors: INVALID (first is not last + 1, or epoch lower than the last), FULL, IO. */
+     * the call may be repeated, with this block or another; reads work meanwhile. INVALID and TOO_LARGE refuse the block
+     * before anything happens and leave the journal as it was. Errors: INVALID (first is not last + 1, epoch lower than the
+     * last, count 0, an index position outside the block), TOO_LARGE, FULL, IO. */
     stoa_err (*append)(stoa_journal *journal, const stoa_block *block, bool sync);
 
-    /* Make everything appended so far durable and move the commit mark there. Blocks. */
+    /* Make everything appended so far durable and move the commit mark there. Blocks. Errors: as append. */
     stoa_err (*sync)(stoa_journal *journal);
 
-    /* Visit whole blocks in order from the one that holds position from. visit returning an error ends the read with it.
-     * Errors: NOT_FOUND (from is above last), CORRUPT. Blocks. */
+    /* Visit whole blocks in order from the one that holds position from to the one that was last when the call began. Each
+     * block's hash and its link to the block before it are checked. visit returning an error ends the read with it.
+     * Errors: NOT_FOUND (from is 0 or above last), CORRUPT. Blocks. */
     stoa_err (*read)(stoa_journal *journal, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
                      void *context);
 
-    /* Visit positions indexed under id, ascending. None is OK. */
+    /* Visit positions indexed under id, ascending, each once. None is OK. */
     stoa_err (*lookup)(stoa_journal *journal, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
                        void *context);
 
@@ -80,5 +94,9 @@ typedef struct stoa_journal_ops {
 struct stoa_journal {
     const stoa_journal_ops *ops;
 };
+
+/* Read the whole log: every hash, every link, up to the last block. *verified_out is the last position that is sound, on
+ * CORRUPT too (there it is where the sound part ends). Errors: CORRUPT, what read returns. Blocks. */
+stoa_err stoa_journal_verify(stoa_journal *journal, uint64_t *verified_out);
 
 #endif

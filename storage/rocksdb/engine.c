@@ -1,0 +1,171 @@
+/* engine.c - options, opening and errors of rocksdb/engine.h.
+ *
+ * Sizes: a block is some 25 KiB and is written once, in the order of its key, and read in that order. 64 MiB of them gather in
+ * memory before they become a table file; what has been synced is in RocksDB's log meanwhile. Table files of the log family
+ * do not overlap, so compaction moves them down without reading them as long as all levels use one compression: LZ4.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "storage/rocksdb/engine.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "storage/rocksdb/logger.h"
+
+static const char *const family_names[STOA_FAMILIES] = {"default", "log", "meta", "index"};
+static const size_t write_buffer_bytes[STOA_FAMILIES] = {1 << 20, 64 << 20, 1 << 20, 32 << 20};
+
+enum {
+    BLOCK_CACHE_BYTES = 8 << 20,
+    TABLE_BLOCK_BYTES = 32 << 10,
+    OPEN_FILES_MAX = 256,
+    BACKGROUND_THREADS = 2, /* one writes table files, one compacts */
+    MANIFEST_BYTES_MAX = 4 << 20,
+    FOLD_FILES = 64, /* of the log family on level 1 ... */
+    FOLD_FILE_BYTES = 1 << 20 /* ... when they are smaller than this on average */
+};
+
+/* RocksDB's recovery modes, by the numbers of its C API. */
+enum { TOLERATE_CORRUPTED_TAIL = 0, POINT_IN_TIME = 2 };
+
+/* What has no setter in the C API. Space that RocksDB reserves for its log costs as long to open as all the rest. */
+static const char more_options[] = "allow_fallocate=false;"
+                                   "skip_stats_update_on_db_open=true;"
+                                   "stats_dump_period_sec=0;"
+                                   "stats_persist_period_sec=0";
+
+static void log_line(const char *text)
+{
+    stoa_log(STOA_LOG_DEBUG, "rocksdb", STOA_KV("text", text));
+}
+
+/* The first row whose text occurs decides. */
+typedef struct row {
+    const char *text;
+    stoa_err err;
+} row;
+static const row rows[] = {
+    {"No space left on device", STOA_E_FULL},
+    {"Disk quota exceeded", STOA_E_FULL},
+    {"lock hold by current process", STOA_E_DENIED},
+    {"While lock file", STOA_E_DENIED},
+    {"Column families not opened", STOA_E_VERSION},
+    {"Corruption", STOA_E_CORRUPT},
+    {"No such file or directory", STOA_E_CORRUPT},
+    {"does not exist (create_if_missing is false)", STOA_E_CORRUPT},
+};
+
+stoa_err stoa_engine_error(char *text, const char *what)
+{
+    if (!text) { return STOA_OK; }
+    stoa_err err = STOA_E_IO;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strstr(text, rows[i].text)) {
+            err = rows[i].err;
+            break;
+        }
+    }
+    /* A log that could not be synced may or may not be on the disk: not a refusal. */
+    bool sync = strstr(text, "While fdatasync: ") || strstr(text, "While fsync: ");
+    if (err == STOA_E_FULL && sync && strstr(text, ".log: ")) { err = STOA_E_IO; }
+    err = STOA_FAIL(err, "%s: %s", what, text);
+    rocksdb_free(text);
+    return err;
+}
+
+static rocksdb_options_t *base_options(stoa_engine_mode mode)
+{
+    rocksdb_options_t *empty = rocksdb_options_create(), *options = rocksdb_options_create();
+    char *text = NULL;
+    rocksdb_get_options_from_string(empty, more_options, options, &text);
+    STOA_ASSERT(!text);
+    rocksdb_options_destroy(empty);
+
+    rocksdb_options_set_info_log(options, stoa_rocksdb_logger(log_line));
+    rocksdb_options_set_create_if_missing(options, mode.create);
+    rocksdb_options_set_create_missing_column_families(options, !mode.read_only);
+    rocksdb_options_set_wal_recovery_mode(options, mode.to_rot ? POINT_IN_TIME : TOLERATE_CORRUPTED_TAIL);
+    rocksdb_options_set_atomic_flush(options, 1); /* log and index reach table files together */
+    rocksdb_options_set_max_background_jobs(options, BACKGROUND_THREADS);
+    rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
+    rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);
+    rocksdb_options_set_compression(options, rocksdb_lz4_compression);
+    return options;
+}
+
+/* Per family: its write buffer, and the block cache that all share. */
+static void family_options(rocksdb_options_t *base, rocksdb_options_t *options[STOA_FAMILIES])
+{
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru(BLOCK_CACHE_BYTES);
+    for (unsigned i = 0; i < STOA_FAMILIES; i++) {
+        rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+        rocksdb_block_based_options_set_block_cache(table, cache);
+        rocksdb_block_based_options_set_block_size(table, TABLE_BLOCK_BYTES);
+        options[i] = rocksdb_options_create_copy(base);
+        rocksdb_options_set_block_based_table_factory(options[i], table);
+        rocksdb_options_set_write_buffer_size(options[i], write_buffer_bytes[i]);
+        rocksdb_block_based_options_destroy(table);
+    }
+    rocksdb_cache_destroy(cache);
+}
+
+stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mode mode)
+{
+    rocksdb_options_t *base = base_options(mode), *options[STOA_FAMILIES];
+    family_options(base, options);
+    const rocksdb_options_t *views[STOA_FAMILIES];
+    memcpy(views, options, sizeof views);
+
+    stoa_engine opened = {0};
+    char *text = NULL;
+    if (mode.read_only) {
+        opened.db = rocksdb_open_for_read_only_column_families(base, path, STOA_FAMILIES, family_names, views,
+                                                               opened.families, 0, &text);
+    } else {
+        opened.db =
+            rocksdb_open_column_families(base, path, STOA_FAMILIES, family_names, views, opened.families, &text);
+    }
+    for (unsigned i = 0; i < STOA_FAMILIES; i++) {
+        rocksdb_options_destroy(options[i]);
+    }
+    rocksdb_options_destroy(base);
+    if (text) { return stoa_engine_error(text, path); }
+    *engine = opened;
+    return STOA_OK;
+}
+
+void stoa_engine_close(stoa_engine *engine)
+{
+    if (!engine->db) { return; }
+    rocksdb_cancel_all_background_work(engine->db, 1);
+    for (unsigned i = 0; i < STOA_FAMILIES; i++) {
+        rocksdb_column_family_handle_destroy(engine->families[i]);
+    }
+    rocksdb_close(engine->db);
+    *engine = (stoa_engine){0};
+}
+
+static uint64_t property(const stoa_engine *engine, const char *name)
+{
+    char *text = rocksdb_property_value_cf(engine->db, engine->families[STOA_FAMILY_LOG], name);
+    uint64_t value = text ? strtoull(text, NULL, 10) : 0;
+    rocksdb_free(text);
+    return value;
+}
+
+/* Each start turns the rest of RocksDB's log into a table file, however small, and moving files down never merges them. */
+void stoa_engine_fold(stoa_engine *engine)
+{
+    uint64_t files = property(engine, "rocksdb.num-files-at-level1");
+    if (files < FOLD_FILES || property(engine, "rocksdb.total-sst-files-size") > files * FOLD_FILE_BYTES) { return; }
+
+    rocksdb_compactoptions_t *options = rocksdb_compactoptions_create();
+    rocksdb_compactoptions_set_bottommost_level_compaction(options, 2); /* always, also where files could be moved */
+    rocksdb_compact_range_cf_opt(engine->db, engine->families[STOA_FAMILY_LOG], options, NULL, 0, NULL, 0);
+    rocksdb_compact_range_cf_opt(engine->db, engine->families[STOA_FAMILY_INDEX], options, NULL, 0, NULL, 0);
+    rocksdb_compactoptions_destroy(options);
+    stoa_log(STOA_LOG_DEBUG, "journal_folded", STOA_KU("files", files));
+}

@@ -1,0 +1,54 @@
+/* mark.h - the commit mark: a small file that says how much of the log was synced, so that a log that lost some is noticed.
+ *
+ * The file holds two slots, in pages of their own; the valid one with the highest sequence counts. Writing costs a
+ * pwrite, which outlives the process; only stoa_mark_sync makes it outlive the machine. Between two syncs the same slot is
+ * overwritten, so the other one, which is on the platter, survives whatever happens to this one. The mark is written after
+ * the log's own sync, therefore it may lag behind the log but never leads it.
+ *
+ * Slot, little endian: u32 magic "STM1" | u32 CRC-32C of the rest | u64 sequence | u64 position | u64 appended | 32 B hash.
+ *
+ * An open mark holds an exclusive flock on its file, which is what makes a second open of a journal DENIED.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_STORAGE_ROCKSDB_MARK_H
+#define STOA_STORAGE_ROCKSDB_MARK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+
+enum { STOA_MARK_PAGE_BYTES = 4096, STOA_MARK_SLOT_BYTES = 64, STOA_MARK_SLOTS = 2 };
+
+typedef struct stoa_mark_value {
+    uint64_t position; /* the log is synced up to here */
+    uint64_t appended; /* the log was written up to here; a hint: what lies above position may be lost with the machine */
+    stoa_hash256 hash; /* of the block that ends at position; zero for position 0 */
+} stoa_mark_value;
+
+typedef struct stoa_mark {
+    stoa_mark_value value; /* as last written or read */
+    uint64_t sequence, synced_at_ns;
+    int fd;
+    unsigned slot; /* to be written next */
+    bool dirty;    /* written since the last sync */
+} stoa_mark;
+
+/* Lock and read the mark. With create one that is missing, or has no valid slot, is made, with position 0. Blocks.
+ * Errors: DENIED (locked by another), CORRUPT (missing, or no slot is valid), IO, FULL. */
+stoa_err stoa_mark_open(stoa_mark *mark, const char *path, bool create);
+
+/* Write value into the slot at hand. Errors: IO, FULL. */
+stoa_err stoa_mark_write(stoa_mark *mark, const stoa_mark_value *value);
+
+/* Bring what was written to the platter. Blocks. Errors: IO, FULL. */
+stoa_err stoa_mark_sync(stoa_mark *mark);
+
+/* Bring the value into both slots and to the platter, and release the lock. */
+void stoa_mark_close(stoa_mark *mark);
+
+/* Release without another write, after an error. */
+void stoa_mark_abandon(stoa_mark *mark);
+
+#endif

@@ -1,0 +1,408 @@
+/* journal.c - storage/sim/journal.h: blocks as byte strings in an array, faults from a seed.
+ *
+ * A disk is what survives: the stored blocks, how many of them are synced, the mark. A journal is a handle on a disk with
+ * the end of the chain in it. disk->open and handle->disk point at each other; a crash parts them.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "storage/sim/journal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "storage/block.h"
+
+enum { TORN_PERMILLE = 500, MARK_LOST_PERMILLE = 500 };
+
+static const char scheme_prefix[] = "sim:";
+
+typedef struct stored {
+    uint8_t *bytes;
+    size_t size_bytes;
+    uint64_t last; /* of its events, as the writer knew it */
+} stored;
+
+/* A commit mark: the log was synced up to here, and the block that ends here has this hash. */
+typedef struct mark {
+    uint64_t position;
+    stoa_hash256 hash;
+} mark;
+
+typedef struct handle {
+    stoa_journal journal;
+    stoa_sim_disk *disk; /* NULL: dead */
+    stoa_journal_state state;
+    stoa_err failed; /* what every call answers from now on */
+} handle;
+
+struct stoa_sim_disk {
+    char name[STOA_SIM_DISK_NAME_MAX + 1];
+    stoa_sim_disk *next;
+    handle *open;
+    stoa_random random;
+    stored *blocks;
+    size_t count, cap, synced;
+    mark mark, mark_on_platter;
+    uint32_t syncs_to_failure, appends_refused;
+    uint64_t syncs, crashes, lost_blocks, cut_blocks;
+};
+
+static _Thread_local stoa_sim_disk *disks;
+
+static stoa_sim_disk *find(const char *name)
+{
+    stoa_sim_disk *disk = disks;
+    while (disk && strcmp(disk->name, name) != 0) {
+        disk = disk->next;
+    }
+    return disk;
+}
+
+stoa_err stoa_sim_disk_get(const char *name, uint64_t seed, stoa_sim_disk **out)
+{
+    size_t length = strlen(name);
+    if (length == 0 || length > STOA_SIM_DISK_NAME_MAX) {
+        return STOA_FAIL(STOA_E_INVALID, "disk name of %zu bytes", length);
+    }
+
+    stoa_sim_disk *disk = find(name);
+    if (!disk) {
+        disk = calloc(1, sizeof *disk);
+        if (!disk) { return STOA_FAIL(STOA_E_NOMEM, "disk %s", name); }
+        memcpy(disk->name, name, length);
+        stoa_random_seed(&disk->random, seed);
+        disk->next = disks;
+        disks = disk;
+    }
+    *out = disk;
+    return STOA_OK;
+}
+
+/* Drop the blocks from index on. */
+static void truncate_at(stoa_sim_disk *disk, size_t index)
+{
+    while (disk->count > index) {
+        free(disk->blocks[--disk->count].bytes);
+    }
+    if (disk->synced > disk->count) { disk->synced = disk->count; }
+}
+
+static void part(handle *h)
+{
+    if (h->disk) { h->disk->open = NULL; }
+    h->disk = NULL;
+    h->failed = STOA_E_CLOSED;
+}
+
+void stoa_sim_disk_free(stoa_sim_disk *disk)
+{
+    if (!disk) { return; }
+    stoa_sim_disk **at = &disks;
+    while (*at != disk) {
+        at = &(*at)->next;
+    }
+    *at = disk->next;
+    if (disk->open) { part(disk->open); }
+    truncate_at(disk, 0);
+    free(disk->blocks);
+    free(disk);
+}
+
+void stoa_sim_disks_free(void)
+{
+    while (disks) {
+        stoa_sim_disk_free(disks);
+    }
+}
+
+void stoa_sim_disk_crash(stoa_sim_disk *disk)
+{
+    if (disk->open) { part(disk->open); }
+    disk->crashes++;
+
+    size_t unsynced = disk->count - disk->synced;
+    size_t kept = disk->synced + (size_t)stoa_random_below(&disk->random, unsynced + 1);
+    size_t lost = disk->count - kept;
+    if (lost > 0 && stoa_random_chance(&disk->random, TORN_PERMILLE)) {
+        stored *torn = &disk->blocks[kept];
+        torn->size_bytes = (size_t)stoa_random_below(&disk->random, torn->size_bytes);
+        kept++;
+    }
+    truncate_at(disk, kept);
+    disk->lost_blocks += lost;
+
+    /* What survived a power cut is on the platter. */
+    disk->synced = disk->count;
+    if (stoa_random_chance(&disk->random, MARK_LOST_PERMILLE)) { disk->mark = disk->mark_on_platter; }
+    disk->mark_on_platter = disk->mark;
+}
+
+void stoa_sim_disk_fail_sync(stoa_sim_disk *disk, uint32_t nth)
+{
+    disk->syncs_to_failure = nth;
+}
+
+void stoa_sim_disk_fill(stoa_sim_disk *disk, uint32_t appends)
+{
+    disk->appends_refused = appends;
+}
+
+/* Index of the block that holds position; disk->count when it is behind the last. */
+static size_t block_of(const stoa_sim_disk *disk, uint64_t position)
+{
+    size_t low = 0, high = disk->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (disk->blocks[middle].last < position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+stoa_err stoa_sim_disk_rot(stoa_sim_disk *disk, uint64_t position)
+{
+    size_t index = block_of(disk, position);
+    if (index == disk->count || disk->blocks[index].size_bytes == 0) {
+        return STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64, position);
+    }
+    stored *block = &disk->blocks[index];
+    uint64_t bit = stoa_random_below(&disk->random, (uint64_t)block->size_bytes * 8);
+    block->bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    return STOA_OK;
+}
+
+void stoa_sim_disk_look(const stoa_sim_disk *disk, stoa_sim_disk_view *out)
+{
+    *out = (stoa_sim_disk_view){.blocks = disk->count,
+                                .synced_blocks = disk->synced,
+                                .syncs = disk->syncs,
+                                .crashes = disk->crashes,
+                                .lost_blocks = disk->lost_blocks,
+                                .cut_blocks = disk->cut_blocks};
+    for (size_t i = 0; i < disk->count; i++) {
+        out->bytes += disk->blocks[i].size_bytes;
+    }
+}
+
+/* --- the journal */
+
+static stoa_err failed(const handle *h)
+{
+    return STOA_FAIL(h->failed, "the simulated journal is unusable since an earlier failure");
+}
+
+/* Walk from the first block as far as the chain holds. Errors: CORRUPT (the mark names another block). */
+static stoa_err follow(const stoa_sim_disk *disk, stoa_block_walk *walk, size_t *good_out)
+{
+    const mark *m = &disk->mark;
+    bool found = m->position == 0;
+    stoa_block block;
+    size_t i = 0;
+    while (i < disk->count && !stoa_block_walk_next(walk, disk->blocks[i].bytes, disk->blocks[i].size_bytes, &block)) {
+        i++;
+        found |= walk->at.last == m->position && memcmp(&walk->at.hash, &m->hash, sizeof m->hash) == 0;
+    }
+    *good_out = i;
+    if (walk->at.last < m->position) {
+        return STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": the log breaks below the commit mark at %" PRIu64,
+                         walk->at.last + 1, m->position);
+    }
+    return found ? STOA_OK
+                 : STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": not the block of the commit mark", m->position);
+}
+
+/* The mark must find its block; what breaks above it is cut. Leaves the end of the chain in walk->at. */
+static stoa_err check(stoa_sim_disk *disk, stoa_block_walk *walk)
+{
+    size_t good;
+    stoa_err err = follow(disk, walk, &good);
+    if (err || good == disk->count) { return err; }
+
+    stoa_log(STOA_LOG_ERROR, "journal_tail_cut", STOA_KV("disk", disk->name), STOA_KU("kept", walk->at.last),
+             STOA_KU("mark", disk->mark.position), STOA_KU("blocks", disk->count - good));
+    disk->cut_blocks += disk->count - good;
+    truncate_at(disk, good);
+    return STOA_OK;
+}
+
+static stoa_err sim_open(const char *path, stoa_journal **out)
+{
+    size_t prefix_bytes = sizeof scheme_prefix - 1;
+    if (strncmp(path, scheme_prefix, prefix_bytes) != 0) {
+        return STOA_FAIL(STOA_E_INVALID, "%s: expected sim:<name>", path);
+    }
+    stoa_sim_disk *disk;
+    stoa_err err = stoa_sim_disk_get(path + prefix_bytes, 0, &disk);
+    if (err) { return err; }
+    if (disk->open) { return STOA_FAIL(STOA_E_DENIED, "%s is open already", path); }
+
+    stoa_block_walk walk = {.linked = true};
+    err = check(disk, &walk);
+    stoa_journal_state at = walk.at;
+    stoa_block_walk_deinit(&walk);
+    if (err) { return err; }
+
+    handle *h = calloc(1, sizeof *h);
+    if (!h) { return STOA_FAIL(STOA_E_NOMEM, "journal %s", path); }
+    h->journal.ops = &stoa_journal_sim;
+    h->disk = disk;
+    h->state = at;
+    h->state.proven = disk->mark.position;
+    disk->open = h;
+    *out = &h->journal;
+    return STOA_OK;
+}
+
+/* Everything stored is synced, or the disk says it could not. The mark follows. */
+static stoa_err sync_now(handle *h)
+{
+    stoa_sim_disk *disk = h->disk;
+    disk->syncs++;
+    if (disk->syncs_to_failure > 0 && --disk->syncs_to_failure == 0) {
+        h->failed = STOA_E_IO;
+        return STOA_FAIL(STOA_E_IO, "disk %s: injected failure of sync %" PRIu64, disk->name, disk->syncs);
+    }
+    disk->synced = disk->count;
+    disk->mark = (mark){.position = h->state.last, .hash = h->state.hash};
+    h->state.proven = h->state.last;
+    return STOA_OK;
+}
+
+static stoa_err store(stoa_sim_disk *disk, const stoa_block *block, const stoa_hash256 *previous, stoa_hash256 *hash_out)
+{
+    if (disk->count == disk->cap) {
+        size_t cap = disk->cap ? disk->cap * 2 : 64;
+        stored *grown = realloc(disk->blocks, cap * sizeof *grown);
+        if (!grown) { return STOA_FAIL(STOA_E_NOMEM, "%zu blocks", cap); }
+        disk->blocks = grown;
+        disk->cap = cap;
+    }
+    size_t size_bytes = stoa_block_bytes(block);
+    uint8_t *bytes = malloc(size_bytes);
+    if (!bytes) { return STOA_FAIL(STOA_E_NOMEM, "block of %zu bytes", size_bytes); }
+    stoa_block_encode(block, previous, bytes, hash_out);
+    disk->blocks[disk->count++] =
+        (stored){.bytes = bytes, .size_bytes = size_bytes, .last = stoa_block_last(block)};
+    return STOA_OK;
+}
+
+static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool sync)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    stoa_err err = stoa_chain_admit(&h->state, block);
+    if (err) { return err; }
+    if (h->disk->appends_refused > 0) {
+        h->disk->appends_refused--;
+        return STOA_FAIL(STOA_E_FULL, "disk %s is full", h->disk->name);
+    }
+
+    stoa_hash256 hash;
+    err = store(h->disk, block, &h->state.hash, &hash);
+    if (err) { return h->failed = err; }
+    stoa_chain_advance(&h->state, block, &hash);
+    return sync ? sync_now(h) : STOA_OK;
+}
+
+static stoa_err sim_sync(stoa_journal *journal)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    stoa_err err = sync_now(h);
+    if (!err) { h->disk->mark_on_platter = h->disk->mark; }
+    return err;
+}
+
+static stoa_err walk_from(const stoa_sim_disk *disk, uint64_t from, uint64_t last, stoa_block_walk *walk,
+                          stoa_err (*visit)(void *context, const stoa_block *block), void *context)
+{
+    stoa_err err = STOA_OK;
+    stoa_block block;
+    for (size_t i = block_of(disk, from); !err && walk->at.last < last; i++) {
+        if (i == disk->count) { return STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 " is gone", walk->at.last + 1); }
+        err = stoa_block_walk_next(walk, disk->blocks[i].bytes, disk->blocks[i].size_bytes, &block);
+        if (!err) { err = visit(context, &block); }
+    }
+    return err;
+}
+
+static stoa_err sim_read(stoa_journal *journal, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
+                         void *context)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    if (from == 0 || from > h->state.last) {
+        return STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, h->state.last);
+    }
+    stoa_block_walk walk = {.at.last = from - 1, .linked = from == 1};
+    stoa_err err = walk_from(h->disk, from, h->state.last, &walk, visit, context);
+    stoa_block_walk_deinit(&walk);
+    return err;
+}
+
+/* The smallest position above after that the block indexes under id; 0 when there is none. */
+static uint64_t next_match(const stoa_block *block, uint64_t id, uint64_t after)
+{
+    uint64_t best = 0;
+    for (uint32_t i = 0; i < block->index_count; i++) {
+        const stoa_index_entry *entry = &block->index[i];
+        if (entry->id == id && entry->position > after && (best == 0 || entry->position < best)) {
+            best = entry->position;
+        }
+    }
+    return best;
+}
+
+typedef struct search {
+    uint64_t id;
+    stoa_err (*visit)(void *context, uint64_t position);
+    void *context;
+} search;
+
+static stoa_err visit_matches(void *context, const stoa_block *block)
+{
+    const search *s = context;
+    stoa_err err = STOA_OK;
+    for (uint64_t at = next_match(block, s->id, 0); at && !err; at = next_match(block, s->id, at)) {
+        err = s->visit(s->context, at);
+    }
+    return err;
+}
+
+static stoa_err sim_lookup(stoa_journal *journal, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
+                           void *context)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    if (h->state.last == 0) { return STOA_OK; }
+    search s = {.id = id, .visit = visit, .context = context};
+    return sim_read(journal, 1, visit_matches, &s);
+}
+
+static void sim_state(stoa_journal *journal, stoa_journal_state *out)
+{
+    *out = ((const handle *)journal)->state;
+}
+
+static void sim_close(stoa_journal *journal)
+{
+    if (!journal) { return; }
+    handle *h = (handle *)journal;
+    if (!h->failed) { (void)sim_sync(journal); }
+    part(h);
+    free(h);
+}
+
+const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
+                                           .open = sim_open,
+                                           .append = sim_append,
+                                           .sync = sim_sync,
+                                           .read = sim_read,
+                                           .lookup = sim_lookup,
+                                           .state = sim_state,
+                                           .close = sim_close};
