@@ -217,10 +217,10 @@ static void stage_close(stage *s)
     stoa_sim_disks_free();
 }
 
-static uint64_t total_of(stage *s, stoa_ref counter)
+static uint64_t total_of(stage *s, stoa_ref of)
 {
     counter_total out;
-    assert_int_equal(counter_call_read(s->node, counter, (counter_read){0}, STOA_S(5), &out), STOA_OK);
+    assert_int_equal(counter_call_read(s->node, of, (counter_read){0}, STOA_S(5), &out), STOA_OK);
     return out.total;
 }
 
