@@ -347,7 +347,7 @@ void stoa_core_deliver(stoa_core *core, stoa_msg *msg)
     uint32_t place = stoa_ref_place(msg->to);
     if (place == core->place.index) {
         take_local(core, msg);
-    } else if (place < stoa_node_places(core->place.node) && atomic_load(&core->place.out[place])) {
+    } else if (place < stoa_node_places(core->place.node) && !stoa_place_closed(core->place.node, place)) {
         core->cross++;
         stoa_place_push(&core->place, place, msg);
     } else {
@@ -511,7 +511,9 @@ static bool run_errands(stoa_core *core)
 bool stoa_core_batch(stoa_core *core)
 {
     stoa_clock *clock = core->place.node->clock;
+    uint64_t last_ns = core->now_ns;
     core->now_ns = clock->now_ns(clock);
+    if (core->was_busy) { core->busy_ns += core->now_ns - last_ns; }
     core->wall_ns = clock->wall_ns(clock);
     uint32_t done = stoa_place_drain(&core->place, take_from_ring);
     if (atomic_load_explicit(&core->errands, memory_order_acquire)) { done += run_errands(core); }
@@ -521,7 +523,8 @@ bool stoa_core_batch(stoa_core *core)
     done += run_queue(core);
     for (uint32_t i = 0; i < core->shard_count; i++) { done += stoa_shard_poll(core->shards[i]); }
     stoa_place_flush(&core->place);
-    return done > 0;
+    core->was_busy = done > 0;
+    return core->was_busy;
 }
 
 bool stoa_core_has_work(stoa_core *core)

@@ -116,6 +116,7 @@ typedef struct stoa_core {
     stoa_dead_letter *dead;
     uint64_t dead_count;
     uint64_t messages, cross, wakeups, timers, restarts, busy_ns;
+    bool was_busy; /* the last batch found something to do */
     uint32_t time_every, time_left;
     struct {
         const stoa_kind *kind;

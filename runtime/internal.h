@@ -80,7 +80,6 @@ struct stoa_port {
     void *context;
     uint32_t polled;
     uint64_t deadline_checked_ns;
-    bool open;
 };
 
 struct stoa_node {
@@ -107,6 +106,11 @@ static inline stoa_place *stoa_node_place(stoa_node *node, uint32_t index)
 {
     if (index < node->core_count) { return &node->cores[index]->place; }
     return &node->ports[index - node->core_count]->place;
+}
+/* Whether nobody would read what is sent there. */
+static inline bool stoa_place_closed(stoa_node *node, uint32_t index)
+{
+    return atomic_load_explicit(&stoa_node_place(node, index)->closed, memory_order_relaxed);
 }
 static inline uint32_t stoa_node_places(stoa_node *node)
 {

@@ -78,7 +78,7 @@ typedef struct stoa_slab {
     unsigned char *carve, *carve_end; /* rest of the newest chunk */
     void **chunks;                    /* every chunk ever mapped */
     uint32_t chunk_count, chunk_cap;
-    uint64_t limit_bytes, mapped_bytes;
+    uint64_t limit_bytes, mapped_bytes, used_bytes;
     uint16_t home;
 } stoa_slab;
 
@@ -86,9 +86,15 @@ stoa_err stoa_slab_init(stoa_slab *slab, uint16_t home, uint64_t limit_bytes);
 void stoa_slab_deinit(stoa_slab *slab);
 /* A block for a message of payload_bytes, header filled but for to, from, row; NULL when the quota is used up. */
 stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, uint8_t flags);
+/* Whether a quarter of the quota is free: what may begin, may also need messages to end. */
+static inline bool stoa_slab_ample(const stoa_slab *slab)
+{
+    return slab->used_bytes < slab->limit_bytes / 4 * 3;
+}
 /* Back to this slab (msg->home must be it). */
 static inline void stoa_slab_free(stoa_slab *slab, stoa_msg *msg)
 {
+    slab->used_bytes -= (uint64_t)64 << msg->size_class;
     msg->next = slab->free[msg->size_class];
     slab->free[msg->size_class] = msg;
 }

@@ -68,6 +68,8 @@ typedef struct stoa_shard_view {
 } stoa_shard_view;
 /* A consistent look between two cascades. Runs on the shard's core, which waits for it: hashing takes about 1 ms a 10 MB. */
 stoa_err stoa_shard_look(stoa_shard *shard, stoa_shard_view *out);
+/* The same without the hash (0), in a microsecond: for who looks often. */
+stoa_err stoa_shard_glance(stoa_shard *shard, stoa_shard_view *out);
 /* Replay the journal up to position (0: all of it) into fresh states and hash them. Does not disturb the shard. */
 stoa_err stoa_shard_replay(stoa_shard *shard, uint64_t position, uint64_t *hash_out, uint64_t *events_out);
 
@@ -107,7 +109,8 @@ typedef struct stoa_actor_view {
     const char *kind;
     stoa_ref ref;
     uint32_t core, queued;
-    uint64_t messages, refused, restarts, state_bytes, handler_ns;
+    uint64_t messages, refused, restarts, state_bytes;
+    uint64_t handler_ns; /* of the last turn that was timed, 0: none yet */
     stoa_err last_refusal;
     const char *shard; /* or NULL */
 } stoa_actor_view;
@@ -119,7 +122,9 @@ stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out);
 
 typedef struct stoa_core_view {
     uint32_t core, actors, queued;
-    uint64_t messages, cross, wakeups, timers, dead_letters, restarts, memory_bytes, busy_ns;
+    uint64_t messages, cross, wakeups, timers, dead_letters, restarts;
+    uint64_t memory_bytes, used_bytes; /* mapped for messages, and in use */
+    uint64_t busy_ns;                  /* spent in batches that found something to do */
 } stoa_core_view;
 stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out);
 uint32_t stoa_core_count(stoa_node *node);

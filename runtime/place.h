@@ -61,6 +61,7 @@ typedef struct stoa_place {
     } spill[STOA_PLACES_MAX];
     stoa_msg *homeward[STOA_PLACES_MAX]; /* freed blocks of place i */
     int bell;                            /* eventfd */
+    _Atomic bool closed;                 /* a port that nobody serves any more */
     _Alignas(128) _Atomic int sleeping;
 } stoa_place;
 

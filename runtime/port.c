@@ -37,7 +37,6 @@ static stoa_err port_new(stoa_node *node, const char *name, stoa_port **out)
     err = stoa_asks_init(&port->asks);
     if (!err) { err = connect_all(node, port); }
     if (!err) { err = stoa_names_add(&node->names, port->name, stoa_port_ref(port)); }
-    port->open = true;
     node->ports[index] = port; /* freed with the node, also after an error */
     atomic_store_explicit(&node->port_count, index + 1, memory_order_release);
     if (err) { return STOA_PASS(err, "port %s", name); }
@@ -60,8 +59,7 @@ static void drop(stoa_place *place, stoa_msg *msg)
 
 void stoa_port_close(stoa_port *port)
 {
-    if (!port || !port->open) { return; }
-    port->open = false;
+    if (!port || atomic_exchange(&port->place.closed, true)) { return; }
     stoa_topics_unsubscribe(port->place.node, NULL, stoa_port_ref(port));
     stoa_names_remove(&port->place.node->names, port->name);
     while (stoa_place_drain(&port->place, drop)) {}

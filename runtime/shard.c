@@ -81,7 +81,7 @@ static void seal(struct stoa_shard *shard)
 static bool room_for_cascade(const struct stoa_shard *shard)
 {
     const stoa_block_slot *block = &shard->blocks[shard->block_open % STOA_BLOCKS];
-    return shard->wall.count < STOA_WALL_MAX && block->used_bytes < STOA_SHARD_SEAL_BYTES &&
+    return stoa_slab_ample(&shard->core->place.slab) && shard->wall.count < STOA_WALL_MAX && block->used_bytes < STOA_SHARD_SEAL_BYTES &&
            block->index_count < STOA_SHARD_INDEX_MAX / 2;
 }
 
@@ -312,12 +312,20 @@ bool stoa_shard_run(struct stoa_shard *shard)
     return shard->inbox.head && !shard->stalled;
 }
 
+static bool resume_stalled(struct stoa_shard *shard)
+{
+    if (!shard->stalled || !room_for_cascade(shard)) { return false; }
+    shard->stalled = false;
+    stoa_core_enqueue(shard->core, &shard->run);
+    return true;
+}
+
 bool stoa_shard_poll(struct stoa_shard *shard)
 {
     if (shard->core->now_ns >= stoa_shard_due_ns(shard)) { seal(shard); }
     /* acquire: the journal's thread is done with the blocks below it */
     uint64_t durable = atomic_load_explicit(&shard->durable_block, memory_order_acquire);
-    if (durable == shard->block_done) { return false; }
+    if (durable == shard->block_done) { return resume_stalled(shard); }
     shard->blocks_written += durable - shard->block_done;
     if (shard->durability != stoa_durability_MEMORY) {
         const stoa_block_slot *last = &shard->blocks[(durable - 1) % STOA_BLOCKS];
@@ -326,10 +334,7 @@ bool stoa_shard_poll(struct stoa_shard *shard)
     shard->block_done = durable;
     seal(shard);
     (void)release_committed(shard);
-    if (shard->stalled) {
-        shard->stalled = false;
-        stoa_core_enqueue(shard->core, &shard->run);
-    }
+    (void)resume_stalled(shard);
     return true;
 }
 

@@ -56,6 +56,7 @@ static stoa_msg *carve(stoa_slab *slab, uint8_t size_class)
             while ((size_t)(slab->carve_end - slab->carve) >= piece) {
                 stoa_msg *rest = (stoa_msg *)(void *)slab->carve;
                 rest->size_class = (uint8_t)c;
+                slab->used_bytes += piece;
                 stoa_slab_free(slab, rest);
                 slab->carve += piece;
             }
@@ -80,6 +81,7 @@ stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, uint8_t flags)
         msg = carve(slab, size_class);
         if (!msg) { return NULL; }
     }
+    slab->used_bytes += (uint64_t)64 << size_class;
     msg->next = NULL;
     msg->size_bytes = payload_bytes;
     msg->home = slab->home;

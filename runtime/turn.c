@@ -405,11 +405,14 @@ void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
     }
     stoa_clock *clock = core->place.node->clock;
     const stoa_kind *kind = actor->kind;
+    uint32_t generation = actor->generation;
     /* a fixed stride would fall in step with the rhythm of the messages */
     core->time_left = 1 + (uint32_t)stoa_random_below(&core->random, 2 * (uint64_t)core->time_every - 1);
     uint64_t began_ns = clock->now_ns(clock);
     run(core, actor, msg);
-    stoa_core_timed(core, kind, clock->now_ns(clock) - began_ns);
+    uint64_t took_ns = clock->now_ns(clock) - began_ns;
+    if (actor->generation == generation) { actor->handler_ns = took_ns; }
+    stoa_core_timed(core, kind, took_ns);
 }
 
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)

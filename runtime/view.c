@@ -121,6 +121,7 @@ static void look_on_core(stoa_core *core, void *context)
                                   .dead_letters = core->dead_count,
                                   .restarts = core->restarts,
                                   .memory_bytes = core->place.slab.mapped_bytes,
+                                  .used_bytes = core->place.slab.used_bytes,
                                   .busy_ns = core->busy_ns};
 }
 
@@ -188,7 +189,7 @@ typedef struct shard_look {
     stoa_shard_view view;
 } shard_look;
 
-static void shard_on_core(stoa_core *core, void *context)
+static void glance_on_core(stoa_core *core, void *context)
 {
     shard_look *look = context;
     struct stoa_shard *shard = look->shard;
@@ -203,14 +204,30 @@ static void shard_on_core(stoa_core *core, void *context)
                                    .recovery_ns = shard->recovery_ns,
                                    .actors = shard->actor_count,
                                    .blocks = shard->blocks_written,
-                                   .waiting = shard->wall.count,
-                                   .hash = stoa_shard_hash(shard)};
+                                   .waiting = shard->wall.count};
+}
+
+static void look_at_shard_on_core(stoa_core *core, void *context)
+{
+    shard_look *look = context;
+    glance_on_core(core, context);
+    look->view.hash = stoa_shard_hash(look->shard);
+}
+
+static stoa_err look_at_shard(stoa_shard *shard, void (*on_core)(stoa_core *core, void *context), stoa_shard_view *out)
+{
+    shard_look look = {.shard = shard};
+    stoa_core_do(shard->core, on_core, &look);
+    *out = look.view;
+    return STOA_OK;
 }
 
 stoa_err stoa_shard_look(stoa_shard *shard, stoa_shard_view *out)
 {
-    shard_look look = {.shard = shard};
-    stoa_core_do(shard->core, shard_on_core, &look);
-    *out = look.view;
-    return STOA_OK;
+    return look_at_shard(shard, look_at_shard_on_core, out);
+}
+
+stoa_err stoa_shard_glance(stoa_shard *shard, stoa_shard_view *out)
+{
+    return look_at_shard(shard, glance_on_core, out);
 }
