@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "actors/client/protocol_docs.h"
+#include "actors/client/protocol_docs.h"
 #include "node/settings.h"
 #include "node/world.h"
 
@@ -52,6 +54,8 @@ static const struct {
     {"config", print_config},
     {"errors", print_errors},
     {"kinds", print_kinds},
+    {"protocol", stoa_protocol_print_docs},
+    {"protocol", stoa_protocol_print_docs},
 };
 
 stoa_err stoa_docs_print(const char *name, stoa_buf *out)

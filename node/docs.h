@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-/* NAME: config, errors, kinds. Errors: NOT_FOUND (the trail lists the names). */
+/* NAME: config, errors, kinds, protocol, protocol. Errors: NOT_FOUND (the trail lists the names). */
 stoa_err stoa_docs_print(const char *name, stoa_buf *out);
 
 #endif

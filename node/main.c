@@ -33,7 +33,7 @@ static const char usage[] =
     "                                          --exit: end with it and print the figures as one JSON line\n"
     "stoad --live VENUE                        follow a live market\n"
     "stoad --data DIR                          folder of journals, keys and the admin socket\n"
-    "stoad --dump-docs NAME                    print a reference page: config, errors, kinds\n"
+    "stoad --dump-docs NAME                    print a reference page: config, errors, kinds, protocol\n"
     "stoad --version | --help\n"
     "\nSettings, each also as environment variable (gateway.listen: STOA_GATEWAY_LISTEN):\n";
 

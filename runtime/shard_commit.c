@@ -48,23 +48,41 @@ static void pause_ms(uint32_t ms)
     (void)nanosleep(&wait, NULL);
 }
 
+static bool quitting(struct stoa_shard *shard)
+{
+    (void)pthread_mutex_lock(&shard->lock);
+    bool quit = shard->quit;
+    (void)pthread_mutex_unlock(&shard->lock);
+    return quit;
+}
+
+/* The disk is full: try again until there is room. False: the node ends first, and what was not acknowledged is not written. */
+static bool wait_for_room(struct stoa_shard *shard, uint64_t number, bool sync, stoa_err *err_out)
+{
+    stoa_log(STOA_LOG_ERROR, "journal_full", STOA_KV("shard", shard->name), STOA_KU("retry_ms", FULL_RETRY_MS));
+    do {
+        if (quitting(shard)) { return false; }
+        pause_ms(FULL_RETRY_MS);
+        *err_out = append_one(shard, number, sync);
+    } while (*err_out == STOA_E_FULL);
+    stoa_log(STOA_LOG_INFO, "journal_has_room", STOA_KV("shard", shard->name));
+    return true;
+}
+
 /* Append one block after the other, so that a full disk in the middle repeats only what is missing. */
-static void append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
+static bool append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
 {
     bool disk = shard->durability != stoa_durability_MEMORY;
-    for (uint64_t number = from; number < to;) {
-        stoa_err err = append_one(shard, number, disk && number + 1 == to);
-        if (err == STOA_E_FULL) {
-            stoa_log(STOA_LOG_ERROR, "journal_full", STOA_KV("shard", shard->name));
-            pause_ms(FULL_RETRY_MS);
-            continue;
-        }
+    for (uint64_t number = from; number < to; number++) {
+        bool sync = disk && number + 1 == to;
+        stoa_err err = append_one(shard, number, sync);
+        if (err == STOA_E_FULL && !wait_for_room(shard, number, sync, &err)) { return false; }
         if (err) {
             stoa_log_error("journal_failed", err);
             _exit(EXIT_JOURNAL);
         }
-        number++;
     }
+    return true;
 }
 
 static void *commit_main(void *argument)
@@ -77,7 +95,7 @@ static void *commit_main(void *argument)
         uint64_t until = shard->block_submitted;
         (void)pthread_mutex_unlock(&shard->lock);
         if (until == done) { return NULL; }
-        append_all(shard, done, until);
+        if (!append_all(shard, done, until)) { return NULL; }
         done = until;
         /* release: the core may use the blocks again */
         atomic_store_explicit(&shard->durable_block, done, memory_order_release);

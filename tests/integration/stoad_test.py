@@ -1,0 +1,147 @@
+"""stoad_test.py - goal: the node's own face: flags, settings and their faults, health, metrics, drain, restart with the same
+state, the recorded day. Method: a real stoad, asked from outside."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+SOURCE, BIN = os.environ["STOA_SOURCE"], os.environ["STOA_BIN"]
+STOAD = os.path.join(BIN, "stoad")
+CAPTURE = os.path.join(os.environ.get("STOA_DATA", os.path.join(SOURCE, "..", "shared", "data")), "binance_spot_btcusdt_20240808.gz")
+
+
+def run(*args, env=None):
+    return subprocess.run([STOAD, *args], capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **(env or {})})
+
+
+def get(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+class Node:
+    def __init__(self, folder, *args):
+        self.log_path = os.path.join(folder, "log")
+        with open(self.log_path, "ab") as log:
+            self.offset = log.tell()
+            self.process = subprocess.Popen(
+                [STOAD, "--data", os.path.join(folder, "data"), "--http.port=0",
+                 "--gateway.listen=zmq+ipc://" + os.path.join(folder, "gw.sock"), *args],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.port = int(self.wait_for("http_listens")["port"])
+        self.wait_for("ready")
+
+    def lines(self):
+        with open(self.log_path) as log:
+            log.seek(self.offset)
+            return [json.loads(line) for line in log.read().splitlines() if line.strip()]
+
+    def wait_for(self, event):
+        for _ in range(600):
+            for line in self.lines():
+                if line.get("event") == event:
+                    return line
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"no {event}: {open(self.log_path).read()[-3000:]}")
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+def flags_and_settings(folder):
+    assert run("--version").stdout.startswith("stoad ")
+    usage = run("--help").stdout
+    assert "--gateway.listen" in usage and "--replay FILE" in usage
+    assert run("--nonsense").returncode == 2
+    assert run("--config").returncode == 2
+    assert run("--config", os.path.join(folder, "none.yaml")).returncode == 2
+    bad = os.path.join(folder, "bad.yaml")
+    with open(bad, "w") as out:
+        out.write("node:\n  cores: 99\n  nmae: x\nhttp: {port: high}\nsymbols:\n"
+                  "  - {name: X, base: A, quote: B, tick: 0.01, lot: 0.0000001, qty_min: 1, qty_max: 2}\n")
+    done = run("--check", bad)
+    assert done.returncode == 2, done
+    for part in ("bad.yaml:2", "node.cores", "bad.yaml:3", "nmae", "bad.yaml:4", "http.port"):
+        assert part in done.stderr, (part, done.stderr)
+    good = os.path.join(folder, "good.yaml")
+    printed = run("--print-config", env={"STOA_NODE_NAME": "from-environment"}).stdout
+    assert "from-environment" in printed
+    with open(good, "w") as out:
+        out.write(printed)
+    assert run("--check", good).returncode == 0, run("--check", good).stderr
+    assert "from-flag" in run("--config", good, "--node.name=from-flag", "--print-config", env={"STOA_NODE_NAME": "y"}).stdout
+
+
+def health_and_metrics(folder):
+    node = Node(folder)
+    assert get(node.port, "/healthz") == (200, "ok\n")
+    assert get(node.port, "/readyz") == (200, "ready\n")
+    assert get(node.port, "/nothing")[0] == 404
+    status, text = get(node.port, "/metrics")
+    assert status == 200
+    if shutil.which("promtool"):
+        checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked
+    assert re.search(r'stoa_shard_committed_position\{shard="trade"\} [1-9]', text), text[:2000]
+    second = run("--data", os.path.join(folder, "data"), "--http.port=-1", "--gateway.listen=")
+    assert second.returncode == 1 and "DENIED" in second.stderr, second  # the journal is another node's
+    began = time.monotonic()
+    assert node.stop() == 0, open(node.log_path).read()[-2000:]
+    assert time.monotonic() - began < 12
+    assert all("event" in line and "time" in line for line in node.lines())
+
+
+def committed(node):
+    return int(re.search(r'stoa_shard_committed_position\{shard="trade"\} (\d+)', get(node.port, "/metrics")[1]).group(1))
+
+
+def kill_and_restart(folder):
+    node = Node(folder)
+    time.sleep(1)
+    before = committed(node)
+    node.stop(signal.SIGKILL)
+    node = Node(folder, "--market.source=none")
+    recovered = int(next(line for line in node.lines() if line.get("shard") == "trade")["events"])
+    assert recovered >= before > 10, (recovered, before)
+    assert node.stop() == 0
+
+
+def recorded_day(folder):
+    if not os.path.exists(CAPTURE):
+        print(f"skipped: the recorded day is not here ({CAPTURE})")
+        return
+    done = run("--data", os.path.join(folder, "replay"), "--http.port=-1", "--gateway.listen=", "--replay", CAPTURE + "@max", "--exit")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    expected = {"diffs_applied": 3449, "gaps": 0, "resyncs": 0, "last_update_id": 50093421584, "best_bid": "61685.99",
+                "best_ask": "61686.00", "trades": 9757}
+    assert {key: result[key] for key in expected} == expected, result
+    assert result["events_per_s"] > 0
+
+
+def main():
+    for case in (flags_and_settings, health_and_metrics, kill_and_restart, recorded_day):
+        folder = tempfile.mkdtemp(prefix="stoa-node-")
+        try:
+            case(folder)
+            print(f"ok {case.__name__}", flush=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
