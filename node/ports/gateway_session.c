@@ -202,6 +202,12 @@ void request_free(stoa_gateway *g, request *r)
     g->under_way--;
 }
 
+/* CLOSED tells a client that its session is gone; an actor that is gone may be back in a moment. */
+static stoa_err outward(stoa_err err)
+{
+    return err == STOA_E_CLOSED ? STOA_E_UNAVAILABLE : err;
+}
+
 void request_answered(stoa_gateway *g, request *r, const stoa_delivery *d)
 {
     request was = *r;
@@ -212,7 +218,7 @@ void request_answered(stoa_gateway *g, request *r, const stoa_delivery *d)
         stream_answered(g, was.stream, was.id, d);
         return;
     }
-    stoa_stamp stamp = {d->error, d->durability, d->position};
+    stoa_stamp stamp = {outward(d->error), d->durability, d->position};
     stoa_histogram_add(g->count.latency, stoa_clock_real.now_ns(&stoa_clock_real) - was.began_ns);
     if (d->error) {
         session_refuse(g, s, was.id, stamp, NULL, true);
@@ -426,7 +432,7 @@ static void ask(stoa_gateway *g, const incoming *in)
         if (err) { request_free(g, r); }
     }
     if (err) {
-        session_refuse(g, s, in->frame.id, (stoa_stamp){.error = err}, NULL, false);
+        session_refuse(g, s, in->frame.id, (stoa_stamp){.error = outward(err)}, NULL, false);
         return;
     }
     r->op = op;
