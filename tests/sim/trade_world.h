@@ -16,6 +16,7 @@
 
 #include "actors/risk/risk.h"
 #include "actors/risk/risk_msgs.h"
+#include "actors/strategy/strategy.h"
 #include "actors/trade/account_msgs.h"
 #include "actors/trade/book_msgs.h"
 #include "actors/trade/trade.h"
@@ -143,7 +144,8 @@ static void world_open_books(world *w)
 /* A market with so many open accounts without money. */
 static world world_new(uint64_t seed, unsigned accounts)
 {
-    static const stoa_kind *const kinds[] = {&risk_kind, &trade_book_kind, &trade_account_kind, NULL};
+    static const stoa_kind *const kinds[] = {&risk_kind, &trade_book_kind, &trade_account_kind, &strategy_quoter_kind,
+                                            NULL};
     world w = {.seed = seed, .account_count = accounts};
     stoa_sim_disk *disk;
     stoa_sim_disks_free(); /* of a test that failed */
