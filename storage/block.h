@@ -1,8 +1,9 @@
 /* block.h - one block's bytes (storage/journal.h has the layout) and how a block joins the chain.
  *
- * Pure functions over the caller's memory; no I/O, no clock. Bytes are hostile until stoa_block_decode has accepted them:
- * it checks sizes before it reads, then the hash, then what the hash cannot promise (a writer's mistakes). What is accepted
- * encodes to the same bytes again. Every implementation of the journal checks its blocks here and nowhere else.
+ * Pure functions over the caller's memory; no I/O, no clock. Bytes are hostile until stoa_block_decode has accepted
+ * them: it checks sizes before it reads, then the hash, then what the hash cannot promise (a writer's mistakes). What
+ * is accepted encodes to the same bytes again. Every implementation of the journal checks its blocks here and nowhere
+ * else.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_STORAGE_BLOCK_H
@@ -18,7 +19,8 @@
 enum {
     STOA_BLOCK_HEADER_BYTES = 104,
     STOA_BLOCK_ENTRY_BYTES = 16,
-    STOA_BLOCK_BYTES_MAX = STOA_BLOCK_HEADER_BYTES + STOA_BLOCK_PAYLOAD_MAX + STOA_BLOCK_INDEX_MAX * STOA_BLOCK_ENTRY_BYTES
+    STOA_BLOCK_BYTES_MAX =
+        STOA_BLOCK_HEADER_BYTES + STOA_BLOCK_PAYLOAD_MAX + STOA_BLOCK_INDEX_MAX * STOA_BLOCK_ENTRY_BYTES
 };
 
 /* Position of the block's last event. */
@@ -27,8 +29,8 @@ static inline uint64_t stoa_block_last(const stoa_block *block)
     return block->first + (block->count - 1);
 }
 
-/* Whether the block may be written at all, whatever the log holds. Errors: INVALID (count 0, first 0, positions overflow,
- * an index position outside the block), TOO_LARGE. */
+/* Whether the block may be written at all, whatever the log holds. Errors: INVALID (count 0, first 0, positions
+ * overflow, an index position outside the block), TOO_LARGE. */
 stoa_err stoa_block_check(const stoa_block *block);
 
 /* Bytes that the block, which passed stoa_block_check, takes. */
@@ -37,8 +39,8 @@ size_t stoa_block_bytes(const stoa_block *block);
 /* Write the block behind the one with hash *previous into bytes (stoa_block_bytes of them). *hash_out: its own hash. */
 void stoa_block_encode(const stoa_block *block, const stoa_hash256 *previous, void *bytes, stoa_hash256 *hash_out);
 
-/* What accepted bytes say. block.payload and entries point into the bytes; block.index is NULL, because entries in the bytes
- * are not aligned: see stoa_block_entry. */
+/* What accepted bytes say. block.payload and entries point into the bytes; block.index is NULL, because entries in the
+ * bytes are not aligned: see stoa_block_entry. */
 typedef struct stoa_block_view {
     stoa_block block;
     stoa_hash256 previous, hash;
@@ -62,8 +64,8 @@ stoa_err stoa_chain_link(const stoa_journal_state *at, const stoa_block_view *vi
 /* *at becomes the end of the log behind the block. */
 void stoa_chain_advance(stoa_journal_state *at, const stoa_block *block, const stoa_hash256 *hash);
 
-/* --- walking over stored blocks: decode, link, and hand out as journal.h shows a block. Zero it, then set at and linked
- * (false: the first block is taken for granted, because the walk starts in the middle of the log). */
+/* --- walking over stored blocks: decode, link, and hand out as journal.h shows a block. Zero it, then set at and
+ * linked (false: the first block is taken for granted, because the walk starts in the middle of the log). */
 typedef struct stoa_block_walk {
     stoa_journal_state at; /* the end of the last good block */
     stoa_index_entry *entries;
@@ -71,8 +73,8 @@ typedef struct stoa_block_walk {
     bool linked;
 } stoa_block_walk;
 
-/* The next stored block. *out is valid until the next call and as long as bytes are. Errors: CORRUPT (at stays where the
- * log is good), NOMEM. */
+/* The next stored block. *out is valid until the next call and as long as bytes are. Errors: CORRUPT (at stays where
+ * the log is good), NOMEM. */
 stoa_err stoa_block_walk_next(stoa_block_walk *walk, const void *bytes, size_t size_bytes, stoa_block *out);
 void stoa_block_walk_deinit(stoa_block_walk *walk);
 

@@ -3,18 +3,19 @@
  * Implementations: storage/rocksdb (one RocksDB per shard) and storage/sim (in memory, seeded faults, virtual disk).
  * The contract below is tested once, against all of them, by tests/contract/journal_test.c.
  *
- * A position numbers events from 1; a block covers positions first .. first + count - 1 and is written as one value. Blocks
- * are dense: first = last + 1, otherwise INVALID. Each block carries the hash of the block before it; its own hash covers
- * header and payload. Positions, hashes and epochs are ours: RocksDB's sequence numbers are not used.
+ * A position numbers events from 1; a block covers positions first .. first + count - 1 and is written as one value.
+ * Blocks are dense: first = last + 1, otherwise INVALID. Each block carries the hash of the block before it; its own
+ * hash covers header and payload. Positions, hashes and epochs are ours: RocksDB's sequence numbers are not used.
  *
- * Threads: one at a time appends, syncs and closes; read, lookup and state may run on others meanwhile (storage/sim: one
- * thread for all). A visit function may read and look up; it must not append, sync or close.
+ * Threads: one at a time appends, syncs and closes; read, lookup and state may run on others meanwhile (storage/sim:
+ * one thread for all). A visit function may read and look up; it must not append, sync or close.
  *
  * Block on disk, little endian:
- *     u32 magic "STB1" | u32 count | u64 first | u64 epoch | u64 commit_ns (wall) | u32 payload_bytes | u32 index_count |
- *     32 B previous hash | 32 B own hash (BLAKE2b-256 of everything before it, then the payload and index) | payload | index
- * payload: events, each a msgpack array (runtime/shard.h). index: index_count x (u64 id, u64 position), so that the index
- * column family is derived from the block and can be rebuilt from it.
+ *     u32 magic "STB1" | u32 count | u64 first | u64 epoch | u64 commit_ns (wall) | u32 payload_bytes |
+ *     u32 index_count | 32 B previous hash | 32 B own hash (BLAKE2b-256 of everything before it, then the payload and
+ *     index) | payload | index
+ * payload: events, each a msgpack array (runtime/shard.h). index: index_count x (u64 id, u64 position), so that the
+ * index column family is derived from the block and can be rebuilt from it.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_STORAGE_JOURNAL_H
@@ -58,25 +59,26 @@ typedef struct stoa_journal stoa_journal;
 typedef struct stoa_journal_ops {
     const char *scheme; /* "rocksdb", "sim" */
 
-    /* Open or create the log at path, verify the chain, find the last block. Blocks. Errors: IO, CORRUPT (broken at or below
-     * the commit mark: the trail names the position), DENIED (another process has it), VERSION (written by a newer build),
-     * FULL. On error nothing stays open. What is broken above the mark is cut off, and logged as journal_tail_cut. */
+    /* Open or create the log at path, verify the chain, find the last block. Blocks. Errors: IO, CORRUPT (broken at or
+     * below the commit mark: the trail names the position), DENIED (another process has it), VERSION (written by a
+     * newer build), FULL. On error nothing stays open. What is broken above the mark is cut off, and logged as
+     * journal_tail_cut. */
     stoa_err (*open)(const char *path, stoa_journal **out);
 
-    /* Append one block; with sync it is durable when OK returns, without it is readable but may be lost by a power cut (not
-     * by the death of the process). Blocks for as long as the disk takes. An error leaves the journal unusable: every later
-     * call returns it (an I/O error on sync cannot be retried). FULL (disk full) is the exception: nothing was written and
-     * the call may be repeated, with this block or another; reads work meanwhile. INVALID and TOO_LARGE refuse the block
-     * before anything happens and leave the journal as it was. Errors: INVALID (first is not last + 1, epoch lower than the
-     * last, count 0, an index position outside the block), TOO_LARGE, FULL, IO. */
+    /* Append one block; with sync it is durable when OK returns, without it is readable but may be lost by a power cut
+     * (not by the death of the process). Blocks for as long as the disk takes. An error leaves the journal unusable:
+     * every later call returns it (an I/O error on sync cannot be retried). FULL (disk full) is the exception: nothing
+     * was written and the call may be repeated, with this block or another; reads work meanwhile. INVALID and
+     * TOO_LARGE refuse the block before anything happens and leave the journal as it was. Errors: INVALID (first is
+     * not last + 1, epoch lower than the last, count 0, an index position outside the block), TOO_LARGE, FULL, IO. */
     stoa_err (*append)(stoa_journal *journal, const stoa_block *block, bool sync);
 
     /* Make everything appended so far durable and move the commit mark there. Blocks. Errors: as append. */
     stoa_err (*sync)(stoa_journal *journal);
 
-    /* Visit whole blocks in order from the one that holds position from to the one that was last when the call began. Each
-     * block's hash and its link to the block before it are checked. visit returning an error ends the read with it.
-     * Errors: NOT_FOUND (from is 0 or above last), CORRUPT. Blocks. */
+    /* Visit whole blocks in order from the one that holds position from to the one that was last when the call began.
+     * Each block's hash and its link to the block before it are checked. visit returning an error ends the read with
+     * it. Errors: NOT_FOUND (from is 0 or above last), CORRUPT. Blocks. */
     stoa_err (*read)(stoa_journal *journal, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
                      void *context);
 
@@ -95,8 +97,8 @@ struct stoa_journal {
     const stoa_journal_ops *ops;
 };
 
-/* Read the whole log: every hash, every link, up to the last block. *verified_out is the last position that is sound, on
- * CORRUPT too (there it is where the sound part ends). Errors: CORRUPT, what read returns. Blocks. */
+/* Read the whole log: every hash, every link, up to the last block. *verified_out is the last position that is sound,
+ * on CORRUPT too (there it is where the sound part ends). Errors: CORRUPT, what read returns. Blocks. */
 stoa_err stoa_journal_verify(stoa_journal *journal, uint64_t *verified_out);
 
 #endif

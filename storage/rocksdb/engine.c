@@ -1,8 +1,9 @@
 /* engine.c - options, opening and errors of rocksdb/engine.h.
  *
- * Sizes: a block is some 25 KiB and is written once, in the order of its key, and read in that order. 64 MiB of them gather in
- * memory before they become a table file; what has been synced is in RocksDB's log meanwhile. Table files of the log family
- * do not overlap, so compaction moves them down without reading them as long as all levels use one compression: LZ4.
+ * Sizes: a block is some 25 KiB and is written once, in the order of its key, and read in that order. 64 MiB of them
+ * gather in memory before they become a table file; what has been synced is in RocksDB's log meanwhile. Table files of
+ * the log family do not overlap, so compaction moves them down without reading them as long as all levels use one
+ * compression: LZ4.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "storage/rocksdb/engine.h"
@@ -156,7 +157,7 @@ static uint64_t property(const stoa_engine *engine, const char *name)
     return value;
 }
 
-/* Each start turns the rest of RocksDB's log into a table file, however small, and moving files down never merges them. */
+/* Each start turns the rest of RocksDB's log into a table file, however small, and moving files down merges none. */
 void stoa_engine_fold(stoa_engine *engine)
 {
     uint64_t files = property(engine, "rocksdb.num-files-at-level1");

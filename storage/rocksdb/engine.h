@@ -23,8 +23,8 @@ typedef struct stoa_engine {
 typedef struct stoa_engine_mode {
     bool create;    /* make the database when there is none */
     bool read_only; /* write nothing, take no lock; RocksDB's log is replayed into memory */
-    bool to_rot;    /* replay RocksDB's log up to the first record that is rotten, and drop the rest; else that is CORRUPT.
-                       A record cut short at its very end is dropped either way. */
+    bool to_rot;    /* replay RocksDB's log up to the first rotten record, and drop the rest; else that is CORRUPT. A
+                       record cut short at the log's very end is dropped either way. */
 } stoa_engine_mode;
 
 /* Open the database in folder path. Blocks. Errors: CORRUPT, DENIED, FULL, VERSION, IO. */

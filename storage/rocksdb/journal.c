@@ -1,15 +1,16 @@
 /* journal.c - rocksdb/journal.h: the operations of storage/journal.h on one RocksDB and its commit mark.
  *
- * Life of an append: the block is encoded behind the hash of the last one, goes with its index entries into one write batch,
- * RocksDB writes (and syncs) its log, the mark follows. A reader sees a block once the state says so.
+ * Life of an append: the block is encoded behind the hash of the last one, goes with its index entries into one write
+ * batch, RocksDB writes (and syncs) its log, the mark follows. A reader sees a block once the state says so.
  *
- * What may happen instead: RocksDB finds no space before anything is written -> FULL: the database is reopened for reading,
- * and for writing when a later call finds space. Anything else -> the journal is unusable (failed) until it is opened anew.
+ * What may happen instead: RocksDB finds no space before anything is written -> FULL: the database is reopened for
+ * reading, and for writing when a later call finds space. Anything else -> the journal is unusable (failed) until it
+ * is opened anew.
  *
- * Locks: engine_lock is held for reading by everything that reads the database on behalf of a caller, for writing while the
- * database is swapped; the gate before it stops new readers while the writer waits, but not a read within a visit, which
- * must not wait for itself. state_lock guards what readers share with the writer. The writer's other members have no lock,
- * because there is one writer.
+ * Locks: engine_lock is held for reading by everything that reads the database on behalf of a caller, for writing
+ * while the database is swapped; the gate before it stops new readers while the writer waits, but not a read within a
+ * visit, which must not wait for itself. state_lock guards what readers share with the writer. The writer's other
+ * members have no lock, because there is one writer.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "storage/rocksdb/journal.h"
@@ -306,7 +307,7 @@ static stoa_err enter_full(journal *j)
     return err ? err : STOA_FAIL(STOA_E_FULL, "%s", reason);
 }
 
-/* Nothing but what the writer knows to be there may come back. The refused block can: its bytes may have reached the disk. */
+/* Nothing but what the writer knows to be there may come back. The refused block can: its bytes may be on the disk. */
 static stoa_err recover_same(journal *j)
 {
     stoa_tail tail;

@@ -2,19 +2,19 @@
  *
  * Path is a folder; its parent must exist. In it:
  *     commit.mark   up to where the log was synced (rocksdb/mark.h); its lock is the journal's lock
- *     db/           the database. Column families: log (big-endian position of a block's last event -> block, so the block
- *                   that holds a position is one seek away), index (big-endian id, big-endian position -> nothing; written in
- *                   the block's write batch, so never ahead of it), meta ("format" -> version)
+ *     db/           the database. Column families: log (big-endian position of a block's last event -> block, so that
+ *                   the block that holds a position is one seek away), index (big-endian id, big-endian position ->
+ *                   nothing; written in the block's write batch, so never ahead of it), meta ("format" -> version)
  *
- * Open: RocksDB replays its own log, then the block under the mark must be there, with the hash the mark names, and the chain
- * is followed from it to the end. Below the mark nothing is read: rot there is found by read and stoa_journal_verify. A write
- * cut short at the end of RocksDB's log is accepted in silence by RocksDB; how far the log once went is in the mark too, so
- * journal_tail_lost in our log says what is missing. Rot inside RocksDB's log ends the log there, if that is above the mark
- * (journal_tail_cut), and is CORRUPT otherwise; before this is known nothing is written. Table files that cannot be read are
- * CORRUPT wherever they are.
+ * Open: RocksDB replays its own log, then the block under the mark must be there, with the hash the mark names, and
+ * the chain is followed from it to the end. Below the mark nothing is read: rot there is found by read and
+ * stoa_journal_verify. A write cut short at the end of RocksDB's log is accepted in silence by RocksDB; how far the
+ * log once went is in the mark too, so journal_tail_lost in our log says what is missing. Rot inside RocksDB's log
+ * ends the log there, if that is above the mark (journal_tail_cut), and is CORRUPT otherwise; before this is known
+ * nothing is written. Table files that cannot be read are CORRUPT wherever they are.
  *
- * A full disk (FULL): the database is closed and opened for reading, because RocksDB takes no write after a failed one. Each
- * later append or sync tries to open it for writing again. Readers wait for these moments.
+ * A full disk (FULL): the database is closed and opened for reading, because RocksDB takes no write after a failed
+ * one. Each later append or sync tries to open it for writing again. Readers wait for these moments.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_STORAGE_ROCKSDB_JOURNAL_H

@@ -9,8 +9,8 @@
 #include <cstdio>
 #include <memory>
 
-/* As RocksDB's db/c.cc has it, which offers no constructor for it. tests/unit/storage/rocksdb_test.c would see no line, and a
- * LOG file, if this were to change. */
+/* As RocksDB's db/c.cc has it, which offers no constructor for it. tests/unit/storage/rocksdb_test.c would see no
+ * line, and a LOG file, if this were to change. */
 struct rocksdb_logger_t {
     std::shared_ptr<rocksdb::Logger> rep;
 };
@@ -37,6 +37,6 @@ class forwarder final : public rocksdb::Logger
 
 extern "C" rocksdb_logger_t *stoa_rocksdb_logger(void (*line)(const char *text))
 {
-    static rocksdb_logger_t logger{std::make_shared<forwarder>(line)};
-    return &logger;
+    static rocksdb_logger_t *const logger = new rocksdb_logger_t{std::make_shared<forwarder>(line)};
+    return logger; /* not destroyed at exit: RocksDB's threads may still log then */
 }

@@ -1,11 +1,13 @@
-/* mark.h - the commit mark: a small file that says how much of the log was synced, so that a log that lost some is noticed.
+/* mark.h - the commit mark: a small file that says how much of the log was synced, so that a log that lost some is
+ * noticed.
  *
  * The file holds two slots, in pages of their own; the valid one with the highest sequence counts. Writing costs a
- * pwrite, which outlives the process; only stoa_mark_sync makes it outlive the machine. Between two syncs the same slot is
- * overwritten, so the other one, which is on the platter, survives whatever happens to this one. The mark is written after
- * the log's own sync, therefore it may lag behind the log but never leads it.
+ * pwrite, which outlives the process; only stoa_mark_sync makes it outlive the machine. Between two syncs the same
+ * slot is overwritten, so the other one, which is on the platter, survives whatever happens to this one. The mark is
+ * written after the log's own sync, therefore it may lag behind the log but never leads it.
  *
- * Slot, little endian: u32 magic "STM1" | u32 CRC-32C of the rest | u64 sequence | u64 position | u64 appended | 32 B hash.
+ * Slot, little endian: u32 magic "STM1" | u32 CRC-32C of the rest | u64 sequence | u64 position | u64 appended | 32 B
+ * hash.
  *
  * An open mark holds an exclusive flock on its file, which is what makes a second open of a journal DENIED.
  *
@@ -23,7 +25,7 @@ enum { STOA_MARK_PAGE_BYTES = 4096, STOA_MARK_SLOT_BYTES = 64, STOA_MARK_SLOTS =
 
 typedef struct stoa_mark_value {
     uint64_t position; /* the log is synced up to here */
-    uint64_t appended; /* the log was written up to here; a hint: what lies above position may be lost with the machine */
+    uint64_t appended; /* the log was written up to here; a hint: above position it may be lost with the machine */
     stoa_hash256 hash; /* of the block that ends at position; zero for position 0 */
 } stoa_mark_value;
 

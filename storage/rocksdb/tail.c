@@ -46,8 +46,8 @@ static stoa_err begin(rocksdb_iterator_t *it, const stoa_mark_value *mark, stoa_
     rocksdb_iter_seek(it, key, sizeof key);
     if (!rocksdb_iter_valid(it)) {
         stoa_err err = iterator_error(it, "read the block under the commit mark");
-        return err ? err
-                   : STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": the log ends below the commit mark", mark->position);
+        if (err) { return err; }
+        return STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": the log ends below the commit mark", mark->position);
     }
     walk->at.last = mark->position - 1; /* for the trail */
     stoa_err err = take(it, walk);
@@ -83,8 +83,8 @@ stoa_err stoa_tail_follow(const stoa_engine *engine, const stoa_mark_value *mark
 }
 
 /* Add to batch the deletion of each key of the family from first on whose position, at offset, is behind last. */
-static stoa_err delete_behind(stoa_engine *engine, enum stoa_family family, size_t offset, uint64_t last, uint64_t first,
-                              rocksdb_writebatch_t *batch)
+static stoa_err delete_behind(stoa_engine *engine, enum stoa_family family, size_t offset, uint64_t last,
+                              uint64_t first, rocksdb_writebatch_t *batch)
 {
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_fill_cache(options, 0);

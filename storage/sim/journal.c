@@ -1,7 +1,7 @@
 /* journal.c - storage/sim/journal.h: blocks as byte strings in an array, faults from a seed.
  *
- * A disk is what survives: the stored blocks, how many of them are synced, the mark. A journal is a handle on a disk with
- * the end of the chain in it. disk->open and handle->disk point at each other; a crash parts them.
+ * A disk is what survives: the stored blocks, how many of them are synced, the mark. A journal is a handle on a disk
+ * with the end of the chain in it. disk->open and handle->disk point at each other; a crash parts them.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "storage/sim/journal.h"
@@ -273,7 +273,8 @@ static stoa_err sync_now(handle *h)
     return STOA_OK;
 }
 
-static stoa_err store(stoa_sim_disk *disk, const stoa_block *block, const stoa_hash256 *previous, stoa_hash256 *hash_out)
+static stoa_err store(stoa_sim_disk *disk, const stoa_block *block, const stoa_hash256 *previous,
+                      stoa_hash256 *hash_out)
 {
     if (disk->count == disk->cap) {
         size_t cap = disk->cap ? disk->cap * 2 : 64;
@@ -331,8 +332,8 @@ static stoa_err walk_from(const stoa_sim_disk *disk, uint64_t from, uint64_t las
     return err;
 }
 
-static stoa_err sim_read(stoa_journal *journal, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
-                         void *context)
+static stoa_err sim_read(stoa_journal *journal, uint64_t from,
+                         stoa_err (*visit)(void *context, const stoa_block *block), void *context)
 {
     handle *h = (handle *)journal;
     if (h->failed) { return failed(h); }

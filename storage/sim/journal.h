@@ -1,22 +1,22 @@
 /* journal.h - a journal in memory on a virtual disk that outlives it: for the simulator and for tests.
  *
- * Path "sim:<name>" names a disk. Opening creates it when there is none; closing leaves it, so a node can die and find its
- * log again. Nothing here reads a clock, starts a thread or touches a file, and every fault is drawn from the disk's seed:
- * the same calls give the same bytes and the same losses. Disks belong to the thread that first named them, which must be
- * the one to use and free them.
+ * Path "sim:<name>" names a disk. Opening creates it when there is none; closing leaves it, so a node can die and find
+ * its log again. Nothing here reads a clock, starts a thread or touches a file, and every fault is drawn from the
+ * disk's seed: the same calls give the same bytes and the same losses. Disks belong to the thread that first named
+ * them, which must be the one to use and free them.
  *
  *     stoa_sim_disk *disk;
  *     stoa_sim_disk_get("trade", 7, &disk);
  *     stoa_journal_sim.open("sim:trade", &journal); ... append ...
- *     stoa_sim_disk_crash(disk);             power fails: journal answers CLOSED from now on, unsynced blocks may be gone
+ *     stoa_sim_disk_crash(disk);             power fails: journal answers CLOSED now, unsynced blocks may be gone
  *     stoa_journal_sim.close(journal);       releases the dead handle, writes nothing
  *     stoa_journal_sim.open("sim:trade", &journal);
  *     stoa_sim_disks_free();
  *
  * The death of a process alone needs no crash: close keeps all that was appended, as a page cache does.
  *
- * The commit mark follows every synced append at once, and reaches the platter with sync and close: a crash may set it back
- * to the last of those.
+ * The commit mark follows every synced append at once, and reaches the platter with sync and close: a crash may set it
+ * back to the last of those.
  *
  * Limits: lookup walks all blocks (the real one has an index).
  *
@@ -34,7 +34,8 @@ enum { STOA_SIM_DISK_NAME_MAX = 63 };
 
 typedef struct stoa_sim_disk stoa_sim_disk;
 
-/* The disk of that name; created empty, with seed, when there is none. Errors: INVALID (name empty or too long), NOMEM. */
+/* The disk of that name; created empty, with seed, when there is none. Errors: INVALID (name empty or too long),
+ * NOMEM. */
 stoa_err stoa_sim_disk_get(const char *name, uint64_t seed, stoa_sim_disk **out);
 
 /* A journal still open on a freed disk answers CLOSED. NULL is allowed. */
@@ -42,8 +43,8 @@ void stoa_sim_disk_free(stoa_sim_disk *disk);
 /* All disks of this thread. */
 void stoa_sim_disks_free(void);
 
-/* Cut the power: of the blocks that were not synced, a prefix of seeded length stays; behind it, in half of the cases in
- * which something was lost, a torn piece of the next one. */
+/* Cut the power: of the blocks that were not synced, a prefix of seeded length stays; behind it, in half of the cases
+ * in which something was lost, a torn piece of the next one. */
 void stoa_sim_disk_crash(stoa_sim_disk *disk);
 
 /* The nth sync from now on (1: the next; a synced append counts) fails with IO. 0: none. */

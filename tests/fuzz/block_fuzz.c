@@ -1,6 +1,6 @@
-/* block_fuzz.c - goal: no bytes make stoa_block_decode read outside them or accept what it would not write. Method: the input
- * as it is; the input with a sound hash put in, so that what lies behind the hash check is reached; and what was accepted,
- * encoded again and compared.
+/* block_fuzz.c - goal: no bytes make stoa_block_decode read outside them or accept what it would not write. Method:
+ * the input as it is; the input with a sound hash put in, so that what lies behind the hash check is reached; and what
+ * was accepted, encoded again and compared.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdbool.h>
@@ -43,7 +43,7 @@ static void try_bytes(const uint8_t *bytes, size_t size)
     if (!err) { check_accepted(bytes, size); }
 }
 
-/* The input, stretched to a header at least, with magic, sizes and hash put right: entries of it are index, the rest payload. */
+/* The input, stretched to a header at least, with magic, hash and (sizes) sizes put right. */
 static void try_forged(const uint8_t *data, size_t size, bool sizes)
 {
     enum { AT_PAYLOAD_BYTES = 32, AT_INDEX_COUNT = 36, AT_HASH = 72 };

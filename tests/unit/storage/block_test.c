@@ -1,5 +1,6 @@
-/* block_test.c - goal: a block's bytes are those of storage/journal.h, and no other bytes are taken for a block. Method: fields
- * looked up by hand, every bit of a block flipped, sizes cut and stretched, and blocks that a wrong writer could have hashed.
+/* block_test.c - goal: a block's bytes are those of storage/journal.h, and no other bytes are taken for a block.
+ * Method: fields looked up by hand, every bit of a block flipped, sizes cut and stretched, and blocks that a wrong
+ * writer could have hashed.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/storage/kit.h"
@@ -35,12 +36,18 @@ static void the_fields_are_where_the_header_says(void **state)
                         .index_count = 2,
                         .payload = "hello",
                         .index = index};
-    static const uint8_t header[40] = {'S',  'T',  'B',  '1',  0x03, 0x02, 0x01, 0x00, 0x08, 0x07, 0x06, 0x05, 0x04, 0x03,
-                                       0x02, 0x01, 0xA8, 0xA7, 0xA6, 0xA5, 0xA4, 0xA3, 0xA2, 0xA1, 0xB8, 0xB7, 0xB6, 0xB5,
-                                       0xB4, 0xB3, 0xB2, 0xB1, 5,    0,    0,    0,    2,    0,    0,    0};
-    static const uint8_t tail[37] = {'h', 'e', 'l', 'l', 'o', 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x08, 0x07, 0x06,
-                                     0x05, 0x04, 0x03, 0x02, 0x01, 9, 0, 0, 0, 0, 0, 0, 0, 0x09, 0x07, 0x06,
-                                     0x05, 0x04, 0x03, 0x02, 0x01};
+    /* clang-format off */
+    static const uint8_t header[40] = {
+        'S', 'T', 'B', '1', 0x03, 0x02, 0x01, 0x00,
+        0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01,
+        0xA8, 0xA7, 0xA6, 0xA5, 0xA4, 0xA3, 0xA2, 0xA1,
+        0xB8, 0xB7, 0xB6, 0xB5, 0xB4, 0xB3, 0xB2, 0xB1,
+        5, 0, 0, 0, 2, 0, 0, 0};
+    static const uint8_t tail[37] = {
+        'h', 'e', 'l', 'l', 'o',
+        0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01,
+        9, 0, 0, 0, 0, 0, 0, 0, 0x09, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01};
+    /* clang-format on */
     bytes b = encoded(&block, &previous);
     assert_int_equal(b.size, 104 + 5 + 32);
     assert_memory_equal(b.at, header, sizeof header);

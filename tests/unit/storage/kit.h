@@ -1,7 +1,8 @@
-/* kit.h - what the tests of journals share: blocks whose content follows from their position, and readers that check it.
+/* kit.h - what the tests of journals share: blocks whose content follows from their position, and readers that check
+ * it.
  *
- * The block that begins at position p has the payload and index that p, its count and its size dictate, so that whoever reads
- * a block can tell whether each byte is right without keeping a copy.
+ * The block that begins at position p has the payload and index that p, its count and its size dictate, so that
+ * whoever reads a block can tell whether each byte is right without keeping a copy.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TESTS_UNIT_STORAGE_KIT_H

@@ -1,5 +1,5 @@
-/* mark_test.c - goal: the commit mark survives a torn write and never claims what was not written. Method: the file's bytes
- * are broken by hand, one slot or both, bit by bit.
+/* mark_test.c - goal: the commit mark survives a torn write and never claims what was not written. Method: the file's
+ * bytes are broken by hand, one slot or both, bit by bit.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/storage/kit.h"

@@ -1,7 +1,8 @@
-/* rocksdb_test.c - goal: nothing acknowledged is lost, and nothing is lost in silence, whatever happens to the process, the
- * disk or the files. Method: children that are killed while they append; every file of a journal rotted at seeded places; a disk
- * that is full or broken from the n-th write on (this program's own write and fdatasync, which RocksDB's shared library
- * finds before the C library's); blocks put into the database behind the journal's back.
+/* rocksdb_test.c - goal: nothing acknowledged is lost, and nothing is lost in silence, whatever happens to the
+ * process, the disk or the files. Method: children that are killed while they append; every file of a journal rotted
+ * at seeded places; a disk that is full or broken from the n-th write on (this program's own write and fdatasync,
+ * which RocksDB's shared library finds before the C library's); blocks put into the database behind the journal's
+ * back.
  *
  * A child is this program again, with arguments, because RocksDB's threads do not survive a fork.
  *
@@ -80,7 +81,7 @@ static bool concerns(int fd, const char *text)
     ssize_t bytes = text ? readlink(link, file, sizeof file - 1) : -1;
     if (bytes < 0) { return false; }
     file[bytes] = '\0';
-    return strstr(file, folder) && strstr(file, text);
+    return strstr(file, "/stoa-journal-") && strstr(file, text);
 }
 
 __attribute__((visibility("default"))) ssize_t write(int fd, const void *bytes, size_t size)
@@ -458,8 +459,8 @@ typedef struct outcome {
     unsigned unharmed, refused, cut, found_by_reading;
 } outcome;
 
-/* Open the copy. It must be refused, or hold at least all up to mark; less than appended only with a word in the log; and no
- * byte that is read may be wrong. */
+/* Open the copy. It must be refused, or hold at least all up to mark; less than appended only with a word in the log;
+ * and no byte that is read may be wrong. */
 static void check_honest(const char *file, uint64_t mark, uint64_t appended, outcome *out)
 {
     stoa_journal *journal = NULL;

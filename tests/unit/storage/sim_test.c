@@ -1,5 +1,5 @@
-/* sim_test.c - goal: the simulated disk loses what a real one may lose, never more, and the same with the same seed. Method:
- * many seeds, a model of what was synced, each fault once by hand.
+/* sim_test.c - goal: the simulated disk loses what a real one may lose, never more, and the same with the same seed.
+ * Method: many seeds, a model of what was synced, each fault once by hand.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/storage/kit.h"
