@@ -1,0 +1,205 @@
+/* grid.c - the layout of grid.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "admin/grid.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/value.h"
+
+enum { GAP = 2, WRAP_MIN = 24, TEXT_MIN = 8 };
+
+void stoa_grid_init(stoa_grid *grid, bool headless)
+{
+    memset(grid, 0, sizeof *grid);
+    grid->headless = headless;
+    grid->text = STOA_BUF_GROWING;
+}
+
+void stoa_grid_deinit(stoa_grid *grid)
+{
+    stoa_buf_deinit(&grid->text);
+    free(grid->ends);
+    grid->ends = NULL;
+}
+
+void stoa_grid_column(stoa_grid *grid, const char *title, unsigned flags)
+{
+    if (grid->column_count == STOA_GRID_COLUMNS_MAX) { return; }
+    (void)snprintf(grid->columns[grid->column_count].title, sizeof grid->columns[0].title, "%s", title);
+    grid->columns[grid->column_count++].flags = flags;
+}
+
+void stoa_grid_cell(stoa_grid *grid, const char *text, size_t size_bytes)
+{
+    if (grid->count == grid->cap) {
+        size_t cap = grid->cap ? grid->cap * 2 : 256;
+        size_t *ends = realloc(grid->ends, cap * sizeof *ends);
+        if (!ends) {
+            grid->cut = true;
+            return;
+        }
+        grid->ends = ends;
+        grid->cap = cap;
+    }
+    if (size_bytes) { stoa_buf_put(&grid->text, text, size_bytes); }
+    grid->cut = grid->cut || grid->text.cut;
+    grid->ends[grid->count++] = grid->text.used_bytes;
+}
+
+static const char *cell(const stoa_grid *grid, size_t index, size_t *size_out)
+{
+    size_t begin = index ? grid->ends[index - 1] : 0;
+    *size_out = grid->ends[index] - begin;
+    return grid->text.at ? grid->text.at + begin : "";
+}
+
+/* --- widths */
+
+static void measure(stoa_grid *grid)
+{
+    for (uint32_t c = 0; c < grid->column_count; c++) {
+        const char *title = grid->columns[c].title;
+        grid->columns[c].width = grid->headless ? 0 : stoa_text_columns(title, strlen(title));
+    }
+    for (size_t i = 0; i < grid->count; i++) {
+        size_t size_bytes, *width = &grid->columns[i % grid->column_count].width;
+        const char *text = cell(grid, i, &size_bytes);
+        size_t columns = stoa_text_columns(text, size_bytes);
+        if (columns > *width) { *width = columns; }
+    }
+}
+
+static size_t total(const stoa_grid *grid)
+{
+    size_t columns = 0;
+    for (uint32_t c = 0; c < grid->column_count; c++) { columns += grid->columns[c].width + (c ? GAP : 0); }
+    return columns;
+}
+
+/* Make the widest column that may give way narrower, down to min; all: not only those that wrap. */
+static bool give_way(stoa_grid *grid, size_t min, bool all)
+{
+    size_t *widest = NULL;
+    for (uint32_t c = 0; c < grid->column_count; c++) {
+        unsigned flags = grid->columns[c].flags;
+        bool may = (flags & STOA_GRID_WRAP) || (all && !(flags & STOA_GRID_RIGHT));
+        if (may && grid->columns[c].width > min && (!widest || grid->columns[c].width > *widest)) {
+            widest = &grid->columns[c].width;
+        }
+    }
+    if (widest) { --*widest; }
+    return widest != NULL;
+}
+
+static void fit(stoa_grid *grid, size_t columns)
+{
+    if (!columns) { return; }
+    while (total(grid) > columns && give_way(grid, WRAP_MIN, false)) {}
+    while (total(grid) > columns && give_way(grid, TEXT_MIN, true)) {}
+}
+
+/* --- lines */
+
+/* One printed line; ends at the terminal's edge. */
+typedef struct line {
+    stoa_buf *out;
+    const stoa_style *style;
+    size_t at, blanks; /* columns written; not yet written because nothing may follow */
+} line;
+
+static void put(line *l, const char *text, size_t size_bytes, size_t columns)
+{
+    if (!columns) { return; }
+    size_t edge = l->style->columns;
+    if (edge && l->at + l->blanks >= edge) { return; }
+    stoa_buf_printf(l->out, "%*s", (int)l->blanks, "");
+    l->at += l->blanks;
+    l->blanks = 0;
+    if (edge && l->at + columns > edge) {
+        size_bytes = stoa_text_fit(text, size_bytes, edge - l->at);
+        columns = edge - l->at;
+    }
+    stoa_buf_put(l->out, text, size_bytes);
+    l->at += columns;
+}
+
+/* Part of a cell that stands on one line. */
+static size_t line_of_cell(const char *text, size_t size_bytes, size_t width)
+{
+    size_t fits = stoa_text_fit(text, size_bytes, width);
+    if (fits == size_bytes) { return fits; }
+    if (text[fits] == ' ') { return fits; }
+    for (size_t at = fits; at > fits / 2; at--) {
+        if (text[at - 1] == ' ') { return at - 1; }
+    }
+    return fits;
+}
+
+/* Print what of the cell belongs here; returns how much of it is done. */
+static size_t put_cell(line *l, const stoa_grid *grid, uint32_t c, const char *text, size_t size_bytes)
+{
+    size_t width = grid->columns[c].width, columns = stoa_text_columns(text, size_bytes);
+    bool wrap = grid->columns[c].flags & STOA_GRID_WRAP;
+    size_t done = size_bytes, shown = size_bytes;
+    bool shortened = columns > width;
+    if (shortened) {
+        shown = wrap ? line_of_cell(text, size_bytes, width) : stoa_text_fit(text, size_bytes, width ? width - 1 : 0);
+        if (!shown && wrap) { shown = stoa_text_fit(text, size_bytes, width + 2); }
+        columns = stoa_text_columns(text, shown);
+        done = wrap ? shown : size_bytes;
+        while (wrap && done < size_bytes && text[done] == ' ') { done++; }
+    }
+    size_t pad = width > columns + (shortened && !wrap) ? width - columns - (shortened && !wrap) : 0;
+    if (grid->columns[c].flags & STOA_GRID_RIGHT) { l->blanks += pad; }
+    put(l, text, shown, columns);
+    if (shortened && !wrap) { put(l, l->style->utf8 ? "\xe2\x80\xa6" : "~", l->style->utf8 ? 3 : 1, 1); }
+    if (!(grid->columns[c].flags & STOA_GRID_RIGHT)) { l->blanks += pad; }
+    return done;
+}
+
+static void print_titles(const stoa_grid *grid, const stoa_style *style, stoa_buf *out)
+{
+    line l = {.out = out, .style = style};
+    if (style->colour) { stoa_buf_puts(out, "\x1b[1m"); }
+    for (uint32_t c = 0; c < grid->column_count; c++) {
+        if (c) { l.blanks += GAP; }
+        (void)put_cell(&l, grid, c, grid->columns[c].title, strlen(grid->columns[c].title));
+    }
+    stoa_buf_puts(out, style->colour ? "\x1b[0m\n" : "\n");
+}
+
+/* One row; where a cell goes on below, as many lines as it takes. */
+static void print_row(const stoa_grid *grid, size_t first, const stoa_style *style, stoa_buf *out)
+{
+    size_t done[STOA_GRID_COLUMNS_MAX] = {0};
+    bool more = true;
+    for (unsigned nth = 0; more; nth++) {
+        line l = {.out = out, .style = style};
+        more = false;
+        for (uint32_t c = 0; c < grid->column_count; c++) {
+            size_t size_bytes;
+            const char *text = cell(grid, first + c, &size_bytes);
+            if (c) { l.blanks += GAP; }
+            if (nth && done[c] == size_bytes) {
+                l.blanks += grid->columns[c].width;
+                continue;
+            }
+            done[c] += put_cell(&l, grid, c, text + done[c], size_bytes - done[c]);
+            more = more || done[c] < size_bytes;
+        }
+        stoa_buf_puts(out, "\n");
+    }
+}
+
+void stoa_grid_print(stoa_grid *grid, const stoa_style *style, stoa_buf *out)
+{
+    if (!grid->column_count) { return; }
+    measure(grid);
+    fit(grid, style->columns);
+    if (!grid->headless) { print_titles(grid, style, out); }
+    for (size_t i = 0; i + grid->column_count <= grid->count; i += grid->column_count) { print_row(grid, i, style, out); }
+    if (grid->cut) { stoa_buf_puts(out, "(no memory for more)\n"); }
+}

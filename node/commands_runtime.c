@@ -1,0 +1,393 @@
+/* commands_runtime.c - what the runtime tells of itself: actors, cores, shards, topics, dead letters, state hashes.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/commands.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* --- shards by name */
+
+stoa_shard *stoa_shard_at(stoa_platform *platform, uint32_t index)
+{
+    stoa_shard *const all[] = {platform->trade, platform->room, platform->venue};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i] && index-- == 0) { return all[i]; }
+    }
+    return NULL;
+}
+
+stoa_shard *stoa_shard_named(stoa_platform *platform, const char *name)
+{
+    stoa_shard *shard;
+    for (uint32_t i = 0; (shard = stoa_shard_at(platform, i)) != NULL; i++) {
+        stoa_shard_view view;
+        if (stoa_shard_glance(shard, &view) == STOA_OK && strcmp(view.name, name) == 0) { return shard; }
+    }
+    return NULL;
+}
+
+/* --- actors, collected */
+
+typedef struct actors {
+    stoa_actor_view *at;
+    size_t count, cap;
+    const char *only; /* this name, or NULL for all */
+    bool cut;
+} actors;
+
+static void collect(void *context, const stoa_actor_view *view)
+{
+    actors *list = context;
+    if (list->only && strcmp(list->only, view->name) != 0) { return; }
+    if (list->count == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 64;
+        stoa_actor_view *at = realloc(list->at, cap * sizeof *at);
+        if (!at) {
+            list->cut = true;
+            return;
+        }
+        list->at = at;
+        list->cap = cap;
+    }
+    list->at[list->count++] = *view;
+}
+
+static stoa_err collect_actors(stoa_platform *platform, const char *pattern, const char *only, actors *out)
+{
+    *out = (actors){.only = only};
+    stoa_err err = stoa_actors(platform->node, pattern, collect, out);
+    if (!err && out->cut) { err = STOA_FAIL(STOA_E_NOMEM, "too many actors to list; give a pattern"); }
+    if (err) { free(out->at); }
+    return err;
+}
+
+static void put_actor(stoa_doc *doc, const stoa_actor_view *view)
+{
+    stoa_doc_text(doc, "name", view->name);
+    stoa_doc_text(doc, "kind", view->kind);
+    stoa_doc_uint(doc, "core", view->core);
+    stoa_doc_text(doc, "shard", view->shard);
+    stoa_doc_uint(doc, "queued", view->queued);
+    stoa_doc_uint(doc, "messages", view->messages);
+    stoa_doc_uint(doc, "refused", view->refused);
+    stoa_doc_text(doc, "last_refusal", view->last_refusal ? stoa_err_name(view->last_refusal) : NULL);
+    stoa_doc_uint(doc, "restarts", view->restarts);
+    stoa_doc_uint(doc, "state_bytes", view->state_bytes);
+    stoa_doc_uint(doc, "turn_ns", view->handler_ns);
+}
+
+stoa_err stoa_command_actors(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    const char *pattern = stoa_call_arg(call, 0);
+    actors list;
+    stoa_err err = collect_actors(platform, pattern, NULL, &list);
+    if (err) { return err; }
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "actors", '[');
+    for (size_t i = 0; i < list.count; i++) {
+        stoa_doc_open(&doc, NULL, '{');
+        put_actor(&doc, &list.at[i]);
+        stoa_doc_close(&doc, '}');
+    }
+    stoa_doc_close(&doc, ']');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "table actors: name, core/id, shard, queued/n, messages/n, refused/n, last_refusal, restarts/n, "
+                               "state_bytes=state/bytes, turn_ns=turn/ns");
+    free(list.at);
+    return list.count ? STOA_OK : stoa_nothing_found(platform, call, "actor", "actors", pattern);
+}
+
+stoa_err stoa_command_actor(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_buf state = STOA_BUF_GROWING;
+    const char *name = stoa_call_arg(call, 0);
+    actors list;
+    stoa_err err = collect_actors(platform, NULL, name, &list);
+    if (err) { return err; }
+    if (!list.count) { return stoa_not_found(platform, "actor", "actors", name); }
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "actor", '{');
+    put_actor(&doc, &list.at[0]);
+    stoa_doc_close(&doc, '}');
+    err = stoa_inspect(platform->node, name, &state);
+    if (!err && state.used_bytes && !state.cut) {
+        stoa_doc_json(&doc, "state", state.at, state.used_bytes);
+    } else {
+        stoa_doc_null(&doc, "state");
+    }
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "fields actor: name, kind, core/id, shard, queued/n, messages/n, refused/n, last_refusal, "
+                               "restarts/n, state_bytes=state/bytes, turn_ns=turn/ns\nvalue state");
+    stoa_buf_deinit(&state);
+    free(list.at);
+    return err == STOA_E_UNSUPPORTED ? STOA_OK : err;
+}
+
+/* --- tree: cores, their shards, who lives in them */
+
+static void put_leaf(stoa_doc *doc, const stoa_actor_view *view)
+{
+    stoa_doc_open(doc, NULL, '{');
+    stoa_doc_text(doc, "name", view->name);
+    stoa_doc_text(doc, "is", view->shard ? "event-sourced" : "plain");
+    stoa_doc_uint(doc, "queued", view->queued);
+    stoa_doc_uint(doc, "messages", view->messages);
+    stoa_doc_uint(doc, "restarts", view->restarts);
+    stoa_doc_close(doc, '}');
+}
+
+static bool lives(const stoa_actor_view *view, uint32_t core, const char *shard)
+{
+    if (view->core != core || !view->shard != !shard) { return false; }
+    return !shard || strcmp(view->shard, shard) == 0;
+}
+
+static void put_leaves(stoa_doc *doc, const actors *list, uint32_t core, const char *shard)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (lives(&list->at[i], core, shard)) { put_leaf(doc, &list->at[i]); }
+    }
+}
+
+/* Every shard that has an actor on the core. */
+static void put_shards(stoa_doc *doc, stoa_platform *platform, const actors *list, uint32_t core)
+{
+    stoa_shard *shard;
+    for (uint32_t i = 0; (shard = stoa_shard_at(platform, i)) != NULL; i++) {
+        stoa_shard_view view;
+        bool here = false;
+        if (stoa_shard_glance(shard, &view)) { continue; }
+        for (size_t k = 0; k < list->count && !here; k++) { here = lives(&list->at[k], core, view.name); }
+        if (!here) { continue; }
+        stoa_doc_open(doc, NULL, '{');
+        stoa_doc_text(doc, "name", view.name);
+        stoa_doc_printf(doc, "is", "shard, %s", stoa_durability_texts[view.durability]);
+        stoa_doc_uint(doc, "queued", view.waiting);
+        stoa_doc_null(doc, "messages");
+        stoa_doc_null(doc, "restarts");
+        stoa_doc_open(doc, "children", '[');
+        put_leaves(doc, list, core, view.name);
+        stoa_doc_close(doc, ']');
+        stoa_doc_close(doc, '}');
+    }
+}
+
+stoa_err stoa_command_tree(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    actors list;
+    stoa_err err = collect_actors(platform, NULL, NULL, &list);
+    if (err) { return err; }
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "cores", '[');
+    for (uint32_t core = 0; core < stoa_core_count(platform->node); core++) {
+        stoa_core_view view;
+        if (stoa_core_look(platform->node, core, &view)) { continue; }
+        stoa_doc_open(&doc, NULL, '{');
+        stoa_doc_printf(&doc, "name", "core %u", core);
+        stoa_doc_text(&doc, "is", "core");
+        stoa_doc_uint(&doc, "queued", view.queued);
+        stoa_doc_uint(&doc, "messages", view.messages);
+        stoa_doc_uint(&doc, "restarts", view.restarts);
+        stoa_doc_open(&doc, "children", '[');
+        put_shards(&doc, platform, &list, core);
+        put_leaves(&doc, &list, core, NULL);
+        stoa_doc_close(&doc, ']');
+        stoa_doc_close(&doc, '}');
+    }
+    stoa_doc_close(&doc, ']');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "tree cores: name, is, queued/n, messages/n, restarts/n");
+    free(list.at);
+    return STOA_OK;
+}
+
+/* --- shards */
+
+static void put_shard(stoa_doc *doc, const stoa_shard_view *view)
+{
+    stoa_doc_text(doc, "name", view->name);
+    stoa_doc_text(doc, "durability", stoa_durability_texts[view->durability]);
+    stoa_doc_uint(doc, "applied", view->applied);
+    stoa_doc_uint(doc, "committed", view->committed);
+    stoa_doc_uint(doc, "waiting", view->waiting);
+    stoa_doc_uint(doc, "actors", view->actors);
+    stoa_doc_uint(doc, "blocks", view->blocks);
+    stoa_doc_uint(doc, "epoch", view->epoch);
+    stoa_doc_uint(doc, "recovered", view->recovered);
+    stoa_doc_uint(doc, "unproven", view->unproven);
+    stoa_doc_uint(doc, "recovery_ns", view->recovery_ns);
+}
+
+stoa_err stoa_command_shards(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_shard *shard;
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "shards", '[');
+    for (uint32_t i = 0; (shard = stoa_shard_at(platform, i)) != NULL; i++) {
+        stoa_shard_view view;
+        if (stoa_shard_glance(shard, &view)) { continue; }
+        stoa_doc_open(&doc, NULL, '{');
+        put_shard(&doc, &view);
+        stoa_doc_close(&doc, '}');
+    }
+    stoa_doc_close(&doc, ']');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "table shards: name, durability, applied/id, committed/id, waiting/n, actors/n, blocks/n, epoch/id, "
+                               "recovered/n, unproven/n, recovery_ns=recovery/ns");
+    return STOA_OK;
+}
+
+/* --- hash */
+
+static stoa_err replay(stoa_shard *shard, uint64_t position, const stoa_shard_view *live, stoa_doc *doc)
+{
+    uint64_t hash, events, began_ns = stoa_clock_real.now_ns(&stoa_clock_real);
+    stoa_err err = stoa_shard_replay(shard, position, &hash, &events);
+    if (err) { return err; }
+    bool comparable = position == live->applied;
+    stoa_doc_open(doc, NULL, '{');
+    stoa_doc_open(doc, "hash", '{');
+    stoa_doc_text(doc, "shard", live->name);
+    stoa_doc_uint(doc, "position", position);
+    stoa_doc_printf(doc, "replay", "%016" PRIx64, hash);
+    stoa_doc_uint(doc, "live_position", live->applied);
+    stoa_doc_printf(doc, "live", "%016" PRIx64, live->hash);
+    if (comparable) {
+        stoa_doc_bool(doc, "equal", hash == live->hash);
+    } else {
+        stoa_doc_null(doc, "equal"); /* the live state is of another position */
+    }
+    stoa_doc_uint(doc, "events", events);
+    stoa_doc_uint(doc, "took_ns", stoa_clock_real.now_ns(&stoa_clock_real) - began_ns);
+    stoa_doc_close(doc, '}');
+    stoa_doc_close(doc, '}');
+    if (!comparable || hash == live->hash) { return STOA_OK; }
+    return STOA_FAIL(STOA_E_CORRUPT, "the replayed state of shard %s at position %" PRIu64 " is not the live one", live->name, position);
+}
+
+stoa_err stoa_command_hash(stoa_platform *platform, stoa_door_call *call)
+{
+    const char *name = stoa_call_arg(call, 0);
+    stoa_shard *shard = stoa_shard_named(platform, name);
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_shard_view live;
+    if (!shard) { return stoa_not_found(platform, "shard", "shards", name); }
+    stoa_err err = stoa_shard_look(shard, &live);
+    if (err) { return err; }
+    if (live.durability == stoa_durability_NONE) {
+        return STOA_FAIL(STOA_E_UNSUPPORTED, "shard %s keeps no journal", live.name);
+    }
+    uint64_t position = stoa_call_number(call, 1, live.applied);
+    if (position > live.applied) {
+        return STOA_FAIL(STOA_E_NOT_FOUND, "shard %s has come to position %" PRIu64 " only", live.name, live.applied);
+    }
+    stoa_buf_puts(&call->view, "fields hash: shard, position/id, replay=replayed, live_position=live at/id, live, equal, events/n, "
+                               "took_ns=took/ns");
+    return replay(shard, position, &live, &doc);
+}
+
+/* --- topics */
+
+typedef struct topic_writer {
+    stoa_doc *doc;
+    uint32_t count;
+} topic_writer;
+
+static void put_topic(void *context, const stoa_topic_view *view)
+{
+    topic_writer *w = context;
+    w->count++;
+    stoa_doc_open(w->doc, NULL, '{');
+    stoa_doc_text(w->doc, "name", view->name);
+    stoa_doc_uint(w->doc, "published", view->published);
+    stoa_doc_uint(w->doc, "subscribers", view->subscribers);
+    stoa_doc_close(w->doc, '}');
+}
+
+stoa_err stoa_command_topics(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    topic_writer w = {.doc = &doc};
+    const char *pattern = stoa_call_arg(call, 0);
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "topics", '[');
+    stoa_err err = stoa_topics(platform->node, pattern, put_topic, &w);
+    stoa_doc_close(&doc, ']');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "table topics: name, published/n, subscribers/n");
+    return err || w.count ? err : stoa_nothing_found(platform, call, "topic", "topics", pattern);
+}
+
+/* --- dead letters */
+
+typedef struct letter_writer {
+    stoa_doc *doc;
+    const actors *list; /* ordered by ref */
+} letter_writer;
+
+static int by_ref(const void *a, const void *b)
+{
+    uint64_t x = ((const stoa_actor_view *)a)->ref.at, y = ((const stoa_actor_view *)b)->ref.at;
+    return x < y ? -1 : x > y;
+}
+
+/* The name behind a reference; ports and actors that are gone have none. */
+static void put_ref(const letter_writer *w, const char *key, stoa_ref ref, const char *known)
+{
+    stoa_actor_view wanted = {.ref = ref};
+    const stoa_actor_view *found = NULL;
+    if (w->list->count) { found = bsearch(&wanted, w->list->at, w->list->count, sizeof wanted, by_ref); }
+    if (known && *known) {
+        stoa_doc_text(w->doc, key, known);
+    } else if (found) {
+        stoa_doc_text(w->doc, key, found->name);
+    } else if (ref.at) {
+        stoa_doc_printf(w->doc, key, "#%" PRIx64, ref.at);
+    } else {
+        stoa_doc_null(w->doc, key);
+    }
+}
+
+static void put_letter(void *context, const stoa_dead_letter *letter)
+{
+    const letter_writer *w = context;
+    stoa_doc_open(w->doc, NULL, '{');
+    stoa_doc_uint(w->doc, "at_ns", letter->wall_ns);
+    if (letter->row) {
+        stoa_doc_printf(w->doc, "message", "%s.%s", letter->row->kind, letter->row->name);
+    } else {
+        stoa_doc_text(w->doc, "message", "a refusal");
+    }
+    put_ref(w, "to", letter->to, letter->name);
+    put_ref(w, "from", letter->from, NULL);
+    stoa_doc_text(w->doc, "why", stoa_err_name(letter->why));
+    stoa_doc_text(w->doc, "text", stoa_err_text(letter->why));
+    stoa_doc_close(w->doc, '}');
+}
+
+stoa_err stoa_command_dead_letters(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    actors list;
+    stoa_err err = collect_actors(platform, NULL, NULL, &list);
+    if (err) { return err; }
+    if (list.count) { qsort(list.at, list.count, sizeof *list.at, by_ref); }
+    letter_writer w = {.doc = &doc, .list = &list};
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "dead_letters", '[');
+    err = stoa_dead_letters(platform->node, put_letter, &w);
+    stoa_doc_close(&doc, ']');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "table dead_letters: at_ns=time/time, message, to, from, why, text/wrap");
+    free(list.at);
+    return err;
+}
