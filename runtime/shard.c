@@ -11,7 +11,7 @@
 
 STOA_TABLE_DEFINE(shard_log)
 
-enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 128 };
+enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 128, INDEX_LOOK_BACK = 8 };
 
 void stoa_msg_list_push(stoa_msg_list *list, stoa_msg *msg)
 {
@@ -105,10 +105,16 @@ stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const v
     return STOA_OK;
 }
 
+/* The index names the block that has events of an id, so one entry a block is enough: the latest few are looked through for
+ * it. A lookup reads the whole block. */
 static void index_event(void *context, uint64_t id)
 {
     struct stoa_shard *shard = context;
     stoa_block_slot *block = open_block(shard);
+    uint32_t from = block->index_count > INDEX_LOOK_BACK ? block->index_count - INDEX_LOOK_BACK : 0;
+    for (uint32_t i = from; i < block->index_count; i++) {
+        if (block->index[i].id == id) { return; }
+    }
     STOA_ASSERT(block->index_count < STOA_SHARD_INDEX_MAX);
     block->index[block->index_count++] = (stoa_index_entry){id, shard->applied};
 }

@@ -319,27 +319,46 @@ static stoa_err collect(void *context, uint64_t position)
 
 typedef struct lookup {
     replay replay;
-    uint64_t position;
+    uint64_t id, seen; /* last position of the blocks looked at */
+    bool holds;        /* the event under the eye has the id */
     void (*visit)(void *context, const stoa_event_view *view);
     void *context;
 } lookup;
+
+static void compare_id(void *context, uint64_t id)
+{
+    lookup *l = context;
+    l->holds = l->holds || id == l->id;
+}
+
+static void show(lookup *l, uint64_t position, const event *e, uint64_t commit_ns)
+{
+    const struct stoa_shard *shard = l->replay.shard;
+    stoa_event_view view = {.position = position,
+                            .wall_ns = e->wall_ns,
+                            .commit_ns = commit_ns,
+                            .command = e->command,
+                            .seq = e->seq,
+                            .stream = e->stream,
+                            .row = e->row,
+                            .payload = l->replay.payload,
+                            .actor = e->stream ? stoa_actor_name(shard->actors[e->stream]) : shard->name};
+    l->visit(l->context, &view);
+}
 
 static stoa_err look_at_block(void *context, const stoa_block *block)
 {
     lookup *l = context;
     const uint8_t *at = block->payload, *end = at + block->payload_bytes;
-    for (uint64_t position = block->first; position <= l->position; position++) {
+    for (uint32_t i = 0; i < block->count; i++) {
         event e = {0};
-        stoa_err err = read_event(&l->replay, position, &at, end, &e);
+        stoa_err err = read_event(&l->replay, block->first + i, &at, end, &e);
         if (err) { return err; }
-        if (position != l->position) { continue; }
-        const struct stoa_shard *shard = l->replay.shard;
-        stoa_event_view view = {.position = position, .wall_ns = e.wall_ns, .commit_ns = block->commit_ns,
-                                .command = e.command, .seq = e.seq, .stream = e.stream, .row = e.row,
-                                .payload = l->replay.payload,
-                                .actor = e.stream ? stoa_actor_name(shard->actors[e.stream]) : shard->name};
-        l->visit(l->context, &view);
+        l->holds = false;
+        stoa_each_index(&e.row->payload, l->replay.payload, compare_id, l);
+        if (l->holds) { show(l, block->first + i, &e, block->commit_ns); }
     }
+    l->seen = block->first + block->count - 1;
     return STOA_E_CANCELLED; /* one block is all */
 }
 
@@ -349,15 +368,14 @@ stoa_err stoa_shard_lookup(stoa_shard *shard, uint64_t id, void (*visit)(void *c
     if (!shard->journal) { return STOA_FAIL(STOA_E_UNSUPPORTED, "shard %s has no journal", shard->name); }
     const stoa_journal_ops *ops = shard->journal->ops;
     positions found = {0};
-    lookup l = {.visit = visit, .context = context};
+    lookup l = {.id = id, .visit = visit, .context = context};
     l.replay.shard = shard;
     l.replay.kind_of = live_kind;
     stoa_err err = replay_init(&l.replay, shard->node, shard->name);
     if (!err) { err = ops->lookup(shard->journal, id, collect, &found); }
     for (uint32_t i = 0; i < found.count && !err; i++) {
-        if (i && found.at[i] == found.at[i - 1]) { continue; }
-        l.position = found.at[i];
-        err = ops->read(shard->journal, l.position, look_at_block, &l);
+        if (found.at[i] <= l.seen) { continue; }
+        err = ops->read(shard->journal, found.at[i], look_at_block, &l);
         if (err == STOA_E_CANCELLED) { err = STOA_OK; }
     }
     free(found.at);

@@ -19,12 +19,12 @@
 
 /* --- counter: event-sourced; passes amounts on to a partner in the same shard */
 
-#define counter_add_FIELDS(F, S)    F(S, uint64_t, amount) F(S, uint64_t, pass)
+#define counter_add_FIELDS(F, S)    F(S, uint64_t, amount) F(S, uint64_t, pass) F(S, stoa_id, tag)
 #define counter_total_FIELDS(F, S)  F(S, uint64_t, total)
 #define counter_read_FIELDS         STOA_NO_FIELDS
-#define counter_share_FIELDS(F, S)  F(S, uint64_t, amount)
+#define counter_share_FIELDS(F, S)  F(S, uint64_t, amount) F(S, stoa_id, tag)
 #define counter_crash_FIELDS        STOA_NO_FIELDS
-#define counter_added_FIELDS(F, S)  F(S, uint64_t, amount)
+#define counter_added_FIELDS(F, S)  F(S, uint64_t, amount) F(S, stoa_id, tag)
 #define counter_grown_FIELDS(F, S)  F(S, uint64_t, total)
 #define counter_ROWS(ROW, K)                                                                                           \
     ROW(K, COMMAND, add, total, "Add; pass so much of it on to the next actor of the shard.")                          \
@@ -54,18 +54,18 @@ static stoa_err counter_on_add(stoa_turn *turn, const counter *self, const count
     if (in->amount == 0) { return STOA_E_INVALID; }
     uint64_t mine = in->amount - in->pass;
     counter_grown grown = {self->total + mine};
-    stoa_err err = counter_emit_added(turn, (counter_added){mine});
+    stoa_err err = counter_emit_added(turn, (counter_added){mine, in->tag});
     if (!err) { err = counter_publish_grown(turn, 0, &grown); }
     if (err || !in->pass) {
         out->total = self->total + mine;
         return err;
     }
     stoa_ref next = stoa_turn_peer(turn, stoa_turn_stream(turn) % 2 + 1);
-    return counter_forward_share(turn, next, (counter_share){in->pass});
+    return counter_forward_share(turn, next, (counter_share){in->pass, in->tag});
 }
 static stoa_err counter_on_share(stoa_turn *turn, const counter *self, const counter_share *in)
 {
-    stoa_err err = counter_emit_added(turn, (counter_added){in->amount});
+    stoa_err err = counter_emit_added(turn, (counter_added){in->amount, in->tag});
     return err ? err : counter_answer_total(turn, (counter_total){self->total + in->amount});
 }
 static stoa_err counter_on_read(stoa_turn *turn, const counter *self, const counter_read *in, counter_total *out)
@@ -80,7 +80,7 @@ static stoa_err counter_on_crash(stoa_turn *turn, const counter *self, const cou
     (void)self;
     (void)in;
     (void)out;
-    stoa_err err = counter_emit_added(turn, (counter_added){1000000});
+    stoa_err err = counter_emit_added(turn, (counter_added){1000000, 0});
     return err ? err : stoa_fail(turn, "asked to");
 }
 static void counter_apply_added(counter *self, const counter_added *event)
@@ -130,7 +130,7 @@ static stoa_err worker_on_work(stoa_turn *turn, worker *self, const worker_work 
 {
     stoa_err err = STOA_OK;
     for (uint64_t i = 0; i < in->times && !err; i++) {
-        counter_add add = {in->amount, in->amount / 2};
+        counter_add add = {in->amount, in->amount / 2, 0};
         err = counter_ask_add(turn, self->counter, add, STOA_S(1), i);
     }
     return err;
@@ -231,9 +231,9 @@ static void a_call_is_answered_and_a_refusal_changes_nothing(void **state)
     (void)state;
     stage s = stage_open(1, 1);
     counter_total out = {0};
-    assert_int_equal(counter_call_add(s.node, s.a, (counter_add){5, 0}, STOA_S(1), &out), STOA_OK);
+    assert_int_equal(counter_call_add(s.node, s.a, (counter_add){5, 0, 0}, STOA_S(1), &out), STOA_OK);
     assert_int_equal(out.total, 5);
-    assert_int_equal(counter_call_add(s.node, s.a, (counter_add){0, 0}, STOA_S(1), &out), STOA_E_INVALID);
+    assert_int_equal(counter_call_add(s.node, s.a, (counter_add){0, 0, 0}, STOA_S(1), &out), STOA_E_INVALID);
     assert_int_equal(total_of(&s, s.a), 5);
     stage_close(&s);
 }
@@ -243,7 +243,7 @@ static void a_forwarded_command_is_answered_by_the_last_of_the_chain(void **stat
     (void)state;
     stage s = stage_open(2, 1);
     counter_total out = {0};
-    assert_int_equal(counter_call_add(s.node, s.a, (counter_add){10, 4}, STOA_S(1), &out), STOA_OK);
+    assert_int_equal(counter_call_add(s.node, s.a, (counter_add){10, 4, 0}, STOA_S(1), &out), STOA_OK);
     assert_int_equal(out.total, 4); /* b's */
     assert_int_equal(total_of(&s, s.a), 6);
     stage_close(&s);
@@ -258,7 +258,7 @@ static void nothing_leaves_a_shard_before_its_events_are_durable(void **state)
     assert_int_equal(stoa_sim_disk_get("s", 0, &disk), STOA_OK);
     counter_total out = {0};
     for (uint64_t i = 1; i <= 50; i++) {
-        assert_int_equal(counter_call_add(s.node, s.a, (counter_add){1, 0}, STOA_S(1), &out), STOA_OK);
+        assert_int_equal(counter_call_add(s.node, s.a, (counter_add){1, 0, 0}, STOA_S(1), &out), STOA_OK);
         stoa_shard_view view;
         assert_int_equal(stoa_shard_look(s.shard, &view), STOA_OK);
         assert_true(view.committed >= 2 + i); /* two spawns, then one event a call */
@@ -275,7 +275,7 @@ static void a_failed_turn_leaves_no_trace_and_the_actor_goes_on(void **state)
     (void)state;
     stage s = stage_open(4, 1);
     counter_total out = {0};
-    assert_int_equal(counter_call_add(s.node, s.a, (counter_add){3, 0}, STOA_S(1), &out), STOA_OK);
+    assert_int_equal(counter_call_add(s.node, s.a, (counter_add){3, 0, 0}, STOA_S(1), &out), STOA_OK);
     assert_int_equal(counter_call_crash(s.node, s.a, (counter_crash){0}, STOA_S(1), &out), STOA_E_FAILED);
     assert_int_equal(total_of(&s, s.a), 3);
     stage_close(&s);
@@ -351,6 +351,44 @@ static void a_message_to_nobody_is_a_dead_letter(void **state)
     stage_close(&s);
 }
 
+typedef struct found {
+    uint64_t count, sum, last;
+    bool whole;
+} found;
+
+static void on_event(void *context, const stoa_event_view *view)
+{
+    found *f = context;
+    const counter_added *added = view->payload;
+    f->whole = view->position > f->last && view->commit_ns >= view->wall_ns && strncmp(view->actor, "counter/", 8) == 0;
+    f->last = view->position;
+    f->count++;
+    f->sum += added->amount;
+}
+
+static void the_events_of_an_id_are_found_also_after_a_restart(void **state)
+{
+    (void)state;
+    stage s = stage_open(9, 1);
+    counter_total out;
+    for (uint64_t i = 0; i < 60; i++) { /* tag 7 in every third call, in two events of one cascade */
+        counter_add add = {10 + i, 4, i % 3 ? 100 + i : 7};
+        assert_int_equal(counter_call_add(s.node, s.a, add, STOA_S(1), &out), STOA_OK);
+    }
+    for (int life = 0; life < 2; life++) {
+        found seven = {.whole = true}, none = {0};
+        assert_int_equal(stoa_shard_lookup(s.shard, 7, on_event, &seven), STOA_OK);
+        assert_int_equal(seven.count, 40);
+        assert_int_equal(seven.sum, 20 * 10 + 3 * 190);
+        assert_true(seven.whole);
+        assert_int_equal(stoa_shard_lookup(s.shard, 999, on_event, &none), STOA_OK);
+        assert_int_equal(none.count, 0);
+        assert_int_equal(stoa_sim_crash(s.sim, &s.node), STOA_OK);
+        open_shard(&s);
+    }
+    stage_close(&s);
+}
+
 /* A run of random calls with crashes; returns the simulation's hash. */
 static uint64_t random_run(uint64_t seed)
 {
@@ -422,6 +460,7 @@ int main(void)
         cmocka_unit_test(asks_are_answered_once_or_time_out),
         cmocka_unit_test(a_full_mailbox_refuses),
         cmocka_unit_test(a_message_to_nobody_is_a_dead_letter),
+        cmocka_unit_test(the_events_of_an_id_are_found_also_after_a_restart),
         cmocka_unit_test(every_seed_runs_twice_alike_and_keeps_cascades_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
