@@ -94,9 +94,8 @@ def say(text):
 
 
 def committed(node):
-    shards = node.ask("shards") or []
-    rows = shards if isinstance(shards, list) else shards.get("rows", [])
-    return sum(int(row["committed"]) for row in rows if row.get("durability") in ("memory", "disk"))
+    shards = (node.ask("shards") or {}).get("shards", [])
+    return sum(shard["committed"] for shard in shards if shard["durability"] != "none")
 
 
 def story(node, seconds):
@@ -114,11 +113,11 @@ def story(node, seconds):
     explained, text = node.admin(f"explain order {last}", "table")
     errors += explained != 0
     say(f"  explain order {last}\n" + "".join("    " + line + "\n" for line in text.splitlines()))
-    proof = node.ask("hash trade") or {}
+    proof = (node.ask("hash trade") or {}).get("hash", {})
     equal = bool(proof.get("equal"))
     errors += not equal
-    say(f"  replay  of {proof.get('position')} events gives state hash {proof.get('replay_hash')}, live {proof.get('live_hash')}: "
-        + ("equal" if equal else "DIFFERENT"))
+    say(f"  replay  of {proof.get('events')} events in {proof.get('took_ns', 0) / 1e6:.0f} ms gives state hash {proof.get('replay')}, "
+        f"live {proof.get('live')}: " + ("equal" if equal else "DIFFERENT"))
     figures.update(journal_events=committed(node), restart_ms=round(back * 1000), hash_equal=equal, errors=errors)
     return figures
 
