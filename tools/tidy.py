@@ -166,7 +166,7 @@ def include_fault(tree, path, room, target):
 
 
 def check_internal(tree):
-    """A header whose head says 'Internal to FOLDER/' is included from that folder only."""
+    """A header whose head says 'Internal to FOLDER/' is included from that folder and its unit tests only."""
     inside = {}
     for path in tree.sources(".h", ".def"):
         match = re.search(r"\bInternal to ([\w/]+)/", " ".join(head_comment(tree.lines(path))))
@@ -174,7 +174,7 @@ def check_internal(tree):
             inside[path] = match.group(1)
     for path in tree.sources():
         for number, target, _ in tree.includes(path):
-            if target in inside and not path.startswith(inside[target] + "/"):
+            if target in inside and not path.startswith((f"{inside[target]}/", f"tests/unit/{inside[target]}/")):
                 yield Fault(path, number, "internal", f'"{target}" is internal to {inside[target]}/')
 
 
@@ -280,8 +280,8 @@ def check_heads(tree):
         if lines is None:
             continue
         head = head_comment(lines)
-        name, dash, _ = head[0].partition(" - ") if head else ("", "", "")
-        if not dash or not f"/{path}".endswith(f"/{name}"):
+        before, dash, _ = head[0].partition(" - ") if head else ("", "", "")
+        if not dash or not f"/{path}".endswith("/" + before.split(" ")[0]):
             yield Fault(path, 1, "heads", f"the head comment begins '{os.path.basename(path)} - what it is for'")
         marks = sum(line.startswith("SPDX-License-Identifier: Apache-2.0") for line in head)
         if marks != 1:

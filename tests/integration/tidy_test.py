@@ -105,6 +105,11 @@ class Tidy(unittest.TestCase):
     def test_an_internal_header_stays_inside(self):
         self.write("actors/trade/book.c", head("book.c") + '#include "runtime/core.h"\n')
         self.expect("actors/trade/book.c:4: [internal]", "internal to runtime/")
+        os.remove(os.path.join(self.root, "actors/trade/book.c"))
+        self.write("tests/unit/runtime/core_test.c", head("core_test.c") + '#include "runtime/core.h"\n')
+        self.assertEqual(self.tidy(), [])
+        self.write("tests/sim/core_test.c", head("core_test.c") + '#include "runtime/core.h"\n')
+        self.expect("tests/sim/core_test.c:4: [internal]", "internal to runtime/")
 
     def test_layers_have_no_cycle(self):
         self.write("tools/layers.txt", CLEAN["tools/layers.txt"].replace("base:", "base: sdk"))
@@ -163,6 +168,8 @@ class Tidy(unittest.TestCase):
     def test_a_head_comment_names_its_own_file(self):
         self.write("base/error.h", head("errors.h"))
         self.expect("base/error.h:1: [heads]", "error.h - what it is for")
+        self.write("base/error.h", head("base/error.h ARGUMENT"))
+        self.assertEqual(self.tidy(), [])
 
     def test_a_source_names_its_licence_once(self):
         self.write("base/error.h", "/* error.h - an example. */\n")
