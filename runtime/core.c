@@ -14,7 +14,7 @@
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
-enum { SPIN_BALANCED_NS = 50000 };
+enum { SPIN_BALANCED_NS = 50000, STOA_BATCH_MESSAGES = 256 };
 
 /* --- life */
 
@@ -520,7 +520,8 @@ bool stoa_core_batch(stoa_core *core)
     if (stoa_wheel_next_ns(&core->wheel) <= core->now_ns) {
         done += stoa_wheel_advance(&core->wheel, core->now_ns, fire, core);
     }
-    done += run_queue(core);
+    uint64_t enough = core->messages + STOA_BATCH_MESSAGES;
+    do { done += run_queue(core); } while (core->run_head && core->messages < enough);
     for (uint32_t i = 0; i < core->shard_count; i++) { done += stoa_shard_poll(core->shards[i]); }
     stoa_place_flush(&core->place);
     core->was_busy = done > 0;

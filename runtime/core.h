@@ -92,7 +92,8 @@ typedef struct stoa_turning {
     struct stoa_core *core;
     stoa_actor *actor;
     stoa_msg *msg;               /* being handled; NULL in start and resume */
-    stoa_context context;        /* of msg, zero without one */
+    stoa_ref reply_to;           /* who asked, NONE: nobody */
+    uint64_t ask;                /* their ask */
     stoa_msg *staged, *staged_tail;
     const char *failed;          /* reason, or NULL */
     bool handed_over;            /* somebody else answers */

@@ -103,8 +103,8 @@ stoa_err stoa_turn_forward(stoa_turn *turn, stoa_ref to, const stoa_row *row, co
     stoa_msg *msg;
     stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT, &msg);
     if (err) { return err; }
-    stoa_msg_context(msg)->reply_to = t->context.reply_to;
-    stoa_msg_context(msg)->ask = t->context.ask;
+    stoa_msg_context(msg)->reply_to = t->reply_to;
+    stoa_msg_context(msg)->ask = t->ask;
     t->handed_over = true;
     stage(t, msg);
     return STOA_OK;
@@ -114,15 +114,15 @@ static stoa_err answer(stoa_turning *t, const stoa_row *row, const void *payload
 {
     stoa_core *core = t->core;
     t->answered = true;
-    if (!t->context.reply_to.at || (t->msg && (t->msg->flags & STOA_MSG_ANSWER))) { return STOA_OK; }
+    if (!t->reply_to.at || (t->msg && (t->msg->flags & STOA_MSG_ANSWER))) { return STOA_OK; }
     stoa_msg *msg =
         stoa_slab_new(&core->place.slab, row ? row->payload.size_bytes : 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
     if (!msg) { return STOA_E_FULL; }
-    msg->to = t->context.reply_to;
+    msg->to = t->reply_to;
     msg->from = t->turn.self;
     msg->row = row;
     *stoa_msg_context(msg) =
-        (stoa_context){.ask = t->context.ask, .command = t->turn.command, .error = (int32_t)error};
+        (stoa_context){.ask = t->ask, .command = t->turn.command, .error = (int32_t)error};
     if (row) { memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes); }
     stage(t, msg);
     return STOA_OK;
@@ -337,12 +337,26 @@ static stoa_handler handler_of(const stoa_kind *kind, const stoa_row *row)
     return NULL;
 }
 
+/* Field by field: zeroing the whole struct costs more than a short turn. */
 static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
 {
-    *t = (stoa_turning){.core = core, .actor = actor, .topic = ""};
     t->turn.now_ns = core->now_ns;
     t->turn.wall_ns = core->wall_ns;
     t->turn.self = stoa_actor_ref(core, actor);
+    t->turn.from = STOA_REF_NONE;
+    t->turn.token = 0;
+    t->turn.error = STOA_OK;
+    t->turn.command = 0;
+    t->core = core;
+    t->actor = actor;
+    t->msg = NULL;
+    t->reply_to = STOA_REF_NONE;
+    t->ask = 0;
+    t->staged = NULL;
+    t->failed = NULL;
+    t->handed_over = false;
+    t->answered = false;
+    t->topic = "";
 }
 
 static void begin_message(stoa_turning *t, stoa_core *core, stoa_actor *actor, stoa_msg *msg)
@@ -354,11 +368,13 @@ static void begin_message(stoa_turning *t, stoa_core *core, stoa_actor *actor, s
         t->topic = stoa_msg_context(((stoa_lent *)stoa_msg_body(msg))->held)->topic->name;
     }
     if (!(msg->flags & STOA_MSG_CONTEXT)) { return; }
-    t->context = *stoa_msg_context(msg);
-    t->turn.command = t->context.command;
+    const stoa_context *context = stoa_msg_context(msg);
+    t->reply_to = context->reply_to;
+    t->ask = context->ask;
+    t->turn.command = context->command;
     if (msg->flags & STOA_MSG_ANSWER) {
-        t->turn.token = t->context.ask;
-        t->turn.error = (stoa_err)t->context.error;
+        t->turn.token = context->ask;
+        t->turn.error = (stoa_err)context->error;
     }
 }
 
@@ -367,7 +383,7 @@ static void refuse(stoa_turning *t, stoa_err why)
 {
     t->actor->refused++;
     t->actor->last_refusal = why;
-    if (t->context.reply_to.at) {
+    if (t->reply_to.at) {
         (void)answer(t, NULL, NULL, why);
         let_go(t);
     } else {
