@@ -4,6 +4,8 @@
 
 Starts one node in a folder of its own (STOA_NODE_DATA, else ~/.stoa/quickstart), kills only what it started. The last line
 of a run with SECONDS is one JSON object.
+
+SPDX-License-Identifier: Apache-2.0
 """
 import json
 import os

@@ -3,6 +3,8 @@ moments while the SDK places orders; it is started again; then every acknowledge
 later fills; all balances must sum to zero; each account must hold what its orders filled, to the last unit.
 
 200 rounds (2,000 with STOA_DEEP). The seed is printed; STOA_SEED repeats it (the moments of the kills are real time).
+
+SPDX-License-Identifier: Apache-2.0
 """
 import json
 import os

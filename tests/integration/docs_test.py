@@ -1,5 +1,8 @@
 """docs_test.py - goal: the reference pages say what the binary does. Method: each page of docs/reference that a table writes is
-compared with what `stoad --dump-docs` prints; with STOA_UPDATE it is written instead. The messages are the binary's own."""
+compared with what `stoad --dump-docs` prints; with STOA_UPDATE it is written instead. The messages are the binary's own.
+
+SPDX-License-Identifier: Apache-2.0
+"""
 import os
 import subprocess
 import sys

@@ -1,5 +1,8 @@
 """examples_test.py - goal: the examples that embed the runtime do what they say. Method: run them; hello_actor twice on the same
-journal must count on. (The sdk_ examples run against a node in sdk_examples_test.py.)"""
+journal must count on. (The sdk_ examples run against a node in sdk_examples_test.py.)
+
+SPDX-License-Identifier: Apache-2.0
+"""
 import os
 import shutil
 import subprocess

@@ -1,5 +1,8 @@
 """stoad_test.py - goal: the node's own face: flags, settings and their faults, health, metrics, drain, restart with the same
-state, the recorded day. Method: a real stoad, asked from outside."""
+state, the recorded day. Method: a real stoad, asked from outside.
+
+SPDX-License-Identifier: Apache-2.0
+"""
 import json
 import os
 import re
