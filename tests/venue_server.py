@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""venue_server.py - a venue for tests: a TLS server that speaks Binance's streams and snapshots, and misbehaves on demand.
+"""venue_server.py - a venue for tests: a TLS server that speaks Binance's streams and snapshots, and misbehaves on
+demand.
 
 It keeps a made-up book. Diffs go out over WebSocket (GET /stream?streams=...), the book's snapshot is answered to
 GET /api/v3/depth. Certificates are made at start by openssl: an authority of its own, and a server's for "localhost".

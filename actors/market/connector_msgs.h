@@ -1,7 +1,7 @@
 /* connector_msgs.h - what a connector (market_connector/VENUE) takes from its source port and asks of it.
  *
  * A source port sends opened, then frames as the venue sent them, in parts of at most 4,094 bytes; it sends no more
- * frames than it has credit for: frame messages sent - granted.frames <= MARKET_CONNECTOR_WINDOW.
+ * frames than it has credit for: frame messages sent <= granted.frames + MARKET_CONNECTOR_WINDOW.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ACTORS_MARKET_CONNECTOR_MSGS_H

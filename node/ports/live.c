@@ -56,6 +56,7 @@ struct stoa_live {
     stoa_random random; /* jitter of the delays */
     uint64_t retry_ns, snapshot_wait_ns;
     bool connected, held, opened_due, requesting;
+    bool pausing; /* no snapshot is asked for before TIMER_SNAPSHOT is due */
     uint32_t asked; /* whose snapshot the request is for */
     bool wanted[MARKET_CONNECTOR_SYMBOLS_MAX];
     uint64_t heard_ns; /* the last message */
@@ -211,6 +212,7 @@ static void on_closed(void *context, const char *why)
 
 static void ask_again_later(stoa_live *live)
 {
+    live->pausing = true;
     stoa_ws_after(live->ws, TIMER_SNAPSHOT, backoff(live, &live->snapshot_wait_ns, SNAPSHOT_WAIT_MAX));
 }
 
@@ -219,7 +221,7 @@ static void ask_snapshot(stoa_live *live)
     char text[PATH_MAX_BYTES];
     stoa_buf path = STOA_BUF_FIXED(text);
     uint32_t i = 0;
-    if (live->requesting || !live->connected) { return; } /* a new stream wants anew */
+    if (live->requesting || live->pausing || !live->connected) { return; } /* a new stream wants anew */
     while (i < live->options.symbol_count && !live->wanted[i]) { i++; }
     if (i == live->options.symbol_count) { return; }
     live->asked = i;
@@ -248,8 +250,9 @@ static void on_answered(void *context, stoa_err err, unsigned status, const char
     count(&live->snapshots);
     live->wanted[live->asked] = false;
     live->snapshot_wait_ns = live->options.snapshot_wait_ns;
+    ask_again_later(live);                                   /* for who else wants one */
+    live->snapshot_wait_ns = live->options.snapshot_wait_ns; /* a pause, not the first of several */
     pump(live);
-    ask_snapshot(live);
 }
 
 /* --- the port */
@@ -295,9 +298,10 @@ static void snapshot_due(stoa_live *live)
 {
     if (live->requesting) {
         stoa_ws_give_up(live->ws);
-    } else {
-        ask_snapshot(live);
+        return;
     }
+    live->pausing = false;
+    ask_snapshot(live);
 }
 
 static void on_due(void *context, unsigned timer)

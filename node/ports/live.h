@@ -2,9 +2,9 @@
  * HTTPS.
  *
  * A thread of its own. The stream is made again whenever it is lost or silent, after a delay that doubles from 250 ms
- * to 30 s; each new stream begins with "opened", upon which the mirrors want snapshots. A snapshot that cannot be had
- * is tried again, after a delay that doubles from 1 s to 60 s, at most one request at a time. What the connector has
- * no credit for waits in a bounded queue while the stream is not read.
+ * to 30 s; each new stream begins with "opened", upon which the mirrors want snapshots. Snapshots are asked for one at
+ * a time, with a pause of 1 s between them; one that cannot be had is tried again after a pause that doubles to 60 s.
+ * What the connector has no credit for waits in a bounded queue while the stream is not read.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_PORTS_LIVE_H
@@ -28,7 +28,7 @@ typedef struct stoa_live_options {
     uint16_t stream_port, snapshot_port;
     uint64_t idle_ns;          /* a stream silent for so long is made again; 0 means 30 s */
     uint64_t retry_ns;         /* first delay before a new connection; 0 means 250 ms */
-    uint64_t snapshot_wait_ns; /* first delay before a snapshot is tried again; 0 means 1 s */
+    uint64_t snapshot_wait_ns; /* shortest pause between two snapshots; 0 means 1 s */
 } stoa_live_options;
 
 /* Start connecting. Errors: INVALID (no venue, no symbols), NOMEM, IO. */

@@ -35,7 +35,7 @@ typedef struct stoa_replay_options {
     stoa_text14 symbol;  /* of the mirror that is reported on: the first in the file; set by stoa_replay_market */
 } stoa_replay_options;
 
-/* "FILE[@SPEED]", SPEED a positive number or "max"; without it 1. Errors: INVALID (no file, speed), TOO_LARGE (path). */
+/* "FILE[@SPEED]", SPEED a positive number or "max"; without it 1. Errors: INVALID (no file, speed), TOO_LARGE. */
 stoa_err stoa_replay_parse(const char *text, stoa_replay_options *out);
 
 /* Spawn mirrors and connector for the symbols that the file names; fills options->connector and symbol.

@@ -5,7 +5,7 @@
 
 bool stoa_source_credit(const stoa_source *source)
 {
-    return source->sent - source->granted < MARKET_CONNECTOR_WINDOW;
+    return source->sent < source->granted + MARKET_CONNECTOR_WINDOW;
 }
 
 stoa_err stoa_source_tell(stoa_source *source, const stoa_row *row, const void *payload)

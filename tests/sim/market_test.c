@@ -602,7 +602,70 @@ static void tops_of_the_venue_run_ahead_of_its_diffs(void **state)
     send_diff(&w, &made_up, 10);
     send_diff(&w, &made_up, 11);
     check_live(&w, &made_up); /* overtaken by the book */
+    (void)snprintf(text, sizeof text,
+                   "{\"u\":%" PRIu64 ",\"s\":\"BTCUSDT\",\"b\":\"97.5\",\"B\":\"3\",\"a\":\"97.75\",\"A\":\"1\"}",
+                   made_up.last_id + 1000);
+    post_frame(&w, text, strlen(text));
+    more_diffs(2);
+    send_diff(&w, &made_up, 12);
+    send_diff(&w, &made_up, 13);
+    settle(&w);
+    assert_int_equal(look(&w).last_id, made_up.last_id);
+    assert_int_equal(heard_now.top.bid, 9750000000); /* the book has not got there yet */
     end(&w);
+}
+
+/* --- credit */
+
+static uint64_t granted_to_port;
+
+static void hear_granted(void *context, const stoa_delivery *delivery)
+{
+    (void)context;
+    if (delivery->row != &market_connector_rows[market_connector_ROW_granted]) { return; }
+    granted_to_port = ((const market_connector_granted *)delivery->payload)->frames;
+}
+
+/* Send count trades through a port to a connector of this mirror's kind; how many the connector grants again. */
+static uint64_t granted_of(const stoa_kind *mirror, uint32_t count)
+{
+    static const char trade[] =
+        "{\"e\":\"trade\",\"s\":\"BTCUSDT\",\"t\":1,\"p\":\"1\",\"q\":\"1\",\"T\":1,\"m\":true}";
+    static const market_connector_options options = {
+        .venue = stoa_text("binance"), .symbol_count = 1, .symbols = {stoa_text("BTCUSDT")}};
+    market_connector_frame frame = {.number = 0};
+    stoa_spawn_options here = {.core = 0, .args = &options};
+    stoa_sim *sim;
+    stoa_node *node;
+    stoa_port *port;
+    stoa_ref ignored, connector;
+    granted_to_port = 0;
+    assert_int_equal(STOA_TEXT_SETZ(&frame.bytes, trade), STOA_OK);
+    assert_int_equal(stoa_sim_new(&(stoa_sim_options){.seed = first_seed}, &sim, &node), STOA_OK);
+    assert_int_equal(stoa_spawn(node, mirror, "market_book/binance.BTCUSDT", &here, &ignored), STOA_OK);
+    assert_int_equal(stoa_spawn(node, &market_connector_kind, "market_connector/binance", &here, &connector), STOA_OK);
+    assert_int_equal(stoa_port_open(node, "test", &port), STOA_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        frame.number++;
+        assert_int_equal(
+            stoa_port_send(port, connector, &market_connector_rows[market_connector_ROW_frame], &frame, 0), STOA_OK);
+        stoa_port_flush(port);
+        assert_int_equal(stoa_sim_settle(sim, 1000000), STOA_OK);
+        while (stoa_port_poll(port, hear_granted, NULL, 64)) {}
+    }
+    stoa_port_close(port);
+    stoa_sim_free(sim);
+    return granted_to_port;
+}
+
+static void credit_stops_when_the_mirror_does_not_keep_up(void **state)
+{
+    (void)state;
+    stoa_kind deaf = listener_kind; /* hears, and does not say so */
+    deaf.name = "market_book";
+    deaf.start = NULL;
+    assert_int_equal(granted_of(&market_book_kind, 3200), 3200);
+    assert_int_equal(granted_of(&deaf, 3200), 512);
 }
 
 /* --- at random */
@@ -837,6 +900,7 @@ int main(void)
         cmocka_unit_test(bad_frames_are_counted_and_change_nothing),
         cmocka_unit_test(a_torn_frame_is_counted_and_the_next_one_is_whole),
         cmocka_unit_test(tops_of_the_venue_run_ahead_of_its_diffs),
+        cmocka_unit_test(credit_stops_when_the_mirror_does_not_keep_up),
         cmocka_unit_test(a_live_mirror_is_exact_under_faults),
         cmocka_unit_test(the_recorded_day_comes_out_exactly),
         cmocka_unit_test(the_same_seed_is_the_same_market),

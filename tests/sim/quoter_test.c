@@ -1,7 +1,7 @@
-/* quoter_test.c - goal: the quoter keeps one order a side where its configuration says, within its inventory limit, and
- * knows what it traded, through fills, refusals, silence and power cuts. Method: the real trading kinds in a simulated
- * shard; a test actor publishes tops as a mirror does; by hand, then at random from a printed seed, with the account's own
- * balances as the judge.
+/* quoter_test.c - goal: the quoter keeps one order a side where its configuration says, within its inventory limit,
+ * and knows what it traded, through fills, refusals, silence and power cuts. Method: the real trading kinds in a
+ * simulated shard; a test actor publishes tops as a mirror does; by hand, then at random from a printed seed, with
+ * the account's own balances as the judge.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/trade_world.h"
@@ -158,6 +158,11 @@ static void check_books_agree(scene *s, const char *usdt, const char *btc)
     assert_int_equal(quote.free + quote.reserved, dec(usdt) + is.cash);
 }
 
+static void count_reports(void *context, const stoa_event_view *event)
+{
+    *(uint64_t *)context += event->row == &strategy_quoter_rows[strategy_quoter_ROW_reported];
+}
+
 /* --- by hand */
 
 static void it_quotes_both_sides_of_the_top(void **state)
@@ -174,6 +179,9 @@ static void it_quotes_both_sides_of_the_top(void **state)
     assert_int_equal(is.ask.phase, strategy_quoter_phase_WORKING);
     assert_true(is.bid.order_id && is.ask.order_id);
     assert_int_equal(is.orders, 2);
+    uint64_t reports = 0;
+    assert_int_equal(stoa_shard_lookup(s.w.shard, is.bid.order_id, count_reports, &reports), STOA_OK);
+    assert_int_equal(reports, 1); /* hearing the same again is no news */
     scene_free(&s);
 }
 
@@ -271,16 +279,16 @@ static void it_pauses_and_resumes_on_command(void **state)
     strategy_quoter_done done;
     scene s = scene_new(7, true);
     tell(&s, "100", "100.02");
-    assert_int_equal(strategy_quoter_call_pause(s.w.node, s.quoter, (strategy_quoter_pause){{0}}, WORLD_DEADLINE, &done),
-                     STOA_OK);
+    strategy_quoter_pause pause_it = {{0}};
+    strategy_quoter_resume resume_it = {{0}};
+    assert_int_equal(strategy_quoter_call_pause(s.w.node, s.quoter, pause_it, WORLD_DEADLINE, &done), STOA_OK);
     settle(&s);
     check_book(&s, "0", "0");
     tell(&s, "105", "105.02");
     stoa_sim_run(s.w.sim, STOA_S(30));
     check_mode(&s, strategy_quoter_mode_PAUSED);
     check_book(&s, "0", "0");
-    assert_int_equal(strategy_quoter_call_resume(s.w.node, s.quoter, (strategy_quoter_resume){{0}}, WORLD_DEADLINE, &done),
-                     STOA_OK);
+    assert_int_equal(strategy_quoter_call_resume(s.w.node, s.quoter, resume_it, WORLD_DEADLINE, &done), STOA_OK);
     check_book(&s, "0", "0"); /* not before the market is heard again */
     tell(&s, "110", "110.02");
     check_book(&s, "109.01", "111.01");
@@ -380,6 +388,84 @@ static void its_orders_are_adopted_after_a_power_cut(void **state)
     scene_free(&s);
 }
 
+/* --- an account that does not answer, but for questions */
+
+#define mute_said_FIELDS(F, S) F(S, uint64_t, nothing)
+#define mute_ROWS(ROW, K)      ROW(K, EVENT, said, _, "Nothing.")
+STOA_TABLE(mute)
+STOA_TABLE_DEFINE(mute)
+typedef struct mute {
+    uint64_t nothing;
+} mute;
+static struct {
+    uint64_t placed, asked, last;
+    bool knows; /* the last order exists */
+} mute_now;
+#define mute_HEARS(HEAR, K)                                                                                            \
+    HEAR(K, trade_account, place) HEAR(K, trade_account, cancel) HEAR(K, trade_account, query)
+STOA_KIND(mute, .mailbox_limit = 64)
+static void mute_apply_said(mute *self, const mute_said *event)
+{
+    (void)self, (void)event;
+}
+static stoa_err mute_on_trade_account_place(stoa_turn *turn, const mute *self, const trade_account_place *in)
+{
+    (void)self;
+    mute_now.placed += in->side == trade_side_BUY;
+    if (in->side == trade_side_BUY) { mute_now.last = in->client_order_id; }
+    stoa_turn_no_answer(turn);
+    return STOA_OK;
+}
+static stoa_err mute_on_trade_account_cancel(stoa_turn *turn, const mute *self, const trade_account_cancel *in)
+{
+    (void)self, (void)in;
+    stoa_turn_no_answer(turn);
+    return STOA_OK;
+}
+static stoa_err mute_on_trade_account_query(stoa_turn *turn, const mute *self, const trade_account_query *in)
+{
+    (void)self;
+    if (in->client_order_id != mute_now.last) { return STOA_E_NOT_FOUND; }
+    mute_now.asked++;
+    if (!mute_now.knows) { return STOA_E_NOT_FOUND; }
+    trade_order order = {.order_id = 77, .client_order_id = in->client_order_id, .status = trade_status_OPEN};
+    return trade_account_answer_order(turn, (trade_account_order){.order = order});
+}
+
+static void an_unanswered_order_is_asked_about(void **state)
+{
+    (void)state;
+    stoa_kind account = mute_kind;
+    account.name = "trade_account";
+    const stoa_kind *const kinds[] = {&account, &strategy_quoter_kind, NULL};
+    stoa_shard_options shard = {.name = "trade", .durability = stoa_durability_NONE};
+    stoa_ref ignored;
+    scene s = {.top_id = 0};
+    memset(&mute_now, 0, sizeof mute_now);
+    assert_int_equal(stoa_sim_new(&(stoa_sim_options){.seed = 12, .kinds = kinds}, &s.w.sim, &s.w.node), STOA_OK);
+    assert_int_equal(stoa_shard_open(s.w.node, &shard, &s.w.shard), STOA_OK);
+    stoa_spawn_options there = {.shard = s.w.shard};
+    assert_int_equal(stoa_spawn(s.w.node, &account, "trade_account/a0", &there, &ignored), STOA_OK);
+    attach(&s);
+    assert_int_equal(configure(&s, settings()), STOA_OK);
+    tell(&s, "100", "100.02");
+    assert_int_equal(mute_now.placed, 1);
+    assert_int_equal(status(&s).bid.phase, strategy_quoter_phase_PLACING);
+    uint64_t first = mute_now.last;
+    stoa_sim_run(s.w.sim, STOA_S(8)); /* it does not exist: another one, under another id */
+    assert_true(mute_now.asked >= 1);
+    assert_true(mute_now.placed >= 1);
+    mute_now.knows = true;
+    for (int i = 0; i < 8; i++) { tell(&s, i % 2 ? "100" : "100.01", "100.02"), stoa_sim_run(s.w.sim, STOA_S(5)); }
+    strategy_quoter_state is = status(&s);
+    assert_int_equal(is.bid.phase, strategy_quoter_phase_WORKING); /* it does: it is adopted */
+    assert_int_equal(is.bid.order_id, 77);
+    assert_int_equal(is.bid.client_order_id, mute_now.last);
+    assert_int_equal(mute_now.placed, 2);
+    assert_true(mute_now.last > first);
+    world_free(&s.w);
+}
+
 /* --- at random */
 
 static stoa_random chance;
@@ -397,6 +483,29 @@ static void check_invariants(scene *s)
     check_books_agree(s, "100000", "100");
 }
 
+/* Power fails in the middle of what a top, or a taker's order, sets off. */
+static void fail_amid(scene *s, const char *bid, const char *ask)
+{
+    if (bid) {
+        teller_tell in = {.bid = dec(bid), .ask = dec(ask), .id = ++s->top_id};
+        assert_int_equal(teller_post_tell(s->w.node, s->teller, in), STOA_OK);
+    } else {
+        uint64_t buys = stoa_random_below(&chance, 2);
+        trade_account_place in = {.client_order_id = ++s->w.clients,
+                                  .symbol = stoa_text("BTCUSDT"),
+                                  .side = buys ? trade_side_BUY : trade_side_SELL,
+                                  .tif = trade_tif_IOC,
+                                  .price = dec(buys ? "110" : "90"),
+                                  .qty = dec("0.3")};
+        const stoa_row *row = &trade_account_rows[trade_account_ROW_place];
+        assert_int_equal(stoa_post(s->w.node, s->w.accounts[1], row, &in), STOA_OK);
+    }
+    for (uint64_t i = stoa_random_below(&chance, 25); i > 0; i--) { stoa_sim_run(s->w.sim, STOA_US(200)); }
+    world_crash(&s->w);
+    attach(s);
+    settle(s);
+}
+
 static void act_at_random(scene *s)
 {
     char bid[32], ask[32];
@@ -410,13 +519,8 @@ static void act_at_random(scene *s)
     case 3: (void)take(s, trade_side_SELL, "90", "2"); break;
     case 4: tell(s, "0", ask); break;
     case 5: stoa_sim_run(s->w.sim, STOA_MS(1) * stoa_random_below(&chance, 15000)); break;
-    case 6: /* power fails in the middle of what it does */
-        (void)teller_post_tell(s->w.node, s->teller, (teller_tell){.bid = dec(bid), .ask = dec(ask), .id = ++s->top_id});
-        for (uint64_t i = stoa_random_below(&chance, 20); i > 0; i--) { (void)stoa_sim_step(s->w.sim); }
-        world_crash(&s->w);
-        attach(s);
-        settle(s);
-        break;
+    case 6: fail_amid(s, bid, ask); break;
+    case 7: fail_amid(s, NULL, NULL); break;
     default: tell(s, bid, ask);
     }
 }
@@ -462,6 +566,7 @@ int main(void)
         cmocka_unit_test(a_quote_that_would_take_waits),
         cmocka_unit_test(settings_are_checked),
         cmocka_unit_test(its_orders_are_adopted_after_a_power_cut),
+        cmocka_unit_test(an_unanswered_order_is_asked_about),
         cmocka_unit_test_prestate(it_stays_sound_whatever_happens, &seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,7 +155,8 @@ static void the_symbols_of_a_capture_are_found(void **state)
     (void)state;
 #define TRADE(symbol)                                                                                                  \
     "1 {\"e\":\"trade\",\"s\":\"" symbol "\",\"t\":1,\"p\":\"1\",\"q\":\"1\",\"T\":1,\"m\":true}\n"
-    static const char text[] = "1 nothing\n" TRADE("BTCUSDT") TRADE("ETHUSDT") TRADE("BTCUSDT") "2 {\"lastUpdateId\":1}\n";
+    static const char text[] =
+        "1 nothing\n" TRADE("BTCUSDT") TRADE("ETHUSDT") TRADE("BTCUSDT") "2 {\"lastUpdateId\":1}\n";
     stoa_text14 symbols[4];
     uint32_t count = 0;
     write_plain(text, sizeof text - 1);

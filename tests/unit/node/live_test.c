@@ -1,6 +1,7 @@
-/* live_test.c - goal: the live port keeps a mirror exact over a real TLS WebSocket connection, whatever the venue does, and
- * talks to nobody it cannot verify. Method: tests/venue_server.py is the venue; it drops, doubles, reorders, cuts the
- * connection, goes deaf and refuses snapshots on command, and says what is true; the mirror must come to say the same.
+/* live_test.c - goal: the live port keeps a mirror exact over a real TLS WebSocket connection, whatever the venue
+ * does, and talks to nobody it cannot verify. Method: tests/venue_server.py is the venue; it drops, doubles,
+ * reorders, cuts the connection, goes deaf and refuses snapshots on command, and says what is true; the mirror must
+ * come to say the same.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -22,9 +23,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/ports/live.h"
+#include "tests/unit/node/feed_sink.h"
 
 STOA_PROXY(market_book)
-STOA_PROXY(market_connector)
 
 /* --- the venue */
 
@@ -127,13 +128,8 @@ typedef struct client {
     truth before; /* what the venue counted when it began */
 } client;
 
-static void client_begin(client *c, const char *host, const char *ca)
+static void client_connect(client *c, const char *host, const char *ca)
 {
-    market_connector_options market = {.symbol_count = 1, .symbols = {stoa_text("BTCUSDT")}, .venue = stoa_text("binance")};
-    *c = (client){0};
-    assert_int_equal(stoa_node_open(&(stoa_options){.cores = 1, .idle = STOA_IDLE_ECO}, &c->node), STOA_OK);
-    assert_int_equal(market_spawn_venue(c->node, &market, 0, &c->connector), STOA_OK);
-    c->book = stoa_find(c->node, "market_book/binance.BTCUSDT");
     stoa_live_options options = {.venue = &market_venue_binance,
                                  .connector = c->connector,
                                  .symbol_count = 1,
@@ -143,11 +139,22 @@ static void client_begin(client *c, const char *host, const char *ca)
                                  .ca_file = ca,
                                  .stream_port = venue.port,
                                  .snapshot_port = venue.port,
-                                 .idle_ns = STOA_S(2),
+                                 .idle_ns = STOA_S(4),
                                  .retry_ns = STOA_MS(20),
                                  .snapshot_wait_ns = STOA_MS(20)};
     c->before = tell("state");
     assert_int_equal(stoa_live_start(c->node, &options, &c->live), STOA_OK);
+}
+
+static void client_begin(client *c, const char *host, const char *ca)
+{
+    market_connector_options market = {
+        .symbol_count = 1, .symbols = {stoa_text("BTCUSDT")}, .venue = stoa_text("binance")};
+    *c = (client){0};
+    assert_int_equal(stoa_node_open(&(stoa_options){.cores = 1, .idle = STOA_IDLE_ECO}, &c->node), STOA_OK);
+    assert_int_equal(market_spawn_venue(c->node, &market, 0, &c->connector), STOA_OK);
+    c->book = stoa_find(c->node, "market_book/binance.BTCUSDT");
+    client_connect(c, host, ca);
 }
 
 static void client_end(client *c)
@@ -287,13 +294,27 @@ static void a_deaf_venue_is_left_for_a_new_connection(void **state)
     client_end(&c);
 }
 
+/* It answers pings, but nothing comes: after idle_ns the stream is made again. */
+static void a_silent_stream_is_made_again(void **state)
+{
+    (void)state;
+    client c;
+    begin_live(&c);
+    wait_for_connections(&c, 2);
+    (void)tell("diffs 5");
+    (void)wait_for_truth(&c);
+    client_end(&c);
+}
+
 static void refused_and_old_snapshots_are_asked_for_again(void **state)
 {
     (void)state;
     client c;
     (void)tell("diffs 60");
     (void)tell("refuse 3");
+    uint64_t began = stoa_clock_real.now_ns(&stoa_clock_real);
     begin_live(&c);
+    assert_true(stoa_clock_real.now_ns(&stoa_clock_real) - began < STOA_S(5)); /* not by way of new streams */
     assert_int_equal(tell("state").refused - c.before.refused, 3);
     assert_int_equal(live_look(&c).snapshots_failed, 3);
     (void)tell("stale 1");
@@ -302,6 +323,23 @@ static void refused_and_old_snapshots_are_asked_for_again(void **state)
     market_book_state mirror = wait_for_truth(&c);
     assert_int_equal(mirror.gaps, 1);
     assert_int_equal(tell("state").snapshots - c.before.snapshots, 3); /* at first, the old one, a fresh one */
+    client_end(&c);
+}
+
+static void a_venue_that_refuses_snapshots_is_not_pressed(void **state)
+{
+    (void)state;
+    client c;
+    (void)tell("refuse 1000");
+    client_begin(&c, "localhost", venue.ca);
+    wait_for_connections(&c, 1);
+    for (int i = 0; i < 50; i++) {
+        (void)tell("diffs 20");
+        (void)usleep(10000);
+    }
+    assert_in_range(tell("state").refused - c.before.refused, 2, 10); /* the pauses double from 20 ms */
+    (void)tell("refuse 0");
+    (void)wait_for_truth(&c);
     client_end(&c);
 }
 
@@ -322,6 +360,7 @@ static void odd_frames_are_taken_or_counted(void **state)
     assert_int_equal(market_connector_call_status(c.node, c.connector, in, STOA_S(5), &counts), STOA_OK);
     assert_int_equal(counts.malformed, 1);
     assert_int_equal(counts.idle, 1);
+    for (int i = 0; i < 500 && tell("state").pongs == before.pongs; i++) { (void)usleep(10000); }
     assert_int_equal(tell("state").pongs, before.pongs + 1); /* its ping in the middle of a message was answered */
     client_end(&c);
 }
@@ -336,6 +375,32 @@ static void a_flood_is_held_back_not_lost(void **state)
     market_book_state mirror = wait_for_truth(&c);
     assert_int_equal(mirror.gaps + mirror.resyncs, 0);
     assert_int_equal(live_look(&c).overruns, 0);
+    client_end(&c);
+}
+
+/* A connector without credit: the stream is read no further than the queue holds, and goes on when there is
+ * credit. */
+static void a_connector_that_lags_stops_the_reading(void **state)
+{
+    (void)state;
+    client c = {0};
+    feed_sink_taken taken;
+    assert_int_equal(stoa_node_open(&(stoa_options){.cores = 1, .idle = STOA_IDLE_ECO}, &c.node), STOA_OK);
+    stoa_spawn_options here = {.core = 0};
+    assert_int_equal(stoa_spawn(c.node, &feed_sink_kind, "feed_sink/x", &here, &c.connector), STOA_OK);
+    client_connect(&c, "localhost", venue.ca);
+    wait_for_connections(&c, 1);
+    for (int i = 0; i < 150; i++) { (void)tell("big"); } /* 5 MB; the window and the queue hold 2 */
+    (void)usleep(300000);
+    assert_in_range(live_look(&c).messages, 30, 100);
+    for (int i = 0; i < 500 && live_look(&c).messages < 150; i++) {
+        feed_sink_give give = {.frames = 64};
+        assert_int_equal(feed_sink_call_give(c.node, c.connector, give, STOA_S(5), &taken), STOA_OK);
+        (void)usleep(10000);
+    }
+    assert_int_equal(live_look(&c).messages, 150);
+    assert_int_equal(live_look(&c).overruns, 0);
+    assert_int_equal(live_look(&c).losses, 0);
     client_end(&c);
 }
 
@@ -384,9 +449,12 @@ int main(void)
         cmocka_unit_test(lost_doubled_and_reordered_diffs_are_resynced),
         cmocka_unit_test(a_lost_connection_is_made_again),
         cmocka_unit_test(a_deaf_venue_is_left_for_a_new_connection),
+        cmocka_unit_test(a_silent_stream_is_made_again),
         cmocka_unit_test(refused_and_old_snapshots_are_asked_for_again),
+        cmocka_unit_test(a_venue_that_refuses_snapshots_is_not_pressed),
         cmocka_unit_test(odd_frames_are_taken_or_counted),
         cmocka_unit_test(a_flood_is_held_back_not_lost),
+        cmocka_unit_test(a_connector_that_lags_stops_the_reading),
         cmocka_unit_test(an_unverified_venue_is_not_talked_to),
         cmocka_unit_test(bad_settings_are_refused),
     };

@@ -1,6 +1,6 @@
-/* replay_test.c - goal: a capture is played to the mirror whole and in order, at its pace or as fast as it goes, and the
- * report says what came of it. Method: real threads; made-up captures, sound and broken; the recorded day where it is at
- * hand (STOA_DATA, or ../shared/data beside the repository).
+/* replay_test.c - goal: a capture is played to the mirror whole and in order, at its pace or as fast as it goes, and
+ * the report says what came of it. Method: real threads; made-up captures, sound and broken; the recorded day where
+ * it is at hand (STOA_DATA, or ../shared/data beside the repository).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "node/ports/replay.h"
+#include "tests/unit/node/feed_sink.h"
 
 static char path[] = "/tmp/stoa_replay_XXXXXX";
 
@@ -30,8 +31,8 @@ enum { STEP_NS = 1000000 };
 static void put_diff(FILE *file, unsigned i)
 {
     (void)fprintf(file,
-                  "%u {\"stream\":\"x@depth\",\"data\":{\"e\":\"depthUpdate\",\"E\":%u,\"s\":\"XUSD\",\"U\":%u,\"u\":%u,"
-                  "\"b\":[[\"%u\",\"1\"]],\"a\":[[\"%u\",\"1\"]]}}\n",
+                  "%u {\"stream\":\"x@depth\",\"data\":{\"e\":\"depthUpdate\",\"E\":%u,\"s\":\"XUSD\","
+                  "\"U\":%u,\"u\":%u,\"b\":[[\"%u\",\"1\"]],\"a\":[[\"%u\",\"1\"]]}}\n",
                   (i + 1) * STEP_NS, i, i * 10 + 1, i * 10 + 10, 100 + i, 10000 - i);
 }
 
@@ -216,6 +217,54 @@ static void a_replay_can_be_stopped_at_any_time(void **state)
     play_end(&p);
 }
 
+static feed_sink_taken sink_after(stoa_node *node, stoa_ref sink, uint64_t frames)
+{
+    feed_sink_taken taken = {0};
+    feed_sink_look look = {{0}};
+    for (int i = 0; i < 1000 && taken.frames < frames; i++) {
+        (void)usleep(5000);
+        assert_int_equal(feed_sink_call_look(node, sink, look, STOA_S(5), &taken), STOA_OK);
+    }
+    (void)usleep(50000); /* for what should not come */
+    assert_int_equal(feed_sink_call_look(node, sink, look, STOA_S(5), &taken), STOA_OK);
+    return taken;
+}
+
+static void no_more_is_sent_than_there_is_credit_for(void **state)
+{
+    (void)state;
+    stoa_node *node = NULL;
+    stoa_replay *replay = NULL;
+    stoa_replay_options options;
+    feed_sink_taken ignored;
+    write_capture(1000); /* 1001 frames */
+    assert_int_equal(stoa_node_open(&(stoa_options){.cores = 1, .idle = STOA_IDLE_ECO}, &node), STOA_OK);
+    assert_int_equal(stoa_replay_parse(path, &options), STOA_OK);
+    options.speed = 0;
+    stoa_spawn_options here = {.core = 0};
+    assert_int_equal(stoa_spawn(node, &feed_sink_kind, "feed_sink/x", &here, &options.connector), STOA_OK);
+    assert_int_equal(stoa_replay_start(node, &options, &replay), STOA_OK);
+    uint64_t credit = MARKET_CONNECTOR_WINDOW;
+    assert_int_equal(sink_after(node, options.connector, credit).frames, credit);
+    for (uint64_t more = 1; more < 300; more *= 3) {
+        feed_sink_give give = {.frames = more};
+        credit += more;
+        assert_int_equal(feed_sink_call_give(node, options.connector, give, STOA_S(5), &ignored), STOA_OK);
+        assert_int_equal(sink_after(node, options.connector, credit).frames, credit);
+    }
+    assert_false(stoa_replay_ended(replay));
+    feed_sink_give rest = {.frames = 1001 - credit}, last = {.frames = MARKET_CONNECTOR_WINDOW};
+    assert_int_equal(feed_sink_call_give(node, options.connector, rest, STOA_S(5), &ignored), STOA_OK);
+    feed_sink_taken taken = sink_after(node, options.connector, 1001);
+    assert_int_equal(taken.frames, 1001);
+    assert_int_equal(taken.ended, 1);
+    assert_false(stoa_replay_ended(replay)); /* it is, once all was taken */
+    assert_int_equal(feed_sink_call_give(node, options.connector, last, STOA_S(5), &ignored), STOA_OK);
+    assert_int_equal(stoa_replay_wait(replay, STOA_S(5)), STOA_OK);
+    stoa_replay_stop(replay);
+    stoa_node_close(node, 0);
+}
+
 static void speeds_are_read_or_refused(void **state)
 {
     (void)state;
@@ -279,6 +328,7 @@ int main(void)
         cmocka_unit_test(a_gap_in_the_file_ends_with_its_next_snapshot),
         cmocka_unit_test(broken_lines_are_counted),
         cmocka_unit_test(a_replay_can_be_stopped_at_any_time),
+        cmocka_unit_test(no_more_is_sent_than_there_is_credit_for),
         cmocka_unit_test(speeds_are_read_or_refused),
         cmocka_unit_test(the_recorded_day_comes_out_exactly),
     };
