@@ -198,18 +198,19 @@ static stoa_err unknown(const char *const *words, uint32_t count)
     const stoa_command *nearest = NULL, *begun = NULL;
     uint32_t best = UINT32_MAX;
     for (size_t i = 0; i < COMMANDS; i++) {
-        uint32_t of;
-        if (matching_words(&commands[i], words, count, &of)) { begun = &commands[i]; }
+        uint32_t of_this;
+        if (matching_words(&commands[i], words, count, &of_this)) { begun = &commands[i]; }
         stoa_buf text = STOA_BUF_FIXED(said);
         stoa_buf_puts(&text, words[0]);
-        if (of > 1 && count > 1) { stoa_buf_printf(&text, " %s", words[1]); }
+        if (of_this > 1 && count > 1) { stoa_buf_printf(&text, " %s", words[1]); }
         uint32_t distance = text.cut ? UINT32_MAX : stoa_word_distance(said, commands[i].name);
         if (distance < best && stoa_word_near(said, commands[i].name, distance)) {
             best = distance;
             nearest = &commands[i];
         }
     }
-    if (nearest) {
+    uint32_t of;
+    if (nearest && (!begun || matching_words(nearest, words, count, &of))) {
         return STOA_FAIL(STOA_E_INVALID, "unknown command '%s'; did you mean '%s'?", words[0], nearest->name);
     }
     if (begun) {

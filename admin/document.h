@@ -7,6 +7,7 @@
  *     tree PATH: COLUMN, ...              the same; an element's own "children" are indented below it
  *     fields PATH: COLUMN, ...            the object under PATH, one line for each column
  *     value PATH                          whatever stands there, indented
+ *     lines PATH                          the array under PATH, one element a line
  *     text PATH                           the string, as it is
  *     COLUMN = KEY [=TITLE] [/UNIT]
  *     UNIT   n a count; id a number as it is; ns a duration; bytes; time; dec a decimal in a string; permille; rate so many a

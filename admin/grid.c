@@ -58,16 +58,37 @@ static const char *cell(const stoa_grid *grid, size_t index, size_t *size_out)
 
 /* --- widths */
 
+/* Columns of a decimal number from its point on. */
+static size_t places_of(const char *text, size_t size_bytes)
+{
+    const char *point = memchr(text, '.', size_bytes);
+    return point ? size_bytes - (size_t)(point - text) : 0;
+}
+
+static void measure_places(stoa_grid *grid)
+{
+    for (size_t i = 0; i < grid->count; i++) {
+        size_t size_bytes, *places = &grid->columns[i % grid->column_count].places;
+        const char *text = cell(grid, i, &size_bytes);
+        if (!(grid->columns[i % grid->column_count].flags & STOA_GRID_POINT)) { continue; }
+        size_t own = places_of(text, size_bytes);
+        *places = own > *places ? own : *places;
+    }
+}
+
 static void measure(stoa_grid *grid)
 {
     for (uint32_t c = 0; c < grid->column_count; c++) {
         const char *title = grid->columns[c].title;
         grid->columns[c].width = grid->headless ? 0 : stoa_text_columns(title, strlen(title));
     }
+    measure_places(grid);
     for (size_t i = 0; i < grid->count; i++) {
-        size_t size_bytes, *width = &grid->columns[i % grid->column_count].width;
+        uint32_t c = (uint32_t)(i % grid->column_count);
+        size_t size_bytes, *width = &grid->columns[c].width;
         const char *text = cell(grid, i, &size_bytes);
         size_t columns = stoa_text_columns(text, size_bytes);
+        if (grid->columns[c].places) { columns += grid->columns[c].places - places_of(text, size_bytes); }
         if (columns > *width) { *width = columns; }
     }
 }
@@ -121,6 +142,7 @@ static void put(line *l, const char *text, size_t size_bytes, size_t columns)
     if (edge && l->at + columns > edge) {
         size_bytes = stoa_text_fit(text, size_bytes, edge - l->at);
         columns = edge - l->at;
+        while (size_bytes && text[size_bytes - 1] == ' ') { size_bytes--; }
     }
     stoa_buf_put(l->out, text, size_bytes);
     l->at += columns;
@@ -138,8 +160,9 @@ static size_t line_of_cell(const char *text, size_t size_bytes, size_t width)
     return fits;
 }
 
-/* Print what of the cell belongs here; returns how much of it is done. */
-static size_t put_cell(line *l, const stoa_grid *grid, uint32_t c, const char *text, size_t size_bytes)
+/* Print what of the cell belongs here; returns how much of it is done. point: it is a number with a decimal point to be
+ * stood below the others'. */
+static size_t put_cell(line *l, const stoa_grid *grid, uint32_t c, const char *text, size_t size_bytes, bool point)
 {
     size_t width = grid->columns[c].width, columns = stoa_text_columns(text, size_bytes);
     bool wrap = grid->columns[c].flags & STOA_GRID_WRAP;
@@ -151,12 +174,18 @@ static size_t put_cell(line *l, const stoa_grid *grid, uint32_t c, const char *t
         columns = stoa_text_columns(text, shown);
         done = wrap ? shown : size_bytes;
         while (wrap && done < size_bytes && text[done] == ' ') { done++; }
+        while (wrap && shown && text[shown - 1] == ' ') {
+            shown--;
+            columns--;
+        }
     }
     size_t pad = width > columns + (shortened && !wrap) ? width - columns - (shortened && !wrap) : 0;
-    if (grid->columns[c].flags & STOA_GRID_RIGHT) { l->blanks += pad; }
+    size_t before = grid->columns[c].flags & STOA_GRID_RIGHT ? pad : 0;
+    if (point) { before -= grid->columns[c].places - places_of(text, size_bytes); }
+    l->blanks += before;
     put(l, text, shown, columns);
     if (shortened && !wrap) { put(l, l->style->utf8 ? "\xe2\x80\xa6" : "~", l->style->utf8 ? 3 : 1, 1); }
-    if (!(grid->columns[c].flags & STOA_GRID_RIGHT)) { l->blanks += pad; }
+    l->blanks += pad - before;
     return done;
 }
 
@@ -166,7 +195,7 @@ static void print_titles(const stoa_grid *grid, const stoa_style *style, stoa_bu
     if (style->colour) { stoa_buf_puts(out, "\x1b[1m"); }
     for (uint32_t c = 0; c < grid->column_count; c++) {
         if (c) { l.blanks += GAP; }
-        (void)put_cell(&l, grid, c, grid->columns[c].title, strlen(grid->columns[c].title));
+        (void)put_cell(&l, grid, c, grid->columns[c].title, strlen(grid->columns[c].title), false);
     }
     stoa_buf_puts(out, style->colour ? "\x1b[0m\n" : "\n");
 }
@@ -183,11 +212,12 @@ static void print_row(const stoa_grid *grid, size_t first, const stoa_style *sty
             size_t size_bytes;
             const char *text = cell(grid, first + c, &size_bytes);
             if (c) { l.blanks += GAP; }
-            if (nth && done[c] == size_bytes) {
+            bool outside = style->columns && l.at + l.blanks >= style->columns; /* the terminal ends before it */
+            if (outside || (nth && done[c] == size_bytes)) {
                 l.blanks += grid->columns[c].width;
                 continue;
             }
-            done[c] += put_cell(&l, grid, c, text + done[c], size_bytes - done[c]);
+            done[c] += put_cell(&l, grid, c, text + done[c], size_bytes - done[c], grid->columns[c].flags & STOA_GRID_POINT);
             more = more || done[c] < size_bytes;
         }
         stoa_buf_puts(out, "\n");
@@ -197,6 +227,9 @@ static void print_row(const stoa_grid *grid, size_t first, const stoa_style *sty
 void stoa_grid_print(stoa_grid *grid, const stoa_style *style, stoa_buf *out)
 {
     if (!grid->column_count) { return; }
+    for (uint32_t c = 0; c < grid->column_count; c++) {
+        if (grid->columns[c].flags & STOA_GRID_POINT) { grid->columns[c].flags |= STOA_GRID_RIGHT; }
+    }
     measure(grid);
     fit(grid, style->columns);
     if (!grid->headless) { print_titles(grid, style, out); }

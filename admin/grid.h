@@ -27,7 +27,7 @@ typedef struct stoa_style {
     bool utf8;      /* line drawing and ellipsis may be used */
 } stoa_style;
 
-enum { STOA_GRID_RIGHT = 1, STOA_GRID_WRAP = 2 };
+enum { STOA_GRID_RIGHT = 1, STOA_GRID_WRAP = 2, STOA_GRID_POINT = 4 /* right, decimal points below each other */ };
 
 typedef struct stoa_grid {
     bool headless;
@@ -35,7 +35,7 @@ typedef struct stoa_grid {
     struct {
         char title[32];
         unsigned flags;
-        size_t width;
+        size_t width, places; /* places: columns from the decimal point on */
     } columns[STOA_GRID_COLUMNS_MAX];
     stoa_buf text;   /* of all cells */
     size_t *ends;    /* where each ends in text */

@@ -29,13 +29,14 @@ typedef struct page {
 
 /* --- reading a view */
 
-/* Copy the next piece up to one of the stops into at, without blanks around it; returns what is behind it. */
+/* Copy the next piece up to one of the stops into at, without blanks around it; returns what is behind it. Keys and titles are
+ * ASCII; anything else in a view is not ours to show. */
 static const char *piece(const char *text, const char *end, const char *stops, char at[KEY_MAX])
 {
     size_t used = 0;
     while (text < end && *text == ' ') { text++; }
     for (; text < end && !strchr(stops, *text); text++) {
-        if (used < KEY_MAX - 1) { at[used++] = *text; }
+        if (used < KEY_MAX - 1) { at[used++] = *text >= ' ' && *text <= '~' ? *text : '?'; }
     }
     while (used && at[used - 1] == ' ') { used--; }
     at[used] = '\0';
@@ -87,8 +88,11 @@ static void put_row(page *p, stoa_grid *grid, const char *guide, stoa_json row, 
 static void put_columns(stoa_grid *grid, const section *s)
 {
     for (uint32_t i = 0; i < s->count; i++) {
-        unsigned right = stoa_unit_right(s->columns[i].unit) ? STOA_GRID_RIGHT : 0;
-        stoa_grid_column(grid, s->columns[i].title, s->columns[i].unit == STOA_UNIT_WRAP ? STOA_GRID_WRAP : right);
+        stoa_unit unit = s->columns[i].unit;
+        unsigned flags = stoa_unit_right(unit) ? STOA_GRID_RIGHT : 0;
+        if (unit == STOA_UNIT_WRAP) { flags = STOA_GRID_WRAP; }
+        if (unit == STOA_UNIT_DECIMAL) { flags = STOA_GRID_POINT; }
+        stoa_grid_column(grid, s->columns[i].title, flags);
     }
 }
 
@@ -170,6 +174,17 @@ static void show_value(page *p, const section *s, stoa_json value)
     stoa_value_page(value, 0, p->out);
 }
 
+static void show_lines(page *p, const section *s, stoa_json value)
+{
+    stoa_json_iter it;
+    (void)s;
+    if (stoa_json_first(value, &it)) { return; }
+    for (; it.more; stoa_json_next(&it)) {
+        stoa_value_print(&it.value, STOA_UNIT_TEXT, p->now_ns, p->out);
+        stoa_buf_puts(p->out, "\n");
+    }
+}
+
 static void show_text(page *p, const section *s, stoa_json value)
 {
     const char *text;
@@ -184,7 +199,8 @@ static const struct {
     const char *style;
     void (*show)(page *p, const section *s, stoa_json value);
 } styles[] = {
-    {"table", show_table}, {"tree", show_tree}, {"fields", show_fields}, {"value", show_value}, {"text", show_text},
+    {"table", show_table}, {"tree", show_tree},   {"fields", show_fields},
+    {"value", show_value}, {"lines", show_lines}, {"text", show_text},
 };
 
 static void show(page *p, const section *s, stoa_json root)

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 
-enum { DEPTH_MAX = 32 };
+enum { DEPTH_MAX = 32, KEY_COLUMNS_MAX = 24 };
 
 /* --- text */
 
@@ -247,6 +247,7 @@ static void print_inline(stoa_json value, unsigned depth, stoa_buf *out)
     if (depth == DEPTH_MAX) {
         stoa_buf_puts(out, "...");
     } else if (stoa_json_first(value, &it) == STOA_OK) {
+        if (!it.more) { stoa_buf_puts(out, "-"); }
         for (; it.more; stoa_json_next(&it), before = ", ") {
             stoa_buf_puts(out, before);
             print_inline(it.value, depth + 1, out);
@@ -318,7 +319,8 @@ static void page_members(stoa_json value, unsigned indent, unsigned depth, stoa_
     (void)stoa_json_first_member(value, &members);
     for (; members.more; stoa_json_next_member(&members)) {
         size_t columns = stoa_text_columns(members.key, members.key_bytes);
-        widest = columns > widest && columns <= 24 ? columns : widest;
+        bool beside = is_scalar(members.value) && columns <= KEY_COLUMNS_MAX; /* its value stands beside it */
+        widest = beside && columns > widest ? columns : widest;
     }
     (void)stoa_json_first_member(value, &members);
     for (; members.more; stoa_json_next_member(&members)) {

@@ -185,7 +185,7 @@ static void put_name(void *context, const char *name)
 stoa_err stoa_command_names(stoa_platform *platform, stoa_door_call *call)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
-    stoa_buf_puts(&call->view, "value names");
+    stoa_buf_puts(&call->view, "lines names");
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "names", '[');
     stoa_err err = stoa_names_visit(platform, stoa_call_arg(call, 0), put_name, &doc);

@@ -40,6 +40,9 @@ uint64_t stoa_call_number(const stoa_door_call *call, uint32_t i, uint64_t fallb
 /* Nanoseconds left of the deadline, at least one. */
 uint64_t stoa_call_left_ns(const stoa_door_call *call);
 
+/* How long an actor's last timed turn took; null when none was timed. */
+void stoa_put_turn(stoa_doc *doc, const stoa_actor_view *view);
+
 /* Processor time that the process has used. */
 uint64_t stoa_process_cpu_ns(void);
 

@@ -66,6 +66,15 @@ static stoa_err collect_actors(stoa_platform *platform, const char *pattern, con
     return err;
 }
 
+void stoa_put_turn(stoa_doc *doc, const stoa_actor_view *view)
+{
+    if (view->handler_ns) {
+        stoa_doc_uint(doc, "turn_ns", view->handler_ns);
+    } else {
+        stoa_doc_null(doc, "turn_ns");
+    }
+}
+
 static void put_actor(stoa_doc *doc, const stoa_actor_view *view)
 {
     stoa_doc_text(doc, "name", view->name);
@@ -78,7 +87,7 @@ static void put_actor(stoa_doc *doc, const stoa_actor_view *view)
     stoa_doc_text(doc, "last_refusal", view->last_refusal ? stoa_err_name(view->last_refusal) : NULL);
     stoa_doc_uint(doc, "restarts", view->restarts);
     stoa_doc_uint(doc, "state_bytes", view->state_bytes);
-    stoa_doc_uint(doc, "turn_ns", view->handler_ns);
+    stoa_put_turn(doc, view);
 }
 
 stoa_err stoa_command_actors(stoa_platform *platform, stoa_door_call *call)
@@ -297,34 +306,59 @@ stoa_err stoa_command_hash(stoa_platform *platform, stoa_door_call *call)
 
 /* --- topics */
 
-typedef struct topic_writer {
-    stoa_doc *doc;
-    uint32_t count;
-} topic_writer;
+/* Topics live as long as the node, and so do their names. */
+typedef struct topics {
+    stoa_topic_view *at;
+    size_t count, cap;
+    bool cut;
+} topics;
 
-static void put_topic(void *context, const stoa_topic_view *view)
+static void collect_topic(void *context, const stoa_topic_view *view)
 {
-    topic_writer *w = context;
-    w->count++;
-    stoa_doc_open(w->doc, NULL, '{');
-    stoa_doc_text(w->doc, "name", view->name);
-    stoa_doc_uint(w->doc, "published", view->published);
-    stoa_doc_uint(w->doc, "subscribers", view->subscribers);
-    stoa_doc_close(w->doc, '}');
+    topics *list = context;
+    if (list->count == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 64;
+        stoa_topic_view *at = realloc(list->at, cap * sizeof *at);
+        if (!at) {
+            list->cut = true;
+            return;
+        }
+        list->at = at;
+        list->cap = cap;
+    }
+    list->at[list->count++] = *view;
+}
+
+static int by_topic(const void *a, const void *b)
+{
+    return strcmp(((const stoa_topic_view *)a)->name, ((const stoa_topic_view *)b)->name);
+}
+
+static void put_topic(stoa_doc *doc, const stoa_topic_view *view)
+{
+    stoa_doc_open(doc, NULL, '{');
+    stoa_doc_text(doc, "name", view->name);
+    stoa_doc_uint(doc, "published", view->published);
+    stoa_doc_uint(doc, "subscribers", view->subscribers);
+    stoa_doc_close(doc, '}');
 }
 
 stoa_err stoa_command_topics(stoa_platform *platform, stoa_door_call *call)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
-    topic_writer w = {.doc = &doc};
     const char *pattern = stoa_call_arg(call, 0);
+    topics list = {0};
+    stoa_err err = stoa_topics(platform->node, pattern, collect_topic, &list);
+    if (!err && list.cut) { err = STOA_FAIL(STOA_E_NOMEM, "too many topics to list; give a pattern"); }
+    if (!err && list.count) { qsort(list.at, list.count, sizeof *list.at, by_topic); }
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "topics", '[');
-    stoa_err err = stoa_topics(platform->node, pattern, put_topic, &w);
+    for (size_t i = 0; i < list.count && !err; i++) { put_topic(&doc, &list.at[i]); }
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, "table topics: name, published/n, subscribers/n");
-    return err || w.count ? err : stoa_nothing_found(platform, call, "topic", "topics", pattern);
+    free(list.at);
+    return err || list.count ? err : stoa_nothing_found(platform, call, "topic", "topics", pattern);
 }
 
 /* --- dead letters */

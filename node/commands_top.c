@@ -198,7 +198,7 @@ static void put_actors(stoa_doc *doc, const sample *now)
         stoa_doc_uint(doc, "messages", actor->view.messages);
         stoa_doc_uint(doc, "queued", actor->view.queued);
         stoa_doc_uint(doc, "refused", actor->view.refused);
-        stoa_doc_uint(doc, "turn_ns", actor->view.handler_ns);
+        stoa_put_turn(doc, &actor->view);
         stoa_doc_uint(doc, "core", actor->view.core);
         stoa_doc_close(doc, '}');
     }
