@@ -1,0 +1,154 @@
+"""running_node.py - a stoad with a small market and two rooms for tests against real processes, and a proxy before its gateway
+that can cut connections.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import os
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+BIN = os.environ["STOA_BIN"]
+
+CONFIG = """
+symbols:
+  - {name: BTCUSDT, base: BTC, quote: USDT, tick: 0.01, lot: 0.00001, qty_min: 0.00001, qty_max: 100}
+accounts:
+  - {name: treasury, issuer: true}
+  - {name: alice, funds: "100000000 USDT, 1000 BTC"}
+  - {name: bob, funds: "100000000 USDT, 1000 BTC"}
+clients:
+  - {name: alice, accounts: "alice"}
+  - {name: bob, accounts: "bob"}
+rooms:
+  - {name: lobby}
+  - {name: annex}
+market: {source: %s}
+quoters: []
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Node:
+    """One stoad in a folder of its own; log and data stay there until close."""
+
+    def __init__(self, market="none"):
+        self.folder = tempfile.mkdtemp(prefix="stoa-node-")
+        self.port = free_port()
+        self.process = None
+        with open(self.path("stoa.yaml"), "w", encoding="utf-8") as out:
+            out.write(CONFIG % market)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def key(self, name):
+        """Path of a key pair, without its ending."""
+        return os.path.join(self.folder, "data", "keys", name)
+
+    @property
+    def endpoint(self):
+        return f"zmq+tcp://127.0.0.1:{self.port}"
+
+    def start(self):
+        with open(self.path("log"), "ab") as log:
+            self.process = subprocess.Popen(
+                [os.path.join(BIN, "stoad"), "--config", self.path("stoa.yaml"), "--data", self.path("data"),
+                 "--gateway.listen=" + self.endpoint, "--http.port=-1"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    raise AssertionError("the node did not start:\n" + self.log()) from None
+                time.sleep(0.02)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def log(self):
+        with open(self.path("log"), encoding="utf-8", errors="replace") as log:
+            return log.read()[-6000:]
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.kill()
+
+
+class Proxy:
+    """Passes bytes between clients and a port; cut() breaks all connections there are, hold(True) lets nobody in."""
+
+    def __init__(self, port):
+        self.to = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.pairs, self.lock, self.held = [], threading.Lock(), False
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    @property
+    def endpoint(self):
+        return f"zmq+tcp://127.0.0.1:{self.port}"
+
+    def accept(self):
+        while True:
+            inside, _ = self.listener.accept()
+            try:
+                if self.held:
+                    raise OSError("held")
+                outside = socket.create_connection(("127.0.0.1", self.to), 5)
+            except OSError:
+                inside.close()
+                continue
+            with self.lock:
+                self.pairs.append((inside, outside))
+            threading.Thread(target=self.carry, args=(inside, outside), daemon=True).start()
+
+    @staticmethod
+    def carry(inside, outside):
+        try:
+            while True:
+                for source in select.select([inside, outside], [], [])[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        raise OSError("closed")
+                    (outside if source is inside else inside).sendall(data)
+        except (OSError, ValueError):
+            inside.close()
+            outside.close()
+
+    def cut(self):
+        with self.lock:
+            pairs, self.pairs = self.pairs, []
+        for pair in pairs:
+            for end in pair:
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def hold(self, held):
+        self.held = held
+        if held:
+            self.cut()
