@@ -25,7 +25,6 @@ static const figure core_figures[] = {
     {"stoa_core_restarts_total", "Actors restarted.", CORE(restarts)},
     {"stoa_core_memory_bytes", "Memory mapped for messages.", CORE(memory_bytes)},
     {"stoa_core_used_bytes", "Memory that messages are in.", CORE(used_bytes)},
-    {"stoa_core_busy_nanoseconds_total", "Time spent in batches that found something to do.", CORE(busy_ns)},
 };
 
 static const figure shard_figures[] = {

@@ -21,21 +21,24 @@
 
 #define relay_number_FIELDS(F, S) F(S, uint64_t, n) F(S, uint64_t, hops)
 #define relay_start_FIELDS(F, S)  F(S, uint64_t, count)
+#define relay_credit_FIELDS       STOA_NO_FIELDS
 #define relay_read_FIELDS         STOA_NO_FIELDS
 #define relay_seen_FIELDS(F, S)   F(S, uint64_t, count) F(S, uint64_t, sum) F(S, uint64_t, disorder)
 #define relay_large_FIELDS(F, S)  F(S, stoa_text1022, text)
 #define relay_ROWS(ROW, K)                                                                                             \
     ROW(K, CAST, number, _, "A number on its way.")                                                                    \
-    ROW(K, CAST, start, _, "Send so many numbers, a few at a time.")                                                   \
+    ROW(K, CAST, start, _, "Send so many numbers, a window at a time.")                                                \
+    ROW(K, CAST, credit, _, "The last one has taken another part of the window.")                                      \
     ROW(K, COMMAND, read, seen, "What arrived.")                                                                       \
     ROW(K, REPLY, seen, _, "What arrived.")                                                                            \
     ROW(K, COMMAND, large, seen, "A payload that does not fit a slot.")
 STOA_TABLE(relay)
 STOA_TABLE_DEFINE(relay)
+enum { CHUNK = 64, WINDOW_CHUNKS = 8 };
 typedef struct relay {
     relay_seen seen;
-    uint64_t next_n, left;
-    stoa_ref next;
+    uint64_t next_n, left, credit;
+    stoa_ref next, first;
 } relay;
 typedef struct relay_args {
     const char *next;
@@ -44,7 +47,9 @@ typedef struct relay_args {
 static stoa_err relay_begin(stoa_turn *turn, void *state, const void *args)
 {
     const relay_args *with = args;
-    ((relay *)state)->next = stoa_turn_find(turn, with->next);
+    relay *self = state;
+    self->next = stoa_turn_find(turn, with->next);
+    self->credit = WINDOW_CHUNKS;
     return STOA_OK;
 }
 STOA_PLAIN_KIND(relay, .mailbox_limit = 1 << 20, .start = relay_begin, .args_bytes = sizeof(relay_args))
@@ -55,20 +60,32 @@ static stoa_err relay_on_number(stoa_turn *turn, relay *self, const relay_number
     self->next_n = in->n + 1;
     self->seen.count++;
     self->seen.sum += in->n;
-    if (!self->next.at) { return STOA_OK; }
-    return relay_send_number(turn, self->next, (relay_number){in->n, in->hops + 1});
+    if (self->next.at) { return relay_send_number(turn, self->next, (relay_number){in->n, in->hops + 1}); }
+    if (!self->first.at) { self->first = stoa_turn_find(turn, "relay/first"); }
+    return self->next_n % CHUNK ? STOA_OK : relay_send_credit(turn, self->first, (relay_credit){0});
+}
+
+/* Send whole chunks while there is credit. */
+static stoa_err send_more(stoa_turn *turn, relay *self)
+{
+    stoa_err err = STOA_OK;
+    for (; self->credit && self->left && !err; self->credit--) {
+        for (uint64_t i = 0; i < CHUNK && self->left && !err; i++, self->left--) {
+            err = relay_send_number(turn, self->next, (relay_number){self->next_n++, 0});
+        }
+    }
+    return err;
 }
 static stoa_err relay_on_start(stoa_turn *turn, relay *self, const relay_start *in)
 {
-    stoa_err err = STOA_OK;
-    for (uint64_t i = 0; i < 64 && i < in->count && !err; i++) {
-        err = relay_send_number(turn, self->next, (relay_number){self->next_n + i, 0});
-    }
-    if (err == STOA_E_FULL) { return relay_after_start(turn, STOA_MS(1), *in, NULL); } /* nothing was sent: later */
-    if (err) { return err; }
-    uint64_t sent = in->count < 64 ? in->count : 64;
-    self->next_n += sent;
-    return in->count > sent ? relay_send_start(turn, turn->self, (relay_start){in->count - sent}) : STOA_OK;
+    self->left = in->count;
+    return send_more(turn, self);
+}
+static stoa_err relay_on_credit(stoa_turn *turn, relay *self, const relay_credit *in)
+{
+    (void)in;
+    self->credit++;
+    return send_more(turn, self);
 }
 static stoa_err relay_on_read(stoa_turn *turn, relay *self, const relay_read *in, relay_seen *out)
 {
