@@ -265,6 +265,13 @@ static bool wait_a_little(stoa_node *node, const stoa_call_wait *wait, bool *don
     return alive;
 }
 
+/* Blocks come home through the rings: who only posts must look now and then. Under the lock. */
+static void take_back_blocks(stoa_node *node)
+{
+    if (stoa_slab_ample(&node->front->place.slab)) { return; }
+    (void)stoa_port_poll(node->front, answered, node, STOA_DRAIN_MAX);
+}
+
 stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
                    void *out, size_t out_bytes)
 {
@@ -272,6 +279,7 @@ stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void
     stoa_call_wait wait = {.out = out, .out_bytes = out_bytes};
     uint64_t now = node->clock->now_ns(node->clock);
     (void)pthread_mutex_lock(&node->front_lock);
+    take_back_blocks(node);
     wait.token = ++node->front->command_base;
     stoa_err err = stoa_port_ask(node->front, to, row, payload, 0, deadline_ns, wait.token);
     if (!err) {
@@ -297,6 +305,7 @@ stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void
 stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload)
 {
     (void)pthread_mutex_lock(&node->front_lock);
+    take_back_blocks(node);
     stoa_err err = stoa_port_send(node->front, to, row, payload, 0);
     stoa_port_flush(node->front);
     (void)pthread_mutex_unlock(&node->front_lock);

@@ -185,6 +185,25 @@ static void callers_on_many_threads_get_their_own_answers(void **state)
     stoa_node_close(node, STOA_S(1));
 }
 
+static void who_only_posts_never_runs_out_of_memory(void **state)
+{
+    enum { POSTS = 400000 }; /* of 1 KiB: six times what the port may hold */
+    (void)state;
+    stoa_node *node;
+    relay_large large = {.text = stoa_text("posted")};
+    assert_int_equal(stoa_node_open(&(stoa_options){.cores = 1}, &node), STOA_OK);
+    stoa_ref target = spawn(node, "relay/last", 0, "");
+    for (int i = 0; i < POSTS; i++) {
+        stoa_err err = stoa_post(node, target, &relay_rows[relay_ROW_large], &large);
+        for (int tries = 0; err == STOA_E_FULL && tries < 1000; tries++) { /* the core is slower than we: later */
+            (void)poll(NULL, 0, 1);
+            err = stoa_post(node, target, &relay_rows[relay_ROW_large], &large);
+        }
+        assert_int_equal(err, STOA_OK);
+    }
+    stoa_node_close(node, STOA_S(1));
+}
+
 /* --- a journaled counter under callers, with a replay beside */
 
 #define tally_add_FIELDS(F, S)   F(S, uint64_t, amount)
@@ -277,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_keep_their_order_across_cores),
         cmocka_unit_test(callers_on_many_threads_get_their_own_answers),
+        cmocka_unit_test(who_only_posts_never_runs_out_of_memory),
         cmocka_unit_test(a_port_gets_every_answer_once_in_order_and_durable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
