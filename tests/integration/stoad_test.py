@@ -33,6 +33,8 @@ def get(port, path):
 
 
 class Node:
+    started = []
+
     def __init__(self, folder, *args):
         self.log_path = os.path.join(folder, "log")
         with open(self.log_path, "ab") as log:
@@ -41,6 +43,7 @@ class Node:
                 [STOAD, "--data", os.path.join(folder, "data"), "--http.port=0",
                  "--gateway.listen=zmq+ipc://" + os.path.join(folder, "gw.sock"), *args],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        Node.started.append(self.process)
         self.port = int(self.wait_for("http_listens")["port"])
         self.wait_for("ready")
 
@@ -142,6 +145,9 @@ def main():
             case(folder)
             print(f"ok {case.__name__}", flush=True)
         finally:
+            for process in Node.started:
+                process.kill()
+                process.wait()
             shutil.rmtree(folder, ignore_errors=True)
     return 0
 
