@@ -159,7 +159,7 @@ static bool open_editor(repl *r)
     (void)el_set(r->edit, EL_SIGNAL, 0);
     (void)el_set(r->edit, EL_HIST, history, r->history);
     (void)el_set(r->edit, EL_EDITOR, "emacs");
-    (void)el_set(r->edit, EL_ADDFN, "stoa-complete", "Complete the word before the cursor", complete);
+    (void)el_wset(r->edit, EL_ADDFN, L"stoa-complete", L"Complete the word before the cursor", complete); /* el_set leaks here */
     (void)el_set(r->edit, EL_BIND, "^I", "stoa-complete", NULL);
     (void)el_set(r->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
     (void)el_source(r->edit, NULL);
@@ -189,6 +189,7 @@ static bool turn(repl *r)
     int size = 0;
     errno = 0;
     el_resize(r->edit);
+    (void)el_set(r->edit, EL_PREP_TERM, 1); /* before the prompt shows: a key after it is the editor's */
     const char *line = el_gets(r->edit, &size);
     bool interrupted = stoa_session_interrupted(r->session);
     if (r->session->quit) { return false; }

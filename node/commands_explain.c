@@ -184,6 +184,9 @@ static void tell_filled(teller *t, const stoa_event_view *event, stoa_buf *out)
     put_decimal(out, t->story.filled_qty);
     stoa_buf_puts(out, " of ");
     put_decimal(out, t->story.qty);
+    if (t->story.filled_qty < t->story.qty) { return; }
+    t->story.status = trade_status_FILLED; /* no event of its own says so */
+    stoa_buf_puts(out, ": closed");
 }
 
 static void tell_closed(teller *t, const stoa_event_view *event, stoa_buf *out)
