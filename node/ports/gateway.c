@@ -310,6 +310,8 @@ static void on_refused(void *context, stoa_err why)
 {
     stoa_gateway *g = context;
     stoa_counter_add(g->count.links_refused, 1);
+    if (g->now_ns < g->refused_ns + STOA_S(1)) { return; } /* whoever knocks does not write our log */
+    g->refused_ns = g->now_ns;
     stoa_log(STOA_LOG_WARN, "client_refused", STOA_KV("error", stoa_err_name(why)));
 }
 
@@ -548,8 +550,6 @@ stoa_err stoa_gateway_open(stoa_node *node, const stoa_gateway_options *options,
         release(g);
         return STOA_PASS(err, "gateway at %s", options->listen);
     }
-    stoa_log(STOA_LOG_INFO, "gateway_open", STOA_KV("address", stoa_gateway_address(g)),
-             STOA_KU("clients", options->client_count));
     *out = g;
     return STOA_OK;
 }

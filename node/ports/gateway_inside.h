@@ -149,6 +149,7 @@ struct stoa_gateway {
     uint32_t topic_count;
     subscription *waiting;
     uint64_t now_ns;
+    uint64_t refused_ns; /* when a refused connection was logged last */
     bool sent; /* in this round */
 
     counters count;
