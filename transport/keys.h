@@ -16,11 +16,12 @@ typedef struct stoa_key_pair {
 
 /* A fresh pair from the system's entropy. */
 stoa_err stoa_key_new(stoa_key_pair *out);
-/* Write path.key (0600, never overwritten: EXISTS) and path.pub. */
+/* Write path.key (0600) and path.pub, synced; neither is overwritten, and it is both or none.
+ * Errors: EXISTS, NOT_FOUND (folder), DENIED, INVALID (path), FULL, IO. */
 stoa_err stoa_key_save(const char *path, const stoa_key_pair *pair);
-/* Read path.key and derive the public key. Errors: NOT_FOUND, DENIED (mode), INVALID. */
+/* Read path.key and derive the public key. Errors: NOT_FOUND, DENIED (mode, rights), INVALID (not a key), IO. */
 stoa_err stoa_key_load(const char *path, stoa_key_pair *out);
-/* Read a .pub file (path is given with its ending). */
+/* Read a .pub file (path is given with its ending). Errors: NOT_FOUND, DENIED, INVALID, IO. */
 stoa_err stoa_key_load_public(const char *path, char public_key_out[STOA_KEY_TEXT_BYTES]);
 
 #endif

@@ -1,9 +1,15 @@
 /* link.h - what every transport must provide: ordered frames between two ends, with the peer's proven identity.
  *
- * An endpoint either listens (many peers) or dials (one peer). A frame is up to frame_limit bytes, delivered whole, in order
- * per peer, or not at all; a lost connection is reported, never papered over. One thread owns an endpoint and calls all of
- * its functions. Implementations are found by the address' scheme; the contract is tested once, against all of them, by
- * tests/contract/link_test.c.
+ * An endpoint either listens (many peers) or dials (one peer). A frame is 1 to frame_limit bytes, delivered whole, in order
+ * per peer, or not at all; a lost connection is reported, never papered over. Every connection is reported as
+ *
+ *     up, frame, frame, ..., down
+ *
+ * with a peer number of its own, on the dialling side too: frames of an old connection never follow the up of a new one.
+ * A connection that is refused in the handshake has neither up nor down.
+ *
+ * One thread owns an endpoint and calls all of its functions. Implementations are found by the address' scheme; the
+ * contract is tested once, against all of them, by tests/contract/link_test.c.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_LINK_H
@@ -27,34 +33,57 @@ typedef struct stoa_link_allowed {
 
 typedef struct stoa_link_options {
     bool listen;
-    const char *secret_key;     /* Z85, own; NULL: no encryption (only where the scheme is local, ipc) */
-    const char *public_key;     /* Z85, own */
-    const char *server_key;     /* dial: the listener's public key */
-    const stoa_link_allowed *allowed; /* listen: who may connect; copied */
+    const char *secret_key; /* Z85, own; NULL: no encryption (only where the address is local: ipc, loopback) */
+    const char *public_key; /* dial: Z85, own; with secret_key */
+    const char *server_key; /* dial: the listener's public key; with secret_key */
+    const stoa_link_allowed *allowed; /* listen, with secret_key: who may connect, nobody else may; copied */
     uint32_t allowed_count;
-    uint32_t frame_limit;       /* bytes; a larger frame closes the connection it came from */
-    uint32_t queue_frames;      /* frames queued per peer before send says FULL */
+    uint32_t frame_limit;  /* bytes, STOA_LINK_FRAME_LIMIT_MIN or more; a larger frame closes the connection it came from */
+    uint32_t queue_frames; /* frames queued per peer before send says FULL; 1 or more */
+    uint32_t peer_limit;   /* listen: connections served at once, 0 for STOA_LINK_PEERS; one more is refused (FULL) */
 } stoa_link_options;
+
+enum { STOA_LINK_FRAME_LIMIT_MIN = 1024, STOA_LINK_PEERS = 1024, STOA_LINK_PEERS_MAX = 65536 };
 
 typedef struct stoa_link stoa_link;
 
+/* What poll calls. A callback may send on the link; it may not call poll, allow or close. All but refused are required. */
 typedef struct stoa_link_events {
     /* A frame from peer; identity is the proven name ("" where the link is not authenticated), bytes live until return. */
     void (*frame)(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes);
     /* The peer is gone (listen) or the connection was lost (dial; it is dialled again by itself and up is reported). */
     void (*down)(void *context, stoa_peer peer);
+    /* A peer has connected, is allowed and can be sent to. */
     void (*up)(void *context, stoa_peer peer);
+    /* Optional. A connection was refused, here or by the other side. why is one of
+     *   DENIED     the key is not on the allow-list (any more), the server key is wrong, only one side encrypts
+     *   VERSION    the other side speaks another version of the transport
+     *   MALFORMED  what one side said is not this transport, or (listen) it hung up before it said who it is
+     *   FULL       the listener's peer_limit is reached; who dials may see up and down first
+     * Several refusals for one reason may be reported once. A dialled endpoint goes on dialling, at most once a second,
+     * because keys can be added while the listener runs; whoever waits for up decides when the last reason is the answer.
+     * A listener that dies within the handshake can look like DENIED, once. */
+    void (*refused)(void *context, stoa_err why);
     void *context;
 } stoa_link_events;
+
+/* Since open. */
+typedef struct stoa_link_counts {
+    uint64_t ups, downs;     /* as reported */
+    uint64_t refused;        /* connections, for any reason, each counted */
+    uint64_t frames_dropped; /* that came from refused connections */
+} stoa_link_counts;
 
 typedef struct stoa_link_ops {
     const char *scheme; /* "zmq+tcp", "zmq+ipc", ...: the part of an address before "://" */
 
-    /* Listen at or dial address. May block (start-up). Errors: INVALID (address, key), DENIED, IO. */
+    /* Listen at or dial address. May block (start-up), but never waits for the other side. Errors: INVALID (address, key,
+     * limits), EXISTS (another endpoint listens there), DENIED, NOMEM, IO. */
     stoa_err (*open)(const char *address, const stoa_link_options *options, stoa_link **out);
 
     /* Queue one frame; bytes are copied before return. Never blocks. peer is ignored by a dialled endpoint.
-     * Errors: FULL, CLOSED (peer is gone), TOO_LARGE. */
+     * After FULL the descriptor becomes readable when there is room again (and sometimes before): poll, then retry.
+     * Errors: FULL, CLOSED (peer is gone, or not there yet), INVALID (no bytes), TOO_LARGE, NOMEM. */
     stoa_err (*send)(stoa_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes);
 
     /* Deliver up to max pending events; returns how many. Never blocks. */
@@ -67,8 +96,13 @@ typedef struct stoa_link_ops {
     /* The address really bound ("zmq+tcp://127.0.0.1:40123" for port 0). */
     const char *(*address)(stoa_link *link);
 
-    /* Replace the allow-list (listen). Open connections of removed keys are refused from their next frame on. */
+    /* Replace the allow-list (listen, with encryption). What a removed key has open is refused at once: sends to it say
+     * CLOSED, its frames are dropped, down is reported. On an error the old list stays.
+     * Errors: INVALID (key, name, a key twice, no encryption), NOMEM. */
     stoa_err (*allow)(stoa_link *link, const stoa_link_allowed *allowed, uint32_t count);
+
+    /* What happened since open. */
+    void (*counts)(stoa_link *link, stoa_link_counts *out);
 
     /* Release everything; frames not yet sent get linger_ms to leave. NULL is allowed. */
     void (*close)(stoa_link *link, uint32_t linger_ms);

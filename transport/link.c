@@ -1,0 +1,33 @@
+/* link.c - the table of transports of transport/link.h, found by the scheme of an address.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "transport/link.h"
+
+#include <string.h>
+
+#include "transport/zmq/link.h"
+
+static const stoa_link_ops *const schemes[] = {
+    &stoa_link_zmq_ipc,
+    &stoa_link_zmq_tcp,
+};
+enum { SCHEME_COUNT = sizeof schemes / sizeof schemes[0] };
+
+const stoa_link_ops *stoa_link_find(const char *address)
+{
+    for (unsigned i = 0; i < SCHEME_COUNT; i++) {
+        size_t size_bytes = strlen(schemes[i]->scheme);
+        if (strncmp(address, schemes[i]->scheme, size_bytes) == 0 &&
+            strncmp(address + size_bytes, "://", 3) == 0) {
+            return schemes[i];
+        }
+    }
+    return NULL;
+}
+
+stoa_err stoa_link_open(const char *address, const stoa_link_options *options, stoa_link **out)
+{
+    const stoa_link_ops *ops = stoa_link_find(address);
+    if (!ops) { return STOA_FAIL(STOA_E_UNSUPPORTED, "no transport for address %s", address); }
+    return ops->open(address, options, out);
+}
