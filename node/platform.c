@@ -156,9 +156,9 @@ void stoa_platform_close(stoa_platform *p)
     if (!p) { return; }
     atomic_store(&p->phase, STOA_DRAINING);
     if (p->gateway) { stoa_gateway_drain(p->gateway); }
+    stoa_door_close(p->door); /* its commands look into all that goes now */
     stoa_source_close(p->source);
     stoa_gateway_close(p->gateway, p->settings.drain_ns);
-    stoa_door_close(p->door);
     stoa_http_close(p->http);
     stoa_node_close(p->node, p->settings.drain_ns);
     stoa_metrics_free(p->metrics);
