@@ -66,7 +66,7 @@ static void measure_shard(stoa_platform *p, stoa_shard *shard)
 {
     stoa_shard_view view;
     char labels[64];
-    if (!shard || stoa_shard_look(shard, &view)) { return; }
+    if (!shard || stoa_shard_glance(shard, &view)) { return; }
     (void)snprintf(labels, sizeof labels, "shard=\"%s\"", view.name);
     set_all(p, shard_figures, sizeof shard_figures / sizeof shard_figures[0], labels, &view);
 }
