@@ -75,7 +75,8 @@ stoa_err stoa_shard_replay(stoa_shard *shard, uint64_t position, uint64_t *hash_
 
 /* One event as the log has it. payload is msgpack. */
 typedef struct stoa_event_view {
-    uint64_t position, wall_ns, commit_ns, command, seq;
+    uint64_t position, wall_ns, command, seq;
+    uint64_t commit_ns; /* when the write of its block began */
     uint32_t stream;
     const char *actor;    /* "trade_account/alice" */
     const stoa_row *row;
