@@ -9,28 +9,32 @@ SPDX-License-Identifier: Apache-2.0
 """
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 READY_S = 30
+DEFAULT_ENDPOINT = "zmq+tcp://127.0.0.1:7400"
 
 
 class Node:
     """One stoad process; its log goes to DATA/stoad.log."""
 
-    def __init__(self, bin_dir, data):
+    def __init__(self, bin_dir, data, private):
         self.bin, self.data = bin_dir, data
-        self.ipc = "zmq+ipc://" + os.path.join(data, "gateway.sock")
+        self.endpoint = "zmq+ipc://" + os.path.join(data, "gateway.sock") if private else DEFAULT_ENDPOINT
+        self.flags = ["--gateway.listen=" + self.endpoint, "--http.port=-1"] if private else []
         self.process = None
 
     def start(self):
         os.makedirs(self.data, mode=0o700, exist_ok=True)
         log = open(os.path.join(self.data, "stoad.log"), "ab")
         self.process = subprocess.Popen(
-            [os.path.join(self.bin, "stoad"), "--data", self.data, "--gateway.listen=" + self.ipc, "--http.port=-1"],
+            [os.path.join(self.bin, "stoad"), "--data", self.data, *self.flags],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
         began = time.monotonic()
@@ -72,7 +76,7 @@ class Tour:
         keys = os.path.join(node.data, "keys")
         self.last = "{}"
         self.process = subprocess.Popen(
-            [os.path.join(node.bin, "stoa-tour"), node.ipc, os.path.join(keys, "server.pub"), os.path.join(keys, "demo"),
+            [os.path.join(node.bin, "stoa-tour"), node.endpoint, os.path.join(keys, "server.pub"), os.path.join(keys, "demo"),
              "alice", "BTCUSDT", "sim", str(seconds)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -124,21 +128,33 @@ def story(node, seconds):
     return figures
 
 
-def next_steps(node):
-    say("\n  What next (another terminal, this folder):\n"
-        f"    {node.bin}/stoa --data {node.data}            the REPL: top, actors, book BTCUSDT, orders alice, explain order 1\n"
-        "    examples/hello_actor.c                        an actor of your own on one screen\n"
-        "    examples/sdk_order.c                          an order from your own program\n")
+def next_steps(bin_dir, data, running):
+    keys = data + "/keys"
+    first = "" if running else "    deploy/quickstart\n        a node that keeps running; then, in another terminal:\n"
+    say("\n  What next" + (", in another terminal:\n" if running else ":\n") + first +
+        f"    {bin_dir}/stoa\n"
+        "        the REPL: top, actors, book BTCUSDT, orders alice, explain order 1, help\n"
+        f"    {bin_dir}/example_sdk_order {DEFAULT_ENDPOINT} {keys}/server.pub {keys}/demo alice BTCUSDT buy 60000.5 0.01 1\n"
+        "        an order from a program of your own: examples/sdk_order.c\n"
+        f"    {bin_dir}/example_hello_actor\n"
+        "        an actor of your own on one screen: examples/hello_actor.c\n")
+
+
+def folder_for(seconds):
+    if seconds:
+        return tempfile.mkdtemp(prefix="stoa-demo-")
+    return os.path.abspath(os.environ.get("STOA_NODE_DATA") or os.path.join(os.path.expanduser("~"), ".stoa"))
 
 
 def main():
     bin_dir, seconds = sys.argv[1], int(sys.argv[2])
-    data = os.environ.get("STOA_NODE_DATA") or os.path.join(os.path.expanduser("~"), ".stoa", "quickstart")
-    node = Node(bin_dir, os.path.abspath(data))
+    node = Node(bin_dir, folder_for(seconds), private=bool(seconds))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if node.admin("node")[0] == 0:
+        sys.exit(f"quickstart: a node already runs on {node.data}; look into it with {bin_dir}/stoa")
     try:
         figures = story(node, seconds or 6)
-        next_steps(node)
+        next_steps(bin_dir, node.data if not seconds else "~/.stoa", running=not seconds)
         if seconds:
             node.stop()
             print(json.dumps(figures), flush=True)
@@ -150,6 +166,8 @@ def main():
         return 0
     finally:
         node.stop()
+        if seconds:
+            shutil.rmtree(node.data, ignore_errors=True)
 
 
 if __name__ == "__main__":

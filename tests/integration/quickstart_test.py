@@ -1,0 +1,31 @@
+"""quickstart_test.py - goal: the story that a newcomer sees is true and ends well. Method: run what deploy/quickstart --demo runs
+after building; its last line must be JSON with every figure counted and no error; twice at the same time, for two users."""
+import json
+import os
+import subprocess
+import sys
+
+SOURCE, BIN = os.environ["STOA_SOURCE"], os.environ["STOA_BIN"]
+FIGURES = ("market_events", "orders", "fills", "ack_p50_us", "ack_p99_us", "journal_events")
+
+
+def main():
+    runs = [subprocess.Popen([sys.executable, os.path.join(SOURCE, "deploy", "demo.py"), BIN, "4"], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    failed = 0
+    for run in runs:
+        text, _ = run.communicate(timeout=240)
+        try:
+            figures = json.loads(text.splitlines()[-1])
+            assert run.returncode == 0 and figures["errors"] == 0 and figures["lost"] == 0 and figures["hash_equal"] is True
+            assert all(figures[name] > 0 for name in FIGURES)
+            assert "-9" in text and "explain order" in text and "lobby" in text
+            print(json.dumps(figures))
+        except (AssertionError, ValueError, KeyError, IndexError):
+            failed += 1
+            print(f"exit {run.returncode}\n{text}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
