@@ -5,10 +5,13 @@
 
 #include <errno.h>
 #include <histedit.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "admin/value.h"
 
@@ -146,6 +149,31 @@ static void remember(repl *r, const char *line)
     (void)umask(mask);
 }
 
+/* --- keys */
+
+/* One character for the editor, waiting for a signal as well: one that comes before the wait begins is not missed. */
+static int read_key(EditLine *edit, wchar_t *key)
+{
+    int interrupt_fd = repl_of(edit)->session->interrupt_fd;
+    mbstate_t partial = {0};
+    for (;;) {
+        struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = interrupt_fd, .events = POLLIN}};
+        char byte;
+        if (poll(fds, 2, -1) < 0 && errno != EINTR) { return -1; }
+        if (fds[1].revents) {
+            errno = EINTR;
+            return -1;
+        }
+        if (!fds[0].revents) { continue; }
+        ssize_t got = read(STDIN_FILENO, &byte, 1);
+        if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN)) { return (int)got; }
+        if (got < 0) { continue; }
+        size_t used = mbrtowc(key, &byte, 1, &partial);
+        if (used == (size_t)-1) { partial = (mbstate_t){0}; } /* not text: as if it was not typed */
+        if (used == 0 || used == 1) { return 1; }
+    }
+}
+
 /* --- the loop */
 
 static bool open_editor(repl *r)
@@ -157,6 +185,8 @@ static bool open_editor(repl *r)
     (void)el_set(r->edit, EL_CLIENTDATA, r);
     (void)el_set(r->edit, EL_PROMPT, prompt);
     (void)el_set(r->edit, EL_SIGNAL, 0);
+    (void)el_set(r->edit, EL_GETCFN, read_key);
+    (void)el_set(r->edit, EL_SETTY, "-d", "+noflsh", NULL); /* Ctrl-C takes no key from under a read that poll announced */
     (void)el_set(r->edit, EL_HIST, history, r->history);
     (void)el_set(r->edit, EL_EDITOR, "emacs");
     (void)el_wset(r->edit, EL_ADDFN, L"stoa-complete", L"Complete the word before the cursor", complete); /* el_set leaks here */
@@ -194,6 +224,7 @@ static bool turn(repl *r)
     bool interrupted = stoa_session_interrupted(r->session);
     if (r->session->quit) { return false; }
     if (interrupted || (!line && errno == EINTR)) {
+        (void)tcflush(STDIN_FILENO, TCIFLUSH);
         (void)fputs("\n", r->session->out);
         el_reset(r->edit);
         return true;

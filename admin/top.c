@@ -69,11 +69,12 @@ static bool wait_for_key(stoa_session *session)
     for (;;) {
         uint64_t now_ms = stoa_clock_real.now_ns(&stoa_clock_real) / STOA_MS(1);
         struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = session->interrupt_fd, .events = POLLIN}};
-        char key;
+        char key = '\0';
         if (stoa_session_interrupted(session)) { return true; }
         if (now_ms >= until_ms) { return false; }
         if (poll(fds, 2, (int)(until_ms - now_ms)) <= 0 || !fds[0].revents) { continue; }
-        if (read(STDIN_FILENO, &key, 1) != 1 || key == 'q' || key == 'Q') { return true; }
+        ssize_t got = read(STDIN_FILENO, &key, 1); /* does not wait: Ctrl-C may have taken what poll announced */
+        if ((got <= 0 && (fds[0].revents & (POLLHUP | POLLERR))) || key == 'q' || key == 'Q') { return true; }
     }
 }
 
@@ -83,7 +84,7 @@ stoa_exit stoa_top_run(stoa_session *session)
     if (tcgetattr(STDIN_FILENO, &before)) { return STOA_EXIT_FAILED; }
     raw = before;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-    raw.c_cc[VMIN] = 1;
+    raw.c_cc[VMIN] = 0;
     raw.c_cc[VTIME] = 0;
     (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
     (void)fputs(enter, session->out);

@@ -636,9 +636,12 @@ class Typing(unittest.TestCase):
 
     def test_ctrl_c_drops_the_line(self):
         t = self.open()
-        t.type("names symb")
-        t.expect("names symb")
-        t.type("\x03")
+        for _ in range(20):
+            t.type("names symb")
+            t.type("\x03")
+            t.expect(PROMPT)
+        t.type("actor \u00e4\u6f22\n")  # not a byte of it is lost
+        t.expect("no actor '\u00e4\u6f22'")
         t.expect(PROMPT)
         t.type("names rooms\n")
         t.expect(r"lobby\r\n")
