@@ -1,5 +1,8 @@
 """quickstart_test.py - goal: the story that a newcomer sees is true and ends well. Method: run what deploy/quickstart --demo runs
-after building; its last line must be JSON with every figure counted and no error; twice at the same time, for two users."""
+after building; its last line must be JSON with every figure counted and no error; twice at the same time, for two users.
+
+SPDX-License-Identifier: Apache-2.0
+"""
 import json
 import os
 import subprocess
