@@ -242,6 +242,7 @@ stoa_err stoa_client_start(stoa_client *client, stoa_client_op op, const char *t
     at->done = done;
     at->context = context;
     if (client->phase == PHASE_READY) { send_call(client, at); } /* else with the next poll */
+    client_stir(client);
     return STOA_OK;
 }
 

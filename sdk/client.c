@@ -122,6 +122,11 @@ static void arm(stoa_client *c, uint64_t at_ns)
     c->armed_ns = at_ns;
 }
 
+void client_stir(stoa_client *c)
+{
+    if (!c->inside) { arm(c, c->now_ns); }
+}
+
 /* One round; afterwards the descriptor is readable exactly when there is something to do. */
 static bool step(stoa_client *c)
 {

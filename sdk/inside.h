@@ -99,6 +99,8 @@ struct stoa_client {
 
 /* --- client.c */
 
+/* Something was begun outside the loop: have the descriptor ring, as the link wants to be polled after a send. */
+void client_stir(stoa_client *c);
 /* Run the loop until *done. */
 void client_run(stoa_client *c, const bool *done);
 

@@ -166,6 +166,7 @@ stoa_err stoa_client_unsubscribe(stoa_client *client, uint64_t handle)
     }
     end(client, s);
     streams_sweep(client);
+    client_stir(client);
     return STOA_OK;
 }
 

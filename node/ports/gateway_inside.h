@@ -150,7 +150,7 @@ struct stoa_gateway {
     subscription *waiting;
     uint64_t now_ns;
     uint64_t refused_ns; /* when a refused connection was logged last */
-    bool sent; /* in this round */
+    bool sent;           /* in this round */
 
     counters count;
     stoa_metrics *own_metrics; /* where options.metrics is NULL */

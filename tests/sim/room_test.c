@@ -179,22 +179,26 @@ static void a_repeated_post_is_answered_with_the_first(void **state)
     finish(&w);
 }
 
-/* The oldest answer is forgotten when the window is full, the one behind it is not. */
+/* The oldest answer is forgotten when the window is full, the one behind it is not; over several windows, so that places in
+ * the table of answers are used again and again. */
 static void answers_are_remembered_for_a_bounded_number_of_posts(void **state)
 {
     (void)state;
+    enum { POSTS = 6 * ANSWERS + 1 };
     world w = world_new(3);
     room_posted posted;
     assert_int_equal(join(&w, "ann"), STOA_OK);
-    for (uint64_t i = 1; i <= ANSWERS + 1; i++) {
+    for (uint64_t i = 1; i <= POSTS; i++) {
         assert_int_equal(post(&w, "ann", i, "x", &posted), STOA_OK);
     }
-    assert_int_equal(post(&w, "ann", 2, "x", &posted), STOA_OK);
-    assert_int_equal(posted.seq, 2);
-    assert_int_equal(post(&w, "ann", 1, "x", &posted), STOA_OK);
-    assert_int_equal(posted.seq, ANSWERS + 2);
+    for (uint64_t i = POSTS - ANSWERS + 1; i <= POSTS; i++) {
+        assert_int_equal(post(&w, "ann", i, "x", &posted), STOA_OK);
+        assert_int_equal(posted.seq, i);
+    }
+    assert_int_equal(post(&w, "ann", POSTS - ANSWERS, "x", &posted), STOA_OK);
+    assert_int_equal(posted.seq, POSTS + 1);
     room_page *page = history(&w, "ann", 1, 16);
-    assert_int_equal(page->first_kept, ANSWERS + 2 - KEPT + 1);
+    assert_int_equal(page->first_kept, POSTS + 1 - KEPT + 1);
     assert_int_equal(page->entries.at[0].seq, page->first_kept);
     finish(&w);
 }
