@@ -49,9 +49,8 @@ static stoa_err fail_with_errno(const char *path)
         int number;
         stoa_err err;
     } rows[] = {
-        {ENOENT, STOA_E_NOT_FOUND}, {EEXIST, STOA_E_EXISTS},       {EACCES, STOA_E_DENIED},
-        {EPERM, STOA_E_DENIED},     {ENAMETOOLONG, STOA_E_INVALID}, {ENOTDIR, STOA_E_NOT_FOUND},
-        {ENOSPC, STOA_E_FULL},      {ELOOP, STOA_E_INVALID},
+        {ENOENT, STOA_E_NOT_FOUND},     {EEXIST, STOA_E_EXISTS},     {EACCES, STOA_E_DENIED}, {EPERM, STOA_E_DENIED},
+        {ENAMETOOLONG, STOA_E_INVALID}, {ENOTDIR, STOA_E_NOT_FOUND}, {ENOSPC, STOA_E_FULL},   {ELOOP, STOA_E_INVALID},
     };
     int number = errno;
     stoa_err err = STOA_E_IO;

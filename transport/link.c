@@ -17,8 +17,7 @@ const stoa_link_ops *stoa_link_find(const char *address)
 {
     for (unsigned i = 0; i < SCHEME_COUNT; i++) {
         size_t size_bytes = strlen(schemes[i]->scheme);
-        if (strncmp(address, schemes[i]->scheme, size_bytes) == 0 &&
-            strncmp(address + size_bytes, "://", 3) == 0) {
+        if (strncmp(address, schemes[i]->scheme, size_bytes) == 0 && strncmp(address + size_bytes, "://", 3) == 0) {
             return schemes[i];
         }
     }

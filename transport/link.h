@@ -1,12 +1,12 @@
 /* link.h - what every transport must provide: ordered frames between two ends, with the peer's proven identity.
  *
- * An endpoint either listens (many peers) or dials (one peer). A frame is 1 to frame_limit bytes, delivered whole, in order
- * per peer, or not at all; a lost connection is reported, never papered over. Every connection is reported as
+ * An endpoint either listens (many peers) or dials (one peer). A frame is 1 to frame_limit bytes, delivered whole, in
+ * order per peer, or not at all; a lost connection is reported, never papered over. Every connection is reported as
  *
  *     up, frame, frame, ..., down
  *
- * with a peer number of its own, on the dialling side too: frames of an old connection never follow the up of a new one.
- * A connection that is refused in the handshake has neither up nor down.
+ * with a peer number of its own, on the dialling side too: frames of an old connection never follow the up of a new
+ * one. A connection that is refused in the handshake has neither up nor down.
  *
  * One thread owns an endpoint and calls all of its functions. Implementations are found by the address' scheme; the
  * contract is tested once, against all of them, by tests/contract/link_test.c.
@@ -38,7 +38,7 @@ typedef struct stoa_link_options {
     const char *server_key; /* dial: the listener's public key; with secret_key */
     const stoa_link_allowed *allowed; /* listen, with secret_key: who may connect, nobody else may; copied */
     uint32_t allowed_count;
-    uint32_t frame_limit;  /* bytes, STOA_LINK_FRAME_LIMIT_MIN or more; a larger frame closes the connection it came from */
+    uint32_t frame_limit;  /* bytes, STOA_LINK_FRAME_LIMIT_MIN or more; a larger frame closes its connection */
     uint32_t queue_frames; /* frames queued per peer before send says FULL; 1 or more */
     uint32_t peer_limit;   /* listen: connections served at once, 0 for STOA_LINK_PEERS; one more is refused (FULL) */
 } stoa_link_options;
@@ -47,11 +47,15 @@ enum { STOA_LINK_FRAME_LIMIT_MIN = 1024, STOA_LINK_PEERS = 1024, STOA_LINK_PEERS
 
 typedef struct stoa_link stoa_link;
 
-/* What poll calls. A callback may send on the link; it may not call poll, allow or close. All but refused are required. */
+/* What poll calls. A callback may send on the link; it may not call poll, allow or close. All but refused are
+ * required. */
 typedef struct stoa_link_events {
-    /* A frame from peer; identity is the proven name ("" where the link is not authenticated), bytes live until return. */
+    /* A frame from peer; identity is the proven name ("" where the link is not authenticated), bytes live until
+     * return. */
     void (*frame)(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes);
-    /* The peer is gone (listen) or the connection was lost (dial; it is dialled again by itself and up is reported). */
+    /* The peer is gone (listen) or the connection was lost (dial; it is dialled again by itself and up is reported). A
+     * dialled endpoint also tells it when the listener has been silent for some seconds; a listener takes a peer that is
+     * stopped for a slow reader. */
     void (*down)(void *context, stoa_peer peer);
     /* A peer has connected, is allowed and can be sent to. */
     void (*up)(void *context, stoa_peer peer);
@@ -61,8 +65,8 @@ typedef struct stoa_link_events {
      *   MALFORMED  what one side said is not this transport, or (listen) it hung up before it said who it is
      *   FULL       the listener's peer_limit is reached; who dials may see up and down first
      * Several refusals for one reason may be reported once. A dialled endpoint goes on dialling, at most once a second,
-     * because keys can be added while the listener runs; whoever waits for up decides when the last reason is the answer.
-     * A listener that dies within the handshake can look like DENIED, once. */
+     * because keys can be added while the listener runs; whoever waits for up decides when the last reason is the
+     * answer. A listener that dies within the handshake can look like DENIED, once. */
     void (*refused)(void *context, stoa_err why);
     void *context;
 } stoa_link_events;
@@ -77,8 +81,8 @@ typedef struct stoa_link_counts {
 typedef struct stoa_link_ops {
     const char *scheme; /* "zmq+tcp", "zmq+ipc", ...: the part of an address before "://" */
 
-    /* Listen at or dial address. May block (start-up), but never waits for the other side. Errors: INVALID (address, key,
-     * limits), EXISTS (another endpoint listens there), DENIED, NOMEM, IO. */
+    /* Listen at or dial address. May block (start-up), but never waits for the other side. Errors: INVALID (address,
+     * key, limits), EXISTS (another endpoint listens there), DENIED, NOMEM, IO. */
     stoa_err (*open)(const char *address, const stoa_link_options *options, stoa_link **out);
 
     /* Queue one frame; bytes are copied before return. Never blocks. peer is ignored by a dialled endpoint.
@@ -89,8 +93,8 @@ typedef struct stoa_link_ops {
     /* Deliver up to max pending events; returns how many. Never blocks. */
     uint32_t (*poll)(stoa_link *link, const stoa_link_events *events, uint32_t max);
 
-    /* A descriptor that is readable when poll may have work. After every send, and after a poll that did not return less than
-     * max, call poll again before sleeping on it (it may be edge-triggered). */
+    /* A descriptor that is readable when poll may have work. After every send, and after a poll that did not return
+     * less than max, call poll again before sleeping on it (it may be edge-triggered). */
     int (*fd)(stoa_link *link);
 
     /* The address really bound ("zmq+tcp://127.0.0.1:40123" for port 0). */

@@ -1,8 +1,9 @@
 /* link_test.c - the contract of transport/link.h, over every scheme, with and without encryption.
  *
- * Goal: whatever transport/link.h promises holds for each transport. Method: one thread owns all endpoints of a test and
- * sleeps in poll(2) on their descriptors, with no other timer than the test's deadline: a wake-up that a transport
- * forgets is a test that runs out of time. Sizes and orders come from a printed seed; set STOA_TEST_SEED to repeat.
+ * Goal: whatever transport/link.h promises holds for each transport. Method: one thread owns all endpoints of a test
+ * and sleeps in poll(2) on their descriptors, with no other timer than the test's deadline: a wake-up that a
+ * transport forgets is a test that runs out of time. Sizes and orders come from a printed seed; set STOA_TEST_SEED to
+ * repeat.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -49,8 +50,8 @@ typedef struct end {
     stoa_link *link;
     uint32_t ups, downs, frames, refusals;
     uint64_t bytes;
-    uint32_t late;      /* frames of a peer that was not up */
-    uint32_t disorders; /* frames that came out of order, or with other bytes than were sent */
+    uint32_t late;        /* frames of a peer that was not up */
+    uint32_t disorders;   /* frames that came out of order, or with other bytes than were sent */
     stoa_peer peer, lost; /* last up, last down */
     stoa_peer from;       /* of the last frame */
     stoa_err why;         /* of the last refusal */
@@ -162,8 +163,7 @@ static void on_refused(void *context, stoa_err why)
 
 static uint32_t poll_some(end *e, uint32_t max)
 {
-    stoa_link_events events = {
-        .frame = on_frame, .down = on_down, .up = on_up, .refused = on_refused, .context = e};
+    stoa_link_events events = {.frame = on_frame, .down = on_down, .up = on_up, .refused = on_refused, .context = e};
     return e->link->ops->poll(e->link, &events, max);
 }
 
@@ -648,8 +648,7 @@ static void wakes_although_polled(world *w, end *from, end *to)
     expectation come = {&to->frames, sent};
     assert_true(runs_until(w, from, has_come, &come, DEADLINE_MS));
     (void)poll(NULL, 0, 50); /* the news is at the sender by now */
-    while (poll_some(from, POLL_MAX) == POLL_MAX) {
-    }
+    while (poll_some(from, POLL_MAX) == POLL_MAX) {}
     assert_true(sleep_on(w, to, now_ms() + DEADLINE_MS));
     assert_int_equal(from->link->ops->send(from->link, from->peer, w->frame, 32 * 1024), STOA_OK);
 }
@@ -999,7 +998,7 @@ static void who_does_not_encrypt_is_refused_by_who_does(void **state)
     wait_for(w, &client->refusals, 2);
     wait_for(w, &server->refusals, 1);
     assert_int_equal(client->why, STOA_E_DENIED);
-    assert_true(server->why == STOA_E_DENIED || server->why == STOA_E_MALFORMED); /* if the client was first to notice */
+    assert_true(server->why == STOA_E_DENIED || server->why == STOA_E_MALFORMED); /* the client may notice first */
     end_stop(server, 0);
     end_stop(client, 0);
 
@@ -1058,8 +1057,15 @@ static pid_t end_spawn(world *w, const char *side)
     char flag[] = "--end", none[] = "", program[] = "/proc/self/exe", role[8];
     (void)snprintf(role, sizeof role, "%s", side);
     char *server_public = w->as->curve ? w->server.public_key : none;
-    char *arguments[] = {program, flag, role, w->address, server_public, w->server.secret_key, w->client.public_key,
-                         w->client.secret_key, NULL};
+    char *arguments[] = {program,
+                         flag,
+                         role,
+                         w->address,
+                         server_public,
+                         w->server.secret_key,
+                         w->client.public_key,
+                         w->client.secret_key,
+                         NULL};
     pid_t child = -1;
     assert_int_equal(posix_spawn(&child, program, NULL, NULL, arguments, environ), 0);
     return child;
@@ -1143,8 +1149,14 @@ typedef struct test {
     bool needs_curve;
 } test;
 
-#define TEST(name) {#name, name, false}
-#define KEY_TEST(name) {#name, name, true}
+#define TEST(name)                                                                                                     \
+    {                                                                                                                  \
+#name, name, false                                                                                             \
+    }
+#define KEY_TEST(name)                                                                                                 \
+    {                                                                                                                  \
+#name, name, true                                                                                              \
+    }
 static const test tests[] = {
     TEST(frames_arrive_whole_and_in_order_both_ways),
     TEST(sizes_up_to_the_limit_pass_and_others_are_named),

@@ -9,8 +9,8 @@
  * doubles from 40 to 1,000 ms, less up to a half by chance so that many do not come back at once, and begins anew with
  * the first frame that comes in.
  *
- * While UP, the listener is asked twice a second whether it is there. Silence is counted in such questions, not in time:
- * an owner that has not polled for a while asks again before it judges.
+ * While UP, the listener is asked twice a second whether it is there. Silence is counted in such questions, not in
+ * time: an owner that has not polled for a while asks again before it judges.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>

@@ -22,8 +22,8 @@ typedef struct stoa_zmq_side {
     /* Listen at or dial link->endpoint. On an error release is called. */
     stoa_err (*open)(stoa_zmq_link *link, const stoa_link_options *options);
 
-    /* Call one callback; false when there is nothing to tell and both of the socket's queues were seen empty, or link->silent
-     * is above its maximum. */
+    /* Call one callback; false when there is nothing to tell and both of the socket's queues were seen empty, or
+     * link->silent is above its maximum. */
     bool (*step)(stoa_zmq_link *link, const stoa_link_events *events);
 
     /* size_bytes is within the limits. */
@@ -41,7 +41,7 @@ struct stoa_zmq_link {
     void *context;
     int epoll;
     stoa_zmq_timer again; /* wakes the owner although libzmq does not */
-    uint32_t silent; /* messages dropped in this poll */
+    uint32_t silent;      /* messages dropped in this poll */
     stoa_zmq_settings settings;
     stoa_zmq_socket socket;
     stoa_link_counts counts;
@@ -50,7 +50,7 @@ struct stoa_zmq_link {
     uint32_t refused; /* reasons not told yet, a bit each */
     zmq_msg_t held;   /* a frame whose up had to be told first */
     bool holds;
-    char address[STOA_ZMQ_ADDRESS_BYTES]; /* "zmq+tcp://..." */
+    char address[STOA_ZMQ_ADDRESS_BYTES];  /* "zmq+tcp://..." */
     char endpoint[STOA_ZMQ_ADDRESS_BYTES]; /* libzmq's: "tcp://..." */
 };
 

@@ -4,15 +4,15 @@
  * ZAP handler. It listens with a ROUTER (listen.c) or dials with a DEALER (dial.c). On the wire:
  *
  *     [frame]         one part, 1 to frame_limit bytes
- *     []              one empty part. From who dials: here I am, first and then twice a second; the listener answers the
- *                     later ones the same way
- *     [][why]         an empty part, and the name of an error. From who listens: good-bye, this connection is not served
+ *     []              one empty part. From who dials: here I am, first and then twice a second; the listener answers
+ *                     the later ones the same way
+ *     [][why]         an empty part, and the name of an error. From who listens: good-bye, you are not served
  *
- * Nothing else is. Who dials hears in time that the other side is stopped or unreachable; a listener learns from the kernel
- * that a process or host is gone (TCP: 10 to 30 s), and takes a stopped one for a slow reader.
+ * Nothing else is. Who dials learns within 5 s that the other side is stopped or unreachable; a listener learns from the
+ * kernel that a process or host is gone (TCP: 10 to 30 s), and takes a stopped one for a slow reader.
  *
- * ZeroMQ's own heartbeats are not used: libzmq 4.3 aborts the process when one is due on a connection that broke while its
- * queue was full (its issue 4364), and it takes a connection whose queue is full for dead.
+ * ZeroMQ's own heartbeats are not used: libzmq 4.3 aborts the process when one is due on a connection that broke while
+ * its queue was full (its issue 4364), and it takes a connection whose queue is full for dead.
  *
  * libzmq's descriptors and our timers are in one epoll set, whose descriptor is the link's. libzmq
  * signals only that it has something to say; poll therefore reads both sockets until they are empty.
@@ -183,8 +183,7 @@ static void close_link(stoa_link *link, uint32_t linger_ms)
     stoa_zmq_socket_close(&self->socket, linger_ms);
     if (self->context) { zmq_ctx_shutdown(self->context); }
     if (self->side) { self->side->release(self); }
-    while (self->context && zmq_ctx_term(self->context) != 0 && errno == EINTR) {
-    }
+    while (self->context && zmq_ctx_term(self->context) != 0 && errno == EINTR) {}
     stoa_zmq_link_release(self);
     if (self->epoll >= 0) { close(self->epoll); }
     stoa_zmq_timer_close(&self->again);
@@ -222,8 +221,8 @@ static stoa_err open_tcp(const char *address, const stoa_link_options *options, 
 
 /* --- the other operations */
 
-/* libzmq wakes the owner when a full queue has room again, but the poll that comes between a full send and the sleep can
- * swallow that; hence the timer. */
+/* libzmq wakes the owner when a full queue has room again, but the poll that comes between a full send and the sleep
+ * can swallow that; hence the timer. */
 enum { FULL_AGAIN_MS = 5, SILENT_AGAIN_MS = 1 };
 
 static stoa_err send_frame(stoa_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes)
@@ -272,10 +271,10 @@ static void counts_of(stoa_link *link, stoa_link_counts *out)
     *out = own(link)->counts;
 }
 
-#define OPS(scheme_, open_)                                                                                  \
-    {                                                                                                        \
-        .scheme = (scheme_), .open = (open_), .send = send_frame, .poll = poll_link, .fd = fd_of,            \
-        .address = address_of, .allow = allow, .counts = counts_of, .close = close_link                      \
+#define OPS(scheme_, open_)                                                                                            \
+    {                                                                                                                  \
+        .scheme = (scheme_), .open = (open_), .send = send_frame, .poll = poll_link, .fd = fd_of,                      \
+        .address = address_of, .allow = allow, .counts = counts_of, .close = close_link                                \
     }
 const stoa_link_ops stoa_link_zmq_ipc = OPS("zmq+ipc", open_ipc);
 const stoa_link_ops stoa_link_zmq_tcp = OPS("zmq+tcp", open_tcp);

@@ -5,9 +5,9 @@
  * end of it (down); peers.h says how the two are brought together.
  *
  * The ROUTER cannot close a connection. A peer that is not served (key removed, too many, messages of several parts, a
- * routing id of its own choosing) gets a good-bye, upon which a dialled link hangs up; whatever else it sends is dropped and
- * counted. A routing id must not be chosen by who dials: whoever knows another's could otherwise
- * take over what is sent to it.
+ * routing id of its own choosing) gets a good-bye, upon which a dialled link hangs up; whatever else it sends is
+ * dropped and counted. A routing id must not be chosen by who dials: whoever knows another's could otherwise take
+ * over what is sent to it.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
@@ -28,8 +28,8 @@ typedef struct listener {
     stoa_zmq_link base;
     stoa_zmq_peers peers;
     stoa_zap *zap;
-    uint64_t messages;    /* read so far */
-    stoa_peer held_from;  /* whose the held frame is */
+    uint64_t messages;   /* read so far */
+    stoa_peer held_from; /* whose the held frame is */
 } listener;
 
 typedef struct routing_id {
@@ -78,8 +78,8 @@ static stoa_err bind_failed(const char *endpoint)
         int number;
         stoa_err err;
     } rows[] = {
-        {EADDRINUSE, STOA_E_EXISTS},     {EACCES, STOA_E_DENIED},  {EPERM, STOA_E_DENIED},
-        {EINVAL, STOA_E_INVALID},        {ENODEV, STOA_E_INVALID}, {EADDRNOTAVAIL, STOA_E_INVALID},
+        {EADDRINUSE, STOA_E_EXISTS},       {EACCES, STOA_E_DENIED},  {EPERM, STOA_E_DENIED},
+        {EINVAL, STOA_E_INVALID},          {ENODEV, STOA_E_INVALID}, {EADDRNOTAVAIL, STOA_E_INVALID},
         {EPROTONOSUPPORT, STOA_E_INVALID}, {ENOENT, STOA_E_INVALID}, {ENAMETOOLONG, STOA_E_INVALID},
         {ENOTDIR, STOA_E_INVALID},
     };
@@ -123,8 +123,8 @@ static void release_side(stoa_zmq_link *link)
 
 /* --- the monitor */
 
-/* The message by which all that a closed connection has left in libzmq is read, as each of the connections that can have
- * something there has a turn before this one's next message. */
+/* The message by which all that a closed connection has left in libzmq is read, as each of the connections that can
+ * have something there has a turn before this one's next message. */
 static uint64_t drained_at(const listener *self)
 {
     uint64_t most = (uint64_t)self->base.settings.queue_frames + 2;

@@ -2,8 +2,8 @@
  *
  * libzmq tells two stories that nothing keeps in step: the monitor says that descriptor 7 was accepted, or is closed; a
  * message says that it came from routing id R through descriptor 7. A descriptor number is soon used again, and
- * messages of a connection can still be queued when the monitor has told its end. What can be relied on (one I/O thread,
- * routing ids made by the ROUTER):
+ * messages of a connection can still be queued when the monitor has told its end. What can be relied on (one I/O
+ * thread, routing ids made by the ROUTER):
  *
  *   - accepted(fd) is told before the first message of the connection can be read;
  *   - of two connections over one descriptor the later has the greater routing id, counted modulo 2^32;
@@ -13,9 +13,9 @@
  *
  *      add --> UP --(closed, a later peer on its descriptor, refused)--> ENDING --(its messages are read)--> SHUT
  *
- * ENDING peers stand in line for their down. The slot of a SHUT peer is kept while its connection lasts (a refused one),
- * then goes to the end of the free line, and the peer is remembered until the slot is needed: a late message is known
- * for one. SPARE slots more than peers keep that memory.
+ * ENDING peers stand in line for their down. The slot of a SHUT peer is kept while its connection lasts (a refused
+ * one), then goes to the end of the free line, and the peer is remembered until the slot is needed: a late message is
+ * known for one. SPARE slots more than peers keep that memory.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_ZMQ_PEERS_H
@@ -35,8 +35,8 @@ typedef struct stoa_zmq_peer {
     uint32_t routing_id;
     int fd; /* -1 once the connection is gone */
     stoa_zmq_stage stage;
-    stoa_err why;                   /* it was refused: its messages are dropped */
-    uint32_t next_in_bucket, next;  /* slot + 1; next in the line of the ending or the free */
+    stoa_err why;                  /* it was refused: its messages are dropped */
+    uint32_t next_in_bucket, next; /* slot + 1; next in the line of the ending or the free */
     char key[STOA_KEY_TEXT_BYTES]; /* proven, "" without encryption */
     char name[sizeof(((stoa_link_allowed *)0)->name)];
 } stoa_zmq_peer;
@@ -57,7 +57,7 @@ typedef struct stoa_zmq_peers {
     uint32_t *buckets; /* by routing id: slot + 1 */
     stoa_zmq_door *doors;
     uint32_t slot_count, bucket_mask, door_count;
-    uint32_t limit, live; /* live: UP or ENDING */
+    uint32_t limit, live;              /* live: UP or ENDING */
     uint32_t open_doors, closed_doors; /* closed: since the listener last found libzmq's queue empty, if open before */
     uint64_t added;
     stoa_zmq_line free, ending;

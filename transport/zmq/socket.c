@@ -2,8 +2,8 @@
  *
  * Limits that libzmq sets: the monitor is a queue of NOTICES_MAX notices; when its owner does not poll for that many
  * connects and disconnects, the I/O thread waits. MAXMSGSIZE is checked on what is on the wire, which CURVE makes 33
- * bytes longer. It holds per part, and libzmq queues a message only when it is whole: a peer that is allowed in can make
- * it buffer one message of endless parts.
+ * bytes longer. It holds per part, and libzmq queues a message only when it is whole: a peer that is allowed in can
+ * make it buffer one message of endless parts.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/zmq/socket.h"
@@ -46,8 +46,8 @@ static const struct {
     {ZMQ_BACKLOG, BACKLOG},
 };
 
-/* The link dials again itself, with a new socket (see zmq/dial.c): libzmq is told to wait for a day. Telling it not to at
- * all (-1), or ZMQ_IMMEDIATE, would throw away frames that came in before the connection was lost. */
+/* The link dials again itself, with a new socket (see zmq/dial.c): libzmq is told to wait for a day. Telling it not
+ * to at all (-1), or ZMQ_IMMEDIATE, would throw away frames that came in before the connection was lost. */
 static const struct {
     int option, value;
 } options_dial[] = {
@@ -85,9 +85,8 @@ static bool set_limits(void *socket, const stoa_zmq_settings *settings)
 {
     int64_t limit = (int64_t)settings->frame_limit + (settings->secret_key[0] ? CURVE_BYTES : 0);
     int frames = settings->queue_frames < INT32_MAX ? (int)settings->queue_frames : INT32_MAX;
-    return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &limit, sizeof limit) == 0 &&
-           set_int(socket, ZMQ_SNDHWM, frames) && set_int(socket, ZMQ_RCVHWM, frames) &&
-           set_int(socket, ZMQ_IPV6, settings->ipv6);
+    return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &limit, sizeof limit) == 0 && set_int(socket, ZMQ_SNDHWM, frames) &&
+           set_int(socket, ZMQ_RCVHWM, frames) && set_int(socket, ZMQ_IPV6, settings->ipv6);
 }
 
 static bool set_keys(void *socket, const stoa_zmq_settings *settings)
@@ -115,8 +114,8 @@ static bool monitor_open(void *context, stoa_zmq_socket *socket)
                    (unsigned long long)atomic_fetch_add_explicit(&names, 1, memory_order_relaxed));
     socket->monitor = zmq_socket(context, ZMQ_PAIR);
     return socket->monitor && set_int(socket->monitor, ZMQ_LINGER, 0) &&
-           set_int(socket->monitor, ZMQ_RCVHWM, NOTICES_MAX) &&
-           zmq_socket_monitor(socket->data, name, events) == 0 && zmq_connect(socket->monitor, name) == 0;
+           set_int(socket->monitor, ZMQ_RCVHWM, NOTICES_MAX) && zmq_socket_monitor(socket->data, name, events) == 0 &&
+           zmq_connect(socket->monitor, name) == 0;
 }
 
 static int descriptor(void *socket)
@@ -164,8 +163,7 @@ void stoa_zmq_socket_close(stoa_zmq_socket *socket, uint32_t linger_ms)
     if (socket->monitor) {
         stoa_zmq_notice ignored;
         (void)epoll_ctl(socket->epoll, EPOLL_CTL_DEL, descriptor(socket->monitor), NULL);
-        while (stoa_zmq_socket_watch(socket, &ignored)) {
-        }
+        while (stoa_zmq_socket_watch(socket, &ignored)) {}
         zmq_socket_monitor(socket->data, NULL, 0);
         zmq_close(socket->monitor);
     }
@@ -302,8 +300,8 @@ stoa_err stoa_zmq_socket_send(stoa_zmq_socket *socket, const void *routing_id, s
 {
     zmq_msg_t body;
     if (!message_fill(&body, bytes, size_bytes)) { return STOA_E_NOMEM; }
-    bool sent = routing_id ? send_to(socket->data, routing_id, routing_id_bytes, &body)
-                           : send_part(socket->data, &body, 0);
+    bool sent =
+        routing_id ? send_to(socket->data, routing_id, routing_id_bytes, &body) : send_part(socket->data, &body, 0);
     if (sent) { return STOA_OK; } /* libzmq owns body */
     int number = errno;
     zmq_msg_close(&body);

@@ -180,8 +180,7 @@ static bool answer(void *socket, const request *from, bool allowed)
     size_t id_bytes = from->count > REQUEST_ID ? from->size_bytes[REQUEST_ID] : 0;
     if (id_bytes > FRAME_BYTES_MAX) { id_bytes = FRAME_BYTES_MAX; }
     return put(socket, "1.0", 3, ZMQ_SNDMORE) && put(socket, from->bytes[REQUEST_ID], id_bytes, ZMQ_SNDMORE) &&
-           put(socket, allowed ? "200" : "400", 3, ZMQ_SNDMORE) &&
-           put(socket, allowed ? "OK" : "NO", 2, ZMQ_SNDMORE) &&
+           put(socket, allowed ? "200" : "400", 3, ZMQ_SNDMORE) && put(socket, allowed ? "OK" : "NO", 2, ZMQ_SNDMORE) &&
            put(socket, user_id, strlen(user_id), ZMQ_SNDMORE) && put(socket, "", 0, 0);
 }
 

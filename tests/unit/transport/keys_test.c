@@ -182,12 +182,9 @@ static void missing_files_and_folders_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_saved_pair_is_loaded_again),
-        TEST(two_pairs_differ),
-        TEST(no_file_is_overwritten),
-        TEST(a_secret_that_others_may_read_is_refused),
-        TEST(what_is_no_key_is_named),
-        TEST(missing_files_and_folders_are_named),
+        TEST(a_saved_pair_is_loaded_again), TEST(two_pairs_differ),
+        TEST(no_file_is_overwritten),       TEST(a_secret_that_others_may_read_is_refused),
+        TEST(what_is_no_key_is_named),      TEST(missing_files_and_folders_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

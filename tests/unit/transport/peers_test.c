@@ -84,7 +84,7 @@ static void a_later_peer_on_the_descriptor_ends_the_one_before(void **state)
     stoa_zmq_peers_closed(peers, 7, 0);
     stoa_zmq_peers_opened(peers, 7); /* both connections were told before a message was read */
     stoa_zmq_peer *first = stoa_zmq_peers_add(peers, UINT32_MAX, 7, 5);
-    assert_int_equal(first->stage, STOA_ZMQ_UP); /* nothing speaks against it yet */
+    assert_int_equal(first->stage, STOA_ZMQ_UP);                /* nothing speaks against it yet */
     stoa_zmq_peer *second = stoa_zmq_peers_add(peers, 0, 7, 6); /* routing ids wrap around */
     assert_int_equal(first->stage, STOA_ZMQ_ENDING);
     assert_int_equal(second->stage, STOA_ZMQ_UP);

@@ -85,8 +85,7 @@ static void wait_for(world *w, const uint32_t *count, uint32_t least)
 {
     uint64_t until_ms = now_ms() + DEADLINE_MS;
     for (;;) {
-        while (poll_link(w->server, &w->of_server) + poll_link(w->client, &w->of_client) > 0) {
-        }
+        while (poll_link(w->server, &w->of_server) + poll_link(w->client, &w->of_client) > 0) {}
         if (*count >= least) { return; }
         struct pollfd fds[2] = {{.fd = w->server->ops->fd(w->server), .events = POLLIN},
                                 {.fd = w->client->ops->fd(w->client), .events = POLLIN}};
@@ -177,9 +176,9 @@ static void a_listener_that_breaks_the_rules_is_left(void **state)
         unsigned count;
         stoa_err why;
     } rows[] = {
-        {{"", "DENIED"}, 2, STOA_E_DENIED},       {{"", "FULL"}, 2, STOA_E_FULL},
-        {{"a", "b"}, 2, STOA_E_MALFORMED},        {{"", "FULL", ""}, 3, STOA_E_MALFORMED},
-        {{"", "NO_SUCH_REASON"}, 2, STOA_OK},     {{"", ""}, 2, STOA_OK},
+        {{"", "DENIED"}, 2, STOA_E_DENIED},   {{"", "FULL"}, 2, STOA_E_FULL},
+        {{"a", "b"}, 2, STOA_E_MALFORMED},    {{"", "FULL", ""}, 3, STOA_E_MALFORMED},
+        {{"", "NO_SUCH_REASON"}, 2, STOA_OK}, {{"", ""}, 2, STOA_OK},
     };
     void *router = zmq_socket(w->context, ZMQ_ROUTER);
     char endpoint[128], id[8];
@@ -385,8 +384,8 @@ static void a_zap_request_that_is_not_ours_is_answered_400(void **state)
         unsigned frame;
         const char *bytes;
         size_t size_bytes;
-    } rows[] = {{0, "1.1", 3},     {0, "", 0},        {2, "other", 5}, {2, long_, 400},  {5, "PLAIN", 5},
-                {6, unlisted, 32}, {6, listed, 31},   {6, "", 0},      {6, long_, 400},  {1, long_, 400}};
+    } rows[] = {{0, "1.1", 3},     {0, "", 0},      {2, "other", 5}, {2, long_, 400}, {5, "PLAIN", 5},
+                {6, unlisted, 32}, {6, listed, 31}, {6, "", 0},      {6, long_, 400}, {1, long_, 400}};
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const char *frames[7];
         size_t bad_sizes[7];
