@@ -35,7 +35,7 @@ static const char *const refusal_names[REFUSALS] = {"denied", "full", "malformed
 
 typedef struct job {
     struct job *next;
-    uint64_t connection, request; /* numbers; connection 0: nobody waits any more */
+    uint64_t request; /* its id */
     admin_request asked;
     char words[STOA_WORDS_MAX][STOA_WORD_MAX + 1];
     const char *at[STOA_WORDS_MAX];
@@ -54,14 +54,13 @@ typedef enum state { FREE, READING, WAITING, WRITING } state;
 typedef struct connection {
     state state;
     int fd;
-    uint64_t number;
     uint8_t in[STOA_FRAME_HEAD + STOA_REQUEST_MAX];
     size_t in_bytes;
     stoa_buf out;
     size_t sent_bytes;
     uint64_t due_ns; /* half a frame, the command, the answer: when it is too late; 0: no limit */
     bool last;       /* close when the answer has gone out */
-    job *waits_for;
+    job *waits_for; /* NULL in every other state: an answer that comes then is nobody's */
     void *memory;
 } connection;
 
@@ -72,7 +71,7 @@ struct stoa_door {
     ino_t inode;
     int listener, wake;
     connection connections[STOA_DOOR_CONNECTIONS];
-    uint64_t numbers, deaf_until_ns;
+    uint64_t deaf_until_ns;
     uint32_t jobs;       /* existing */
     admin_request asked; /* scratch */
     stoa_counter *opened, *commands, *refused[REFUSALS];
@@ -186,7 +185,6 @@ static void *runner_main(void *argument)
 
 static void hang_up(connection *c)
 {
-    if (c->waits_for) { c->waits_for->connection = 0; }
     (void)close(c->fd);
     stoa_buf_deinit(&c->out);
     free(c->memory);
@@ -274,7 +272,6 @@ static job *new_job(stoa_door *door, connection *c, const admin_request *asked)
     uint64_t timeout_ms = asked->timeout_ms ? asked->timeout_ms : TIMEOUT_MS_DEFAULT;
     j->asked = *asked;
     for (uint32_t i = 0; i < asked->words.count; i++) { memcpy(j->words[i], asked->words.at[i].at, asked->words.at[i].len); }
-    j->connection = c->number;
     j->request = asked->id;
     j->memory = c->memory; /* comes back with the answer */
     c->memory = NULL;
@@ -379,7 +376,7 @@ static void let_in(stoa_door *door)
         turn_away(door, fd);
         return;
     }
-    *c = (connection){.state = READING, .fd = fd, .number = ++door->numbers, .out = STOA_BUF_GROWING};
+    *c = (connection){.state = READING, .fd = fd, .out = STOA_BUF_GROWING};
     stoa_counter_add(door->opened, 1);
     if (may_enter(fd)) {
         greet(door, c);
@@ -395,7 +392,7 @@ static void finish(stoa_door *door, job *j)
 {
     connection *c = door->connections;
     while (c < door->connections + STOA_DOOR_CONNECTIONS && c->waits_for != j) { c++; }
-    if (j->connection && c < door->connections + STOA_DOOR_CONNECTIONS) {
+    if (c < door->connections + STOA_DOOR_CONNECTIONS) {
         c->waits_for = NULL;
         c->memory = j->memory;
         j->memory = NULL;
@@ -427,7 +424,6 @@ static void too_late(stoa_door *door, connection *c)
 {
     if (c->state == WAITING) {
         uint64_t id = c->waits_for->request;
-        c->waits_for->connection = 0;
         c->waits_for = NULL;
         answer_error(c, id, STOA_E_TIMEOUT, "the command was not done in time; see --timeout");
     } else {
@@ -506,14 +502,15 @@ static bool is_stale(const struct sockaddr_un *address)
 static stoa_err bind_to(stoa_door *door, const struct sockaddr_un *address)
 {
     const struct sockaddr *to = (const struct sockaddr *)(const void *)address;
-    if (bind(door->listener, to, sizeof *address) == 0) { return STOA_OK; }
-    if (errno == EADDRINUSE && is_stale(address)) {
+    int failed = bind(door->listener, to, sizeof *address) ? errno : 0;
+    if (failed == EADDRINUSE && is_stale(address)) {
         (void)unlink(address->sun_path);
-        if (bind(door->listener, to, sizeof *address) == 0) { return STOA_OK; }
+        failed = bind(door->listener, to, sizeof *address) ? errno : 0;
     }
-    if (errno == EADDRINUSE) { return STOA_FAIL(STOA_E_EXISTS, "admin socket %s: another node listens there", door->path); }
-    stoa_err err = errno == EACCES || errno == EPERM ? STOA_E_DENIED : STOA_E_IO;
-    return STOA_FAIL(err, "admin socket %s: %s", door->path, strerror(errno));
+    if (!failed) { return STOA_OK; }
+    if (failed == EADDRINUSE) { return STOA_FAIL(STOA_E_EXISTS, "admin socket %s: another node listens there", door->path); }
+    stoa_err err = failed == EACCES || failed == EPERM ? STOA_E_DENIED : STOA_E_IO;
+    return STOA_FAIL(err, "admin socket %s: %s", door->path, strerror(failed));
 }
 
 static stoa_err start_listening(stoa_door *door)
@@ -527,7 +524,7 @@ static stoa_err start_listening(stoa_door *door)
     (void)fchmod(door->listener, 0600); /* bind gives its file this mode: at no moment is it open to others */
     stoa_err err = bind_to(door, &address);
     if (err) { return err; }
-    if (chmod(door->path, 0600) || stat(door->path, &file) || listen(door->listener, BACKLOG)) {
+    if (stat(door->path, &file) || listen(door->listener, BACKLOG)) {
         return STOA_FAIL(STOA_E_IO, "admin socket %s: %s", door->path, strerror(errno));
     }
     door->device = file.st_dev;

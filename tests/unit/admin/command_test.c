@@ -174,6 +174,7 @@ static void a_mistake_is_told_with_what_would_be_right(void **state)
     assert_complaint("book A 65", "levels is a number from 1 to 64, not '65'");
     assert_complaint("book A -1", "levels is a number from 1 to 64, not '-1'");
     assert_complaint("explain order 18446744073709551616", "order is a number from 1, not '18446744073709551616'");
+    assert_complaint("explain order 99999999999999999999", "not '99999999999999999999'");
     assert_complaint("explain order 0x1", "not '0x1'");
     assert_complaint("explain order \"\"", "not ''");
     assert_complaint("log level inof", "level is one of debug, info, warn, error, off, not 'inof'; did you mean 'info'?");

@@ -39,7 +39,7 @@ typedef struct world {
     char folder[64], path[96];
     stoa_metrics *metrics;
     stoa_door *door;
-    _Atomic int running, held; /* held: commands wait until it is 0 */
+    _Atomic int running, ran, held; /* held: commands wait until it is 0 */
 } world;
 
 static void pause_ms(long ms)
@@ -83,6 +83,7 @@ static stoa_err run(void *context, stoa_door_call *call)
     atomic_fetch_add(&w->running, 1);
     while (strcmp(name, "hold") == 0 && atomic_load(&w->held)) { pause_ms(1); }
     atomic_fetch_sub(&w->running, 1);
+    atomic_fetch_add(&w->ran, 1);
     if (strcmp(name, "count") == 0) { return answer_count(call); }
     if (strcmp(name, "large") == 0) { return answer_large(call, LARGE); }
     if (strcmp(name, "huge") == 0) { return answer_large(call, STOA_ANSWER_MAX); }
@@ -423,6 +424,7 @@ static void with_all_runners_stuck_commands_wait_for_their_deadline(void **state
         assert_answer(stuck[i], 1, STOA_OK, "{\"name\":\"hold\"}");
         (void)close(stuck[i]);
     }
+    assert_int_equal(atomic_load(&w->ran), STOA_DOOR_RUNNERS + 1); /* nobody waited for the first one: it did not run */
     (void)close(fd);
 }
 
@@ -615,6 +617,29 @@ static void a_socket_in_use_is_left_alone_and_a_stale_one_is_replaced(void **sta
     (void)close(fd);
 }
 
+static void a_node_too_busy_to_be_connected_to_is_not_dead(void **state)
+{
+    world *w = *state;
+    int fds[8], busy = socket(AF_UNIX, SOCK_STREAM, 0);
+    stoa_door *other = NULL;
+    stoa_door_close(w->door);
+    w->door = NULL;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", w->path);
+    assert_int_equal(bind(busy, (const struct sockaddr *)(const void *)&address, sizeof address), 0);
+    assert_int_equal(listen(busy, 0), 0);
+    bool full = false;
+    for (int i = 0; i < 8; i++) { /* until its queue is full */
+        fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        full = full || connect(fds[i], (const struct sockaddr *)(const void *)&address, sizeof address) != 0;
+    }
+    assert_true(full);
+    assert_int_equal(listen_at(w, &other), STOA_E_EXISTS);
+    for (int i = 0; i < 8; i++) { (void)close(fds[i]); }
+    (void)close(busy);
+    (void)unlink(w->path);
+}
+
 static void what_is_no_socket_is_not_removed(void **state)
 {
     world *w = *state;
@@ -691,6 +716,7 @@ int main(void)
         DOOR_TEST(half_a_frame_is_not_waited_for_for_ever),
         DOOR_TEST(another_user_is_denied_by_the_file_and_by_the_door),
         DOOR_TEST(a_socket_in_use_is_left_alone_and_a_stale_one_is_replaced),
+        DOOR_TEST(a_node_too_busy_to_be_connected_to_is_not_dead),
         DOOR_TEST(what_is_no_socket_is_not_removed),
         DOOR_TEST(a_path_that_no_socket_can_have_is_refused),
         DOOR_TEST(a_door_removes_only_its_own_socket),
