@@ -400,6 +400,17 @@ static void a_command_past_its_deadline_is_a_timeout_and_holds_up_nobody(void **
     atomic_store(&w->held, 0);
     ask(slow, 3, "actor last", 0); /* and its answer, which comes now, is not taken for another's */
     assert_answer(slow, 3, STOA_OK, "{\"name\":\"last\"}");
+
+    atomic_store(&w->held, 1);
+    ask(slow, 4, "actor hold", 100);
+    assert_answer(slow, 4, STOA_E_TIMEOUT, NULL);
+    atomic_store(&w->held, 0);
+    ask(quick, 2, "actor between", 0); /* the late one is done before this, or with it */
+    assert_answer(quick, 2, STOA_OK, NULL);
+    for (int i = 0; i < WAIT_MS && atomic_load(&w->running); i++) { pause_ms(1); }
+    pause_ms(20);
+    ask(slow, 5, "actor clean", 0);
+    assert_answer(slow, 5, STOA_OK, "{\"name\":\"clean\"}");
     (void)close(slow);
     (void)close(quick);
 }
