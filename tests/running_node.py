@@ -75,8 +75,19 @@ class Node:
                     raise AssertionError("the node did not start:\n" + self.log()) from None
                 time.sleep(0.02)
 
-    def signal(self, number):
-        self.process.send_signal(number)
+    def freeze(self):
+        """SIGSTOP, and wait until every thread has stopped."""
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = f"/proc/{self.process.pid}/task"
+        states = ["R"]
+        while set(states) != {"T"}:
+            states = []
+            for task in os.listdir(tasks):
+                with open(f"{tasks}/{task}/stat", encoding="ascii") as stat:
+                    states.append(stat.read().rpartition(")")[2].split()[0])
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self):
         self.process.kill()

@@ -7,7 +7,6 @@ SPDX-License-Identifier: Apache-2.0
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -372,14 +371,14 @@ def a_stopped_node_is_a_timeout_and_the_retry_is_the_same_order(w):
     alice.do("wait")
     number = w.next()
     before = alice.call("account.balances", "alice")["answer"]["open_orders"]
-    w.node.signal(signal.SIGSTOP)
+    w.node.freeze()
     began = time.monotonic()
     try:
         refused("TIMEOUT", alice.call, "order.place", "alice", deadline_ms=500, client_order_id=number, symbol="BTCUSDT",
                 side="buy", price="12", qty="0.01")
         assert 0.4 < time.monotonic() - began < 5
     finally:
-        w.node.signal(signal.SIGCONT)
+        w.node.thaw()
     order = alice.place("alice", number, "12")
     assert order["status"] == "open"
     assert alice.call("account.balances", "alice")["answer"]["open_orders"] == before + 1
