@@ -96,7 +96,9 @@ static void measure(stoa_grid *grid)
 static size_t total(const stoa_grid *grid)
 {
     size_t columns = 0;
-    for (uint32_t c = 0; c < grid->column_count; c++) { columns += grid->columns[c].width + (c ? GAP : 0); }
+    for (uint32_t c = 0; c < grid->column_count; c++) {
+        if (!grid->columns[c].left_out) { columns += grid->columns[c].width + (columns ? GAP : 0); }
+    }
     return columns;
 }
 
@@ -107,7 +109,7 @@ static bool give_way(stoa_grid *grid, size_t min, bool all)
     for (uint32_t c = 0; c < grid->column_count; c++) {
         unsigned flags = grid->columns[c].flags;
         bool may = (flags & STOA_GRID_WRAP) || (all && !(flags & STOA_GRID_RIGHT));
-        if (may && grid->columns[c].width > min && (!widest || grid->columns[c].width > *widest)) {
+        if (may && !grid->columns[c].left_out && grid->columns[c].width > min && (!widest || grid->columns[c].width > *widest)) {
             widest = &grid->columns[c].width;
         }
     }
@@ -115,10 +117,26 @@ static bool give_way(stoa_grid *grid, size_t min, bool all)
     return widest != NULL;
 }
 
+static bool leave_out(stoa_grid *grid)
+{
+    for (uint32_t c = grid->column_count; c > 1; c--) {
+        bool may = (grid->columns[c - 1].flags & STOA_GRID_OPTIONAL) && !grid->columns[c - 1].left_out;
+        if (!may) { continue; }
+        grid->columns[c - 1].left_out = true;
+        return true;
+    }
+    return false;
+}
+
 static void fit(stoa_grid *grid, size_t columns)
 {
+    measure(grid);
     if (!columns) { return; }
     while (total(grid) > columns && give_way(grid, WRAP_MIN, false)) {}
+    if (total(grid) > columns && leave_out(grid)) {
+        fit(grid, columns); /* what gave way has more room now; as often as there are columns */
+        return;
+    }
     while (total(grid) > columns && give_way(grid, TEXT_MIN, true)) {}
 }
 
@@ -194,6 +212,7 @@ static void print_titles(const stoa_grid *grid, const stoa_style *style, stoa_bu
     line l = {.out = out, .style = style};
     if (style->colour) { stoa_buf_puts(out, "\x1b[1m"); }
     for (uint32_t c = 0; c < grid->column_count; c++) {
+        if (grid->columns[c].left_out) { continue; }
         if (c) { l.blanks += GAP; }
         (void)put_cell(&l, grid, c, grid->columns[c].title, strlen(grid->columns[c].title), false);
     }
@@ -211,6 +230,7 @@ static void print_row(const stoa_grid *grid, size_t first, const stoa_style *sty
         for (uint32_t c = 0; c < grid->column_count; c++) {
             size_t size_bytes;
             const char *text = cell(grid, first + c, &size_bytes);
+            if (grid->columns[c].left_out) { continue; }
             if (c) { l.blanks += GAP; }
             bool outside = style->columns && l.at + l.blanks >= style->columns; /* the terminal ends before it */
             if (outside || (nth && done[c] == size_bytes)) {
@@ -230,7 +250,6 @@ void stoa_grid_print(stoa_grid *grid, const stoa_style *style, stoa_buf *out)
     for (uint32_t c = 0; c < grid->column_count; c++) {
         if (grid->columns[c].flags & STOA_GRID_POINT) { grid->columns[c].flags |= STOA_GRID_RIGHT; }
     }
-    measure(grid);
     fit(grid, style->columns);
     if (!grid->headless) { print_titles(grid, style, out); }
     for (size_t i = 0; i + grid->column_count <= grid->count; i += grid->column_count) { print_row(grid, i, style, out); }

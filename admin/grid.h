@@ -5,8 +5,9 @@
  *     stoa_grid_print(&grid, &style, &out);
  *     stoa_grid_deinit(&grid);
  *
- * Where the columns do not fit, those that may take several lines are made narrower first, then other text, the widest first;
- * figures stay whole. What is still too wide ends at the terminal's edge. Cells are safe text (value.h).
+ * Where the columns do not fit, those that may take several lines are made narrower, then optional ones are left out, the
+ * last first, then all text is made narrower, the widest first; figures stay whole. What is still too wide ends at the
+ * terminal's edge. Cells are safe text (value.h).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ADMIN_GRID_H
@@ -27,7 +28,8 @@ typedef struct stoa_style {
     bool utf8;      /* line drawing and ellipsis may be used */
 } stoa_style;
 
-enum { STOA_GRID_RIGHT = 1, STOA_GRID_WRAP = 2, STOA_GRID_POINT = 4 /* right, decimal points below each other */ };
+/* POINT: right, decimal points below each other. */
+enum { STOA_GRID_RIGHT = 1, STOA_GRID_WRAP = 2, STOA_GRID_POINT = 4, STOA_GRID_OPTIONAL = 8 };
 
 typedef struct stoa_grid {
     bool headless;
@@ -36,6 +38,7 @@ typedef struct stoa_grid {
         char title[32];
         unsigned flags;
         size_t width, places; /* places: columns from the decimal point on */
+        bool left_out;
     } columns[STOA_GRID_COLUMNS_MAX];
     stoa_buf text;   /* of all cells */
     size_t *ends;    /* where each ends in text */

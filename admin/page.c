@@ -12,6 +12,7 @@ enum { KEY_MAX = 48, TREE_DEPTH_MAX = 16, GUIDE_MAX = 128 };
 typedef struct column {
     char key[KEY_MAX], title[KEY_MAX];
     stoa_unit unit;
+    bool optional;
 } column;
 
 typedef struct section {
@@ -43,13 +44,24 @@ static const char *piece(const char *text, const char *end, const char *stops, c
     return text;
 }
 
+/* Whether the piece ends with a question mark, which is taken off. */
+static bool take_mark(char at[KEY_MAX])
+{
+    size_t size = strlen(at);
+    bool marked = size && at[size - 1] == '?';
+    if (marked) { at[size - 1] = '\0'; }
+    return marked;
+}
+
 static const char *read_column(const char *text, const char *end, column *out)
 {
     char unit[KEY_MAX] = "";
     text = piece(text, end, "=/,", out->key);
+    out->optional = take_mark(out->key);
     memcpy(out->title, out->key, KEY_MAX);
     if (text < end && *text == '=') { text = piece(text + 1, end, "/,", out->title); }
     if (text < end && *text == '/') { text = piece(text + 1, end, ",", unit); }
+    if (take_mark(out->title) || take_mark(unit)) { out->optional = true; }
     out->unit = stoa_unit_named(unit, strlen(unit));
     for (char *at = out->title; *at; at++) {
         if (*at == '_') { *at = ' '; }
@@ -92,6 +104,7 @@ static void put_columns(stoa_grid *grid, const section *s)
         unsigned flags = stoa_unit_right(unit) ? STOA_GRID_RIGHT : 0;
         if (unit == STOA_UNIT_WRAP) { flags = STOA_GRID_WRAP; }
         if (unit == STOA_UNIT_DECIMAL) { flags = STOA_GRID_POINT; }
+        if (s->columns[i].optional) { flags |= STOA_GRID_OPTIONAL; }
         stoa_grid_column(grid, s->columns[i].title, flags);
     }
 }

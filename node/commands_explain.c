@@ -336,8 +336,8 @@ stoa_err stoa_command_explain_order(stoa_platform *platform, stoa_door_call *cal
     stoa_buf_puts(&call->view,
                   "fields order: order_id=order/id, account, client_order_id=client id/id, symbol, side, price/dec, qty/dec, tif, "
                   "status, reason, filled_qty=filled/dec, filled_notional=for/dec, fills/n\n"
-                  "table steps: position/id, at_ns=time/time, since_ns=after/ns, actor, what/wrap, commit_after_ns=journaled after/ns, "
-                  "durability\n"
+                  "table steps: position/id, at_ns=time/time?, since_ns=after/ns, commit_after_ns=journaled after/ns, durability?, "
+                  "actor, what/wrap\n"
                   "text note");
     return STOA_OK;
 }

@@ -125,7 +125,7 @@ stoa_err stoa_command_orders(stoa_platform *platform, stoa_door_call *call)
     put_order_note(&list, account);
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, "table orders: order_id=order/id, account, symbol, side, price/dec, qty/dec, filled_qty=filled/dec, "
-                               "tif, status, reason, client_order_id=client id/id, placed_ns=placed/time\ntext note");
+                               "tif?, status, reason?, client_order_id=client id/id?, placed_ns=placed/time?\ntext note");
     return err;
 }
 

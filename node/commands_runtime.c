@@ -106,8 +106,8 @@ stoa_err stoa_command_actors(stoa_platform *platform, stoa_door_call *call)
     }
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table actors: name, core/id, shard, queued/n, messages/n, refused/n, last_refusal, restarts/n, "
-                               "state_bytes=state/bytes, turn_ns=turn/ns");
+    stoa_buf_puts(&call->view, "table actors: name, core/id?, shard?, queued/n, messages/n, refused/n, last_refusal?, restarts/n?, "
+                               "state_bytes=state/bytes?, turn_ns=turn/ns?");
     free(list.at);
     return list.count ? STOA_OK : stoa_nothing_found(platform, call, "actor", "actors", pattern);
 }
@@ -250,8 +250,8 @@ stoa_err stoa_command_shards(stoa_platform *platform, stoa_door_call *call)
     }
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table shards: name, durability, applied/id, committed/id, waiting/n, actors/n, blocks/n, epoch/id, "
-                               "recovered/n, unproven/n, recovery_ns=recovery/ns");
+    stoa_buf_puts(&call->view, "table shards: name, durability, applied/id, committed/id, waiting/n, actors/n, blocks/n?, epoch/id?, "
+                               "recovered/n?, unproven/n?, recovery_ns=recovery/ns?");
     return STOA_OK;
 }
 

@@ -220,8 +220,8 @@ static void put_all(stoa_door_call *call, const stoa_platform *platform, sample 
     stoa_buf_puts(&call->view,
                   "fields node: name, phase, uptime_ns=uptime/ns, processor_permille=processor/permille, message_rate=messages/rate, "
                   "event_rate=events/rate, interval_ns=measured over/ns\n"
-                  "table cores: core/id, busy_permille=busy/permille, message_rate=messages/rate, cross_rate=to others/rate, "
-                  "timer_rate=timers/rate, sleep_rate=sleeps/rate, queued/n, actors/n, dead_letters/n, used_bytes=memory/bytes\n"
+                  "table cores: core/id, busy_permille=busy/permille, message_rate=messages/rate, cross_rate=to others/rate?, "
+                  "timer_rate=timers/rate?, sleep_rate=sleeps/rate?, queued/n, actors/n, dead_letters/n?, used_bytes=memory/bytes?\n"
                   "table shards: shard, durability, event_rate=events/rate, block_rate=blocks/rate, applied/id, uncommitted/n, "
                   "waiting/n\n"
                   "table actors: actor, message_rate=messages/rate, messages=in all/n, queued/n, refused/n, turn_ns=turn/ns, core/id\n"

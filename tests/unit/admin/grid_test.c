@@ -83,6 +83,22 @@ static void what_is_too_wide_gives_way_text_first(void **state)
     assert_grid(titles, flags, cells, &(stoa_style){.columns = 12}, "name\nabcdefg~  12\n");
 }
 
+static void optional_columns_go_before_text_is_squeezed(void **state)
+{
+    static const char *const titles[] = {"id", "time", "who", "when", "what", NULL};
+    static const unsigned flags[] = {STOA_GRID_RIGHT, STOA_GRID_OPTIONAL, 0, STOA_GRID_RIGHT | STOA_GRID_OPTIONAL, STOA_GRID_WRAP};
+    static const char *const cells[] = {"1", "12:00:00", "alice", "5", "one two three four five six seven", NULL};
+    (void)state;
+    assert_grid(titles, flags, cells, &(stoa_style){.columns = 60}, "id  time      who    when  what\n"
+                                                                    " 1  12:00:00  alice     5  one two three four five six seven\n");
+    assert_grid(titles, flags, cells, &(stoa_style){.columns = 49}, "id  time      who    what\n"
+                                                                    " 1  12:00:00  alice  one two three four five six\n"
+                                                                    "                     seven\n");
+    assert_grid(titles, flags, cells, &(stoa_style){.columns = 36}, "id  who    what\n"
+                                                                    " 1  alice  one two three four five\n"
+                                                                    "           six seven\n");
+}
+
 static void a_headless_grid_has_no_titles(void **state)
 {
     stoa_grid grid;
@@ -146,7 +162,7 @@ static void assert_all_there(const char *page, const char *text, int round)
 static void no_table_is_wider_than_the_terminal(void **state)
 {
     static const char *const titles[] = {"id", "name", "what", NULL};
-    static const unsigned flags[] = {STOA_GRID_RIGHT, 0, STOA_GRID_WRAP};
+    static const unsigned flags[] = {STOA_GRID_RIGHT, STOA_GRID_OPTIONAL, STOA_GRID_WRAP};
     stoa_random random;
     (void)state;
     stoa_random_seed(&random, SEED);
@@ -163,7 +179,9 @@ static void no_table_is_wider_than_the_terminal(void **state)
         print(titles, flags, cells, &style, &out);
         assert_within(out.at, style.columns, round);
         if (style.columns >= 60) {
-            for (uint32_t i = 0; i < rows * 3; i += i % 3 == 0 ? 2 : 1) { assert_all_there(out.at, text[i], round); }
+            for (uint32_t i = 0; i < rows * 3; i++) {
+                if (i % 3 != 1) { assert_all_there(out.at, text[i], round); }
+            }
         }
         stoa_buf_deinit(&out);
     }
@@ -175,6 +193,7 @@ int main(void)
         cmocka_unit_test(columns_are_as_wide_as_they_need),
         cmocka_unit_test(decimal_points_stand_below_each_other),
         cmocka_unit_test(what_is_too_wide_gives_way_text_first),
+        cmocka_unit_test(optional_columns_go_before_text_is_squeezed),
         cmocka_unit_test(a_headless_grid_has_no_titles),
         cmocka_unit_test(wide_characters_count_as_what_they_take),
         cmocka_unit_test(no_table_is_wider_than_the_terminal),

@@ -50,6 +50,22 @@ static void a_table_shows_the_columns_of_its_view(void **state)
     assert_page(state, "{\"dead_letters\":[]}", "table dead_letters: name", "no dead letters\n");
 }
 
+static void an_optional_column_is_left_out_where_there_is_no_room(void **state)
+{
+    static const char document[] = "{\"a\":[{\"x\":\"one\",\"y\":\"two\",\"z\":3}]}", view[] = "table a: x, y=why?, z/n?";
+    static const struct {
+        size_t columns;
+        const char *expected;
+    } rows[] = {{0, "x    why  z\none  two  3\n"}, {11, "x    why  z\none  two  3\n"}, {10, "x    why\none  two\n"}, {5, "x\none\n"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        stoa_style style = {.columns = rows[i].columns};
+        stoa_buf out = STOA_BUF_GROWING;
+        assert_int_equal(stoa_page_print(*state, document, sizeof document - 1, view, sizeof view - 1, &style, NOON, &out), STOA_OK);
+        assert_string_equal(out.at, rows[i].expected);
+        stoa_buf_deinit(&out);
+    }
+}
+
 static void a_tree_shows_who_is_below_whom(void **state)
 {
     assert_page(state,
@@ -186,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_shows_the_columns_of_its_view),
+        cmocka_unit_test(an_optional_column_is_left_out_where_there_is_no_room),
         cmocka_unit_test(a_tree_shows_who_is_below_whom),
         cmocka_unit_test(sections_follow_each_other_and_missing_ones_are_left_out),
         cmocka_unit_test(a_document_without_a_view_is_shown_whole),
