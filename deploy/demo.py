@@ -128,13 +128,13 @@ def story(node, seconds):
     return figures
 
 
-def next_steps(bin_dir, data, running):
+def next_steps(bin_dir, data, order, running):
     keys = data + "/keys"
     first = "" if running else "    deploy/quickstart\n        a node that keeps running; then, in another terminal:\n"
     say("\n  What next" + (", in another terminal:\n" if running else ":\n") + first +
         f"    {bin_dir}/stoa\n"
-        "        the REPL: top, actors, book BTCUSDT, orders alice, explain order 1, help\n"
-        f"    {bin_dir}/example_sdk_order {DEFAULT_ENDPOINT} {keys}/server.pub {keys}/demo alice BTCUSDT buy 60000.5 0.01 1\n"
+        f"        the REPL: top, actors, book BTCUSDT, orders alice all, explain order {order}, help\n"
+        f"    {bin_dir}/example_sdk_order {DEFAULT_ENDPOINT} {keys}/server.pub {keys}/demo bob BTCUSDT buy 60100 0.01 $(date +%s%6N)\n"
         "        an order from a program of your own: examples/sdk_order.c\n"
         f"    {bin_dir}/example_hello_actor\n"
         "        an actor of your own on one screen: examples/hello_actor.c\n")
@@ -154,7 +154,7 @@ def main():
         sys.exit(f"quickstart: a node already runs on {node.data}; look into it with {bin_dir}/stoa")
     try:
         figures = story(node, seconds or 6)
-        next_steps(bin_dir, node.data if not seconds else "~/.stoa", running=not seconds)
+        next_steps(bin_dir, node.data if not seconds else "~/.stoa", figures["first_order"], running=not seconds)
         if seconds:
             node.stop()
             print(json.dumps(figures), flush=True)
