@@ -12,7 +12,8 @@
 
 /* --- the table */
 
-#define ARGUMENT(name, cls, low, high, complete, summary) {#name, STOA_ARGUMENT_##cls, (low), (high), complete, summary},
+#define ARGUMENT(name, cls, low, high, complete, summary)                                                              \
+    {#name, STOA_ARGUMENT_##cls, (low), (high), complete, summary},
 #define COMMAND(name, handler, args, right, since, summary)
 #define LOCAL(name, handler, args, right, since, summary)
 static const stoa_argument arguments[] = {
@@ -152,7 +153,9 @@ static stoa_err split(const char *line, size_t size_bytes, stoa_words *words)
 stoa_err stoa_words_split(const char *line, size_t size_bytes, stoa_words *out)
 {
     while (size_bytes && strchr("\r\n", line[size_bytes - 1])) { size_bytes--; }
-    if (size_bytes > STOA_LINE_MAX) { return STOA_FAIL(STOA_E_TOO_LARGE, "a line has at most %d bytes", STOA_LINE_MAX); }
+    if (size_bytes > STOA_LINE_MAX) {
+        return STOA_FAIL(STOA_E_TOO_LARGE, "a line has at most %d bytes", STOA_LINE_MAX);
+    }
     if (has_control(line, size_bytes) || stoa_utf8_prefix(line, size_bytes) != size_bytes) {
         return STOA_FAIL(STOA_E_INVALID, "a line is UTF-8 without control characters");
     }
@@ -267,10 +270,10 @@ uint64_t stoa_argument_number(const char *text)
     return value;
 }
 
-/* The i-th word of a choice; NULL behind the last. */
+/* The i-th word of a choice; NULL behind the last, and for other classes. */
 static const char *choice(const stoa_argument *argument, uint32_t i, size_t *size_out)
 {
-    const char *at = argument->complete;
+    const char *at = argument->cls == STOA_ARGUMENT_CHOICE ? argument->complete : NULL;
     for (; i && at; i--) {
         at = strchr(at, '|');
         at = at ? at + 1 : NULL;
@@ -324,7 +327,7 @@ static stoa_err misfit(const stoa_argument *argument, const char *text)
     size_t size_bytes;
     const char *at;
     print_takes(argument, &buf);
-    for (uint32_t i = 0; argument->cls == STOA_ARGUMENT_CHOICE && (at = choice(argument, i, &size_bytes)) != NULL; i++) {
+    for (uint32_t i = 0; (at = choice(argument, i, &size_bytes)) != NULL; i++) {
         memcpy(word, at, size_bytes);
         word[size_bytes] = '\0';
         uint32_t distance = stoa_word_distance(text, word);
@@ -512,7 +515,7 @@ static void complete_argument(const stoa_argument *argument, const char *prefix,
 {
     size_t size_bytes;
     const char *at;
-    for (uint32_t i = 0; argument->cls == STOA_ARGUMENT_CHOICE && (at = choice(argument, i, &size_bytes)) != NULL; i++) {
+    for (uint32_t i = 0; (at = choice(argument, i, &size_bytes)) != NULL; i++) {
         char word[STOA_WORD_MAX + 1];
         memcpy(word, at, size_bytes);
         word[size_bytes] = '\0';
@@ -523,8 +526,8 @@ static void complete_argument(const stoa_argument *argument, const char *prefix,
     }
 }
 
-static void complete_words(const char *const *words, uint32_t count, const char *prefix, stoa_names names, void *context,
-                           stoa_candidates *out)
+static void complete_words(const char *const *words, uint32_t count, const char *prefix, stoa_names names,
+                           void *context, stoa_candidates *out)
 {
     uint32_t used;
     stoa_signature takes;
@@ -553,7 +556,9 @@ void stoa_complete(const char *line, size_t size_bytes, stoa_names names, void *
     if (!begins && words.count) {
         prefix = words.at[--words.count];
         size_t prefix_bytes = strlen(prefix);
-        if (prefix_bytes > size_bytes || memcmp(line + size_bytes - prefix_bytes, prefix, prefix_bytes) != 0) { return; }
+        if (prefix_bytes > size_bytes || memcmp(line + size_bytes - prefix_bytes, prefix, prefix_bytes) != 0) {
+            return;
+        }
         out->from_bytes = size_bytes - prefix_bytes; /* a word with quotes is left alone */
     } else if (!begins) {
         return; /* a comment */
@@ -575,7 +580,7 @@ size_t stoa_candidates_common(const stoa_candidates *candidates)
 
 /* --- misspelt words */
 
-/* Optimal string alignment: Damerau-Levenshtein in which no part is edited twice. Three rows of the table are enough. */
+/* Optimal string alignment: Damerau-Levenshtein in which no part is edited twice. Three rows are enough. */
 uint32_t stoa_word_distance(const char *a, const char *b)
 {
     size_t a_bytes = strnlen(a, STOA_WORD_MAX + 1), b_bytes = strnlen(b, STOA_WORD_MAX + 1);
@@ -590,7 +595,8 @@ uint32_t stoa_word_distance(const char *a, const char *b)
             uint32_t best = above[j - 1] + (x != y);
             if (above[j] + 1 < best) { best = above[j] + 1; }
             if (row[j - 1] + 1 < best) { best = row[j - 1] + 1; }
-            bool swapped = i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && y == tolower((unsigned char)a[i - 2]);
+            bool swapped = i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]);
+            swapped = swapped && y == tolower((unsigned char)a[i - 2]);
             if (swapped && higher[j - 2] + 1 < best) { best = higher[j - 2] + 1; }
             row[j] = best;
         }

@@ -1,11 +1,12 @@
-/* command.h - the table of admin commands and what follows from it: words, checks, help, completion, the reference page.
+/* command.h - the table of admin commands and what follows from it: words, checks, help, completion, the reference
+ * page.
  *
- * Pure: no input or output, no state, nothing allocated but by growing buffers. The REPL and the node both stand on it; the
- * node checks again what the REPL has checked.
+ * Pure: no input or output, no state, nothing allocated but by growing buffers. The REPL and the node both stand on it;
+ * the node checks again what the REPL has checked.
  *
- * A line is words with blanks between. "double quotes" keep blanks and know \" and \\; 'single quotes' keep everything. A
- * line that begins with # is a comment. Limits: STOA_LINE_MAX bytes, STOA_WORDS_MAX words of STOA_WORD_MAX bytes, UTF-8, no
- * control characters.
+ * A line is words with blanks between. "double quotes" keep blanks and know \" and \\; 'single quotes' keep everything.
+ * A line that begins with # is a comment. Limits: STOA_LINE_MAX bytes, STOA_WORDS_MAX words of STOA_WORD_MAX bytes,
+ * UTF-8, no control characters.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ADMIN_COMMAND_H
@@ -86,9 +87,9 @@ typedef struct stoa_words {
     char bytes[STOA_LINE_MAX + STOA_WORDS_MAX + 1];
 } stoa_words;
 
-/* Split size bytes into words; blank lines and comments give none. Errors, with words for the user in the trail: INVALID (a
- * quote that is not closed, bytes that are not UTF-8, control characters), TOO_LARGE (line, word, too many words). out is
- * unchanged on error. */
+/* Split size bytes into words; blank lines and comments give none. Errors, with words for the user in the trail:
+ * INVALID (a quote that is not closed, bytes that are not UTF-8, control characters), TOO_LARGE (line, word, too
+ * many words). out is unchanged on error. */
 stoa_err stoa_words_split(const char *line, size_t size_bytes, stoa_words *out);
 
 /* --- from words to a command */
@@ -99,8 +100,9 @@ typedef struct stoa_invocation {
     const char *args[STOA_WORDS_MAX]; /* the words' */
 } stoa_invocation;
 
-/* Find the command that the first words name and check its arguments: how many, and that each is what the table says. Errors,
- * with a sentence for the user in the trail ("unknown command 'actrs'; did you mean 'actors'?"): INVALID. */
+/* Find the command that the first words name and check its arguments: how many, and that each is what the table
+ * says. Errors, with a sentence for the user in the trail ("unknown command 'actrs'; did you mean 'actors'?"):
+ * INVALID. */
 stoa_err stoa_command_resolve(const char *const *words, uint32_t count, stoa_invocation *out);
 
 /* The number that an argument of class NUMBER is; it was checked by resolve. */
@@ -127,8 +129,8 @@ typedef struct stoa_candidates {
 /* Add name to the candidates if it goes on from prefix; a full list takes no more. */
 void stoa_candidates_add(stoa_candidates *candidates, const char *prefix, const char *name);
 
-/* What may stand at the end of line[0..size): commands, the words of a choice, or the names of a class, for which names is
- * called (may be NULL) and which adds them. Sorted, each once. */
+/* What may stand at the end of line[0..size): commands, the words of a choice, or the names of a class, for which
+ * names is called (may be NULL) and which adds them. Sorted, each once. */
 typedef void (*stoa_names)(void *context, const char *cls, const char *prefix, stoa_candidates *candidates);
 void stoa_complete(const char *line, size_t size_bytes, stoa_names names, void *context, stoa_candidates *out);
 /* How many bytes all candidates have in common. */
@@ -136,7 +138,8 @@ size_t stoa_candidates_common(const stoa_candidates *candidates);
 
 /* --- misspelt words */
 
-/* Edits (insert, delete, replace, swap of neighbours) from a to b, each at most STOA_WORD_MAX bytes; case does not count. */
+/* Edits (insert, delete, replace, swap of neighbours) from a to b, each at most STOA_WORD_MAX bytes; case does not
+ * count. */
 uint32_t stoa_word_distance(const char *a, const char *b);
 /* Whether b is near enough to a to be proposed in its place. */
 bool stoa_word_near(const char *a, const char *b, uint32_t distance);

@@ -10,8 +10,8 @@
  *     lines PATH                          the array under PATH, one element a line
  *     text PATH                           the string, as it is
  *     COLUMN = KEY [=TITLE] [/UNIT] [?]          ?: left out where the terminal is too narrow
- *     UNIT   n a count; id a number as it is; ns a duration; bytes; time; dec a decimal in a string; permille; rate so many a
- *            second; wrap text that may take several lines
+ *     UNIT   n a count; id a number as it is; ns a duration; bytes; time; dec a decimal in a string; permille; rate so
+ *            many a second; wrap text that may take several lines
  * Without a unit a column is text. A section whose PATH the document does not have is not shown.
  *
  * SPDX-License-Identifier: Apache-2.0 */

@@ -84,7 +84,8 @@ uint32_t stoa_frame_bytes(const void *head)
 }
 
 /* Split a frame whose first field is the version and whose second is an id. */
-static stoa_err open_frame(const void *bytes, size_t size_bytes, stoa_token *tokens, uint32_t *count_out, uint64_t *id_out)
+static stoa_err open_frame(const void *bytes, size_t size_bytes, stoa_token *tokens, uint32_t *count_out,
+                           uint64_t *id_out)
 {
     uint32_t count;
     if (stoa_tokenize(bytes, size_bytes, tokens, TOKENS_MAX, &count, NULL) || tokens[0].cls != STOA_TOKEN_ARRAY ||

@@ -1,18 +1,18 @@
 /* frame.h - the admin door's protocol: what the REPL and the node say to each other over a UNIX stream socket.
  *
- * A frame is a u32 length, little endian, and so many bytes of msgpack. Who connects is greeted with an answer with id 0, or
- * refused with one and cut off.
+ * A frame is a u32 length, little endian, and so many bytes of msgpack. Who connects is greeted with an answer with id
+ * 0, or refused with one and cut off.
  *
  *     request   [version 1, id, write 0|1, timeout_ms, [word, word, ...]]
  *     answer    [version 1, id, error, class, text, document, view]
  *
- * id is the asker's, not 0. write says that the asker may change things. error is a code of base/errors.def, 0 for none; class
- * what a program should exit with; text says what went wrong in a sentence; document is JSON (also beside an error); view says
- * how to show it (document.h). Answers come in the order of requests. Later versions append fields; a reader ignores those it
- * does not know.
+ * id is the asker's, not 0. write says that the asker may change things. error is a code of base/errors.def, 0 for
+ * none; class what a program should exit with; text says what went wrong in a sentence; document is JSON (also beside
+ * an error); view says how to show it (document.h). Answers come in the order of requests. Later versions append
+ * fields; a reader ignores those it does not know.
  *
- * A frame that is no request is answered once, with id 0: MALFORMED, TOO_LARGE (above STOA_REQUEST_MAX) or VERSION; then the
- * connection is closed.
+ * A frame that is no request is answered once, with id 0: MALFORMED, TOO_LARGE (above STOA_REQUEST_MAX) or VERSION;
+ * then the connection is closed.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ADMIN_FRAME_H
@@ -63,8 +63,8 @@ stoa_err stoa_answer_write(const stoa_answer *answer, stoa_buf *out);
 /* The length that the first STOA_FRAME_HEAD bytes of a frame say. */
 uint32_t stoa_frame_bytes(const void *head);
 
-/* Read what follows the length. Errors: MALFORMED, VERSION (*out's id is set when it could be read), INVALID (id 0, no words,
- * words too long or with control characters). */
+/* Read what follows the length. Errors: MALFORMED, VERSION (*out's id is set when it could be read), INVALID (id 0,
+ * no words, words too long or with control characters). */
 stoa_err stoa_request_read(const void *bytes, size_t size_bytes, admin_request *out);
 stoa_err stoa_answer_read(const void *bytes, size_t size_bytes, stoa_answer *out);
 

@@ -108,10 +108,9 @@ static bool give_way(stoa_grid *grid, size_t min, bool all)
     size_t *widest = NULL;
     for (uint32_t c = 0; c < grid->column_count; c++) {
         unsigned flags = grid->columns[c].flags;
+        size_t *width = &grid->columns[c].width;
         bool may = (flags & STOA_GRID_WRAP) || (all && !(flags & STOA_GRID_RIGHT));
-        if (may && !grid->columns[c].left_out && grid->columns[c].width > min && (!widest || grid->columns[c].width > *widest)) {
-            widest = &grid->columns[c].width;
-        }
+        if (may && !grid->columns[c].left_out && *width > min && (!widest || *width > *widest)) { widest = width; }
     }
     if (widest) { --*widest; }
     return widest != NULL;
@@ -237,7 +236,8 @@ static void print_row(const stoa_grid *grid, size_t first, const stoa_style *sty
                 l.blanks += grid->columns[c].width;
                 continue;
             }
-            done[c] += put_cell(&l, grid, c, text + done[c], size_bytes - done[c], grid->columns[c].flags & STOA_GRID_POINT);
+            done[c] += put_cell(&l, grid, c, text + done[c], size_bytes - done[c],
+                                grid->columns[c].flags & STOA_GRID_POINT);
             more = more || done[c] < size_bytes;
         }
         stoa_buf_puts(out, "\n");
@@ -252,6 +252,8 @@ void stoa_grid_print(stoa_grid *grid, const stoa_style *style, stoa_buf *out)
     }
     fit(grid, style->columns);
     if (!grid->headless) { print_titles(grid, style, out); }
-    for (size_t i = 0; i + grid->column_count <= grid->count; i += grid->column_count) { print_row(grid, i, style, out); }
+    for (size_t i = 0; i + grid->column_count <= grid->count; i += grid->column_count) {
+        print_row(grid, i, style, out);
+    }
     if (grid->cut) { stoa_buf_puts(out, "(no memory for more)\n"); }
 }

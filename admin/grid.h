@@ -5,9 +5,9 @@
  *     stoa_grid_print(&grid, &style, &out);
  *     stoa_grid_deinit(&grid);
  *
- * Where the columns do not fit, those that may take several lines are made narrower, then optional ones are left out, the
- * last first, then all text is made narrower, the widest first; figures stay whole. What is still too wide ends at the
- * terminal's edge. Cells are safe text (value.h).
+ * Where the columns do not fit, those that may take several lines are made narrower, then optional ones are left out,
+ * the last first, then all text is made narrower, the widest first; figures stay whole. What is still too wide ends at
+ * the terminal's edge. Cells are safe text (value.h).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ADMIN_GRID_H

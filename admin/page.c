@@ -30,8 +30,8 @@ typedef struct page {
 
 /* --- reading a view */
 
-/* Copy the next piece up to one of the stops into at, without blanks around it; returns what is behind it. Keys and titles are
- * ASCII; anything else in a view is not ours to show. */
+/* Copy the next piece up to one of the stops into at, without blanks around it; returns what is behind it. Keys and
+ * titles are ASCII; anything else in a view is not ours to show. */
 static const char *piece(const char *text, const char *end, const char *stops, char at[KEY_MAX])
 {
     size_t used = 0;

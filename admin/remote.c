@@ -159,8 +159,8 @@ static stoa_err read_frame(stoa_remote *remote, uint64_t until_ms, stoa_answer *
 static stoa_err explain_connect(const stoa_remote *remote, int failed)
 {
     if (failed == ENOENT || failed == ECONNREFUSED || failed == ENOTDIR) {
-        return STOA_FAIL(STOA_E_UNAVAILABLE, "no node at %s; start one with stoad, or name another with --data or --socket",
-                         remote->path);
+        return STOA_FAIL(STOA_E_UNAVAILABLE,
+                         "no node at %s; start one with stoad, or name another with --data or --socket", remote->path);
     }
     if (failed == EACCES || failed == EPERM) {
         return STOA_FAIL(STOA_E_DENIED, "%s belongs to another user; only that user and root may attach", remote->path);
@@ -178,9 +178,10 @@ static stoa_err connect_to(stoa_remote *remote)
     memcpy(address.sun_path, remote->path, strlen(remote->path) + 1);
     remote->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (remote->fd < 0) { return STOA_FAIL(STOA_E_IO, "socket: %s", strerror(errno)); }
-    int failed;
-    do { failed = connect(remote->fd, (const struct sockaddr *)(const void *)&address, sizeof address); } while (failed && errno == EINTR);
-    return failed ? explain_connect(remote, errno) : STOA_OK;
+    while (connect(remote->fd, (const struct sockaddr *)(const void *)&address, sizeof address)) {
+        if (errno != EINTR) { return explain_connect(remote, errno); }
+    }
+    return STOA_OK;
 }
 
 /* {"node":{"name":"stoa","version":"0.1.0","process":123}} */
@@ -225,11 +226,12 @@ stoa_err stoa_remote_attach(stoa_remote *remote, uint64_t timeout_ms)
 
 /* --- asking */
 
-static stoa_err make_request(stoa_remote *remote, const char *const *words, uint32_t count, bool write, uint64_t timeout_ms,
-                             stoa_buf *frame)
+static stoa_err make_request(stoa_remote *remote, const char *const *words, uint32_t count, bool write,
+                             uint64_t timeout_ms, stoa_buf *frame)
 {
     static admin_request request; /* 4 KiB of words; one thread */
-    request = (admin_request){.version = STOA_FRAME_VERSION, .id = ++remote->id, .write = write, .timeout_ms = timeout_ms};
+    request = (admin_request){.version = STOA_FRAME_VERSION, .id = ++remote->id, .write = write,
+                              .timeout_ms = timeout_ms};
     if (count > STOA_WORDS_MAX) { return STOA_FAIL(STOA_E_TOO_LARGE, "%u words", count); }
     for (uint32_t i = 0; i < count; i++) {
         if (STOA_TEXT_SETZ(&request.words.at[i], words[i])) { return STOA_FAIL(STOA_E_TOO_LARGE, "a word"); }

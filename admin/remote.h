@@ -1,7 +1,7 @@
 /* remote.h - the connection to a node's admin door: attaches when first needed, and again after the node restarted.
  *
- * One thread. An interrupt (a byte in interrupt_fd, which the caller drains) ends the wait for an answer; the connection is
- * given up then, because the answer would still come.
+ * One thread. An interrupt (a byte in interrupt_fd, which the caller drains) ends the wait for an answer; the
+ * connection is given up then, because the answer would still come.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ADMIN_REMOTE_H
@@ -16,10 +16,10 @@ stoa_err stoa_remote_new(const char *path, int interrupt_fd, stoa_remote **out);
 /* NULL is allowed. */
 void stoa_remote_free(stoa_remote *remote);
 
-/* Ask and wait for the answer, at most timeout_ms and a little. The answer's texts live until the next call. A question that
- * does not write is asked a second time where the connection breaks under it. OK when there is an answer, be it an error.
- * Errors, with a sentence for the user in the trail: UNAVAILABLE (no node listens there, or it has gone), DENIED, TIMEOUT,
- * CANCELLED (interrupted), VERSION, MALFORMED, IO, TOO_LARGE. Blocks. */
+/* Ask and wait for the answer, at most timeout_ms and a little. The answer's texts live until the next call. A
+ * question that does not write is asked a second time where the connection breaks under it. OK when there is an
+ * answer, be it an error. Errors, with a sentence for the user in the trail: UNAVAILABLE (no node listens there, or
+ * it has gone), DENIED, TIMEOUT, CANCELLED (interrupted), VERSION, MALFORMED, IO, TOO_LARGE. Blocks. */
 stoa_err stoa_remote_ask(stoa_remote *remote, const char *const *words, uint32_t count, bool write, uint64_t timeout_ms,
                          stoa_answer *out);
 

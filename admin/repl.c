@@ -186,10 +186,12 @@ static bool open_editor(repl *r)
     (void)el_set(r->edit, EL_PROMPT, prompt);
     (void)el_set(r->edit, EL_SIGNAL, 0);
     (void)el_set(r->edit, EL_GETCFN, read_key);
-    (void)el_set(r->edit, EL_SETTY, "-d", "+noflsh", NULL); /* Ctrl-C takes no key from under a read that poll announced */
+    /* Ctrl-C takes no key from under a read that poll announced */
+    (void)el_set(r->edit, EL_SETTY, "-d", "+noflsh", NULL);
     (void)el_set(r->edit, EL_HIST, history, r->history);
     (void)el_set(r->edit, EL_EDITOR, "emacs");
-    (void)el_wset(r->edit, EL_ADDFN, L"stoa-complete", L"Complete the word before the cursor", complete); /* el_set leaks here */
+    /* el_set leaks here */
+    (void)el_wset(r->edit, EL_ADDFN, L"stoa-complete", L"Complete the word before the cursor", complete);
     (void)el_set(r->edit, EL_BIND, "^I", "stoa-complete", NULL);
     (void)el_set(r->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
     (void)el_source(r->edit, NULL);

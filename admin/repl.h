@@ -1,8 +1,8 @@
 /* repl.h - the prompt: line editing, history, completion.
  *
- * Keys are libedit's emacs keys: Tab completes commands and names, asking the node; Up and Down walk through the history,
- * Ctrl-R searches it; Ctrl-C drops the line or the command under way, Ctrl-D leaves. ~/.editrc is heeded. The history is
- * kept in $HOME/.stoa/history, 1000 lines, for the user's eyes only.
+ * Keys are libedit's emacs keys: Tab completes commands and names, asking the node; Up and Down walk through the
+ * history, Ctrl-R searches it; Ctrl-C drops the line or the command under way, Ctrl-D leaves. ~/.editrc is heeded. The
+ * history is kept in $HOME/.stoa/history, 1000 lines, for the user's eyes only.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ADMIN_REPL_H

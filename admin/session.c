@@ -38,7 +38,8 @@ stoa_style stoa_session_style(const stoa_session *session)
 
 /* --- what went wrong */
 
-static void print_error_json(const stoa_session *session, stoa_err err, stoa_exit cls, const char *text, size_t text_bytes)
+static void print_error_json(const stoa_session *session, stoa_err err, stoa_exit cls, const char *text,
+                             size_t text_bytes)
 {
     stoa_buf buf = STOA_BUF_GROWING;
     stoa_doc doc = stoa_doc_to(&buf);
@@ -89,7 +90,8 @@ static stoa_exit complain_of_trail(stoa_session *session, stoa_err err, stoa_exi
     return complain(session, err, cls, text, size_bytes);
 }
 
-stoa_exit stoa_session_ask(stoa_session *session, const char *const *words, uint32_t count, bool write, stoa_answer *out)
+stoa_exit stoa_session_ask(stoa_session *session, const char *const *words, uint32_t count, bool write,
+                           stoa_answer *out)
 {
     stoa_err err = stoa_remote_ask(session->remote, words, count, write, session->timeout_ms, out);
     if (stoa_remote_restarted(session->remote) && session->interactive && !session->json) {
@@ -180,7 +182,9 @@ static stoa_exit run_remote(stoa_session *session, const stoa_words *words, cons
 {
     stoa_answer answer;
     bool writes = stoa_command_writes(said->command, said->count);
-    if (said->command->id == STOA_COMMAND_top && session->live && !session->json) { return session->exit = stoa_top_run(session); }
+    if (said->command->id == STOA_COMMAND_top && session->live && !session->json) {
+        return session->exit = stoa_top_run(session);
+    }
     if (writes && !session->write) {
         static const char text[] = "this changes the node: attach with stoa --write";
         return complain(session, STOA_E_DENIED, STOA_EXIT_DENIED, text, sizeof text - 1);

@@ -30,7 +30,8 @@ stoa_exit stoa_session_run(stoa_session *session, const char *line, size_t size_
 stoa_style stoa_session_style(const stoa_session *session);
 
 /* Ask the node; shows what went wrong and sets session->exit then. *out as of stoa_remote_ask. */
-stoa_exit stoa_session_ask(stoa_session *session, const char *const *words, uint32_t count, bool write, stoa_answer *out);
+stoa_exit stoa_session_ask(stoa_session *session, const char *const *words, uint32_t count, bool write,
+                           stoa_answer *out);
 
 /* Take what signals left; whether there was any. Another one than Ctrl-C's sets session->quit. */
 bool stoa_session_interrupted(stoa_session *session);

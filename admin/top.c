@@ -56,8 +56,8 @@ static void compose(stoa_session *session, stoa_buf *page)
         session->exit = answer.cls;
     }
     if (!err) {
-        err = stoa_page_print(session->parser, answer.document, answer.document_bytes, answer.view, answer.view_bytes, &style,
-                              stoa_clock_real.wall_ns(&stoa_clock_real), page);
+        err = stoa_page_print(session->parser, answer.document, answer.document_bytes, answer.view, answer.view_bytes,
+                              &style, stoa_clock_real.wall_ns(&stoa_clock_real), page);
     }
     if (err) { stoa_buf_printf(page, "%s\n", stoa_err_trail()); }
 }

@@ -133,7 +133,8 @@ static void print_by(stoa_buf *out, uint64_t value, const scale *scales)
 
 static void print_ns(stoa_buf *out, uint64_t ns)
 {
-    static const scale scales[] = {{1000, 1, "ns"}, {STOA_MS(1), 1000, "us"}, {STOA_S(1), STOA_MS(1), "ms"}, {0, STOA_S(1), "s"}};
+    static const scale scales[] = {
+        {1000, 1, "ns"}, {STOA_MS(1), 1000, "us"}, {STOA_S(1), STOA_MS(1), "ms"}, {0, STOA_S(1), "s"}};
     uint64_t minutes = ns / STOA_S(60);
     if (minutes < 2) {
         print_by(out, ns, scales);
@@ -148,7 +149,8 @@ static void print_ns(stoa_buf *out, uint64_t ns)
 
 static void print_size(stoa_buf *out, uint64_t bytes)
 {
-    static const scale scales[] = {{1 << 10, 1, "B"}, {1 << 20, 1 << 10, "KiB"}, {1 << 30, 1 << 20, "MiB"}, {0, 1 << 30, "GiB"}};
+    static const scale scales[] = {
+        {1 << 10, 1, "B"}, {1 << 20, 1 << 10, "KiB"}, {1 << 30, 1 << 20, "MiB"}, {0, 1 << 30, "GiB"}};
     print_by(out, bytes, scales);
 }
 
@@ -206,7 +208,9 @@ static void print_figure(stoa_buf *out, uint64_t value, stoa_unit unit, uint64_t
 stoa_unit stoa_unit_named(const char *name, size_t size_bytes)
 {
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strlen(units[i].name) == size_bytes && memcmp(units[i].name, name, size_bytes) == 0) { return (stoa_unit)i; }
+        if (strlen(units[i].name) == size_bytes && memcmp(units[i].name, name, size_bytes) == 0) {
+            return (stoa_unit)i;
+        }
     }
     return STOA_UNIT_TEXT;
 }

@@ -30,14 +30,15 @@ stoa_unit stoa_unit_named(const char *name, size_t size_bytes);
 /* Whether its figures stand at the right of their column. */
 bool stoa_unit_right(stoa_unit unit);
 
-/* Append the value; now_ns is UTC. null and what is not there (NULL): "-". Records and lists as one line of JSON-like text. */
+/* Append the value; now_ns is UTC. null and what is not there (NULL): "-". Records and lists as one line of
+ * JSON-like text. */
 void stoa_value_print(const stoa_json *value, stoa_unit unit, uint64_t now_ns, stoa_buf *out);
 
 /* Append the value as an indented page: objects "key  value", lists "- value". Ends with a newline. */
 void stoa_value_page(stoa_json value, unsigned indent, stoa_buf *out);
 
-/* Append text: control characters (C0, DEL, C1), what turns writing around and what is not UTF-8 come out as a visible sign.
- * lines: newline and tab stay. */
+/* Append text: control characters (C0, DEL, C1), what turns writing around and what is not UTF-8 come out as a
+ * visible sign. lines: newline and tab stay. */
 void stoa_text_safe(stoa_buf *out, const char *text, size_t size_bytes, bool lines);
 
 /* Columns that safe text takes on a terminal in the locale's character set. */

@@ -210,7 +210,8 @@ uint64_t stoa_process_cpu_ns(void)
 {
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage)) { return 0; }
-    return STOA_S(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + STOA_US(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    return STOA_S(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           STOA_US(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
 static void put_market(stoa_doc *doc, const stoa_settings *s)
@@ -275,7 +276,8 @@ stoa_err stoa_command_node(stoa_platform *platform, stoa_door_call *call)
     stoa_doc_uint(&doc, "cpu_ns", stoa_process_cpu_ns());
     stoa_doc_close(&doc, '}');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "fields node: name, version, phase, process/id, started_ns=started/time, uptime_ns=uptime/ns, data, "
+    stoa_buf_puts(&call->view, "fields node: name, version, phase, process/id, started_ns=started/time, "
+                               "uptime_ns=uptime/ns, data, "
                                "market, gateway, http, cores/n, actors/n, messages/n, dead_letters/n, restarts/n, "
                                "memory_bytes=memory/bytes, cpu_ns=processor time/ns");
     return STOA_OK;
@@ -409,7 +411,8 @@ static void put_sample(stoa_doc *doc, const sample *s)
     stoa_doc_open(doc, NULL, '{');
     stoa_doc_bytes(doc, "name", s->line, (size_t)(s->name_end - s->line));
     bool labels = s->labels_end > s->name_end + 1; /* {...} */
-    stoa_doc_bytes(doc, "labels", labels ? s->name_end + 1 : "", labels ? (size_t)(s->labels_end - s->name_end - 2) : 0);
+    stoa_doc_bytes(doc, "labels", labels ? s->name_end + 1 : "",
+                   labels ? (size_t)(s->labels_end - s->name_end - 2) : 0);
     stoa_doc_bytes(doc, "value", s->labels_end + 1, (size_t)(s->end - s->labels_end - 1));
     stoa_doc_close(doc, '}');
 }

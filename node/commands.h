@@ -6,9 +6,9 @@
  *     commands_market.c   orders, books, rooms
  *     commands_explain.c  the story of an order
  *
- * A command writes its document and its view (admin/document.h) and returns an error with a sentence for the user in the trail,
- * or OK. It keeps to the call's deadline: every question to an actor is asked with what is left of it. Runner threads of the
- * door, never a core.
+ * A command writes its document and its view (admin/document.h) and returns an error with a sentence for the user in
+ * the trail, or OK. It keeps to the call's deadline: every question to an actor is asked with what is left of it.
+ * Runner threads of the door, never a core.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_COMMANDS_H

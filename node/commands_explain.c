@@ -1,9 +1,9 @@
-/* commands_explain.c - `explain order`: the story of an order, told from the journal alone, so also after a restart and when
- * its account has forgotten it.
+/* commands_explain.c - `explain order`: the story of an order, told from the journal alone, so also after a restart and
+ * when its account has forgotten it.
  *
- * Every event that carries the order's id is one step; a table says for each kind of event how it is put into words. Ticks and
- * lots become prices and quantities through the symbol's rules in the settings; a symbol that is no longer there is told in
- * ticks and lots.
+ * Every event that carries the order's id is one step; a table says for each kind of event how it is put into words.
+ * Ticks and lots become prices and quantities through the symbol's rules in the settings; a symbol that is no longer
+ * there is told in ticks and lots.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
@@ -77,7 +77,8 @@ static void put_steps(stoa_buf *out, int64_t count, stoa_decimal step, const cha
 }
 
 /* "0.5 at 61000" */
-static void put_lots_at(const teller *t, const stoa_event_view *event, int64_t qty_lots, int64_t price_ticks, stoa_buf *out)
+static void put_lots_at(const teller *t, const stoa_event_view *event, int64_t qty_lots, int64_t price_ticks,
+                        stoa_buf *out)
 {
     const stoa_settings_symbol *symbol = symbol_of_book(t, event);
     put_steps(out, qty_lots, symbol ? symbol->lot : 0, "lots");
@@ -170,8 +171,9 @@ static void tell_filled(teller *t, const stoa_event_view *event, stoa_buf *out)
 {
     const trade_account_filled *e = event->payload;
     stoa_decimal notional;
-    bool exact = trade_notional(e->price, e->qty, &notional) == STOA_OK && stoa_add(t->story.filled_notional, notional, &notional) == STOA_OK;
-    if (exact) { t->story.filled_notional = notional; }
+    stoa_err err = trade_notional(e->price, e->qty, &notional);
+    if (!err) { err = stoa_add(t->story.filled_notional, notional, &notional); }
+    if (!err) { t->story.filled_notional = notional; }
     t->story.filled_qty += e->qty;
     t->story.fills++;
     stoa_buf_puts(out, "settled ");
@@ -212,7 +214,8 @@ static void tell_traded(teller *t, const stoa_event_view *event, stoa_buf *out)
     bool maker = e->maker_order_id == t->order_id;
     stoa_buf_puts(out, "matched ");
     put_lots_at(t, event, e->qty_lots, e->price_ticks, out);
-    stoa_buf_printf(out, maker ? "; order %" PRIu64 " took it" : " with resting order %" PRIu64, maker ? e->order_id : e->maker_order_id);
+    stoa_buf_printf(out, maker ? "; order %" PRIu64 " took it" : " with resting order %" PRIu64,
+                    maker ? e->order_id : e->maker_order_id);
     stoa_buf_printf(out, " (trade %" PRIu64 ")", e->trade_id);
 }
 
@@ -280,7 +283,8 @@ static void put_event(void *context, const stoa_event_view *event)
         stoa_doc_printf(t->doc, "event", "%s.%s", event->row->kind, event->row->name);
         stoa_doc_bytes(t->doc, "what", what.used_bytes ? what.at : "", what.used_bytes);
         stoa_doc_uint(t->doc, "commit_ns", event->commit_ns);
-        stoa_doc_uint(t->doc, "commit_after_ns", event->commit_ns > event->wall_ns ? event->commit_ns - event->wall_ns : 0);
+        stoa_doc_uint(t->doc, "commit_after_ns",
+                      event->commit_ns > event->wall_ns ? event->commit_ns - event->wall_ns : 0);
         stoa_doc_text(t->doc, "durability", t->durability);
         if (!payload.cut) { stoa_doc_json(t->doc, "payload", payload.at, payload.used_bytes); }
         stoa_doc_close(t->doc, '}');
@@ -327,17 +331,21 @@ stoa_err stoa_command_explain_order(stoa_platform *platform, stoa_door_call *cal
     stoa_doc_close(&doc, ']');
     if (err || !t.steps) {
         stoa_buf_clear(&call->document);
-        return err ? err : STOA_FAIL(STOA_E_NOT_FOUND, "no order %" PRIu64 " in the journal; orders lists them", t.order_id);
+        return err ? err : STOA_FAIL(STOA_E_NOT_FOUND, "no order %" PRIu64 " in the journal; orders lists them",
+                                     t.order_id);
     }
     put_story(&t, &doc);
     stoa_doc_uint(&doc, "step_count", t.steps);
-    if (t.steps > STEPS_MAX) { stoa_doc_printf(&doc, "note", "the first %d of %" PRIu64 " steps are shown", STEPS_MAX, t.steps); }
+    if (t.steps > STEPS_MAX) {
+        stoa_doc_printf(&doc, "note", "the first %d of %" PRIu64 " steps are shown", STEPS_MAX, t.steps);
+    }
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view,
-                  "fields order: order_id=order/id, account, client_order_id=client id/id, symbol, side, price/dec, qty/dec, tif, "
+                  "fields order: order_id=order/id, account, client_order_id=client id/id, symbol, side, price/dec, "
+                  "qty/dec, tif, "
                   "status, reason, filled_qty=filled/dec, filled_notional=for/dec, fills/n\n"
-                  "table steps: position/id, at_ns=time/time?, since_ns=after/ns, commit_after_ns=journaled after/ns, durability?, "
-                  "actor, what/wrap\n"
+                  "table steps: position/id, at_ns=time/time?, since_ns=after/ns, commit_after_ns=journaled after/ns, "
+                  "durability?, actor, what/wrap\n"
                   "text note");
     return STOA_OK;
 }

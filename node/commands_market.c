@@ -124,8 +124,9 @@ stoa_err stoa_command_orders(stoa_platform *platform, stoa_door_call *call)
     stoa_doc_close(&doc, ']');
     put_order_note(&list, account);
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table orders: order_id=order/id, account, symbol, side, price/dec, qty/dec, filled_qty=filled/dec, "
-                               "tif?, status, reason?, client_order_id=client id/id?, placed_ns=placed/time?\ntext note");
+    stoa_buf_puts(&call->view, "table orders: order_id=order/id, account, symbol, side, price/dec, qty/dec, "
+                               "filled_qty=filled/dec, tif?, status, reason?, client_order_id=client id/id?, "
+                               "placed_ns=placed/time?\ntext note");
     return err;
 }
 
@@ -155,12 +156,14 @@ static void put_levels(stoa_doc *doc, const market_levels *bids, const market_le
     stoa_doc_close(doc, ']');
 }
 
-static stoa_err put_own_book(stoa_platform *platform, stoa_door_call *call, stoa_ref ref, const char *name, uint64_t limit)
+static stoa_err put_own_book(stoa_platform *platform, stoa_door_call *call, stoa_ref ref, const char *name,
+                             uint64_t limit)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
     trade_book_view *view = calloc(1, sizeof *view);
     if (!view) { return STOA_FAIL(STOA_E_NOMEM, "book"); }
-    stoa_err err = trade_book_call_depth(platform->node, ref, (trade_book_depth){.limit = limit}, stoa_call_left_ns(call), view);
+    stoa_err err = trade_book_call_depth(platform->node, ref, (trade_book_depth){.limit = limit},
+                                         stoa_call_left_ns(call), view);
     if (!err) {
         stoa_doc_open(&doc, NULL, '{');
         stoa_doc_open(&doc, "book", '{');
@@ -180,12 +183,14 @@ static stoa_err put_own_book(stoa_platform *platform, stoa_door_call *call, stoa
     return err;
 }
 
-static stoa_err put_mirror(stoa_platform *platform, stoa_door_call *call, stoa_ref ref, const char *name, uint64_t limit)
+static stoa_err put_mirror(stoa_platform *platform, stoa_door_call *call, stoa_ref ref, const char *name,
+                           uint64_t limit)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
     market_book_state *state = calloc(1, sizeof *state);
     if (!state) { return STOA_FAIL(STOA_E_NOMEM, "book"); }
-    stoa_err err = market_book_call_view(platform->node, ref, (market_book_view){.limit = limit}, stoa_call_left_ns(call), state);
+    stoa_err err = market_book_call_view(platform->node, ref, (market_book_view){.limit = limit},
+                                         stoa_call_left_ns(call), state);
     if (!err) {
         stoa_doc_open(&doc, NULL, '{');
         stoa_doc_open(&doc, "book", '{');
@@ -235,14 +240,15 @@ static void put_posts(stoa_doc *doc, const room_page *page, uint64_t from_seq)
 }
 
 /* All of [from_seq, last], a page at a time. */
-static stoa_err put_history(stoa_platform *platform, stoa_door_call *call, stoa_ref ref, uint64_t from_seq, uint64_t last,
-                            stoa_doc *doc)
+static stoa_err put_history(stoa_platform *platform, stoa_door_call *call, stoa_ref ref, uint64_t from_seq,
+                            uint64_t last, stoa_doc *doc)
 {
     room_page *page = malloc(sizeof *page);
     stoa_err err = page ? STOA_OK : STOA_FAIL(STOA_E_NOMEM, "posts");
     stoa_doc_open(doc, "posts", '[');
     while (!err && from_seq <= last) {
-        err = room_call_history(platform->node, ref, (room_history){.from_seq = from_seq}, stoa_call_left_ns(call), page);
+        err = room_call_history(platform->node, ref, (room_history){.from_seq = from_seq}, stoa_call_left_ns(call),
+                                page);
         if (err || !page->entries.count) { break; }
         put_posts(doc, page, from_seq);
         from_seq = page->entries.at[page->entries.count - 1].seq + 1;

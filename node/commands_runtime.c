@@ -106,8 +106,8 @@ stoa_err stoa_command_actors(stoa_platform *platform, stoa_door_call *call)
     }
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table actors: name, core/id?, shard?, queued/n, messages/n, refused/n, last_refusal?, restarts/n?, "
-                               "state_bytes=state/bytes?, turn_ns=turn/ns?");
+    stoa_buf_puts(&call->view, "table actors: name, core/id?, shard?, queued/n, messages/n, refused/n, last_refusal?, "
+                               "restarts/n?, state_bytes=state/bytes?, turn_ns=turn/ns?");
     free(list.at);
     return list.count ? STOA_OK : stoa_nothing_found(platform, call, "actor", "actors", pattern);
 }
@@ -132,8 +132,8 @@ stoa_err stoa_command_actor(stoa_platform *platform, stoa_door_call *call)
         stoa_doc_null(&doc, "state");
     }
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "fields actor: name, kind, core/id, shard, queued/n, messages/n, refused/n, last_refusal, "
-                               "restarts/n, state_bytes=state/bytes, turn_ns=turn/ns\nvalue state");
+    stoa_buf_puts(&call->view, "fields actor: name, kind, core/id, shard, queued/n, messages/n, refused/n, "
+                               "last_refusal, restarts/n, state_bytes=state/bytes, turn_ns=turn/ns\nvalue state");
     stoa_buf_deinit(&state);
     free(list.at);
     return err == STOA_E_UNSUPPORTED ? STOA_OK : err;
@@ -250,8 +250,8 @@ stoa_err stoa_command_shards(stoa_platform *platform, stoa_door_call *call)
     }
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table shards: name, durability, applied/id, committed/id, waiting/n, actors/n, blocks/n?, epoch/id?, "
-                               "recovered/n?, unproven/n?, recovery_ns=recovery/ns?");
+    stoa_buf_puts(&call->view, "table shards: name, durability, applied/id, committed/id, waiting/n, actors/n, "
+                               "blocks/n?, epoch/id?, recovered/n?, unproven/n?, recovery_ns=recovery/ns?");
     return STOA_OK;
 }
 
@@ -280,7 +280,8 @@ static stoa_err replay(stoa_shard *shard, uint64_t position, const stoa_shard_vi
     stoa_doc_close(doc, '}');
     stoa_doc_close(doc, '}');
     if (!comparable || hash == live->hash) { return STOA_OK; }
-    return STOA_FAIL(STOA_E_CORRUPT, "the replayed state of shard %s at position %" PRIu64 " is not the live one", live->name, position);
+    return STOA_FAIL(STOA_E_CORRUPT, "the replayed state of shard %s at position %" PRIu64 " is not the live one",
+                     live->name, position);
 }
 
 stoa_err stoa_command_hash(stoa_platform *platform, stoa_door_call *call)
@@ -299,8 +300,8 @@ stoa_err stoa_command_hash(stoa_platform *platform, stoa_door_call *call)
     if (position > live.applied) {
         return STOA_FAIL(STOA_E_NOT_FOUND, "shard %s has come to position %" PRIu64 " only", live.name, live.applied);
     }
-    stoa_buf_puts(&call->view, "fields hash: shard, position/id, replay=replayed, live_position=live at/id, live, equal, events/n, "
-                               "took_ns=took/ns");
+    stoa_buf_puts(&call->view, "fields hash: shard, position/id, replay=replayed, live_position=live at/id, live, "
+                               "equal, events/n, took_ns=took/ns");
     return replay(shard, position, &live, &doc);
 }
 

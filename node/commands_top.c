@@ -131,7 +131,8 @@ static void rate_actors(sample *now, const kept *before, uint64_t interval_ns)
 
 /* --- the document */
 
-static void put_node(stoa_doc *doc, const stoa_platform *platform, const kept *now, const kept *before, uint64_t interval_ns)
+static void put_node(stoa_doc *doc, const stoa_platform *platform, const kept *now, const kept *before,
+                     uint64_t interval_ns)
 {
     uint64_t messages = 0, events = 0;
     for (uint32_t i = 0; i < now->core_count; i++) { messages += now->cores[i].messages - before->cores[i].messages; }
@@ -218,13 +219,18 @@ static void put_all(stoa_door_call *call, const stoa_platform *platform, sample 
     if (now->cut) { stoa_doc_printf(&doc, "note", "only the first %d actors were looked at", ACTORS_KEPT); }
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view,
-                  "fields node: name, phase, uptime_ns=uptime/ns, processor_permille=processor/permille, message_rate=messages/rate, "
+                  "fields node: name, phase, uptime_ns=uptime/ns, processor_permille=processor/permille, "
+                  "message_rate=messages/rate, "
                   "event_rate=events/rate, interval_ns=measured over/ns\n"
-                  "table cores: core/id, busy_permille=busy/permille, message_rate=messages/rate, cross_rate=to others/rate?, "
-                  "timer_rate=timers/rate?, sleep_rate=sleeps/rate?, queued/n, actors/n, dead_letters/n?, used_bytes=memory/bytes?\n"
-                  "table shards: shard, durability, event_rate=events/rate, block_rate=blocks/rate, applied/id, uncommitted/n, "
+                  "table cores: core/id, busy_permille=busy/permille, message_rate=messages/rate, cross_rate=to "
+                  "others/rate?, "
+                  "timer_rate=timers/rate?, sleep_rate=sleeps/rate?, queued/n, actors/n, dead_letters/n?, "
+                  "used_bytes=memory/bytes?\n"
+                  "table shards: shard, durability, event_rate=events/rate, block_rate=blocks/rate, applied/id, "
+                  "uncommitted/n, "
                   "waiting/n\n"
-                  "table actors: actor, message_rate=messages/rate, messages=in all/n, queued/n, refused/n, turn_ns=turn/ns, core/id\n"
+                  "table actors: actor, message_rate=messages/rate, messages=in all/n, queued/n, refused/n, "
+                  "turn_ns=turn/ns, core/id\n"
                   "text note");
 }
 

@@ -1,7 +1,7 @@
 /* door.c - sockets, frames and runners of the admin door. See door.h.
  *
- * A connection is always in one of three states: reading a request, waiting for its command, writing an answer. It reads
- * nothing while a command is under way, so a peer's further requests wait in the socket.
+ * A connection is always in one of three states: reading a request, waiting for its command, writing an answer. It
+ * reads nothing while a command is under way, so a peer's further requests wait in the socket.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/door.h"
@@ -153,7 +153,9 @@ static void run_job(stoa_door *door, job *j)
         j->err = STOA_FAIL(STOA_E_DENIED, "this changes the node: attach with stoa --write");
     }
     if (!j->err) { j->err = door->options.run(door->options.context, &j->call); }
-    if (!j->err && (j->call.document.cut || j->call.view.cut)) { j->err = STOA_FAIL(STOA_E_NOMEM, "no memory for the answer"); }
+    if (!j->err && (j->call.document.cut || j->call.view.cut)) {
+        j->err = STOA_FAIL(STOA_E_NOMEM, "no memory for the answer");
+    }
     if (j->err) { keep_sentence(j); }
 }
 
@@ -195,7 +197,8 @@ static void hang_up(connection *c)
 static void write_on(connection *c)
 {
     while (c->sent_bytes < c->out.used_bytes) {
-        ssize_t sent = send(c->fd, c->out.at + c->sent_bytes, c->out.used_bytes - c->sent_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = send(c->fd, c->out.at + c->sent_bytes, c->out.used_bytes - c->sent_bytes,
+                            MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno == EINTR) { continue; }
         if (sent < 0 && errno == EAGAIN) { return; }
         if (sent <= 0) {
@@ -220,7 +223,8 @@ static void answer(connection *c, const stoa_answer *with)
     stoa_err err = stoa_answer_write(with, &c->out);
     if (err) {
         static const char text[] = "the answer is too large: ask for less, with a pattern or a number";
-        stoa_answer instead = {.id = with->id, .err = err, .cls = stoa_exit_of(err), .text = text, .text_bytes = sizeof text - 1,
+        stoa_answer instead = {.id = with->id, .err = err, .cls = stoa_exit_of(err), .text = text,
+                               .text_bytes = sizeof text - 1,
                                .document = "", .view = ""};
         stoa_buf_clear(&c->out);
         if (stoa_answer_write(&instead, &c->out)) {
@@ -258,7 +262,8 @@ static void greet(const stoa_door *door, connection *c)
     stoa_doc_uint(&doc, "process", (uint64_t)getpid());
     stoa_doc_close(&doc, '}');
     stoa_doc_close(&doc, '}');
-    answer(c, &(stoa_answer){.text = "", .document = text.cut ? "" : text.at, .document_bytes = text.cut ? 0 : text.used_bytes,
+    answer(c, &(stoa_answer){.text = "", .document = text.cut ? "" : text.at,
+                             .document_bytes = text.cut ? 0 : text.used_bytes,
                              .view = ""});
     stoa_buf_deinit(&text);
 }
@@ -270,12 +275,15 @@ static job *new_job(stoa_door *door, connection *c, const admin_request *asked)
     job *j = door->jobs < JOBS_MAX ? calloc(1, sizeof *j) : NULL;
     if (!j) { return NULL; }
     uint64_t timeout_ms = asked->timeout_ms ? asked->timeout_ms : TIMEOUT_MS_DEFAULT;
+    if (timeout_ms > STOA_TIMEOUT_MS_MAX) { timeout_ms = STOA_TIMEOUT_MS_MAX; }
     j->asked = *asked;
-    for (uint32_t i = 0; i < asked->words.count; i++) { memcpy(j->words[i], asked->words.at[i].at, asked->words.at[i].len); }
+    for (uint32_t i = 0; i < asked->words.count; i++) {
+        memcpy(j->words[i], asked->words.at[i].at, asked->words.at[i].len);
+    }
     j->request = asked->id;
     j->memory = c->memory; /* comes back with the answer */
     c->memory = NULL;
-    j->call = (stoa_door_call){.deadline_ns = now_ns() + STOA_MS(timeout_ms < STOA_TIMEOUT_MS_MAX ? timeout_ms : STOA_TIMEOUT_MS_MAX),
+    j->call = (stoa_door_call){.deadline_ns = now_ns() + STOA_MS(timeout_ms),
                                .document = STOA_BUF_GROWING,
                                .view = STOA_BUF_GROWING,
                                .memory = &j->memory};
@@ -356,7 +364,8 @@ static void turn_away(stoa_door *door, int fd)
 {
     static const char text[] = "too many are attached to this node already";
     stoa_buf frame = STOA_BUF_GROWING;
-    stoa_answer no = {.err = STOA_E_FULL, .cls = STOA_EXIT_FAILED, .text = text, .text_bytes = sizeof text - 1, .document = "", .view = ""};
+    stoa_answer no = {.err = STOA_E_FULL, .cls = STOA_EXIT_FAILED, .text = text, .text_bytes = sizeof text - 1,
+                      .document = "", .view = ""};
     stoa_counter_add(door->refused[FULL], 1);
     if (!stoa_answer_write(&no, &frame)) { (void)send(fd, frame.at, frame.used_bytes, MSG_NOSIGNAL | MSG_DONTWAIT); }
     stoa_buf_deinit(&frame);
@@ -399,7 +408,8 @@ static void finish(stoa_door *door, job *j)
         const stoa_buf *document = &j->call.document, *view = &j->call.view;
         answer(c, &(stoa_answer){.id = j->request, .err = j->err, .cls = stoa_exit_of(j->err),
                                  .text = j->text, .text_bytes = strlen(j->text),
-                                 .document = document->used_bytes ? document->at : "", .document_bytes = document->used_bytes,
+                                 .document = document->used_bytes ? document->at : "",
+                                 .document_bytes = document->used_bytes,
                                  .view = view->used_bytes ? view->at : "", .view_bytes = view->used_bytes});
     }
     door->jobs--;
@@ -471,7 +481,8 @@ static void *door_main(void *argument)
     stoa_door *door = argument;
     while (!stopping(door)) {
         if (door->deaf_until_ns && now_ns() >= door->deaf_until_ns) { door->deaf_until_ns = 0; }
-        struct pollfd fds[STOA_DOOR_CONNECTIONS + 2] = {{.fd = door->deaf_until_ns ? -1 : door->listener, .events = POLLIN},
+        struct pollfd fds[STOA_DOOR_CONNECTIONS + 2] = {{.fd = door->deaf_until_ns ? -1 : door->listener,
+                                                         .events = POLLIN},
                                                         {.fd = door->wake, .events = POLLIN}};
         for (size_t i = 0; i < STOA_DOOR_CONNECTIONS; i++) {
             const connection *c = &door->connections[i];
@@ -508,7 +519,9 @@ static stoa_err bind_to(stoa_door *door, const struct sockaddr_un *address)
         failed = bind(door->listener, to, sizeof *address) ? errno : 0;
     }
     if (!failed) { return STOA_OK; }
-    if (failed == EADDRINUSE) { return STOA_FAIL(STOA_E_EXISTS, "admin socket %s: another node listens there", door->path); }
+    if (failed == EADDRINUSE) {
+        return STOA_FAIL(STOA_E_EXISTS, "admin socket %s: another node listens there", door->path);
+    }
     stoa_err err = failed == EACCES || failed == EPERM ? STOA_E_DENIED : STOA_E_IO;
     return STOA_FAIL(err, "admin socket %s: %s", door->path, strerror(failed));
 }
@@ -538,13 +551,17 @@ static stoa_err start_metrics(stoa_door *door)
     door->opened = door->commands = &door->unkept;
     for (int i = 0; i < REFUSALS; i++) { door->refused[i] = &door->unkept; }
     if (!metrics) { return STOA_OK; }
-    stoa_err err = stoa_metrics_counter(metrics, "stoa_door_connections_total", "", "Connections to the admin door.", &door->opened);
-    if (!err) { err = stoa_metrics_counter(metrics, "stoa_door_commands_total", "", "Admin commands taken.", &door->commands); }
+    stoa_err err = stoa_metrics_counter(metrics, "stoa_door_connections_total", "", "Connections to the admin door.",
+                                        &door->opened);
+    if (!err) {
+        err = stoa_metrics_counter(metrics, "stoa_door_commands_total", "", "Admin commands taken.", &door->commands);
+    }
     for (int i = 0; i < REFUSALS && !err; i++) {
         char labels[64];
         stoa_buf text = STOA_BUF_FIXED(labels);
         stoa_metrics_label(&text, "why", refusal_names[i]);
-        err = stoa_metrics_counter(metrics, "stoa_door_refused_total", labels, "Connections that the admin door cut off.", &door->refused[i]);
+        err = stoa_metrics_counter(metrics, "stoa_door_refused_total", labels, "Connections the admin door cut off.",
+                                   &door->refused[i]);
     }
     return err;
 }
@@ -567,7 +584,8 @@ stoa_err stoa_door_listen(const stoa_door_options *options, stoa_door **out)
 {
     size_t size_bytes = strlen(options->path);
     if (!size_bytes || size_bytes >= sizeof ((stoa_door *)0)->path) {
-        return STOA_FAIL(STOA_E_INVALID, "admin socket %s: a UNIX socket's path has 1 to 107 bytes; see admin.socket", options->path);
+        return STOA_FAIL(STOA_E_INVALID, "admin socket %s: a UNIX socket's path has 1 to 107 bytes; see admin.socket",
+                         options->path);
     }
     stoa_door *door = calloc(1, sizeof *door);
     if (!door) { return STOA_FAIL(STOA_E_NOMEM, "admin door"); }

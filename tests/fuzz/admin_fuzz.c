@@ -1,6 +1,6 @@
-/* admin_fuzz.c - any bytes as a frame, as a command line and as a view: what is read writes to the same frame again, words stay
- * within their limits, a command that resolves has the arguments its table asks for, candidates go on from what is typed, and a
- * page has no byte that steers a terminal.
+/* admin_fuzz.c - any bytes as a frame, as a command line and as a view: what is read writes to the same frame again,
+ * words stay within their limits, a command that resolves has the arguments its table asks for, candidates go on from
+ * what is typed, and a page has no byte that steers a terminal.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -63,7 +63,8 @@ static void check_line(const char *line, size_t size_bytes)
     STOA_ASSERT(candidates.from_bytes <= size_bytes && candidates.count <= STOA_CANDIDATES_MAX);
     for (uint32_t i = 0; i < candidates.count; i++) {
         size_t typed = size_bytes - candidates.from_bytes;
-        STOA_ASSERT(typed <= strlen(candidates.at[i]) && memcmp(candidates.at[i], line + candidates.from_bytes, typed) == 0);
+        STOA_ASSERT(typed <= strlen(candidates.at[i]));
+        STOA_ASSERT(memcmp(candidates.at[i], line + candidates.from_bytes, typed) == 0);
     }
 }
 

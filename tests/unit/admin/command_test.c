@@ -1,6 +1,7 @@
-/* command_test.c - goal: what a user types becomes the right words, the right command and the right complaint; what Tab offers
- * may really stand there. Method: lines with their words, every mistake with its sentence, random lines that must come back
- * when they are quoted, random edits against a plain edit distance, and the table checked against itself.
+/* command_test.c - goal: what a user types becomes the right words, the right command and the right complaint; what Tab
+ * offers may really stand there. Method: lines with their words, every mistake with its sentence, random lines that
+ * must come back when they are quoted, random edits against a plain edit distance, and the table checked against
+ * itself.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "admin/command.h"
@@ -177,7 +178,7 @@ static void a_mistake_is_told_with_what_would_be_right(void **state)
     assert_complaint("explain order 99999999999999999999", "not '99999999999999999999'");
     assert_complaint("explain order 0x1", "not '0x1'");
     assert_complaint("explain order \"\"", "not ''");
-    assert_complaint("log level inof", "level is one of debug, info, warn, error, off, not 'inof'; did you mean 'info'?");
+    assert_complaint("log level inof", "one of debug, info, warn, error, off, not 'inof'; did you mean 'info'?");
     assert_complaint("log level loud", "not 'loud'");
     assert_complaint("actor \"\"", "actor is text of 1 to 63 bytes, not ''");
 }
@@ -332,7 +333,9 @@ static void the_distance_of_words_counts_their_edits(void **state)
             words[w][size] = '\0';
         }
         uint32_t expected = plain_distance(words[0], strlen(words[0]), words[1], strlen(words[1]));
-        if (stoa_word_distance(words[0], words[1]) != expected) { fail_msg("seed %d: '%s' '%s'", SEED, words[0], words[1]); }
+        if (stoa_word_distance(words[0], words[1]) != expected) {
+            fail_msg("seed %d: '%s' '%s'", SEED, words[0], words[1]);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-/* grid_test.c - goal: a table is never wider than the terminal, figures stay whole and stand below each other, wrapped text is
- * all there. Method: small tables against the lines they must give; random tables at random widths against those promises.
+/* grid_test.c - goal: a table is never wider than the terminal, figures stay whole and stand below each other, wrapped
+ * text is all there. Method: small tables against the lines they must give; random tables at random widths against
+ * those promises.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "admin/grid.h"
@@ -34,8 +35,8 @@ static void print(const char *const *titles, const unsigned *flags, const char *
     stoa_grid_deinit(&grid);
 }
 
-static void assert_grid(const char *const *titles, const unsigned *flags, const char *const *cells, const stoa_style *style,
-                        const char *expected)
+static void assert_grid(const char *const *titles, const unsigned *flags, const char *const *cells,
+                        const stoa_style *style, const char *expected)
 {
     stoa_buf out = STOA_BUF_GROWING;
     print(titles, flags, cells, style, &out);
@@ -67,7 +68,8 @@ static void what_is_too_wide_gives_way_text_first(void **state)
 {
     static const char *const titles[] = {"name", "n", "text", NULL};
     static const unsigned flags[] = {0, STOA_GRID_RIGHT, STOA_GRID_WRAP};
-    static const char *const cells[] = {"abcdefghijklmnop", "123456", "one two three four five six seven eight nine", NULL};
+    static const char *const cells[] = {"abcdefghijklmnop", "123456", "one two three four five six seven eight nine",
+                                        NULL};
     (void)state;
     assert_grid(titles, flags, cells, &(stoa_style){.columns = 52, .utf8 = true},
                 "name                   n  text\n"
@@ -86,11 +88,13 @@ static void what_is_too_wide_gives_way_text_first(void **state)
 static void optional_columns_go_before_text_is_squeezed(void **state)
 {
     static const char *const titles[] = {"id", "time", "who", "when", "what", NULL};
-    static const unsigned flags[] = {STOA_GRID_RIGHT, STOA_GRID_OPTIONAL, 0, STOA_GRID_RIGHT | STOA_GRID_OPTIONAL, STOA_GRID_WRAP};
+    static const unsigned flags[] = {STOA_GRID_RIGHT, STOA_GRID_OPTIONAL, 0, STOA_GRID_RIGHT | STOA_GRID_OPTIONAL,
+                                     STOA_GRID_WRAP};
     static const char *const cells[] = {"1", "12:00:00", "alice", "5", "one two three four five six seven", NULL};
     (void)state;
     assert_grid(titles, flags, cells, &(stoa_style){.columns = 60}, "id  time      who    when  what\n"
-                                                                    " 1  12:00:00  alice     5  one two three four five six seven\n");
+                                                                    " 1  12:00:00  alice     5  one two three four"
+                                                                    " five six seven\n");
     assert_grid(titles, flags, cells, &(stoa_style){.columns = 49}, "id  time      who    what\n"
                                                                     " 1  12:00:00  alice  one two three four five six\n"
                                                                     "                     seven\n");
@@ -132,7 +136,8 @@ static void make_text(stoa_random *random, char *text, bool figure)
     size_t size = stoa_random_below(random, figure ? 6 : 40) + 1;
     for (size_t i = 0; i < size; i++) {
         bool blank = !figure && i && text[i - 1] != ' ' && i + 1 < size && stoa_random_below(random, 6) == 0;
-        text[i] = blank ? ' ' : figure ? (char)('0' + (char)stoa_random_below(random, 10)) : (char)('a' + (char)stoa_random_below(random, 26));
+        char letter = (char)((figure ? '0' : 'a') + (char)stoa_random_below(random, figure ? 10 : 26));
+        text[i] = blank ? ' ' : letter;
     }
     text[size] = '\0';
 }
@@ -141,7 +146,9 @@ static void assert_within(const char *page, size_t columns, int round)
 {
     for (const char *at = page; *at;) {
         size_t size = strcspn(at, "\n");
-        if (columns && stoa_text_columns(at, size) > columns) { fail_msg("seed %d round %d: a line of %zu in %zu:\n%s", SEED, round, size, columns, page); }
+        if (columns && stoa_text_columns(at, size) > columns) {
+            fail_msg("seed %d round %d: a line of %zu in %zu:\n%s", SEED, round, size, columns, page);
+        }
         if (size && at[size - 1] == ' ') { fail_msg("seed %d round %d: blanks at a line's end", SEED, round); }
         at += size + (at[size] == '\n');
     }

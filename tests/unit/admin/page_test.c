@@ -1,5 +1,6 @@
-/* page_test.c - goal: a document is shown as its view says, with units, and nothing in it can steer the terminal. Method:
- * documents and views with the page they must give; figures at the edges of their units; hostile text; broken views.
+/* page_test.c - goal: a document is shown as its view says, with units, and nothing in it can steer the terminal.
+ * Method: documents and views with the page they must give; figures at the edges of their units; hostile text; broken
+ * views.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "admin/page.h"
@@ -38,29 +39,34 @@ static void assert_page(void **state, const char *document, const char *view, co
     static const stoa_style style = {.utf8 = true};
     stoa_buf out = STOA_BUF_GROWING;
     stoa_buf_puts(&out, "");
-    assert_int_equal(stoa_page_print(*state, document, strlen(document), view, strlen(view), &style, NOON, &out), STOA_OK);
+    assert_int_equal(stoa_page_print(*state, document, strlen(document), view, strlen(view), &style, NOON, &out),
+                     STOA_OK);
     assert_string_equal(out.at ? out.at : "", expected);
     stoa_buf_deinit(&out);
 }
 
 static void a_table_shows_the_columns_of_its_view(void **state)
 {
-    assert_page(state, "{\"actors\":[{\"name\":\"a\",\"n\":1234567,\"x\":true},{\"name\":\"b/c\",\"n\":null,\"x\":false}]}",
-                "table actors: name, n=count/n, x, absent", "name      count  x    absent\na     1,234,567  yes  -\nb/c           -  no   -\n");
+    assert_page(state,
+                "{\"actors\":[{\"name\":\"a\",\"n\":1234567,\"x\":true},{\"name\":\"b/c\",\"n\":null,\"x\":false}]}",
+                "table actors: name, n=count/n, x, absent",
+                "name      count  x    absent\na     1,234,567  yes  -\nb/c           -  no   -\n");
     assert_page(state, "{\"dead_letters\":[]}", "table dead_letters: name", "no dead letters\n");
 }
 
 static void an_optional_column_is_left_out_where_there_is_no_room(void **state)
 {
-    static const char document[] = "{\"a\":[{\"x\":\"one\",\"y\":\"two\",\"z\":3}]}", view[] = "table a: x, y=why?, z/n?";
+    static const char document[] = "{\"a\":[{\"x\":\"one\",\"y\":\"two\",\"z\":3}]}";
+    static const char view[] = "table a: x, y=why?, z/n?", whole[] = "x    why  z\none  two  3\n";
     static const struct {
         size_t columns;
         const char *expected;
-    } rows[] = {{0, "x    why  z\none  two  3\n"}, {11, "x    why  z\none  two  3\n"}, {10, "x    why\none  two\n"}, {5, "x\none\n"}};
+    } rows[] = {{0, whole}, {11, whole}, {10, "x    why\none  two\n"}, {5, "x\none\n"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         stoa_style style = {.columns = rows[i].columns};
         stoa_buf out = STOA_BUF_GROWING;
-        assert_int_equal(stoa_page_print(*state, document, sizeof document - 1, view, sizeof view - 1, &style, NOON, &out), STOA_OK);
+        assert_int_equal(stoa_page_print(*state, document, sizeof document - 1, view, sizeof view - 1, &style, NOON,
+                                         &out), STOA_OK);
         assert_string_equal(out.at, rows[i].expected);
         stoa_buf_deinit(&out);
     }
@@ -69,7 +75,8 @@ static void an_optional_column_is_left_out_where_there_is_no_room(void **state)
 static void a_tree_shows_who_is_below_whom(void **state)
 {
     assert_page(state,
-                "{\"cores\":[{\"name\":\"core 0\",\"children\":[{\"name\":\"s\",\"children\":[{\"name\":\"x\"},{\"name\":\"y\"}]},"
+                "{\"cores\":[{\"name\":\"core 0\",\"children\":["
+                "{\"name\":\"s\",\"children\":[{\"name\":\"x\"},{\"name\":\"y\"}]},"
                 "{\"name\":\"p\"}]},{\"name\":\"core 1\",\"children\":[]}]}",
                 "tree cores: name", "name\ncore 0\n├─ s\n│  ├─ x\n│  └─ y\n└─ p\ncore 1\n");
 }
@@ -83,7 +90,8 @@ static void sections_follow_each_other_and_missing_ones_are_left_out(void **stat
 
 static void a_document_without_a_view_is_shown_whole(void **state)
 {
-    assert_page(state, "{\"a\":1,\"bcd\":{\"e\":[1,2],\"f\":[{\"g\":\"h\",\"i\":2},{\"j\":[3]}],\"k\":[]},\"l\":-5}", "",
+    assert_page(state, "{\"a\":1,\"bcd\":{\"e\":[1,2],\"f\":[{\"g\":\"h\",\"i\":2},{\"j\":[3]}],\"k\":[]},\"l\":-5}",
+                "",
                 "a  1\nbcd\n  e\n    - 1\n    - 2\n  f\n    - g=h i=2\n    -\n      j\n        - 3\n  k\nl  -5\n");
     assert_page(state, "[]", "", "");
 }
@@ -138,7 +146,9 @@ static void figures_come_with_their_units(void **state)
         {"[1,\"b\"]", STOA_UNIT_TEXT, "1, b"},
         {"{\"a\":1,\"b\":[2,3]}", STOA_UNIT_TEXT, "a=1 b=2, 3"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) { assert_value(state, rows[i].json, rows[i].unit, rows[i].expected); }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_value(state, rows[i].json, rows[i].unit, rows[i].expected);
+    }
 }
 
 static void nothing_in_a_text_steers_the_terminal(void **state)
@@ -158,13 +168,15 @@ static void nothing_in_a_text_steers_the_terminal(void **state)
 
 static void a_view_that_cannot_be_read_shows_what_it_can(void **state)
 {
-    static const char *const views[] = {"\n\n", "table", "table a", "table a:", "table a: ,,", "table a: =/", "what a: n", ": :", "tree a: n,",
+    static const char *const views[] = {"\n\n", "table", "table a", "table a:", "table a: ,,", "table a: =/",
+                                        "what a: n", ": :", "tree a: n,",
                                         "fields a: n", "lines a", "text a", "value a", "table a: n=/n/n=n"};
     static const stoa_style style = {.columns = 40};
     static const char document[] = "{\"a\":[{\"n\":1}]}";
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         stoa_buf out = STOA_BUF_GROWING;
-        assert_int_equal(stoa_page_print(*state, document, sizeof document - 1, views[i], strlen(views[i]), &style, NOON, &out), STOA_OK);
+        assert_int_equal(stoa_page_print(*state, document, sizeof document - 1, views[i], strlen(views[i]), &style,
+                                         NOON, &out), STOA_OK);
         stoa_buf_deinit(&out);
     }
     stoa_buf out = STOA_BUF_GROWING;
@@ -193,7 +205,8 @@ static void a_document_that_is_written_reads_as_written(void **state)
     stoa_doc_close(&doc, ']');
     stoa_doc_printf(&doc, "f", "%d%%", 7);
     stoa_doc_close(&doc, '}');
-    assert_string_equal(out.at, "{\"u\":18446744073709551615,\"i\":-5,\"b\":true,\"n\":null,\"t\":\"a\\\"b\\n\",\"none\":null,"
+    assert_string_equal(out.at,
+                        "{\"u\":18446744073709551615,\"i\":-5,\"b\":true,\"n\":null,\"t\":\"a\\\"b\\n\",\"none\":null,"
                                 "\"d\":\"1.5\",\"l\":[{},1,[2]],\"f\":\"7%\"}");
     stoa_buf_deinit(&out);
 }

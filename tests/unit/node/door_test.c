@@ -1,6 +1,6 @@
 /* door_test.c - goal: the door lets in whom it should, answers every request once and in order, and is never held up or
- * confused by a peer or by a command. Method: a real door with commands of the test's own, and clients that speak raw bytes:
- * cut in pieces, in bursts, broken, too large, silent, of another user; commands that do not come to an end.
+ * confused by a peer or by a command. Method: a real door with commands of the test's own, and clients that speak raw
+ * bytes: cut in pieces, in bursts, broken, too large, silent, of another user; commands that do not come to an end.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/door.h"
@@ -165,7 +165,9 @@ static void put_request(stoa_buf *out, uint64_t id, const char *line, uint64_t t
     stoa_words words;
     assert_int_equal(stoa_words_split(line, strlen(line), &words), STOA_OK);
     request = (admin_request){.version = STOA_FRAME_VERSION, .id = id, .write = write_flag, .timeout_ms = timeout_ms};
-    for (uint32_t i = 0; i < words.count; i++) { assert_int_equal(STOA_TEXT_SETZ(&request.words.at[i], words.at[i]), STOA_OK); }
+    for (uint32_t i = 0; i < words.count; i++) {
+        assert_int_equal(STOA_TEXT_SETZ(&request.words.at[i], words.at[i]), STOA_OK);
+    }
     request.words.count = words.count;
     assert_int_equal(stoa_request_write(&request, out), STOA_OK);
 }
@@ -225,7 +227,8 @@ static void assert_counted(const world *w, const char *line, uint64_t expected)
 
 static stoa_err listen_at(world *w, stoa_door **out)
 {
-    return stoa_door_listen(&(stoa_door_options){.path = w->path, .node_name = "test", .run = run, .context = w, .metrics = w->metrics}, out);
+    return stoa_door_listen(&(stoa_door_options){.path = w->path, .node_name = "test", .run = run, .context = w,
+                                                 .metrics = w->metrics}, out);
 }
 
 static int setup(void **state)
@@ -569,7 +572,8 @@ static void half_a_frame_is_not_waited_for_for_ever(void **state)
 
 /* --- who may come in */
 
-/* As another user: what the door says, as an exit code: 0 greeted, 1 DENIED and closed, 2 no way in, 3 anything else. */
+/* As another user: what the door says, as an exit code: 0 greeted, 1 DENIED and closed, 2 no way in, 3 anything
+ * else. */
 static int visit_as_other(const char *path)
 {
     pid_t child = fork();
