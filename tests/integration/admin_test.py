@@ -417,8 +417,9 @@ class WithNode(unittest.TestCase):
     def test_another_user_is_denied(self):
         os.chmod(self.folder, 0o755)
         os.chmod(self.node.data, 0o755)
-        done = subprocess.run([STOA, "--data", self.node.data, "node"], capture_output=True, text=True, timeout=60,
-                              check=False, user=OTHER_USER, env=CLEAN)
+        program = shutil.copy(STOA, self.folder)  # where that user can get at it
+        done = subprocess.run([program, "--data", self.node.data, "node"], capture_output=True, text=True, timeout=60,
+                              check=False, user=OTHER_USER, env=CLEAN, cwd="/")
         os.chmod(self.node.data, 0o700)
         self.assertEqual(done.returncode, DENIED, done.stderr)
         self.assertIn("belongs to another user", done.stderr)
