@@ -32,6 +32,7 @@ enum {
 #define SNAPSHOT_WAIT_NS  STOA_S(1)
 #define SNAPSHOT_WAIT_MAX STOA_S(60)
 #define IDLE_NS           STOA_S(30)
+#define UNREACHABLE       "the host has no address here, or there is no network"
 
 /* An entry of the queue; its bytes follow. */
 typedef struct entry {
@@ -148,14 +149,25 @@ static void pump(stoa_live *live)
 
 /* --- the stream */
 
+/* Count and log a stream that is gone or was never made, and try again later. */
+static void lost(stoa_live *live, const char *why)
+{
+    uint64_t delay = backoff(live, &live->retry_ns, RETRY_MAX_NS);
+    count(&live->losses);
+    stoa_log(STOA_LOG_WARN, "venue_lost", STOA_KV("venue", live->options.venue->name),
+             STOA_KV("host", live->stream.host), STOA_KV("why", why), STOA_KU("retry_ms", delay / STOA_MS(1)));
+    stoa_ws_after(live->ws, TIMER_CONNECT, delay);
+}
+
 static void connect_stream(stoa_live *live)
 {
     char text[PATH_MAX_BYTES];
     stoa_buf path = STOA_BUF_FIXED(text);
     live->options.venue->stream_path(live->options.symbols, live->options.symbol_count, &path);
-    if (path.cut || stoa_ws_connect(live->ws, live->stream.host, live->stream.port, text)) {
-        count(&live->losses);
-        stoa_ws_after(live->ws, TIMER_CONNECT, backoff(live, &live->retry_ns, RETRY_MAX_NS));
+    if (path.cut) {
+        lost(live, "the stream of so many symbols has too long a name");
+    } else if (stoa_ws_connect(live->ws, live->stream.host, live->stream.port, text)) {
+        lost(live, UNREACHABLE);
     }
 }
 
@@ -198,14 +210,10 @@ static void on_message(void *context, const char *bytes, size_t size)
 static void on_closed(void *context, const char *why)
 {
     stoa_live *live = context;
-    count(&live->losses);
     live->connected = false;
     atomic_store_explicit(&live->is_connected, false, memory_order_relaxed);
-    uint64_t delay = backoff(live, &live->retry_ns, RETRY_MAX_NS);
-    stoa_log(STOA_LOG_WARN, "venue_lost", STOA_KV("venue", live->options.venue->name), STOA_KV("why", why),
-             STOA_KU("retry_ms", delay / STOA_MS(1)));
     stoa_ws_cancel(live->ws, TIMER_SILENCE);
-    stoa_ws_after(live->ws, TIMER_CONNECT, delay);
+    lost(live, why);
 }
 
 /* --- snapshots */
@@ -214,6 +222,15 @@ static void ask_again_later(stoa_live *live)
 {
     live->pausing = true;
     stoa_ws_after(live->ws, TIMER_SNAPSHOT, backoff(live, &live->snapshot_wait_ns, SNAPSHOT_WAIT_MAX));
+}
+
+static void snapshot_failed(stoa_live *live, stoa_err err, unsigned status, const char *why)
+{
+    count(&live->snapshots_failed);
+    stoa_log(STOA_LOG_WARN, "venue_snapshot_failed", STOA_KV("venue", live->options.venue->name),
+             STOA_KV("host", live->snapshot.host), STOA_KV("error", stoa_err_name(err)), STOA_KU("status", status),
+             STOA_KV("why", why));
+    ask_again_later(live);
 }
 
 static void ask_snapshot(stoa_live *live)
@@ -226,9 +243,9 @@ static void ask_snapshot(stoa_live *live)
     if (i == live->options.symbol_count) { return; }
     live->asked = i;
     live->options.venue->snapshot_path(&live->options.symbols[i], &path);
-    if (stoa_ws_get(live->ws, live->snapshot.host, live->snapshot.port, text)) {
-        count(&live->snapshots_failed);
-        ask_again_later(live);
+    stoa_err err = stoa_ws_get(live->ws, live->snapshot.host, live->snapshot.port, text);
+    if (err) {
+        snapshot_failed(live, err, 0, UNREACHABLE);
         return;
     }
     live->requesting = true;
@@ -241,10 +258,7 @@ static void on_answered(void *context, stoa_err err, unsigned status, const char
     live->requesting = false;
     stoa_ws_cancel(live->ws, TIMER_SNAPSHOT);
     if (err || status != 200 || size == 0 || !enqueue(live, &live->options.symbols[live->asked], body, size)) {
-        count(&live->snapshots_failed);
-        stoa_log(STOA_LOG_WARN, "venue_snapshot_failed", STOA_KV("venue", live->options.venue->name),
-                 STOA_KV("error", stoa_err_name(err)), STOA_KU("status", status));
-        ask_again_later(live);
+        snapshot_failed(live, err, status, err ? "the request failed" : "the answer is no snapshot, or does not fit");
         return;
     }
     count(&live->snapshots);

@@ -38,11 +38,11 @@ class Venue:
 
 
 class Node:
-    def __init__(self, venue, ca):
+    def __init__(self, venue, ca, host="localhost"):
         self.folder = tempfile.mkdtemp(prefix="stoa-live-")
         self.log = open(os.path.join(self.folder, "log"), "wb")
         self.process = subprocess.Popen(
-            [os.path.join(BIN, "stoad"), "--data", self.folder, "--live", "binance", "--market.host=localhost",
+            [os.path.join(BIN, "stoad"), "--data", self.folder, "--live", "binance", f"--market.host={host}",
              f"--market.port={venue.door['port']}", "--market.rest_host=localhost",
              f"--market.rest_port={venue.door['port']}", f"--market.ca={ca}", "--http.port=-1",
              f"--gateway.listen=zmq+ipc://{self.folder}/gateway"],
@@ -118,11 +118,18 @@ def check_an_unverified_venue(venue):
     assert node.stop() == 0
 
 
+def check_a_host_without_address(venue):
+    node = Node(venue, venue.door["ca"], host="venue.invalid")
+    node.wait_for(lambda: node.logged("venue_lost") >= 2, "nothing was said")
+    assert node.stop() == 0
+
+
 def main():
     venue = Venue()
     try:
         check_a_mirrored_market(venue)
         check_an_unverified_venue(venue)
+        check_a_host_without_address(venue)
     finally:
         venue.close()
     print("the live market was mirrored")
