@@ -2,8 +2,9 @@
 
     python3 deploy/demo.py BIN SECONDS      SECONDS 0: keep the node running afterwards, until Ctrl-C
 
-Starts one node in a folder of its own (STOA_NODE_DATA, else ~/.stoa/quickstart), kills only what it started. The last line
-of a run with SECONDS is one JSON object.
+With SECONDS the node has a private temporary folder, removed at the end, and the last line is one JSON object. Without, its
+data is in the default folder (STOA_NODE_DATA, else ~/.stoa), the same that stoad and stoa use; the node is killed with -9
+there, and each run adds its orders and a post. It kills only what it started.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -28,11 +29,12 @@ class Node:
         self.bin, self.data = bin_dir, data
         self.endpoint = "zmq+ipc://" + os.path.join(data, "gateway.sock") if private else DEFAULT_ENDPOINT
         self.flags = ["--gateway.listen=" + self.endpoint, "--http.port=-1"] if private else []
+        self.log = os.path.join(data, "stoad.log")
         self.process = None
 
     def start(self):
         os.makedirs(self.data, mode=0o700, exist_ok=True)
-        log = open(os.path.join(self.data, "stoad.log"), "ab")
+        log = open(self.log, "ab")
         self.process = subprocess.Popen(
             [os.path.join(self.bin, "stoad"), "--data", self.data, *self.flags],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -43,9 +45,21 @@ class Node:
             if code == 0:
                 return time.monotonic() - began
             if self.process.poll() is not None or time.monotonic() - began > READY_S:
-                tail = open(os.path.join(self.data, "stoad.log")).read()[-2000:]
-                sys.exit(f"quickstart: the node did not come up; its log ends:\n{tail}")
+                sys.exit(f"quickstart: the node did not come up: {self.cause()} (the whole log: {self.log})")
             time.sleep(0.02)
+
+    def cause(self):
+        """Why, in the words of the log's last error."""
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            lines = log.read().splitlines()
+        for line in reversed(lines):
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            if said.get("level") == "error":
+                return said.get("trail") or said.get("text") or said.get("event")
+        return lines[-1] if lines else "it said nothing"
 
     def admin(self, line, output="json"):
         done = subprocess.run([os.path.join(self.bin, "stoa"), "--data", self.data, "-o", output, "--eval", line],
