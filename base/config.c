@@ -285,7 +285,7 @@ static stoa_err load_file(stoa_config_scope *scope, const char *path, stoa_confi
     stoa_err err = read_file(path, &text, &size_bytes);
     if (err) {
         stoa_config_fault(faults, (stoa_config_place){path, 0}, NULL, "cannot be read: %s",
-                          stoa_err_text(err));
+                          err == STOA_E_NOT_FOUND ? "no such file" : stoa_err_text(err));
         return err;
     }
     if (size_bytes > FILE_BYTES_MAX) {

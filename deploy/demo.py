@@ -10,6 +10,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -58,7 +59,8 @@ class Node:
             except ValueError:
                 continue
             if said.get("level") == "error":
-                return said.get("trail") or said.get("text") or said.get("event")
+                why = said.get("trail") or said.get("text") or said.get("event")
+                return re.sub(r"^[A-Z_]+ \S+:\d+: ", "", why)
         return lines[-1] if lines else "it said nothing"
 
     def admin(self, line, output="json"):

@@ -3,11 +3,16 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/http.h"
 
+#include <errno.h>
 #include <libwebsockets.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "node/platform.h"
 
@@ -119,9 +124,31 @@ static void *serve(void *argument)
     return NULL;
 }
 
+/* Why a listener at host and port cannot be, by trying; OK where it can, and where host is the name of an interface.
+ * libwebsockets does not say why, and waits in silence for an address that this machine has not. */
+static stoa_err probe(const char *host, int port)
+{
+    const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *address;
+    const int yes = 1;
+    char service[16];
+    (void)snprintf(service, sizeof service, "%d", port);
+    if (getaddrinfo(host, service, &hints, &address)) { return STOA_OK; }
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    int why = fd < 0 || bind(fd, address->ai_addr, address->ai_addrlen) ? errno : 0;
+    if (fd >= 0) { (void)close(fd); }
+    freeaddrinfo(address);
+    if (!why) { return STOA_OK; }
+    return STOA_FAIL(why == EADDRINUSE ? STOA_E_EXISTS : STOA_E_IO, "http: cannot listen on %s:%d: %s; see --http.host and --http.port",
+                     host, port, strerror(why));
+}
+
 stoa_err stoa_http_open(struct stoa_platform *platform, const char *host, int port, stoa_http **out)
 {
     static const struct lws_protocols protocols[] = {{"http", on_http, sizeof(answer), 0, 0, NULL, 0}, {0}};
+    stoa_err err = probe(host, port);
+    if (err) { return err; }
     stoa_http *http = calloc(1, sizeof *http);
     if (!http) { return STOA_FAIL(STOA_E_NOMEM, "http"); }
     http->platform = platform;
@@ -142,7 +169,7 @@ stoa_err stoa_http_open(struct stoa_platform *platform, const char *host, int po
     }
     if (!http->vhost || pthread_create(&http->thread, NULL, serve, http)) {
         stoa_http_close(http);
-        return STOA_FAIL(STOA_E_IO, "http: cannot listen on %s:%d", host, port);
+        return STOA_FAIL(STOA_E_IO, "http: cannot listen on %s:%d; see --http.host and --http.port", host, port);
     }
     (void)pthread_setname_np(http->thread, "stoa-http");
     http->threaded = true;

@@ -14,7 +14,7 @@
 struct stoa_platform;
 typedef struct stoa_http stoa_http;
 
-/* Listen on host:port (0: any). Errors: INVALID, IO (the port is taken). */
+/* Listen on host:port (0: any). Errors: EXISTS (the port is taken), IO, NOMEM; the trail says why. */
 stoa_err stoa_http_open(struct stoa_platform *platform, const char *host, int port, stoa_http **out);
 /* The port really bound. */
 int stoa_http_port(const stoa_http *http);

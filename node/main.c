@@ -35,6 +35,7 @@ static const char usage[] =
     "stoad --data DIR                          folder of journals, keys and the admin socket\n"
     "stoad --dump-docs NAME                    print a reference page: config, errors, kinds, protocol\n"
     "stoad --version | --help\n"
+    "\nSymbols, accounts, clients, rooms and quoters are lists that live in the file: docs/reference/config.md.\n"
     "\nSettings, each also as environment variable (gateway.listen: STOA_GATEWAY_LISTEN):\n";
 
 static bool override(flags *f, const char *key, const char *value)

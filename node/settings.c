@@ -3,11 +3,14 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/settings.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "actors/market/venue.h"
 #include "node/funds.h"
 
 #define AT(member)             offsetof(stoa_settings, member)
@@ -188,8 +191,24 @@ static void check_quoters(const stoa_settings *s, stoa_buf *faults)
         if (!account_named(s, q->account)) { stoa_buf_printf(faults, "quoters: %s: there is no account '%s'\n", q->name, q->account); }
         if (!symbol_named(s, q->symbol)) { stoa_buf_printf(faults, "quoters: %s: there is no symbol '%s'\n", q->name, q->symbol); }
     }
-    if (s->source == STOA_SOURCE_REPLAY && !s->market_file[0]) {
+}
+
+static void check_venue(const stoa_settings *s, stoa_buf *faults)
+{
+    if (market_venue_find(s->market_venue, strlen(s->market_venue))) { return; }
+    stoa_buf_printf(faults, "market.venue: there is no venue '%s'; there are:", s->market_venue);
+    for (const market_venue *const *venue = market_venues; *venue; venue++) { stoa_buf_printf(faults, " %s", (*venue)->name); }
+    stoa_buf_puts(faults, "\n");
+}
+
+static void check_market(const stoa_settings *s, stoa_buf *faults)
+{
+    if (s->source == STOA_SOURCE_REPLAY || s->source == STOA_SOURCE_LIVE) { check_venue(s, faults); }
+    if (s->source != STOA_SOURCE_REPLAY) { return; }
+    if (!s->market_file[0]) {
         stoa_buf_printf(faults, "market.file: a replay needs one\n");
+    } else if (access(s->market_file, R_OK)) {
+        stoa_buf_printf(faults, "market.file: %s: %s\n", s->market_file, strerror(errno));
     }
 }
 
@@ -201,6 +220,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     check_accounts(out, faults);
     check_clients(out, faults);
     check_quoters(out, faults);
+    check_market(out, faults);
     if (faults->used_bytes) { return STOA_FAIL(STOA_E_INVALID, "settings"); }
     if (out->data[0]) { return STOA_OK; }
     const char *home = getenv("HOME");

@@ -74,6 +74,12 @@ def flags_and_settings(folder):
     assert run("--nonsense").returncode == 2
     assert run("--config").returncode == 2
     assert run("--config", os.path.join(folder, "none.yaml")).returncode == 2
+    assert "no such file" in run("--check", os.path.join(folder, "none.yaml")).stderr
+    data = os.path.join(folder, "untouched")
+    for args, said in ((("--live", "foo"), "there is no venue 'foo'; there are: binance"),
+                       (("--replay", os.path.join(folder, "none.gz") + "@max"), "No such file")):
+        done = run("--data", data, "--http.port=-1", "--gateway.listen=", *args)
+        assert done.returncode == 2 and said in done.stderr and not os.path.exists(data), done
     bad = os.path.join(folder, "bad.yaml")
     with open(bad, "w") as out:
         out.write("node:\n  cores: 99\n  nmae: x\nhttp: {port: high}\nsymbols:\n"
@@ -104,6 +110,9 @@ def health_and_metrics(folder):
     assert re.search(r'stoa_shard_committed_position\{shard="trade"\} [1-9]', text), text[:2000]
     second = run("--data", os.path.join(folder, "data"), "--http.port=-1", "--gateway.listen=")
     assert second.returncode == 1 and "DENIED" in second.stderr, second  # the journal is another node's
+    for host, port, said in (("127.0.0.1", node.port, "Address already in use"), ("192.0.2.1", 0, "Cannot assign")):
+        other = run("--data", os.path.join(folder, "other"), f"--http.host={host}", f"--http.port={port}", "--gateway.listen=")
+        assert other.returncode == 1 and said in other.stderr and "see --http" in other.stderr, other
     began = time.monotonic()
     assert node.stop() == 0, open(node.log_path).read()[-2000:]
     assert time.monotonic() - began < 12
