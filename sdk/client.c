@@ -15,6 +15,8 @@
 
 enum { QUEUE_FRAMES = 1024, LINGER_MS = 100, SLEEP_MS_MAX = 1000 };
 
+static _Thread_local char open_text[512]; /* why the last open failed */
+
 /* --- opening */
 
 static stoa_err open_link(stoa_client *c, const stoa_client_options *options)
@@ -68,16 +70,26 @@ static stoa_err set_up(stoa_client *c, const stoa_client_options *options)
     return err ? err : open_descriptors(c);
 }
 
+/* The trail's first line without its head, "NAME file:line: ". */
+static stoa_err open_failed(stoa_err err)
+{
+    const char *head_end = strstr(stoa_err_trail(), ": ");
+    const char *text = head_end ? head_end + 2 : "";
+    (void)snprintf(open_text, sizeof open_text, "%.*s", (int)strcspn(text, "\n"), text);
+    return err;
+}
+
 stoa_err stoa_client_open(const stoa_client_options *options, stoa_client **out)
 {
     if (!options->endpoint || !options->server_key || !options->key) {
-        return STOA_FAIL(STOA_E_INVALID, "client: endpoint, server_key and key are needed");
+        return open_failed(STOA_FAIL(STOA_E_INVALID, "client: endpoint, server_key and key are needed"));
     }
     stoa_client *c = calloc(1, sizeof *c);
-    if (!c) { return STOA_FAIL(STOA_E_NOMEM, "client"); }
+    if (!c) { return open_failed(STOA_FAIL(STOA_E_NOMEM, "client")); }
     c->epoll = c->timer = -1;
     stoa_err err = set_up(c, options);
     if (err) {
+        (void)open_failed(err);
         stoa_client_close(c);
         return STOA_PASS(err, "client of %s", options->endpoint);
     }
@@ -206,7 +218,7 @@ void stoa_client_look(const stoa_client *client, stoa_client_view *out)
 
 const char *stoa_client_error_text(const stoa_client *client)
 {
-    return client->error_text;
+    return client ? client->error_text : open_text;
 }
 
 const char *stoa_client_error_name(stoa_err err)
@@ -227,6 +239,16 @@ const char *stoa_client_error_remedy(stoa_err err)
 const char *stoa_client_durability_name(stoa_durability durability)
 {
     return durability < stoa_durability_COUNT ? stoa_durability_texts[durability] : "unknown";
+}
+
+const char *stoa_client_status_name(trade_status status)
+{
+    return status < trade_status_COUNT ? trade_status_texts[status] : "unknown";
+}
+
+const char *stoa_client_reason_name(trade_reason reason)
+{
+    return reason < trade_reason_COUNT ? trade_reason_texts[reason] : "unknown";
 }
 
 stoa_err stoa_client_decimal(const char *text, stoa_decimal *out)

@@ -212,7 +212,8 @@ STOA_CLIENT_API stoa_err stoa_client_unsubscribe(stoa_client *client, uint64_t s
 
 /* --- helpers */
 
-/* What the node said about the last error of a call that waits; "" when it said nothing. Valid until the next call. */
+/* What the node said about the last error of a call that waits; "" when it said nothing. Valid until the next call.
+ * client NULL: why this thread's last stoa_client_open failed. */
 STOA_CLIENT_API const char *stoa_client_error_text(const stoa_client *client);
 /* "TIMEOUT", what it means, what to do about it. */
 STOA_CLIENT_API const char *stoa_client_error_name(stoa_err err);
@@ -220,6 +221,9 @@ STOA_CLIENT_API const char *stoa_client_error_meaning(stoa_err err);
 STOA_CLIENT_API const char *stoa_client_error_remedy(stoa_err err);
 /* "none", "memory", "disk", "replica", "quorum". */
 STOA_CLIENT_API const char *stoa_client_durability_name(stoa_durability durability);
+/* "open", "filled", ...; "insufficient_funds", ...: the words of docs/reference/protocol.md; "unknown" for others. */
+STOA_CLIENT_API const char *stoa_client_status_name(trade_status status);
+STOA_CLIENT_API const char *stoa_client_reason_name(trade_reason reason);
 /* "60000.5" to 6000050000000. Errors: MALFORMED, PRECISION (more than 8 decimals), RANGE. */
 STOA_CLIENT_API stoa_err stoa_client_decimal(const char *text, stoa_decimal *out);
 /* And back, into STOA_DECIMAL_TEXT_MAX bytes; returns text. */

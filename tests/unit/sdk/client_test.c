@@ -463,6 +463,23 @@ static void decimals_are_exact_text(void **state)
     assert_int_equal(stoa_client_decimal("1e5", &value), STOA_E_MALFORMED);
     assert_string_equal(stoa_client_error_name(STOA_E_TIMEOUT), "TIMEOUT");
     assert_string_equal(stoa_client_durability_name(stoa_durability_DISK), "disk");
+    assert_string_equal(stoa_client_status_name(trade_status_CANCELLED), "cancelled");
+    assert_string_equal(stoa_client_status_name(trade_status_COUNT), "unknown");
+    assert_string_equal(stoa_client_reason_name(trade_reason_BALANCE), "insufficient_funds");
+    assert_string_equal(stoa_client_reason_name(trade_reason_COUNT), "unknown");
+}
+
+static void a_failed_open_names_the_file(void **state)
+{
+    (void)state;
+    stoa_client *c = NULL;
+    stoa_client_options options = {
+        .endpoint = "zmq+tcp://127.0.0.1:1", .server_key = "no/server.pub", .key = "no/alice"};
+    assert_int_equal(stoa_client_open(&options, &c), STOA_E_NOT_FOUND);
+    assert_string_equal(stoa_client_error_text(NULL), "no/alice.key: No such file or directory");
+    options.key = NULL;
+    assert_int_equal(stoa_client_open(&options, &c), STOA_E_INVALID);
+    assert_string_equal(stoa_client_error_text(NULL), "client: endpoint, server_key and key are needed");
 }
 
 int main(void)
@@ -479,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_stream_ends_with_the_right_to_it),
         cmocka_unit_test(the_descriptor_serves_an_event_loop),
         cmocka_unit_test(decimals_are_exact_text),
+        cmocka_unit_test(a_failed_open_names_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
