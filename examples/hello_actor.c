@@ -41,6 +41,10 @@ int main(int argc, char **argv)
 {
     const stoa_kind *const kinds[] = {&greeter_kind, NULL};
     const char *path = argc > 1 ? argv[1] : "hello.db";
+    if (path[0] == '-') {
+        (void)fprintf(stderr, "usage: %s [JOURNAL]\n", argv[0]);
+        return 2;
+    }
     stoa_node *node = NULL;
     stoa_shard *shard = NULL;
     stoa_ref door = {0};

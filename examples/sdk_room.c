@@ -14,6 +14,24 @@
 
 #include <stoa_client.h>
 
+static void explain(const stoa_client *client, stoa_err err)
+{
+    const char *text = stoa_client_error_text(client);
+    (void)fprintf(stderr, "%s, %s\n", stoa_client_error_name(err), text[0] ? text : stoa_client_error_meaning(err));
+}
+
+static stoa_err connect_to(const stoa_client_options *options, stoa_client **out)
+{
+    stoa_err err = stoa_client_open(options, out);
+    if (err) { return err; }
+    err = stoa_client_wait(*out, STOA_CLIENT_S(5));
+    if (err == STOA_E_TIMEOUT) { (void)fprintf(stderr, "nothing answers at %s\n", options->endpoint); }
+    if (err == STOA_E_DENIED) {
+        (void)fprintf(stderr, "the node does not know this key, or server.pub is another node's\n");
+    }
+    return err;
+}
+
 static void print_entry(const room_entry *entry)
 {
     printf("%" PRIu64 " %.*s: %.*s\n", entry->seq, STOA_TEXT_ARGS(&entry->author), STOA_TEXT_ARGS(&entry->text));
@@ -65,7 +83,7 @@ int main(int argc, char **argv)
     (void)setvbuf(stdin, NULL, _IONBF, 0); /* so that poll sees every line */
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     stoa_client_options options = {.endpoint = argv[1], .server_key = argv[2], .key = argv[3], .name = "sdk_room"};
-    stoa_err err = stoa_client_open(&options, &client);
+    stoa_err err = connect_to(&options, &client);
     if (!err) { err = enter(client, argv[4]); }
     for (bool talking = true; talking && !err;) {
         struct pollfd at[] = {{.fd = stoa_client_fd(client), .events = POLLIN}, {.fd = 0, .events = POLLIN}};
@@ -75,9 +93,7 @@ int main(int argc, char **argv)
         if (at[1].revents && talking) { err = say(client, argv[4], line); }
     }
     while (!err && stoa_client_poll(client, STOA_CLIENT_MS(200)) == STOA_OK) {}
-    if (err) {
-        (void)fprintf(stderr, "%s: %s\n", stoa_client_error_name(err), client ? stoa_client_error_text(client) : "");
-    }
+    if (err) { explain(client, err); }
     stoa_client_close(client);
     return err ? 1 : 0;
 }

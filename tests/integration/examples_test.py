@@ -19,6 +19,9 @@ def main():
             done = subprocess.run([os.path.join(BIN, "example_hello_actor"), os.path.join(folder, "hello.db")],
                                   capture_output=True, text=True, timeout=60, check=False)
             assert done.returncode == 0 and done.stdout == f"Hello Ada, visitor {visitor}\n", done
+        done = subprocess.run([os.path.join(BIN, "example_hello_actor"), "--help"], capture_output=True, text=True, timeout=60,
+                              check=False, cwd=folder)
+        assert done.returncode == 2 and "usage" in done.stderr and os.listdir(folder) == ["hello.db"], done
         print("hello_actor greeted three times and remembered")
         return 0
     finally:

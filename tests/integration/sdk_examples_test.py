@@ -40,14 +40,33 @@ class Talker:
 
 def orders_are_placed_once(node):
     told = order(node, "alice", "alice", "BTCUSDT", "buy", "100.5", "0.02", "77")
-    assert "status 2, filled 0; durable: disk" in told and "status 4" in told, told  # open, then cancelled
+    assert " open, filled 0; durable: disk" in told and "cancelled (client)" in told and "used before" not in told, told
     again = order(node, "alice", "alice", "BTCUSDT", "buy", "100.5", "0.02", "77")
-    assert "status 4" in again and "update" not in again, again  # the same order, final already
-    assert "DUPLICATE" in order(node, "alice", "alice", "BTCUSDT", "buy", "100.5", "0.03", "77", code=1)
-    assert "PRECISION" in order(node, "alice", "alice", "BTCUSDT", "buy", "100.501", "0.03", "78", code=1)
-    assert "DENIED" in order(node, "alice", "bob", "BTCUSDT", "buy", "100.5", "0.03", "79", code=1)
-    assert "MALFORMED" in order(node, "alice", "alice", "BTCUSDT", "buy", "cheap", "0.03", "80", code=1)
-    assert "usage" in order(node, "alice", code=2)
+    assert "used before" in again and "open" not in again and "update" not in again, again  # the same order, final already
+    rejected = order(node, "alice", "alice", "BTCUSDT", "buy", "100.5", "101", "90", code=1)  # qty_max is 100
+    assert "rejected (" in rejected and "cancel" not in rejected, rejected
+
+
+def orders_are_refused_by_name(node):
+    def tried(side="buy", price="100.5", qty="0.03", own_id="200", account="alice", code=2):
+        return order(node, "alice", account, "BTCUSDT", side, price, qty, own_id, code=code)
+
+    assert "DUPLICATE" in tried(own_id="77", code=1)
+    assert "DENIED" in tried(account="bob", code=1)
+    assert tried(price="100.501", code=1).startswith("place: PRECISION, ")
+    assert "PRICE cheap: MALFORMED, " in tried(price="cheap")
+    assert "QTY -1: RANGE, " in tried(qty="-1")
+    assert "CLIENT_ORDER_ID 1x: " in tried(own_id="1x") and "CLIENT_ORDER_ID 0: " in tried(own_id="0")
+    assert "BUY: not a side\nusage: " in tried(side="BUY")
+    assert "usage: " in order(node, "alice", code=2)
+
+
+def who_cannot_connect_learns_why(node):
+    words = ["alice", "BTCUSDT", "buy", "100.5", "0.03", "300"]
+    assert node.key("nobody") + ".key: No such file" in order(node, "nobody", *words, code=1)
+    assert "the node does not know this key" in order(node, "server", *words, code=1)
+    node.kill()
+    assert f"nothing answers at {node.endpoint}\n" in order(node, "alice", *words, code=1)
 
 
 def people_hear_each_other(node):
@@ -73,7 +92,9 @@ def main():
     try:
         node.start()
         orders_are_placed_once(node)
+        orders_are_refused_by_name(node)
         people_hear_each_other(node)
+        who_cannot_connect_learns_why(node)
     except BaseException:
         print(node.log())
         raise
