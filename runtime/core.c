@@ -39,12 +39,16 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     return err;
 }
 
-void stoa_core_deinit(stoa_core *core)
+void stoa_core_end_actors(stoa_core *core)
 {
     for (uint32_t i = 0; i < core->actor_count; i++) {
         stoa_actor *actor = &core->chunks[i / STOA_ACTOR_CHUNK][i % STOA_ACTOR_CHUNK];
         if (actor->flags & STOA_ACTOR_ALIVE) { stoa_actor_free(core, actor); }
     }
+}
+
+void stoa_core_deinit(stoa_core *core)
+{
     for (uint32_t i = 0; i < STOA_ACTOR_CHUNKS && core->chunks[i]; i++) {
         (void)munmap(core->chunks[i], sizeof(stoa_actor) * STOA_ACTOR_CHUNK);
     }
@@ -269,13 +273,18 @@ static void mailbox_push(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
     stoa_core_enqueue(core, &actor->run);
 }
 
-/* A full mailbox: what is asked or answered is never dropped silently. */
+/* What is asked, answered or was due is never dropped. */
+static bool droppable(const stoa_msg *msg)
+{
+    return !(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_ANSWER | STOA_MSG_FIRED)) || (msg->flags & STOA_MSG_LENT);
+}
+
+/* A full mailbox: the oldest goes where the kind says so and it may, otherwise the new one is refused. */
 static void mailbox_full(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
 {
-    bool droppable = !(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_ANSWER)) || (msg->flags & STOA_MSG_LENT);
     actor->refused++;
     actor->last_refusal = STOA_E_FULL;
-    if (actor->when_full == STOA_FULL_DROP_OLDEST && droppable && actor->head) {
+    if (actor->when_full == STOA_FULL_DROP_OLDEST && droppable(msg) && actor->head && droppable(actor->head)) {
         stoa_msg *oldest = actor->head;
         actor->head = oldest->next;
         actor->queued--;
@@ -297,11 +306,11 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
     }
     uint64_t token = ask->token;
     const stoa_row *reply = ask->reply;
-    (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer);
-    stoa_asks_free(&core->asks, context.ask);
-    if (!msg->row) { /* an error comes without a payload: the handler sees zeros */
+    const stoa_actor *asker = stoa_core_actor(core, msg->to);
+    bool earlier = !asker || asker->restarts != ask->incarnation;
+    if (!msg->row && !earlier) { /* an error comes without a payload: the handler sees zeros */
         stoa_msg *full = stoa_slab_new(&core->place.slab, reply->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
-        if (!full) {
+        if (!full) { /* the ask lives on: its deadline tells the asker */
             stoa_core_dead_letter(core, msg, STOA_E_NOMEM);
             stoa_place_free(&core->place, msg);
             return NULL;
@@ -312,6 +321,13 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
         full->row = reply;
         stoa_place_free(&core->place, msg);
         msg = full;
+    }
+    (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer);
+    stoa_asks_free(&core->asks, context.ask);
+    if (earlier) {
+        stoa_core_dead_letter(core, msg, STOA_E_FAILED);
+        stoa_place_free(&core->place, msg);
+        return NULL;
     }
     context.ask = token;
     *stoa_msg_context(msg) = context;
@@ -335,7 +351,7 @@ static void take_local(stoa_core *core, stoa_msg *msg)
         stoa_shard_take(actor->shard, actor, msg);
     } else if (actor->flags & STOA_ACTOR_DOWN) {
         stoa_core_refuse(core, msg, STOA_E_FAILED);
-    } else if (actor->queued >= actor->limit && !(msg->flags & STOA_MSG_ANSWER)) {
+    } else if (actor->queued >= actor->limit && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
         mailbox_full(core, actor, msg);
     } else {
         mailbox_push(core, actor, msg);
@@ -466,14 +482,24 @@ static uint32_t run_queue(stoa_core *core)
     return ran;
 }
 
+/* A timer belongs to the incarnation that armed it: a restarted actor arms its own. */
+static void fire_message(stoa_core *core, stoa_msg *msg)
+{
+    const stoa_actor *actor = stoa_core_actor(core, msg->to);
+    if (!actor || actor->restarts != stoa_msg_context(msg)->durability) {
+        stoa_place_free(&core->place, msg);
+        return;
+    }
+    msg->flags = (uint8_t)((msg->flags & ~STOA_MSG_TIMER) | STOA_MSG_FIRED);
+    take_local(core, msg);
+}
+
 static void fire(void *context, uint16_t cls, void *what)
 {
     stoa_core *core = context;
     core->timers++;
     if (cls == STOA_TIMER_MESSAGE) {
-        stoa_msg *msg = what;
-        msg->flags &= (uint8_t)~STOA_MSG_TIMER;
-        take_local(core, msg);
+        fire_message(core, what);
     } else if (cls == STOA_TIMER_RESTART) {
         stoa_actor *actor = stoa_core_actor(core, (stoa_ref){(uint64_t)(uintptr_t)what});
         if (actor) { stoa_actor_restart(core, actor); }
@@ -482,7 +508,12 @@ static void fire(void *context, uint16_t cls, void *what)
         stoa_ask *ask = stoa_asks_find(&core->asks, id);
         if (!ask) { return; }
         stoa_msg *late = stoa_slab_new(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
-        if (!late) { return; }
+        if (!late) { /* no memory: it is late once more, but never forgotten */
+            if (!stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, what, &ask->deadline_timer)) {
+                stoa_wheel_start(&core->wheel, ask->deadline_timer, core->now_ns + STOA_MS(10));
+            }
+            return;
+        }
         late->to = ask->asker;
         late->from = STOA_REF_NONE;
         late->row = NULL;

@@ -69,6 +69,7 @@ typedef struct stoa_ask {
     stoa_ref asker;
     uint64_t token, deadline_timer, due_ns;
     const stoa_row *reply;
+    uint32_t incarnation; /* of the asker: its restarts; an answer to an earlier one is dropped */
     uint32_t generation, next_free;
     bool alive;
 } stoa_ask;
@@ -141,6 +142,8 @@ typedef struct stoa_errand {
 } stoa_errand;
 
 stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index);
+/* End all actors; what waits in their mailboxes is refused. Before any core of the node is gone. */
+void stoa_core_end_actors(stoa_core *core);
 void stoa_core_deinit(stoa_core *core);
 stoa_err stoa_core_start(stoa_core *core);
 void stoa_core_join(stoa_core *core);

@@ -26,6 +26,7 @@ enum {
     STOA_MSG_TOPIC = 16,  /* published on context.topic; to names a place only */
     STOA_MSG_LENT = 32,   /* the payload is that of a held message (stoa_lent) */
     STOA_MSG_ASKS = 64,   /* staged: a new ask of this turn, taken back when the turn is refused */
+    STOA_MSG_FIRED = 128, /* a timer that was due: never refused for want of room, an actor armed it itself */
 };
 
 struct stoa_msg {
@@ -45,7 +46,7 @@ typedef struct stoa_context {
     uint64_t position;    /* stamp of the wall; of a timer: when it is due */
     stoa_topic *topic;    /* published on */
     int32_t error;        /* of an answer */
-    uint32_t durability;  /* of what left a shard */
+    uint32_t durability;  /* of what left a shard; of a timer: the actor's incarnation that armed it */
 } stoa_context;
 
 /* Payload of a lent message. */

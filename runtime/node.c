@@ -20,6 +20,9 @@ static void node_free(stoa_node *node)
 {
     for (uint32_t i = 0; i < node->shard_count; i++) { stoa_shard_commit_stop(node->shards[i]); }
     for (uint32_t i = 0; i < node->core_count; i++) {
+        if (node->cores[i]) { stoa_core_end_actors(node->cores[i]); }
+    }
+    for (uint32_t i = 0; i < node->core_count; i++) {
         if (!node->cores[i]) { continue; }
         stoa_core_deinit(node->cores[i]);
         free(node->cores[i]);
@@ -156,7 +159,11 @@ static void open_on_core(stoa_core *core, void *context)
     }
     if (!o->err) { core->shards[core->shard_count++] = shard; }
     for (uint32_t stream = 1; stream <= shard->actor_count && !o->err; stream++) {
-        o->err = stoa_turn_first(core, shard->actors[stream]);
+        /* one actor that cannot resume must not keep the others from serving: it is tried again */
+        if (stoa_turn_first(core, shard->actors[stream])) {
+            stoa_log_error("resume_failed", STOA_E_FAILED);
+            stoa_actor_fail(core, shard->actors[stream], "cannot resume");
+        }
     }
     if (o->err) {
         keep_trail(o);

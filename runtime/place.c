@@ -128,17 +128,21 @@ void stoa_place_free(stoa_place *place, stoa_msg *msg)
 
 static void send_homeward(stoa_place *place)
 {
+    bool left = false;
     for (uint32_t to = 0; to < STOA_PLACES_MAX; to++) {
         if (!place->homeward[to]) { continue; }
         stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
-        stoa_slot *slot = ring && !place->spill[to].head ? ring_slot(ring) : NULL;
-        if (!slot) { continue; }
+        stoa_slot *slot = ring ? ring_slot(ring) : NULL; /* ahead of what spilled: they are not messages */
+        if (!slot) {
+            left = true;
+            continue;
+        }
         *slot = (stoa_slot){.cls = STOA_SLOT_HOME, .as.msg = place->homeward[to]};
         ring->write++;
         place->dirty |= UINT64_C(1) << to;
         place->homeward[to] = NULL;
     }
-    place->homeward_count = 0;
+    place->homeward_count = left ? HOMEWARD_MAX : 0; /* what found no room is tried again at the next flush */
 }
 
 void stoa_place_ring_bell(stoa_place *place)
@@ -152,12 +156,29 @@ void stoa_place_ring_bell(stoa_place *place)
     (void)written; /* full means it rings already */
 }
 
+/* Nobody reads there any more. */
+static void drop_spill(stoa_place *place, uint32_t to)
+{
+    while (place->spill[to].head) {
+        stoa_msg *msg = place->spill[to].head;
+        place->spill[to].head = msg->next;
+        place->spill[to].count--;
+        stoa_place_free(place, msg);
+    }
+}
+
+bool stoa_place_has_slot(stoa_place *place, uint32_t to)
+{
+    return !place->spill[to].head && ring_slot(atomic_load_explicit(&place->out[to], memory_order_relaxed));
+}
+
 void stoa_place_flush(stoa_place *place)
 {
     if (place->homeward_count >= HOMEWARD_MAX || (place->homeward_count && !place->dirty)) { send_homeward(place); }
     uint64_t still = 0;
     for (uint64_t dirty = place->dirty; dirty; dirty &= dirty - 1) {
         uint32_t to = (uint32_t)__builtin_ctzll(dirty);
+        if (stoa_place_closed(place->node, to)) { drop_spill(place, to); }
         unspill(place, to);
         if (place->spill[to].head) { still |= UINT64_C(1) << to; }
         stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
@@ -189,6 +210,20 @@ static stoa_msg *take_slot(stoa_place *place, stoa_slot *slot)
     return msg;
 }
 
+/* Out of blocks: those on their way home may be further behind in the same ring. Take them now. */
+static bool take_homes(stoa_place *place, stoa_ring *ring, uint64_t head)
+{
+    bool any = false;
+    for (uint64_t at = ring->read; at < head; at++) {
+        stoa_slot *slot = &ring->slots[at % STOA_RING_SLOTS];
+        if (slot->cls != STOA_SLOT_HOME || !slot->as.msg) { continue; }
+        take_home(place, slot->as.msg);
+        slot->as.msg = NULL;
+        any = true;
+    }
+    return any;
+}
+
 static uint32_t drain_ring(stoa_place *place, stoa_ring *ring, void (*take)(stoa_place *place, stoa_msg *msg))
 {
     /* acquire: pairs with the producer's publication of head */
@@ -198,9 +233,10 @@ static uint32_t drain_ring(stoa_place *place, stoa_ring *ring, void (*take)(stoa
     while (ring->read < until) {
         stoa_slot *slot = &ring->slots[ring->read % STOA_RING_SLOTS];
         if (slot->cls == STOA_SLOT_HOME) {
-            take_home(place, slot->as.msg);
+            take_home(place, slot->as.msg); /* NULL: taken ahead of its turn */
         } else {
             stoa_msg *msg = take_slot(place, slot);
+            if (!msg && take_homes(place, ring, head)) { msg = take_slot(place, slot); }
             if (!msg) { break; } /* quota used up: leave it in the ring until blocks come back */
             take(place, msg);
         }

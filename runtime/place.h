@@ -89,6 +89,8 @@ static inline bool stoa_place_room(const stoa_place *place, uint32_t to)
     return place->spill[to].count < STOA_SPILL_MAX && atomic_load_explicit(&place->out[to], memory_order_relaxed);
 }
 
+/* Whether the ring itself has room: for who cannot be relied on to flush what spills. */
+bool stoa_place_has_slot(stoa_place *place, uint32_t to);
 /* Move msg (a block) to another place; ownership goes. Never fails (see room). */
 void stoa_place_push(stoa_place *place, uint32_t to, stoa_msg *msg);
 /* Give a block back to wherever it is at home, and what it holds. */

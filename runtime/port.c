@@ -306,7 +306,11 @@ stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void
 {
     (void)pthread_mutex_lock(&node->front_lock);
     take_back_blocks(node);
-    stoa_err err = stoa_port_send(node->front, to, row, payload, 0);
+    uint32_t place = stoa_ref_place(to);
+    bool known = to.at && place < node->core_count;
+    stoa_err err = !known                                             ? STOA_E_CLOSED
+                   : !stoa_place_has_slot(&node->front->place, place) ? STOA_E_FULL
+                                                                      : stoa_port_send(node->front, to, row, payload, 0);
     stoa_port_flush(node->front);
     (void)pthread_mutex_unlock(&node->front_lock);
     return err;

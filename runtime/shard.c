@@ -11,7 +11,7 @@
 
 STOA_TABLE_DEFINE(shard_log)
 
-enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 128, INDEX_LOOK_BACK = 8 };
+enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 96, INDEX_LOOK_BACK = 8 };
 
 void stoa_msg_list_push(stoa_msg_list *list, stoa_msg *msg)
 {
@@ -87,6 +87,18 @@ static bool room_for_cascade(const struct stoa_shard *shard)
 
 /* --- events */
 
+static void count_id(void *context, uint64_t id)
+{
+    (void)id;
+    ++*(uint32_t *)context;
+}
+
+void stoa_shard_clear_staged(struct stoa_shard *shard)
+{
+    shard->arena_used = shard->arena_ids = 0;
+    shard->arena_worst = 0;
+}
+
 stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const void *payload)
 {
     uint32_t bytes = (uint32_t)(sizeof(stoa_staged_event) + ((row->payload.size_bytes + 7u) & ~7u));
@@ -94,8 +106,14 @@ stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const v
     if (journaled(shard)) {
         /* a msgpack value is at most an eighth longer than the struct it comes from */
         const stoa_block_slot *block = open_block(shard);
-        uint64_t worst = block->used_bytes + 2 * (uint64_t)(shard->arena_used + bytes) + ENVELOPE_BYTES;
-        if (worst > STOA_SHARD_BLOCK_BYTES || block->index_count + 8 > STOA_SHARD_INDEX_MAX) { return STOA_E_FULL; }
+        uint32_t ids = 0;
+        stoa_each_index(&row->payload, payload, count_id, &ids);
+        uint64_t worst = shard->arena_worst + bytes + bytes / 8 + ENVELOPE_BYTES;
+        bool fits = block->used_bytes + worst <= STOA_SHARD_BLOCK_BYTES &&
+                    block->index_count + shard->arena_ids + ids <= STOA_SHARD_INDEX_MAX;
+        if (!fits) { return STOA_E_FULL; }
+        shard->arena_worst = worst;
+        shard->arena_ids += ids;
     }
     stoa_staged_event *event = (stoa_staged_event *)(void *)(shard->arena + shard->arena_used);
     event->row = row;
@@ -167,7 +185,7 @@ void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turni
         apply_event(shard, turning->actor, event->row, event + 1, turning);
         at += event->bytes;
     }
-    shard->arena_used = 0;
+    stoa_shard_clear_staged(shard);
     commit_at_once(shard);
 }
 
@@ -249,7 +267,7 @@ void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg)
 
 void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 {
-    if (actor->queued >= actor->limit && !(msg->flags & STOA_MSG_ANSWER)) {
+    if (actor->queued >= actor->limit && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
         actor->refused++;
         actor->last_refusal = STOA_E_FULL;
         stoa_core_refuse(shard->core, msg, STOA_E_FULL);

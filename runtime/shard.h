@@ -82,7 +82,8 @@ struct stoa_shard {
     uint64_t block_open, block_done; /* running numbers; open - done <= STOA_BLOCKS - 1 */
     uint64_t cause; /* first position of the cascade under way */
     uint8_t *arena;
-    uint32_t arena_used;
+    uint32_t arena_used, arena_ids; /* bytes and ids staged */
+    uint64_t arena_worst;           /* what they may take in the block */
 
     /* the journal's thread */
     stoa_journal *journal;
@@ -113,6 +114,7 @@ uint64_t stoa_shard_due_ns(const struct stoa_shard *shard);
 bool stoa_shard_idle(const struct stoa_shard *shard);
 
 /* The turn's. */
+void stoa_shard_clear_staged(struct stoa_shard *shard);
 stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const void *payload);
 void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turning);
 /* Put a message that leaves the shard behind the wall. */

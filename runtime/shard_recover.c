@@ -15,7 +15,8 @@
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
-enum { TOKENS_MAX = 4096, PAGE_BYTES = 4096, CATCH_UP_MS = 5000 };
+/* an event is at most STOA_ARENA_BYTES in memory, and a token takes at least a byte of it */
+enum { TOKENS_MAX = STOA_ARENA_BYTES + 16, PAGE_BYTES = 4096, CATCH_UP_MS = 5000 };
 
 /* --- hashes */
 

@@ -46,6 +46,23 @@ static bool map_chunk(stoa_slab *slab)
     return true;
 }
 
+/* The quota is mapped: halve the next larger free block as often as it takes. Small messages never starve behind large ones. */
+static stoa_msg *split_larger(stoa_slab *slab, uint8_t size_class)
+{
+    uint8_t from = (uint8_t)(size_class + 1);
+    while (from < STOA_SLAB_CLASSES && !slab->free[from]) { from++; }
+    if (from == STOA_SLAB_CLASSES) { return NULL; }
+    stoa_msg *block = slab->free[from];
+    slab->free[from] = block->next;
+    for (uint8_t c = (uint8_t)(from - 1);; c--) {
+        stoa_msg *half = (stoa_msg *)(void *)((unsigned char *)block + ((size_t)1 << (c + BLOCK_MIN_SHIFT)));
+        half->size_class = c;
+        half->next = slab->free[c];
+        slab->free[c] = half;
+        if (c == size_class) { return block; }
+    }
+}
+
 /* Cut a block from the newest chunk; what is left of the old one goes to the free lists, largest blocks first. */
 static stoa_msg *carve(stoa_slab *slab, uint8_t size_class)
 {
@@ -61,7 +78,7 @@ static stoa_msg *carve(stoa_slab *slab, uint8_t size_class)
                 slab->carve += piece;
             }
         }
-        if (!map_chunk(slab)) { return NULL; }
+        if (!map_chunk(slab)) { return split_larger(slab, size_class); }
     }
     stoa_msg *msg = (stoa_msg *)(void *)slab->carve;
     slab->carve += bytes;

@@ -80,7 +80,8 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
     uint64_t id, timer;
     stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS, &msg);
     if (err) { return err; }
-    stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = turn->now_ns + deadline_ns, .reply = row->reply};
+    stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = turn->now_ns + deadline_ns, .reply = row->reply,
+                    .incarnation = t->actor->restarts};
     err = stoa_asks_new(&core->asks, ask, &id);
     if (!err) {
         err = stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, (void *)(uintptr_t)id, &timer);
@@ -167,6 +168,7 @@ stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row
     msg->row = row;
     memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
     stoa_msg_context(msg)->position = turn->now_ns + delay_ns;
+    stoa_msg_context(msg)->durability = t->actor->restarts;
     stoa_msg_context(msg)->ask = id;
     stage(t, msg);
     if (timer_out) { timer_out->at = id; }
@@ -288,7 +290,7 @@ static void take_back(stoa_turning *t)
         }
         stoa_place_free(&core->place, msg);
     }
-    if (t->actor->shard) { t->actor->shard->arena_used = 0; }
+    if (t->actor->shard) { stoa_shard_clear_staged(t->actor->shard); }
 }
 
 static void cancel_timer(stoa_core *core, stoa_msg *msg)

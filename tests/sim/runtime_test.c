@@ -351,6 +351,48 @@ static void a_message_to_nobody_is_a_dead_letter(void **state)
     stage_close(&s);
 }
 
+static uint64_t ticks_in(stage *s, stoa_ref w, uint64_t ns)
+{
+    worker_done before, after;
+    assert_int_equal(worker_call_status(s->node, w, (worker_status){0}, STOA_S(1), &before), STOA_OK);
+    stoa_sim_run(s->sim, ns);
+    assert_int_equal(worker_call_status(s->node, w, (worker_status){0}, STOA_S(1), &after), STOA_OK);
+    return after.ticks - before.ticks;
+}
+
+static void a_timer_fires_also_into_a_full_mailbox(void **state)
+{
+    (void)state;
+    stage s = stage_open(10, 1);
+    stoa_ref w;
+    worker_args args = {"counter/a"};
+    assert_int_equal(stoa_spawn(s.node, &worker_kind, "worker/w", &(stoa_spawn_options){.args = &args}, &w), STOA_OK);
+    for (int round = 0; round < 20; round++) { /* far more than fits, whenever the timer is due */
+        for (int i = 0; i < 200; i++) { assert_int_equal(worker_post_work(s.node, w, (worker_work){0, 2}), STOA_OK); }
+        stoa_sim_run(s.sim, STOA_MS(10));
+    }
+    assert_true(ticks_in(&s, w, STOA_MS(500)) >= 40);
+    stage_close(&s);
+}
+
+static void a_restarted_actor_has_one_chain_of_timers(void **state)
+{
+    (void)state;
+    stage s = stage_open(11, 1);
+    stoa_ref w;
+    worker_done ignored;
+    worker_args args = {"counter/a"};
+    assert_int_equal(stoa_spawn(s.node, &worker_kind, "worker/w", &(stoa_spawn_options){.args = &args}, &w), STOA_OK);
+    uint64_t once = ticks_in(&s, w, STOA_MS(500));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(worker_call_fail(s.node, w, (worker_fail){0}, STOA_S(1), &ignored), STOA_E_FAILED);
+        stoa_sim_run(s.sim, STOA_MS(50));
+    }
+    uint64_t still = ticks_in(&s, w, STOA_MS(500));
+    assert_true(once >= 45 && still >= once - 2 && still <= once + 2);
+    stage_close(&s);
+}
+
 typedef struct found {
     uint64_t count, sum, last;
     bool whole;
@@ -460,6 +502,8 @@ int main(void)
         cmocka_unit_test(asks_are_answered_once_or_time_out),
         cmocka_unit_test(a_full_mailbox_refuses),
         cmocka_unit_test(a_message_to_nobody_is_a_dead_letter),
+        cmocka_unit_test(a_timer_fires_also_into_a_full_mailbox),
+        cmocka_unit_test(a_restarted_actor_has_one_chain_of_timers),
         cmocka_unit_test(the_events_of_an_id_are_found_also_after_a_restart),
         cmocka_unit_test(every_seed_runs_twice_alike_and_keeps_cascades_whole),
     };

@@ -204,6 +204,21 @@ static void who_only_posts_never_runs_out_of_memory(void **state)
     stoa_node_close(node, STOA_S(1));
 }
 
+static void a_node_closes_with_messages_under_way(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        stoa_node *node;
+        assert_int_equal(stoa_node_open(&(stoa_options){.cores = 3}, &node), STOA_OK);
+        (void)spawn(node, "relay/last", 2, "");
+        (void)spawn(node, "relay/b", 1, "relay/last");
+        stoa_ref first = spawn(node, "relay/first", 0, "relay/b");
+        assert_int_equal(relay_post_start(node, first, (relay_start){UINT64_C(1) << 40}), STOA_OK);
+        (void)poll(NULL, 0, 5);
+        stoa_node_close(node, 0);
+    }
+}
+
 /* --- a journaled counter under callers, with a replay beside */
 
 #define tally_add_FIELDS(F, S)   F(S, uint64_t, amount)
@@ -297,6 +312,7 @@ int main(void)
         cmocka_unit_test(numbers_keep_their_order_across_cores),
         cmocka_unit_test(callers_on_many_threads_get_their_own_answers),
         cmocka_unit_test(who_only_posts_never_runs_out_of_memory),
+        cmocka_unit_test(a_node_closes_with_messages_under_way),
         cmocka_unit_test(a_port_gets_every_answer_once_in_order_and_durable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
