@@ -167,7 +167,8 @@ void stoa_platform_close(stoa_platform *p)
 
 void stoa_platform_metrics(stoa_platform *p, stoa_buf *out)
 {
-    stoa_measure(p);
+    /* while shards recover their cores answer nobody: what is registered must do */
+    if (atomic_load(&p->phase) != STOA_STARTING) { stoa_measure(p); }
     stoa_metrics_print(p->metrics, out);
 }
 

@@ -16,6 +16,8 @@
 #include "actors/trade/account_msgs.h"
 #include "actors/trade/book_msgs.h"
 #include "actors/trade/trade.h"
+#include "base/hash.h"
+#include "base/log.h"
 #include "node/funds.h"
 
 STOA_PROXY(trade_account)
@@ -78,7 +80,21 @@ static stoa_err add_account(stoa_platform *p, stoa_ref risk, const stoa_settings
     return err ? STOA_PASS(err, "account %s", from->name) : STOA_OK;
 }
 
-/* Transfer ids are a function of place in the settings, so that funds given before are not given again. */
+/* Transfer ids are a function of account and asset, so that funds given before are not given again, wherever the account now
+ * stands in the settings. */
+static uint64_t fund_id(const char *account, const stoa_text6 *asset)
+{
+    return stoa_hash64(stoa_hash64(1, account, strlen(account)), asset->at, asset->len) | 1;
+}
+
+/* Another amount than was given then is told, and changes nothing. */
+static stoa_err given_before(const char *account, stoa_err err)
+{
+    if (err != STOA_E_DUPLICATE && err != STOA_E_STALE) { return err; }
+    stoa_log(STOA_LOG_WARN, "funds_given_before", STOA_KV("account", account));
+    return STOA_OK;
+}
+
 static stoa_err give_funds(stoa_platform *p, stoa_ref issuer, uint32_t index)
 {
     const stoa_settings_account *to = &p->settings.accounts[index];
@@ -86,12 +102,12 @@ static stoa_err give_funds(stoa_platform *p, stoa_ref issuer, uint32_t index)
     uint32_t count = 0;
     stoa_err err = stoa_funds_parse(to->funds, funds, &count);
     for (uint32_t i = 0; i < count && !err; i++) {
-        trade_account_transfer transfer = {.transfer_id = (uint64_t)index * STOA_FUNDS_MAX + i + 1,
+        trade_account_transfer transfer = {.transfer_id = fund_id(to->name, &funds[i].asset),
                                            .asset = funds[i].asset,
                                            .amount = funds[i].amount};
         trade_account_done done;
         err = STOA_TEXT_SETZ(&transfer.to, to->name);
-        if (!err) { err = trade_account_call_transfer(p->node, issuer, transfer, DEADLINE, &done); }
+        if (!err) { err = given_before(to->name, trade_account_call_transfer(p->node, issuer, transfer, DEADLINE, &done)); }
     }
     return err ? STOA_PASS(err, "funds of %s", to->name) : STOA_OK;
 }
