@@ -134,6 +134,34 @@ def kill_and_restart(folder):
     assert node.stop() == 0
 
 
+ACCOUNTS = """
+symbols:
+  - {name: BTCUSDT, base: BTC, quote: USDT, tick: 0.01, lot: 0.00001, qty_min: 0.00001, qty_max: 100}
+market: {source: none}
+accounts:
+"""
+
+
+def free_of(folder, account):
+    """What the account has free, as the REPL tells it."""
+    done = subprocess.run([os.path.join(BIN, "stoa"), "--data", os.path.join(folder, "data"), "-o", "json", "--eval",
+                           f"actor trade_account/{account}"], capture_output=True, text=True, timeout=30, check=True)
+    return re.search(r'"free":"([0-9.]+)"', done.stdout).group(1)
+
+
+def funds_are_given_once(folder):
+    config = os.path.join(folder, "stoa.yaml")
+    for rows, warned in ((["{name: treasury, issuer: true}", "{name: alice, funds: 1000 USDT}"], False),
+                         (["{name: treasury, issuer: true}", "{name: carol}", "{name: alice, funds: 1000 USDT}"], False),
+                         (["{name: treasury, issuer: true}", "{name: alice, funds: 1500 USDT}"], True)):
+        with open(config, "w") as out:
+            out.write(ACCOUNTS + "".join(f"  - {row}\n" for row in rows))
+        node = Node(folder, "--config", config)
+        assert free_of(folder, "alice") == "1000", rows
+        assert any(line.get("event") == "funds_given_before" for line in node.lines()) == warned
+        assert node.stop() == 0
+
+
 def recorded_day(folder):
     if not os.path.exists(CAPTURE):
         print(f"skipped: the recorded day is not here ({CAPTURE})")
@@ -148,7 +176,7 @@ def recorded_day(folder):
 
 
 def main():
-    for case in (flags_and_settings, health_and_metrics, kill_and_restart, recorded_day):
+    for case in (flags_and_settings, health_and_metrics, kill_and_restart, funds_are_given_once, recorded_day):
         folder = tempfile.mkdtemp(prefix="stoa-node-")
         try:
             case(folder)
