@@ -12,7 +12,17 @@ SOURCE, BIN = os.environ["STOA_SOURCE"], os.environ["STOA_BIN"]
 FIGURES = ("market_events", "orders", "fills", "ack_p50_us", "ack_p99_us", "journal_events")
 
 
+def check_refusals():
+    """What is no number of seconds is named before anything is installed or built."""
+    for args, named in ((["--demo", "-3"], "'-3'"), (["--demo", "5x5"], "'5x5'"), (["--demo", "0"], "'0'"), (["--demo"], "''"),
+                        (["--nonsense"], "'--nonsense'")):
+        done = subprocess.run([os.path.join(SOURCE, "deploy", "quickstart"), *args], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2 and named in done.stderr and "==" not in done.stderr, (args, done)
+
+
 def main():
+    check_refusals()
     runs = [subprocess.Popen([sys.executable, os.path.join(SOURCE, "deploy", "demo.py"), BIN, "4"], stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     failed = 0
