@@ -125,7 +125,8 @@ static uint64_t next_ns(const stoa_client *c)
 /* The timer makes the descriptor readable when time demands something. */
 static void arm(stoa_client *c, uint64_t at_ns)
 {
-    if (at_ns == c->armed_ns) { return; }
+    bool rings = c->armed_ns <= c->now_ns;
+    if (rings ? at_ns <= c->now_ns : at_ns >= c->armed_ns) { return; } /* as early as that it wakes anyway */
     uint64_t in_ns = at_ns > c->now_ns ? at_ns - c->now_ns : 1;
     struct itimerspec when = {
         .it_value = {.tv_sec = (time_t)(in_ns / STOA_S(1)), .tv_nsec = (long)(in_ns % STOA_S(1))}};
@@ -139,7 +140,8 @@ void client_stir(stoa_client *c)
     if (!c->inside) { arm(c, c->now_ns); }
 }
 
-/* One round; afterwards the descriptor is readable exactly when there is something to do. */
+/* One round; afterwards the descriptor is readable when there is something to do, and now and then when there is not: setting
+ * the timer costs more than waking once in vain. */
 static bool step(stoa_client *c)
 {
     bool settled = session_step(c);
