@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cluster/local/coord.h"
 #include "node/clients.h"
 #include "node/door.h"
 #include "node/http.h"
@@ -50,6 +51,14 @@ static stoa_err folders(stoa_platform *p)
     return err ? err : make_folder(keys);
 }
 
+/* One node per data folder, and an epoch that no earlier one had. */
+static stoa_err lease(stoa_platform *p)
+{
+    stoa_err err = stoa_coord_local.open(p->settings.data, &p->coord);
+    if (!err) { err = p->coord->ops->acquire(p->coord, "node", &p->epoch); }
+    return err == STOA_E_DENIED ? STOA_PASS(err, "another node runs on %s", p->settings.data) : err;
+}
+
 static void escalated(void *context, const char *reason)
 {
     (void)context;
@@ -78,6 +87,7 @@ static stoa_err open_shard(stoa_platform *p, const char *name, uint32_t core, in
     stoa_shard_options options = {.name = name,
                                   .core = core,
                                   .durability = durability ? stoa_durability_DISK : stoa_durability_MEMORY,
+                                  .epoch = p->epoch,
                                   .journal = &stoa_journal_rocksdb,
                                   .path = path};
     stoa_err err = stoa_shard_open(p->node, &options, out);
@@ -129,7 +139,7 @@ static stoa_err door(stoa_platform *p)
 }
 
 static stoa_err (*const steps[])(stoa_platform *p) = {
-    folders, node, http, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, door,
+    folders, lease, node, http, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, door,
 };
 
 stoa_err stoa_platform_open(const stoa_settings *settings, stoa_platform **out)
@@ -162,6 +172,7 @@ void stoa_platform_close(stoa_platform *p)
     stoa_http_close(p->http);
     stoa_node_close(p->node, p->settings.drain_ns);
     stoa_metrics_free(p->metrics);
+    if (p->coord) { p->coord->ops->close(p->coord); }
     free(p);
 }
 

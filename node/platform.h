@@ -24,6 +24,8 @@ typedef struct stoa_platform {
     stoa_metrics *metrics;
     stoa_node *node;
     stoa_shard *trade, *room, *venue; /* venue: NULL unless the market is simulated */
+    struct stoa_coord *coord;
+    uint64_t epoch; /* of the lease on the data folder */
     struct stoa_gateway *gateway;
     struct stoa_market_source *source;
     struct stoa_http *http;
@@ -32,7 +34,7 @@ typedef struct stoa_platform {
     _Atomic int phase;   /* stoa_phase */
 } stoa_platform;
 
-/* Bring everything up, in this order: folders and keys, node, shards (recovered), actors, market, gateway, doors; then
+/* Bring everything up, in this order: folders, the lease on them, node, shards (recovered), actors, market, gateway, doors; then
  * phase is READY. settings are copied. On error everything is taken down again and the trail says what failed. */
 stoa_err stoa_platform_open(const stoa_settings *settings, stoa_platform **out);
 

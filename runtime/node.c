@@ -182,6 +182,7 @@ static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, st
     shard->core = node->cores[options->core];
     shard->node = node;
     shard->durability = options->durability;
+    shard->epoch = options->epoch;
     (void)snprintf(shard->name, sizeof shard->name, "%s", options->name);
     node->shards[node->shard_count++] = shard;
     *out = shard;

@@ -47,12 +47,13 @@ typedef struct stoa_shard_options {
     const char *name;              /* "trade" */
     uint32_t core;
     stoa_durability durability;    /* NONE: no journal, forgotten at the end; MEMORY; DISK */
+    uint64_t epoch;                /* of the writer's lease, at least the log's; 0: the log's own */
     const stoa_journal_ops *journal; /* unused for NONE */
     const char *path;
 } stoa_shard_options;
 
 /* Open a shard: replay its journal into its actors (which exist from then on), resume them, start serving.
- * Errors: the journal's; CORRUPT (an event that no kind understands). */
+ * Errors: the journal's; CORRUPT (an event that no kind understands); STALE (the log has seen a higher epoch). */
 stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out);
 
 typedef struct stoa_shard_view {

@@ -207,7 +207,11 @@ stoa_err stoa_shard_recover(struct stoa_shard *shard)
     replay_deinit(&r);
     if (err) { return err; }
     shard->journal->ops->state(shard->journal, &state);
-    shard->epoch = state.epoch ? state.epoch : 1;
+    if (shard->epoch && shard->epoch < state.epoch) {
+        return STOA_FAIL(STOA_E_STALE, "shard %s: the log is of epoch %llu, we have %llu", shard->name,
+                         (unsigned long long)state.epoch, (unsigned long long)shard->epoch);
+    }
+    if (!shard->epoch) { shard->epoch = state.epoch ? state.epoch : 1; }
     shard->recovered = shard->applied = shard->committed = state.last;
     shard->unproven = state.last > state.proven ? state.last - state.proven : 0;
     shard->blocks[0].first = state.last + 1;
