@@ -147,7 +147,7 @@ static void send_homeward(stoa_place *place)
 
 void stoa_place_ring_bell(stoa_place *place)
 {
-    /* seq_cst pairs with stoa_place_sleep: either we see sleeping, or the sleeper sees what we published */
+    /* pairs with the seq_cst store of sleeping before the last look: we see it, or the sleeper sees what we published */
     atomic_thread_fence(memory_order_seq_cst);
     if (!atomic_load_explicit(&place->sleeping, memory_order_relaxed)) { return; }
     if (!atomic_exchange(&place->sleeping, 0)) { return; }

@@ -103,7 +103,7 @@ uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, sto
 bool stoa_place_pending(stoa_place *place);
 /* Wake the owner if it sleeps. Any thread. */
 void stoa_place_ring_bell(stoa_place *place);
-/* Sleep until the bell rings or timeout_ns passed; extra_fd -1 or another descriptor to wait for. */
+/* Sleep until the bell rings or timeout_ns passed. */
 void stoa_place_sleep(stoa_place *place, uint64_t timeout_ns);
 
 #endif
