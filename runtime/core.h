@@ -160,6 +160,8 @@ uint64_t stoa_core_next_ns(stoa_core *core);
 /* Give a message to where its `to` says, here or elsewhere; ownership goes. Never fails: what cannot be delivered is answered
  * with an error or becomes a dead letter. */
 void stoa_core_deliver(stoa_core *core, stoa_msg *msg);
+/* The same for a message that is here already: to an actor of this core, or published. */
+void stoa_core_take(stoa_core *core, stoa_msg *msg);
 /* An answer meets its ask: the ask ends, the message (perhaps another) carries its token. NULL: too late, freed. */
 stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg);
 void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable);
@@ -167,7 +169,7 @@ stoa_actor *stoa_core_actor(stoa_core *core, stoa_ref ref);
 /* Refuse msg: the asker gets why, otherwise it is a dead letter. Frees msg. */
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why);
 void stoa_core_dead_letter(stoa_core *core, const stoa_msg *msg, stoa_err why);
-/* Hand msg (published on its topic) to this core's subscribers; frees or lends it. */
+/* Hand msg (published on its topic) to this core's subscribers, and a copy to each other place (fan.c); frees or lends it. */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
 
 /* A fresh actor of kind with zeroed state; more may be NULL for an anonymous one. Errors: NOMEM. */
