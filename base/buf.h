@@ -8,7 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/api.h"
 #include "base/error.h"
+
+STOA_API_BEGIN
 
 typedef struct stoa_buf {
     char *at;          /* always NUL-terminated once something was printed */
@@ -31,5 +34,7 @@ void stoa_buf_printf(stoa_buf *buf, const char *fmt, ...) STOA_PRINTF(2, 3);
 void stoa_buf_vprintf(stoa_buf *buf, const char *fmt, va_list args) STOA_PRINTF(2, 0);
 /* A JSON string literal with quotes; bytes that are not UTF-8 become U+FFFD. */
 void stoa_buf_json_string(stoa_buf *buf, const char *bytes, size_t size_bytes);
+
+STOA_API_END
 
 #endif

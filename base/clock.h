@@ -10,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
+
+STOA_API_BEGIN
+
 #define STOA_US(n) ((uint64_t)(n) * UINT64_C(1000))
 #define STOA_MS(n) ((uint64_t)(n) * UINT64_C(1000000))
 #define STOA_S(n)  ((uint64_t)(n) * UINT64_C(1000000000))
@@ -36,5 +40,7 @@ void stoa_clock_virtual_init(stoa_clock_virtual *clock, uint64_t wall_at_zero);
 /* "2026-01-31T12:00:00.123456Z" (28 bytes with NUL) of a wall time. */
 enum { STOA_TIME_TEXT_MAX = 32 };
 void stoa_time_print(uint64_t wall_ns, char *text);
+
+STOA_API_END
 
 #endif

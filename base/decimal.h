@@ -9,7 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
 #include "base/error.h"
+
+STOA_API_BEGIN
 
 /* A decimal number in units of 10^-8: "1.5" is 150000000. */
 typedef int64_t stoa_decimal;
@@ -36,5 +39,7 @@ stoa_err stoa_sub(int64_t a, int64_t b, int64_t *out);
 /* value / step for a value that must be a whole number of steps (price to ticks, quantity to lots): PRECISION otherwise.
  * step > 0. */
 stoa_err stoa_steps(stoa_decimal value, stoa_decimal step, int64_t *out);
+
+STOA_API_END
 
 #endif

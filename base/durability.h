@@ -10,10 +10,15 @@
 #ifndef STOA_BASE_DURABILITY_H
 #define STOA_BASE_DURABILITY_H
 
+#include "base/api.h"
 #include "base/table.h"
+
+STOA_API_BEGIN
 
 #define stoa_durability_VALUES(V, E)                                                                                   \
     V(E, NONE, "none") V(E, MEMORY, "memory") V(E, DISK, "disk") V(E, REPLICA, "replica") V(E, QUORUM, "quorum")
 STOA_ENUM(stoa_durability)
+
+STOA_API_END
 
 #endif

@@ -10,6 +10,10 @@
 #ifndef STOA_BASE_ERROR_H
 #define STOA_BASE_ERROR_H
 
+#include "base/api.h"
+
+STOA_API_BEGIN
+
 typedef enum stoa_err {
     STOA_OK = 0,
 #define ERROR(code, name, text, remedy) STOA_E_##name = (code),
@@ -50,5 +54,7 @@ const char *stoa_err_trail(void);
 /* Programmer errors only; stays on in release. */
 __attribute__((noreturn)) void stoa_panic(const char *where, const char *what); /* spelled so that C++ reads it too */
 #define STOA_ASSERT(cond) (__builtin_expect(!!(cond), 1) ? (void)0 : stoa_panic(STOA_HERE, #cond))
+
+STOA_API_END
 
 #endif

@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
+
+STOA_API_BEGIN
+
 /* One 64-bit value, well mixed (splitmix64's finalizer). */
 static inline uint64_t stoa_mix64(uint64_t x)
 {
@@ -31,5 +35,7 @@ typedef struct stoa_hash256 {
 } stoa_hash256;
 /* BLAKE2b-256 over the parts, in order (libsodium). */
 void stoa_hash256_parts(stoa_hash256 *out, const void *a, size_t a_bytes, const void *b, size_t b_bytes);
+
+STOA_API_END
 
 #endif

@@ -15,7 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
 #include "base/error.h"
+
+STOA_API_BEGIN
 
 typedef enum stoa_log_level {
     STOA_LOG_DEBUG,
@@ -59,5 +62,7 @@ stoa_log_level stoa_log_level_get(void);
 const char *stoa_log_level_name(stoa_log_level level);
 /* The level of that name. Errors: INVALID. */
 stoa_err stoa_log_level_parse(const char *name, stoa_log_level *out);
+
+STOA_API_END
 
 #endif

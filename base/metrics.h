@@ -13,8 +13,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/api.h"
 #include "base/buf.h"
 #include "base/error.h"
+
+STOA_API_BEGIN
 
 enum { STOA_METRICS_MAX = 16384 };
 
@@ -84,5 +87,7 @@ void stoa_metrics_label(stoa_buf *labels, const char *key, const char *value);
 
 /* Append all metrics as Prometheus text. Takes the registry's lock, not the writers'. Any thread. */
 void stoa_metrics_print(stoa_metrics *metrics, stoa_buf *out);
+
+STOA_API_END
 
 #endif

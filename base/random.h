@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
+
+STOA_API_BEGIN
+
 typedef struct stoa_random {
     uint64_t s[4];
 } stoa_random;
@@ -22,5 +26,7 @@ int stoa_random_chance(stoa_random *random, uint32_t permille);
 
 /* Entropy of the operating system; never in a handler. */
 void stoa_random_system(void *bytes, size_t size_bytes);
+
+STOA_API_END
 
 #endif

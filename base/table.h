@@ -8,7 +8,7 @@
  *         ROW(K, REPLY, welcome, _, "The visitor's number.")                                 \
  *         ROW(K, EVENT, greeted, _, "A visitor was greeted.")
  *     STOA_TABLE(greeter)            in a header: structs greeter_hello, ... and greeter_rows[]
- *     STOA_TABLE_DEFINE(greeter)     in one .c file
+ *     STOA_TABLE_DEFINE(greeter)     in one .c file; STOA_TABLE_HERE(greeter) is both
  *
  * Row classes: COMMAND (answered with its reply), CAST (one way), EVENT (journaled), REPLY, TOPIC (published).
  * Rows and fields are wire and journal format: append only. A reader takes missing trailing fields as zero and ignores
@@ -25,9 +25,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
 #include "base/decimal.h"
 #include "base/error.h"
 #include "base/text.h"
+
+STOA_API_BEGIN
 
 typedef enum stoa_class {
     STOA_CLASS_NONE,    /* takes part in no codec: the member of an empty payload */
@@ -185,5 +188,9 @@ STOA_TEXT_SIZES(STOA_TEXT_TYPE_)
     K##_ROWS(STOA_ROW_FIELDS_, K) const stoa_row K##_rows[K##_ROW_END_] = {{.kind = #K, .name = ""},                   \
                                                                           K##_ROWS(STOA_ROW_ENTRY_, K)};              \
     const stoa_table K##_table = {#K, K##_rows, K##_ROW_END_ - 1};
+/* Both, for a table that one file alone uses. */
+#define STOA_TABLE_HERE(K) STOA_TABLE(K) STOA_TABLE_DEFINE(K)
+
+STOA_API_END
 
 #endif

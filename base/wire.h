@@ -11,9 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/table.h"
+
+STOA_API_BEGIN
 
 /* Bytes are appended at used_bytes; what does not fit sets cut and is dropped. Check cut once, at the end. */
 typedef struct stoa_writer {
@@ -79,5 +82,7 @@ void stoa_print_json(const stoa_type *type, const void *payload, stoa_buf *out);
  * included, in table order. */
 void stoa_each_index(const stoa_type *type, const void *payload, void (*visit)(void *context, uint64_t id),
                      void *context);
+
+STOA_API_END
 
 #endif

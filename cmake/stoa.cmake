@@ -4,7 +4,7 @@ add_library(stoa_flags INTERFACE)
 target_include_directories(stoa_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(stoa_flags INTERFACE _GNU_SOURCE STOA_VERSION="${PROJECT_VERSION}")
 set(warnings -Wall -Wextra -Wpedantic -Werror -Wshadow -Wundef -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings
-    -Wformat=2 -fno-omit-frame-pointer -fvisibility=hidden)
+    -Wformat=2 -fno-omit-frame-pointer -fvisibility=hidden -fno-semantic-interposition)
 set(warnings_c -Wconversion -Wsign-conversion -Wstrict-prototypes -Wold-style-definition -Wmissing-prototypes
     -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference -Wdouble-promotion -fno-common)
 set(warnings_gcc -Wduplicated-cond -Wduplicated-branches -Wlogical-op)

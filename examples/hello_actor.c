@@ -1,21 +1,18 @@
 /* hello_actor.c - a greeter that remembers its visitors: one event-sourced kind from one table, on one screen.
- *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <stdio.h>
-
-#include "runtime/stoa.h"
-#include "storage/rocksdb/journal.h"
+#include <stoa/stoa.h>
+#include <stoa/storage/rocksdb/journal.h>
 
 #define greeter_hello_FIELDS(F, S)   F(S, stoa_text30, name)
 #define greeter_welcome_FIELDS(F, S) F(S, uint64_t, visitor)
 #define greeter_greeted_FIELDS(F, S) F(S, stoa_text30, name)
-#define greeter_ROWS(ROW, K) /* append only: wire and journal format */                                      \
-    ROW(K, COMMAND, hello, welcome, "Greet a visitor; answers the visitor's number.")                        \
-    ROW(K, REPLY, welcome, _, "The visitor's number.")                                                       \
+#define greeter_ROWS(ROW, K) /* append only: wire and journal format */               \
+    ROW(K, COMMAND, hello, welcome, "Greet a visitor; answers the visitor's number.") \
+    ROW(K, REPLY, welcome, _, "The visitor's number.")                                \
     ROW(K, EVENT, greeted, _, "A visitor was greeted.")
-STOA_TABLE(greeter)
-STOA_TABLE_DEFINE(greeter)
+STOA_TABLE_HERE(greeter)
 
 typedef struct greeter { /* no pointers: the state is its own snapshot */
     uint64_t visitors;
@@ -37,25 +34,17 @@ static void greeter_apply_greeted(greeter *self, const greeter_greeted *event)
     self->last = event->name;
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-    const stoa_kind *const kinds[] = {&greeter_kind, NULL};
-    const char *path = argc > 1 ? argv[1] : "hello.db";
-    if (path[0] == '-') {
-        (void)fprintf(stderr, "usage: %s [JOURNAL]\n", argv[0]);
-        return 2;
-    }
+    stoa_options options = {.kinds = STOA_KINDS(&greeter_kind), .journal = &stoa_journal_rocksdb, .path = "hello.db"};
     stoa_node *node = NULL;
-    stoa_shard *shard = NULL;
     stoa_ref door = {0};
     greeter_welcome out = {0};
-    stoa_err err = stoa_node_open(&(stoa_options){.kinds = kinds}, &node);
-    stoa_shard_options disk = {.name = "hello", .durability = stoa_durability_DISK, .journal = &stoa_journal_rocksdb, .path = path};
-    if (!err) { err = stoa_shard_open(node, &disk, &shard); }
-    if (!err) { err = stoa_spawn(node, &greeter_kind, "greeter/door", &(stoa_spawn_options){.shard = shard}, &door); }
+    stoa_err err = stoa_node_open(&options, &node);
+    if (!err) { err = stoa_spawn(node, &greeter_kind, "greeter/door", STOA_DISK, &door); }
     if (!err) { err = greeter_call_hello(node, door, (greeter_hello){stoa_text("Ada")}, STOA_MS(500), &out); }
     if (!err) { printf("Hello Ada, visitor %" PRIu64 "\n", out.visitor); }
-    if (err) { (void)fprintf(stderr, "%s\n", stoa_err_trail()); }
+    if (err) { fprintf(stderr, "%s\n", stoa_err_trail()); }
     stoa_node_close(node, STOA_MS(100));
     return err ? 1 : 0;
 }

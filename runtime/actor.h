@@ -28,11 +28,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/durability.h"
 #include "base/error.h"
 #include "base/table.h"
+
+STOA_API_BEGIN
 
 /* Names an actor or a port of this node: generation, place, index. Zero is nobody. Not durable: never in a state or event. */
 typedef struct stoa_ref {
@@ -286,5 +289,7 @@ stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void
                                 .hears = K##_hears_,                                                                   \
                                 .state_bytes = sizeof(K),                                                              \
                                 __VA_ARGS__};
+
+STOA_API_END
 
 #endif

@@ -93,6 +93,7 @@ struct stoa_node {
     stoa_topics_table topics;
     struct stoa_shard *shards[64];
     uint32_t shard_count;
+    struct stoa_shard *own; /* options.journal's; NULL: none */
     pthread_mutex_t lock; /* opening of ports and shards, errands */
     pthread_cond_t errand_done;
     pthread_mutex_t errand_lock;

@@ -67,6 +67,15 @@ static stoa_err cores_start(stoa_node *node)
     return err;
 }
 
+static stoa_err open_own(stoa_node *node)
+{
+    stoa_shard_options own = {.name = "main",
+                              .durability = stoa_durability_DISK,
+                              .journal = node->options.journal,
+                              .path = node->options.path};
+    return own.path ? stoa_shard_open(node, &own, &node->own) : STOA_FAIL(STOA_E_INVALID, "a journal without a path");
+}
+
 stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
 {
     if (options->cores > STOA_CORES_MAX) { return STOA_FAIL(STOA_E_INVALID, "at most %d cores", STOA_CORES_MAX); }
@@ -85,6 +94,7 @@ stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
     if (!err) { err = cores_init(node); }
     if (!err) { err = stoa_port_open(node, "front", &node->front); }
     if (!err && !options->sim) { err = cores_start(node); }
+    if (!err && options->journal) { err = open_own(node); }
     if (err) {
         stoa_node_close(node, 0);
         return err;
@@ -212,6 +222,7 @@ typedef struct spawning {
     const stoa_kind *kind;
     const char *name;
     const stoa_spawn_options *options;
+    struct stoa_shard *shard; /* event-sourced kinds */
     stoa_ref ref;
     stoa_err err;
     char trail[512];
@@ -236,12 +247,25 @@ static void spawn_plain(stoa_core *core, spawning *s)
     }
 }
 
+/* Where an actor of an event-sourced kind is to live. */
+static stoa_err shard_for(stoa_node *node, const char *name, const stoa_spawn_options *options, struct stoa_shard **out)
+{
+    struct stoa_shard *shard = options && options->shard ? options->shard : node->own;
+    if (!shard) { return STOA_FAIL(STOA_E_INVALID, "%s needs a shard", name); }
+    if (options && shard->durability < options->durability) {
+        return STOA_FAIL(STOA_E_INVALID, "%s: shard %s promises %s", name, shard->name,
+                         stoa_durability_texts[shard->durability]);
+    }
+    *out = shard;
+    return STOA_OK;
+}
+
 static void spawn_on_core(stoa_core *core, void *context)
 {
     spawning *s = context;
     if (s->kind->sourced) {
         stoa_actor *actor = NULL;
-        s->err = stoa_shard_create(s->options->shard, s->kind, s->name, &actor);
+        s->err = stoa_shard_create(s->shard, s->kind, s->name, &actor);
         if (!s->err) { s->ref = stoa_actor_ref(core, actor); }
     } else {
         spawn_plain(core, s);
@@ -262,17 +286,18 @@ stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, co
 {
     stoa_err err = check_name(kind, name);
     if (err) { return err; }
+    spawning s = {.kind = kind, .name = name, .options = options};
     if (kind->sourced) {
-        if (!options || !options->shard) { return STOA_FAIL(STOA_E_INVALID, "%s needs a shard", name); }
+        err = shard_for(node, name, options, &s.shard);
+        if (err) { return err; }
         stoa_ref there = stoa_names_find(&node->names, name);
         if (there.at) { /* it came back from the journal */
             *out = there;
             return STOA_OK;
         }
     }
-    uint32_t index = kind->sourced ? options->shard->core->place.index : options ? options->core : 0;
+    uint32_t index = s.shard ? s.shard->core->place.index : options ? options->core : 0;
     if (index >= node->core_count) { return STOA_FAIL(STOA_E_INVALID, "no core %u", index); }
-    spawning s = {.kind = kind, .name = name, .options = options};
     stoa_core_do(node->cores[index], spawn_on_core, &s);
     if (s.err) { return STOA_FAIL(s.err, "%s: %s", name, s.trail); }
     *out = s.ref;

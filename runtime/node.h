@@ -9,9 +9,12 @@
 #ifndef STOA_RUNTIME_NODE_H
 #define STOA_RUNTIME_NODE_H
 
+#include "base/api.h"
 #include "base/metrics.h"
 #include "runtime/actor.h"
 #include "storage/journal.h"
+
+STOA_API_BEGIN
 
 /* What a core does when it has nothing to do: spin (lowest latency, burns its CPU), spin for 50 us then sleep, or sleep. */
 typedef enum stoa_idle { STOA_IDLE_ECO, STOA_IDLE_BALANCED, STOA_IDLE_LATENCY } stoa_idle;
@@ -26,6 +29,9 @@ typedef struct stoa_options {
     uint64_t memory_bytes;          /* per core, for messages; 0 means 256 MiB */
     uint64_t seed;                  /* of the cores' random generators; 0: from the system's entropy */
     const stoa_kind *const *kinds;  /* NULL-terminated: all event-sourced kinds that a journal may name */
+    /* The node's own shard, "main" on core 0, on disk: where event-sourced actors live that name no shard. NULL: none. */
+    const stoa_journal_ops *journal;
+    const char *path;
     stoa_metrics *metrics;          /* NULL: none kept */
     uint32_t time_every;            /* with metrics: one turn in so many is timed per kind and core; 0: none */
     struct stoa_sim *sim;           /* the simulator that runs this node; set by stoa_sim_new only */
@@ -35,7 +41,10 @@ typedef struct stoa_options {
 } stoa_options;
 enum { STOA_CORES_MAX = 16, STOA_PORTS_MAX = 16 };
 
-/* Errors: INVALID, NOMEM, IO (threads, descriptors). */
+/* STOA_KINDS(&greeter_kind, &clerk_kind) for options.kinds; lives as long as the block it is written in. */
+#define STOA_KINDS(...) ((const stoa_kind *const[]){__VA_ARGS__, NULL})
+
+/* Errors: INVALID, NOMEM, IO (threads, descriptors), those of stoa_shard_open. */
 stoa_err stoa_node_open(const stoa_options *options, stoa_node **out);
 
 /* Stop in order: no new outside work, mailboxes and cascades run out (up to drain_ns), journals are synced, threads end.
@@ -89,10 +98,13 @@ stoa_err stoa_shard_lookup(stoa_shard *shard, uint64_t id, void (*visit)(void *c
 
 /* --- actors */
 typedef struct stoa_spawn_options {
-    stoa_shard *shard; /* event-sourced kinds: where it lives */
+    stoa_shard *shard; /* event-sourced kinds: where it lives; NULL: in the node's own */
+    stoa_durability durability; /* event-sourced kinds: INVALID where the shard promises less */
     uint32_t core;     /* plain kinds */
     const void *args;  /* plain kinds: copied, kind->args_bytes */
 } stoa_spawn_options;
+/* What an event-sourced actor of the node's own shard is spawned with. */
+#define STOA_DISK (&(const stoa_spawn_options){.durability = stoa_durability_DISK})
 
 /* Create the actor "kind/key", or find it (event-sourced: it may have come back from the journal; EXISTS is not an error
  * then). A plain kind's existing name is EXISTS. Errors: INVALID (name), NOMEM, what start or resume returned. */
@@ -181,5 +193,7 @@ stoa_err stoa_port_subscribe(stoa_port *port, const char *pattern);
 stoa_err stoa_port_unsubscribe(stoa_port *port, const char *pattern);
 /* Publish what was sent since the last flush; wakes sleeping cores. */
 void stoa_port_flush(stoa_port *port);
+
+STOA_API_END
 
 #endif

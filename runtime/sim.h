@@ -16,7 +16,10 @@
 #ifndef STOA_RUNTIME_SIM_H
 #define STOA_RUNTIME_SIM_H
 
+#include "base/api.h"
 #include "runtime/node.h"
+
+STOA_API_BEGIN
 
 typedef struct stoa_sim stoa_sim;
 
@@ -45,5 +48,7 @@ uint64_t stoa_sim_hash(stoa_sim *sim);
 
 /* Kill the node without any goodbye and start a fresh, empty one on the same virtual time and random stream. */
 stoa_err stoa_sim_crash(stoa_sim *sim, stoa_node **node_out);
+
+STOA_API_END
 
 #endif

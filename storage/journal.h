@@ -25,8 +25,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/api.h"
 #include "base/error.h"
 #include "base/hash.h"
+
+STOA_API_BEGIN
 
 /* What a block holds at most; more is TOO_LARGE. */
 enum {
@@ -100,5 +103,7 @@ struct stoa_journal {
 /* Read the whole log: every hash, every link, up to the last block. *verified_out is the last position that is sound,
  * on CORRUPT too (there it is where the sound part ends). Errors: CORRUPT, what read returns. Blocks. */
 stoa_err stoa_journal_verify(stoa_journal *journal, uint64_t *verified_out);
+
+STOA_API_END
 
 #endif

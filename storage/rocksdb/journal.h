@@ -20,8 +20,13 @@
 #ifndef STOA_STORAGE_ROCKSDB_JOURNAL_H
 #define STOA_STORAGE_ROCKSDB_JOURNAL_H
 
+#include "base/api.h"
 #include "storage/journal.h"
 
+STOA_API_BEGIN
+
 extern const stoa_journal_ops stoa_journal_rocksdb;
+
+STOA_API_END
 
 #endif

@@ -26,7 +26,10 @@
 
 #include <stdint.h>
 
+#include "base/api.h"
 #include "storage/journal.h"
+
+STOA_API_BEGIN
 
 extern const stoa_journal_ops stoa_journal_sim;
 
@@ -65,5 +68,7 @@ typedef struct stoa_sim_disk_view {
     uint64_t cut_blocks;     /* by open: broken above the mark */
 } stoa_sim_disk_view;
 void stoa_sim_disk_look(const stoa_sim_disk *disk, stoa_sim_disk_view *out);
+
+STOA_API_END
 
 #endif

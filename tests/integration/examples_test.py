@@ -1,31 +1,74 @@
-"""examples_test.py - goal: the examples that embed the runtime do what they say. Method: run them; hello_actor twice on the same
-journal must count on. (The sdk_ examples run against a node in sdk_examples_test.py.)
+"""examples_test.py - goal: the examples that embed the runtime do what they say, on one screen. Method: run them and compare what
+they print; hello_actor twice on the same journal must count on. Count the lines, and look for casts where there is to be none.
+(The sdk_ examples run against a node in sdk_examples_test.py.)
 
 SPDX-License-Identifier: Apache-2.0
 """
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
-BIN = os.environ["STOA_BIN"]
+BIN, SOURCE = os.environ["STOA_BIN"], os.environ["STOA_SOURCE"]
+SCREEN_LINES = 100
+HELLO_LINES = 50
+# What each prints, by its first run in an empty folder and by its second there.
+PRINTS = {
+    "hello_actor": ["Hello Ada, visitor 1\n", "Hello Ada, visitor 2\n"],
+}
+CAST = re.compile(r"(?<![\w)])\s*\(\s*(?:const\s+)?[A-Za-z_][\w\s]*\**\s*\)\s*[\w(&*!~\"'-]")
+NO_CAST = re.compile(r"\b(?:if|while|for|switch|sizeof|return)\s*\($")
+
+
+def code_of(path):
+    """The source without comments, strings and preprocessor lines."""
+    with open(path, encoding="utf-8") as source:
+        text = re.sub(r"/\*.*?\*/", " ", source.read(), flags=re.S)
+    text = re.sub(r"\\\n", " ", text)
+    text = re.sub(r"^\s*#.*$", "", text, flags=re.M)
+    return re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)
+
+
+def casts(code):
+    found = [match for match in CAST.finditer(code)
+             if not NO_CAST.search(code[:code.index("(", match.start()) + 1])]
+    return [match.group(0).strip() for match in found]
+
+
+def check_form(name, lines_max):
+    path = os.path.join(SOURCE, "examples", name + ".c")
+    with open(path, encoding="utf-8") as source:
+        lines = source.read().split("\n")[:-1]
+    assert len(lines) <= lines_max, f"{name}.c has {len(lines)} lines; at most {lines_max}"
+    assert all(len(line) <= 120 for line in lines), f"{name}.c has a line of more than 120 columns"
+    assert casts(code_of(path)) == [], f"{name}.c casts: {casts(code_of(path))}"
+
+
+def run(name, folder):
+    done = subprocess.run([os.path.join(BIN, "example_" + name)], capture_output=True, text=True, timeout=60, check=False,
+                          cwd=folder)
+    assert done.returncode == 0, f"{name}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def main():
-    folder = tempfile.mkdtemp(prefix="stoa-examples-")
-    try:
-        for visitor in (1, 2, 3):
-            done = subprocess.run([os.path.join(BIN, "example_hello_actor"), os.path.join(folder, "hello.db")],
-                                  capture_output=True, text=True, timeout=60, check=False)
-            assert done.returncode == 0 and done.stdout == f"Hello Ada, visitor {visitor}\n", done
-        done = subprocess.run([os.path.join(BIN, "example_hello_actor"), "--help"], capture_output=True, text=True, timeout=60,
-                              check=False, cwd=folder)
-        assert done.returncode == 2 and "usage" in done.stderr and os.listdir(folder) == ["hello.db"], done
-        print("hello_actor greeted three times and remembered")
-        return 0
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    assert casts("x = (int)y; f(void); g(a) (b);") == ["(int)y"] and casts("(void)f(1);"), "the search for casts finds none"
+    sources = {name[:-2] for name in os.listdir(os.path.join(SOURCE, "examples"))
+               if name.endswith(".c") and not name.startswith(("sdk_", "test_"))}
+    assert sources == set(PRINTS), f"examples without expected output, or the other way: {sources ^ set(PRINTS)}"
+    for name, prints in PRINTS.items():
+        check_form(name, HELLO_LINES if name == "hello_actor" else SCREEN_LINES)
+        folder = tempfile.mkdtemp(prefix="stoa-examples-")
+        try:
+            for expected in prints:
+                told = run(name, folder)
+                assert told == expected, f"{name} printed\n{told}instead of\n{expected}"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(f"{len(PRINTS)} examples did what they say")
+    return 0
 
 
 if __name__ == "__main__":
