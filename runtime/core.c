@@ -33,7 +33,7 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     core->now_ns = now;
     core->wall_ns = node->clock->wall_ns(node->clock);
     core->restart_tokens = 100;
-    core->time_every = node->options.metrics ? node->options.time_every : 0;
+    core->time_every = node->options.sim ? 1 : node->options.metrics ? node->options.time_every : 0;
     core->time_left = core->time_every;
     core->restart_refill_ns = now;
     return err;
@@ -230,13 +230,15 @@ void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable)
     core->run_tail = runnable;
 }
 
-void stoa_core_dead_letter(stoa_core *core, const stoa_msg *msg, stoa_err why)
+void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)
 {
     stoa_dead_letter *letter = &core->dead[core->dead_count++ % STOA_DEAD_LETTERS];
     *letter = (stoa_dead_letter){.wall_ns = core->wall_ns, .row = msg->row, .to = msg->to, .from = msg->from, .why = why};
-    if (stoa_ref_place(msg->to) != core->place.index) { return; }
-    stoa_actor *actor = stoa_core_actor(core, msg->to);
+    bool here = stoa_ref_place(msg->to) == core->place.index;
+    const stoa_actor *actor = here ? stoa_core_actor(core, msg->to) : NULL;
     if (actor) { (void)snprintf(letter->name, sizeof letter->name, "%s", stoa_actor_name(actor)); }
+    struct stoa_sim *sim = core->place.node->options.sim;
+    if (sim) { stoa_sim_dead_letter(sim, core, letter, msg->row ? stoa_msg_payload(msg) : NULL); }
 }
 
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
@@ -499,7 +501,7 @@ bool stoa_core_batch(stoa_core *core)
     core->wall_ns = clock->wall_ns(clock);
     uint32_t done = stoa_place_drain(&core->place, take_from_ring);
     if (atomic_load_explicit(&core->errands, memory_order_acquire)) { done += run_errands(core); }
-    if (stoa_wheel_next_ns(&core->wheel) <= core->now_ns) {
+    if (stoa_wheel_next_ns(&core->wheel) <= core->now_ns && core->now_ns >= core->timers_from_ns) {
         done += stoa_wheel_advance(&core->wheel, core->now_ns, fire, core);
     }
     uint64_t enough = core->messages + STOA_BATCH_MESSAGES;

@@ -119,7 +119,8 @@ typedef struct stoa_core {
     uint64_t dead_count;
     uint64_t messages, cross, wakeups, timers, restarts, busy_ns;
     bool was_busy; /* the last batch found something to do */
-    uint32_t time_every, time_left;
+    uint32_t time_every, time_left; /* 1, 1 in the simulator, which looks at every turn */
+    uint64_t timers_from_ns;        /* the simulator's: no timer fires before; 0 elsewhere */
     struct {
         const stoa_kind *kind;
         stoa_histogram *turns;
@@ -168,7 +169,7 @@ void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable);
 stoa_actor *stoa_core_actor(stoa_core *core, stoa_ref ref);
 /* Refuse msg: the asker gets why, otherwise it is a dead letter. Frees msg. */
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why);
-void stoa_core_dead_letter(stoa_core *core, const stoa_msg *msg, stoa_err why);
+void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
 /* Hand msg (published on its topic) to this core's subscribers, and a copy to each other place (fan.c); frees or lends it. */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
 

@@ -124,5 +124,12 @@ const stoa_kind *stoa_node_kind(const stoa_node *node, const char *name);
 void stoa_sim_submitted(struct stoa_sim *sim, struct stoa_shard *shard);
 bool stoa_sim_step_for_call(struct stoa_sim *sim);
 stoa_clock *stoa_sim_clock(struct stoa_sim *sim);
+/* It watches turns, failures and dead letters, and may lose a turn or make it the actor's last. */
+bool stoa_sim_loses_turn(struct stoa_sim *sim, const stoa_turning *turning);
+void stoa_sim_turned(struct stoa_sim *sim, const stoa_turning *turning, const stoa_row *row, const void *payload,
+                     bool is_answer, stoa_err err);
+bool stoa_sim_last_turn(struct stoa_sim *sim, const stoa_core *core, const stoa_actor *actor);
+void stoa_sim_failed(struct stoa_sim *sim, const stoa_core *core, const stoa_actor *actor, const char *reason);
+void stoa_sim_dead_letter(struct stoa_sim *sim, const stoa_core *core, const stoa_dead_letter *letter, const void *payload);
 
 #endif

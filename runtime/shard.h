@@ -124,8 +124,8 @@ void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg);
 stoa_err stoa_shard_commit_start(struct stoa_shard *shard);
 void stoa_shard_commit_stop(struct stoa_shard *shard);
 void stoa_shard_submit(struct stoa_shard *shard);
-/* Append blocks [from, to) now: the thread and the simulator. */
-stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to);
+/* Append blocks [from, to) now, and sync behind the last: the simulator. */
+stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to, bool sync);
 
 /* Replay (shard_recover.c). */
 stoa_err stoa_shard_recover(struct stoa_shard *shard);

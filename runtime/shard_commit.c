@@ -32,11 +32,10 @@ static stoa_err append_one(struct stoa_shard *shard, uint64_t number, bool sync)
     return shard->journal->ops->append(shard->journal, &block, sync);
 }
 
-stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to)
+stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to, bool sync)
 {
-    bool disk = shard->durability != stoa_durability_MEMORY;
     for (uint64_t number = from; number < to; number++) {
-        stoa_err err = append_one(shard, number, disk && number + 1 == to);
+        stoa_err err = append_one(shard, number, sync && number + 1 == to);
         if (err) { return err; }
     }
     return STOA_OK;

@@ -54,6 +54,8 @@ void stoa_actor_fail(stoa_core *core, stoa_actor *actor, const char *reason)
 {
     stoa_log(STOA_LOG_WARN, "actor_failed", STOA_KV("actor", stoa_actor_name(actor)), STOA_KV("reason", reason),
              STOA_KU("restarts", actor->restarts));
+    struct stoa_sim *sim = core->place.node->options.sim;
+    if (sim) { stoa_sim_failed(sim, core, actor, reason); }
     actor->flags |= STOA_ACTOR_DOWN;
     if (!actor->shard) { refuse_mailbox(core, actor); }
     if (!take_token(core)) {

@@ -393,7 +393,8 @@ static void refuse(stoa_turning *t, stoa_err why)
     }
 }
 
-static void run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+/* sim: NULL in every build's fast path, which then has nothing of it. */
+static inline __attribute__((always_inline)) void run(stoa_core *core, stoa_actor *actor, stoa_msg *msg, struct stoa_sim *sim)
 {
     stoa_turning t;
     begin_message(&t, core, actor, msg);
@@ -401,7 +402,12 @@ static void run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
     const stoa_row *reply = msg->row->cls == STOA_ROW_COMMAND ? msg->row->reply : NULL;
     if (reply) { memset(core->reply, 0, reply->payload.size_bytes); }
 
-    stoa_err err = handler ? handler(&t.turn, actor->state, stoa_msg_payload(msg), core->reply) : STOA_E_NO_HANDLER;
+    stoa_err err = STOA_E_NO_HANDLER;
+    if (sim && stoa_sim_loses_turn(sim, &t)) {
+        err = stoa_fail(&t.turn, "injected: turn-lost");
+    } else if (handler) {
+        err = handler(&t.turn, actor->state, stoa_msg_payload(msg), core->reply);
+    }
     actor->messages++;
     if (!err && reply && !t.handed_over && !t.answered) { err = answer(&t, reply, core->reply, STOA_OK); }
     if (err) {
@@ -411,14 +417,29 @@ static void run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
         if (actor->shard) { stoa_shard_apply_staged(actor->shard, &t); }
         let_go(&t);
     }
+    if (sim) { stoa_sim_turned(sim, &t, msg->row, stoa_msg_payload(msg), msg->flags & STOA_MSG_ANSWER, err); }
     stoa_place_free(&core->place, msg);
     if (t.failed) { stoa_actor_fail(core, actor, t.failed); }
+}
+
+static void run_simulated(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+{
+    struct stoa_sim *sim = core->place.node->options.sim;
+    uint32_t generation = actor->generation;
+    core->time_left = 1;
+    run(core, actor, msg, sim);
+    bool lives = actor->generation == generation && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE;
+    if (lives && stoa_sim_last_turn(sim, core, actor)) { stoa_actor_fail(core, actor, "injected: turn-last"); }
 }
 
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
 {
     if (!core->time_every || --core->time_left) {
-        run(core, actor, msg);
+        run(core, actor, msg, NULL);
+        return;
+    }
+    if (core->place.node->options.sim) {
+        run_simulated(core, actor, msg);
         return;
     }
     stoa_clock *clock = core->place.node->clock;
@@ -427,7 +448,7 @@ void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
     /* a fixed stride would fall in step with the rhythm of the messages */
     core->time_left = 1 + (uint32_t)stoa_random_below(&core->random, 2 * (uint64_t)core->time_every - 1);
     uint64_t began_ns = clock->now_ns(clock);
-    run(core, actor, msg);
+    run(core, actor, msg, NULL);
     uint64_t took_ns = clock->now_ns(clock) - began_ns;
     if (actor->generation == generation) { actor->handler_ns = took_ns; }
     stoa_core_timed(core, kind, took_ns);
