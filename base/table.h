@@ -11,8 +11,18 @@
  *     STOA_TABLE_DEFINE(greeter)     in one .c file; STOA_TABLE_HERE(greeter) is both
  *
  * Row classes: COMMAND (answered with its reply), CAST (one way), EVENT (journaled), REPLY, TOPIC (published).
- * Rows and fields are wire and journal format: append only. A reader takes missing trailing fields as zero and ignores
- * trailing fields it does not know, so two neighbouring versions understand each other.
+ * Rows and fields are wire and journal format. How a table may change, so that a node of one version understands its
+ * neighbour, the version before or after it (tests/unit/base/evolution_test.c holds both against each other, and
+ * tests/golden/tables.txt what was shipped):
+ *     rows, fields, enum values   are appended; none is taken away, moved, or given another type
+ *     missing trailing fields     were not known to an older writer: they read as zero, empty, no elements, the first value
+ *     unknown trailing fields     of a newer writer are stepped over, in nested records and lists too
+ *     a wider type                uint8 .. uint64, int32 .. int64, a longer text, a longer list of the same elements: what an
+ *                                 older reader cannot hold it refuses (RANGE, TOO_LARGE), whole
+ *     an unknown enum value       is refused (INVALID), never taken for another
+ *     an unknown row              is refused: VERSION in a journal, NO_HANDLER for a message
+ *     another type                is refused (INVALID), where the bytes show it
+ * A field that stands for "not given" therefore uses zero; one without a meaning yet is called reserved and is zero.
  *
  * On the wire a payload is a msgpack array of its fields in table order. Payload structs must have no padding (a static
  * assertion checks it), so equal values are equal bytes.

@@ -23,7 +23,8 @@
     } stoa_text##N;
 STOA_TEXT_SIZES(STOA_TEXT_STRUCT_)
 
-/* Initializer of any stoa_textN from a string literal; one that is too long does not compile. */
+/* Initializer of any stoa_textN from a string literal; one that is too long is warned of (here: an error), and is an assertion
+ * where the text is used. */
 #define stoa_text(literal) {.len = (uint16_t)(sizeof(literal) - 1), .at = literal}
 
 /* Copy size bytes into a text of capacity cap; TOO_LARGE (and no change) when they do not fit. Use STOA_TEXT_SET. */

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
@@ -586,7 +587,10 @@ static void pin(stoa_core *core)
 
 stoa_err stoa_core_start(stoa_core *core)
 {
+    sigset_t before;
+    stoa_signals_hold(&before);
     int failed = pthread_create(&core->thread, NULL, core_main, core);
+    stoa_signals_release(&before);
     if (failed) { return STOA_FAIL(STOA_E_IO, "thread of core %u: %s", core->place.index, strerror(failed)); }
     core->started = true;
     if (core->place.node->options.pin) { pin(core); }

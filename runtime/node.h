@@ -62,7 +62,7 @@ typedef struct stoa_shard_options {
 } stoa_shard_options;
 
 /* Open a shard: replay its journal into its actors (which exist from then on), resume them, start serving.
- * Errors: the journal's; CORRUPT (an event that no kind understands); STALE (the log has seen a higher epoch). */
+ * Errors: the journal's; CORRUPT; VERSION (an event of a row or kind that this build has not); STALE (the log has seen a higher epoch). */
 stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out);
 
 typedef struct stoa_shard_view {

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "runtime/internal.h"
 
-STOA_TABLE_DEFINE(shard_log)
+STOA_TABLE_DEFINE(stoa_shard_log)
 
 enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 96, INDEX_LOOK_BACK = 8 };
 
@@ -211,7 +211,7 @@ stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const
 
 stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out)
 {
-    shard_log_spawned event = {0};
+    stoa_shard_log_spawned event = {0};
     stoa_err err = STOA_TEXT_SETZ(&event.kind, kind->name);
     if (!err) { err = STOA_TEXT_SETZ(&event.name, name); }
     if (!err && !room_for_cascade(shard)) { err = STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
@@ -220,7 +220,7 @@ stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, cons
     event.stream = (*out)->stream;
     shard->applied++;
     shard->cause = 0;
-    if (journaled(shard)) { journal_event(shard, 0, &shard_log_rows[shard_log_ROW_spawned], &event, NULL); }
+    if (journaled(shard)) { journal_event(shard, 0, &stoa_shard_log_rows[stoa_shard_log_ROW_spawned], &event, NULL); }
     commit_at_once(shard);
     err = stoa_turn_first(shard->core, *out);
     stoa_core_enqueue(shard->core, &shard->run);

@@ -12,7 +12,7 @@
  * slots under way the shard takes no new cascade until one is done: its inbox fills and refuses.
  *
  * An event in a block is a msgpack array [version 1, type, schema, stream, seq, time, cause, command, actor, payload].
- * Stream 0 is the shard itself: table shard_log below.
+ * Stream 0 is the shard itself: table stoa_shard_log below.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_SHARD_H
@@ -35,12 +35,12 @@ enum {
     STOA_ARENA_BYTES = 256 << 10, /* events of one turn, in memory */
 };
 
-#define shard_log_spawned_FIELDS(F, S) F(S, uint64_t, stream) F(S, stoa_text30, kind) F(S, stoa_text62, name)
-#define shard_log_epoch_started_FIELDS(F, S) F(S, uint64_t, epoch)
-#define shard_log_ROWS(ROW, K)                                                                                         \
+#define stoa_shard_log_spawned_FIELDS(F, S) F(S, uint64_t, stream) F(S, stoa_text30, kind) F(S, stoa_text62, name)
+#define stoa_shard_log_epoch_started_FIELDS(F, S) F(S, uint64_t, epoch)
+#define stoa_shard_log_ROWS(ROW, K)                                                                                         \
     ROW(K, EVENT, spawned, _, "An actor exists from here on.")                                                         \
     ROW(K, EVENT, epoch_started, _, "A writer took over.")
-STOA_TABLE(shard_log)
+STOA_TABLE(stoa_shard_log)
 
 typedef struct stoa_block_slot {
     uint8_t *bytes; /* STOA_SHARD_BLOCK_BYTES, mapped */

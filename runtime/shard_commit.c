@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
@@ -136,7 +137,10 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
     (void)pthread_cond_init(&shard->wake, NULL);
     if (!complete) { return STOA_FAIL(STOA_E_NOMEM, "shard %s", shard->name); }
     if (shard->durability == stoa_durability_NONE || shard->node->options.sim) { return STOA_OK; }
+    sigset_t before;
+    stoa_signals_hold(&before);
     int failed = pthread_create(&shard->thread, NULL, commit_main, shard);
+    stoa_signals_release(&before);
     if (failed) { return STOA_FAIL(STOA_E_IO, "journal thread: %s", strerror(failed)); }
     (void)pthread_setname_np(shard->thread, "stoa-journal");
     shard->threaded = true;

@@ -78,6 +78,12 @@ static stoa_err corrupt(const replay *r, uint64_t position, const char *what)
     return STOA_FAIL(STOA_E_CORRUPT, "shard %s, position %llu: %s", r->shard_name, (unsigned long long)position, what);
 }
 
+/* Written by a newer build: nothing is wrong with the log, but this build cannot say what it means. */
+static stoa_err too_new(const replay *r, uint64_t position, const char *what)
+{
+    return STOA_FAIL(STOA_E_VERSION, "shard %s, position %llu: %s", r->shard_name, (unsigned long long)position, what);
+}
+
 static bool read_uint(const stoa_token *token, uint64_t *out)
 {
     if (token->cls != STOA_TOKEN_UINT) { return false; }
@@ -99,12 +105,18 @@ static stoa_err read_event(replay *r, uint64_t position, const uint8_t **at, con
     for (uint32_t i = 0; i < 9; i++) {
         if (!read_uint(&r->tokens[1 + i], &field[i])) { return corrupt(r, position, "envelope"); }
     }
-    if (field[0] != 1) { return corrupt(r, position, "event of a later version"); }
+    if (field[0] != 1) { return too_new(r, position, "event of a later version"); }
     *out = (event){.stream = (uint32_t)field[3], .seq = field[4], .wall_ns = field[5], .command = field[7],
                    .payload_token = 10};
     const stoa_kind *kind = out->stream ? r->kind_of(r, out->stream) : NULL;
-    const stoa_table *table = out->stream == 0 ? &shard_log_table : kind ? kind->table : NULL;
-    if (!table || field[1] == 0 || field[1] > table->row_count) { return corrupt(r, position, "event of no known kind"); }
+    const stoa_table *table = out->stream == 0 ? &stoa_shard_log_table : kind ? kind->table : NULL;
+    if (!table || field[1] == 0) { return corrupt(r, position, "event of no kind"); }
+    if (field[1] > table->row_count) {
+        char what[96];
+        (void)snprintf(what, sizeof what, "row %llu of %s, which has %u here", (unsigned long long)field[1], table->name,
+                       table->row_count);
+        return too_new(r, position, what);
+    }
     out->row = &table->rows[field[1]];
     if (out->row->payload.size_bytes > STOA_REPLY_MAX) { return corrupt(r, position, "payload size"); }
     stoa_err err = stoa_decode_tokens(&out->row->payload, r->tokens + 10, count - 10, r->payload);
@@ -113,14 +125,14 @@ static stoa_err read_event(replay *r, uint64_t position, const uint8_t **at, con
 
 static stoa_err apply_shard_event(replay *r, uint64_t position, const event *e)
 {
-    if (e->row->id != shard_log_ROW_spawned) { return STOA_OK; }
-    const shard_log_spawned *spawned = r->payload;
+    if (e->row->id != stoa_shard_log_ROW_spawned) { return STOA_OK; }
+    const stoa_shard_log_spawned *spawned = r->payload;
     char kind_name[sizeof spawned->kind.at + 1], name[sizeof spawned->name.at + 1];
     (void)snprintf(kind_name, sizeof kind_name, "%.*s", STOA_TEXT_ARGS(&spawned->kind));
     (void)snprintf(name, sizeof name, "%.*s", STOA_TEXT_ARGS(&spawned->name));
     const stoa_kind *kind = stoa_node_kind(r->node, kind_name);
     if (!kind) { /* the journal is of a build with other kinds */
-        return STOA_FAIL(STOA_E_CORRUPT, "shard %s, position %llu: no kind '%s' is registered", r->shard_name,
+        return STOA_FAIL(STOA_E_VERSION, "shard %s, position %llu: no kind '%s' is registered", r->shard_name,
                          (unsigned long long)position, kind_name);
     }
     return r->spawned(r, (uint32_t)spawned->stream, kind, name);

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/signals.h"
+#include "storage/rocksdb/journal.h"
 #include "storage/rocksdb/logger.h"
 
 static const char *const family_names[STOA_FAMILIES] = {"default", "log", "meta", "index"};
@@ -122,6 +124,8 @@ stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mod
 
     stoa_engine opened = {0};
     char *text = NULL;
+    sigset_t before;
+    stoa_signals_hold(&before); /* RocksDB starts its threads here */
     if (mode.read_only) {
         opened.db = rocksdb_open_for_read_only_column_families(base, path, STOA_FAMILIES, family_names, views,
                                                                opened.families, 0, &text);
@@ -129,6 +133,7 @@ stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mod
         opened.db =
             rocksdb_open_column_families(base, path, STOA_FAMILIES, family_names, views, opened.families, &text);
     }
+    stoa_signals_release(&before);
     for (unsigned i = 0; i < STOA_FAMILIES; i++) {
         rocksdb_options_destroy(options[i]);
     }
@@ -147,6 +152,14 @@ void stoa_engine_close(stoa_engine *engine)
     }
     rocksdb_close(engine->db);
     *engine = (stoa_engine){0};
+}
+
+void stoa_journal_rocksdb_end_threads(void)
+{
+    rocksdb_env_t *env = rocksdb_create_default_env();
+    rocksdb_env_set_background_threads(env, 0);
+    rocksdb_env_set_high_priority_background_threads(env, 0);
+    rocksdb_env_destroy(env);
 }
 
 static uint64_t property(const stoa_engine *engine, const char *name)

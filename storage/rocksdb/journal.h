@@ -27,6 +27,11 @@ STOA_API_BEGIN
 
 extern const stoa_journal_ops stoa_journal_rocksdb;
 
+/* RocksDB's two background threads belong to the process and stay when the last journal is closed, because the program may
+ * use RocksDB itself. One that does not can end them then; opening a journal starts them again. With a journal or another
+ * database of RocksDB's open: that one writes no more. Returns before they are gone. */
+void stoa_journal_rocksdb_end_threads(void);
+
 STOA_API_END
 
 #endif

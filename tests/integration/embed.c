@@ -1,0 +1,223 @@
+/* embed.c - a program of its own that embeds libstoa and looks what the library takes: built by lib_install_test.py
+ * against what is installed, run in an empty folder. Each claim of docs/guide/actors.md, "What the library takes", is a
+ * check here; the first that does not hold is printed, with what was seen, and the program exits 1.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <locale.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <stoa/base/log.h>
+#include <stoa/stoa.h>
+#include <stoa/storage/rocksdb/journal.h>
+
+#define counter_add_FIELDS(F, S)   F(S, uint64_t, by)
+#define counter_sum_FIELDS(F, S)   F(S, uint64_t, sum)
+#define counter_added_FIELDS(F, S) F(S, uint64_t, by)
+#define counter_ROWS(ROW, K)                     \
+    ROW(K, COMMAND, add, sum, "Add.")            \
+    ROW(K, REPLY, sum, _, "The sum so far.")     \
+    ROW(K, EVENT, added, _, "Something was added.")
+STOA_TABLE_HERE(counter)
+
+typedef struct counter {
+    uint64_t sum;
+} counter;
+#define counter_HEARS STOA_HEARS_NOTHING
+STOA_KIND(counter)
+
+static pthread_t main_thread;
+static volatile sig_atomic_t strays, signals; /* signals handled elsewhere than on the main thread; all of them */
+
+static stoa_err counter_on_add(stoa_turn *turn, const counter *self, const counter_add *in, counter_sum *out)
+{
+    out->sum = self->sum + in->by;
+    return counter_emit_added(turn, (counter_added){in->by});
+}
+
+static void counter_apply_added(counter *self, const counter_added *event)
+{
+    self->sum += event->by;
+}
+
+static void check(bool holds, const char *claim, const char *seen)
+{
+    if (holds) { return; }
+    printf("does not hold: %s: %s\n", claim, seen);
+    exit(1);
+}
+
+/* --- what a process has: names in /proc/self/..., one a line, sorted by the kernel */
+
+static int entries(const char *folder, char *names, size_t bytes)
+{
+    int count = 0;
+    DIR *open = opendir(folder);
+    names[0] = '\0';
+    for (struct dirent *entry = readdir(open); entry; entry = readdir(open)) {
+        if (entry->d_name[0] == '.') { continue; }
+        count++;
+        (void)snprintf(names + strlen(names), bytes - strlen(names), "%s ", entry->d_name);
+    }
+    (void)closedir(open);
+    return count;
+}
+
+static bool line_of_task(const char *task, const char *file, const char *prefix, char *line, size_t bytes)
+{
+    char path[300];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%s/%s", task, file);
+    FILE *in = fopen(path, "r");
+    bool found = false;
+    while (in && !found && fgets(line, (int)bytes, in)) { found = strncmp(line, prefix, strlen(prefix)) == 0; }
+    if (in) { (void)fclose(in); }
+    line[strcspn(line, "\n")] = '\0';
+    return found;
+}
+
+/* Threads beside the main one whose name begins with prefix; all that they block are the bits of blocked_out. */
+static int threads(const char *prefix, unsigned long long *blocked_out)
+{
+    char name[64], mask[128];
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    *blocked_out = ~0ULL;
+    for (struct dirent *task = readdir(tasks); task; task = readdir(tasks)) {
+        if (task->d_name[0] == '.' || strtol(task->d_name, NULL, 10) == getpid()) { continue; }
+        if (!line_of_task(task->d_name, "comm", prefix, name, sizeof name)) { continue; }
+        if (!line_of_task(task->d_name, "status", "SigBlk:", mask, sizeof mask)) { continue; }
+        count++;
+        *blocked_out &= strtoull(mask + strlen("SigBlk:"), NULL, 16);
+    }
+    (void)closedir(tasks);
+    return count;
+}
+
+/* A joined thread leaves /proc a moment later than its joiner returns; how long that takes is not ours to say. */
+static int threads_left(int expected)
+{
+    unsigned long long mask;
+    int count = threads("", &mask);
+    for (int i = 0; i < 10000 && count != expected; i++, count = threads("", &mask)) { (void)usleep(1000); }
+    return count;
+}
+
+/* --- signals */
+
+static void on_signal(int number)
+{
+    (void)number;
+    signals++;
+    if (!pthread_equal(pthread_self(), main_thread)) { strays++; }
+}
+
+enum { SIGNALS = 65 };
+static void actions(struct sigaction all[SIGNALS])
+{
+    memset(all, 0, SIGNALS * sizeof all[0]);
+    for (int i = 1; i < SIGNALS; i++) { (void)sigaction(i, NULL, &all[i]); }
+}
+
+static void check_actions(const struct sigaction before[SIGNALS], const char *when)
+{
+    struct sigaction now[SIGNALS];
+    actions(now);
+    for (int i = 1; i < SIGNALS; i++) {
+        bool same = now[i].sa_handler == before[i].sa_handler && now[i].sa_flags == before[i].sa_flags;
+        check(same, "signals stay the program's", when);
+    }
+}
+
+static void check_masks(int cores)
+{
+    const int outside[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE, SIGALRM, SIGRTMIN + 3};
+    unsigned long long blocked;
+    char names[4096];
+    int count = threads("stoa-core", &blocked), journals = threads("stoa-journal", &blocked);
+    (void)entries("/proc/self/task", names, sizeof names);
+    check(count == cores, "one thread per core", names);
+    check(journals == 1, "one thread per journal", names);
+    (void)threads("", &blocked);
+    for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
+        check(blocked >> (outside[i] - 1) & 1, "its threads block what comes from outside", strsignal(outside[i]));
+    }
+    for (int i = 0; i < 200; i++) { (void)kill(getpid(), SIGTERM); }
+    check(signals > 0 && strays == 0, "handlers run on the program's threads", "one ran elsewhere");
+}
+
+/* --- one life of a node, or of two at once */
+
+static void live(const char *path, int cores, uint64_t expected)
+{
+    stoa_options options = {
+        .cores = (uint32_t)cores, .kinds = STOA_KINDS(&counter_kind), .journal = &stoa_journal_rocksdb, .path = path};
+    struct sigaction before[SIGNALS];
+    stoa_node *node = NULL, *other = NULL;
+    stoa_ref ref = STOA_REF_NONE;
+    counter_sum sum = {0};
+    actions(before);
+    check(stoa_node_open(&options, &node) == STOA_OK, "a node opens", stoa_err_trail());
+    stoa_err err = stoa_spawn(node, &counter_kind, "counter/a", STOA_DISK, &ref);
+    check(err == STOA_OK, "an actor is spawned", stoa_err_trail());
+    check(counter_call_add(node, ref, (counter_add){1}, STOA_S(60), &sum) == STOA_OK, "it answers", stoa_err_trail());
+    check(sum.sum == expected, "it remembers", "another sum");
+    check_actions(before, "while a node runs");
+    check_masks(cores);
+    err = stoa_node_open(&(stoa_options){.cores = 1}, &other);
+    check(err == STOA_OK, "a second node opens beside it", stoa_err_trail());
+    stoa_node_close(other, STOA_MS(10));
+    stoa_node_close(node, STOA_S(10));
+    check_actions(before, "after a node closed");
+}
+
+static long resident_kib(void)
+{
+    char line[128];
+    char self[32];
+    (void)snprintf(self, sizeof self, "%d", (int)getpid());
+    check(line_of_task(self, "status", "VmRSS:", line, sizeof line), "/proc says VmRSS", "nothing");
+    return strtol(line + strlen("VmRSS:"), NULL, 10);
+}
+
+int main(int argc, char **argv)
+{
+    char names[4096], now[4096], folder[1024], folder_now[1024];
+    bool measure = argc > 1 && strcmp(argv[1], "memory") == 0; /* a sanitizer keeps what is freed */
+    long warm = 0;
+    main_thread = pthread_self();
+    stoa_log_level_set(STOA_LOG_OFF);
+    (void)signal(SIGTERM, on_signal);
+    (void)signal(SIGUSR1, SIG_IGN);
+    mode_t mask = umask(027);
+    (void)umask(mask);
+    int fds = entries("/proc/self/fd", names, sizeof names);
+    check(getcwd(folder, sizeof folder), "there is a folder", "none");
+
+    live("one.db", 2, 1);
+    check(threads_left(2) == 2, "after close RocksDB's two threads are left", "more or fewer");
+    stoa_journal_rocksdb_end_threads();
+    check(threads_left(0) == 0, "and none when they were ended", "some");
+
+    for (uint64_t i = 2; i < 12; i++) {
+        live("one.db", 1, i);
+        stoa_journal_rocksdb_end_threads();
+        if (i == 4) { warm = resident_kib(); }
+    }
+    check(threads_left(0) == 0, "none after ten more lives", "some");
+    check(!measure || resident_kib() < warm + 4096, "a closed node's memory goes back", "it grew by 4 MiB");
+    check(entries("/proc/self/fd", now, sizeof now) == fds, "descriptors are closed", now);
+    (void)entries(".", now, sizeof now);
+    check(strcmp(now, "one.db ") == 0, "files lie in the journal's folder only", now);
+    check(getcwd(folder_now, sizeof folder_now) && strcmp(folder, folder_now) == 0, "the folder stays", "it changed");
+    mode_t mask_now = umask(mask);
+    check(mask_now == mask, "the umask stays", "it changed");
+    check(strcmp(setlocale(LC_ALL, NULL), "C") == 0, "the locale stays", "it changed");
+    puts("the library takes what it says");
+    return 0;
+}

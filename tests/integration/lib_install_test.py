@@ -1,0 +1,163 @@
+"""lib_install_test.py - goal: who has only what 'cmake --install' puts somewhere can build and run actors, and gets no surprise.
+Method: install the component lib to a fresh prefix and move it; build hello_actor and embed.c there with pkg-config and with
+find_package, shared and static each, with a base/error.h of the program's own in the way; run all of them. Compare what the
+shared library shows with what the installed headers declare, and what they install with what they include.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SOURCE, BUILD = os.environ["STOA_SOURCE"], os.environ["STOA_BUILD"]
+PROGRAMS = {"hello_actor": os.path.join(SOURCE, "examples", "hello_actor.c"),
+            "embed": os.path.join(SOURCE, "tests", "integration", "embed.c")}
+PACKAGES = {"shared": ("stoa", "Stoa::stoa"), "static": ("stoa-static", "Stoa::stoa_static")}
+PROJECT = """
+cmake_minimum_required(VERSION 3.25)
+project(elsewhere LANGUAGES C)
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_FLAGS "%s")
+find_package(Stoa 0.1 REQUIRED)
+foreach(program IN ITEMS hello_actor embed)
+  add_executable(${program} ${program}.c)
+  target_link_libraries(${program} PRIVATE %s)
+endforeach()
+"""
+
+
+def run(*command, **words):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **words)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def cached(name):
+    with open(os.path.join(BUILD, "CMakeCache.txt"), encoding="utf-8") as cache:
+        found = re.search(rf"^{name}:\w+=(.*)$", cache.read(), re.M)
+    return found.group(1) if found else ""
+
+
+def headers_of(prefix):
+    texts = {}
+    top = os.path.join(prefix, "include")
+    for folder, _, names in os.walk(top):
+        for name in names:
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8") as header:
+                texts[os.path.relpath(path, top)] = header.read()
+    return texts
+
+
+def check_headers(prefix, cc, work):
+    """Each stands alone, in strict C11 and later; none is internal to a room, none includes what is not there."""
+    texts = headers_of(prefix)
+    assert {"stoa/stoa.h", "stoa/runtime/sim.h"} <= set(texts) and "stoa/runtime/core.h" not in texts, sorted(texts)
+    assert not any(re.search(r"Internal to \w", text) for text in texts.values()), "an internal header is installed"
+    for name in sorted(name for name in texts if name.endswith(".h")):
+        source = os.path.join(work, "alone.c")
+        with open(source, "w", encoding="utf-8") as out:
+            out.write(f"#include <{name}>\n#include <{name}>\n")
+        for standard in ("c11", "gnu17"):
+            run(cc, f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I" + prefix + "/include", source)
+
+
+def symbols(which, library):
+    return {line.split()[2] for line in run("nm", "--defined-only", which, library).splitlines() if len(line.split()) == 3}
+
+
+def check_symbols(prefix, cc, work):
+    """Shown is what the headers declare, and all of it; what is in the archive begins with stoa_ or is C++."""
+    library = os.path.join(prefix, "lib", "libstoa.so")
+    shown = symbols("-D", library)
+    source = os.path.join(work, "all.c")
+    with open(source, "w", encoding="utf-8") as out:
+        out.writelines(f"#include <{name}>\n" for name in sorted(headers_of(prefix)) if name.endswith(".h"))
+    text = run(cc, "-E", "-P", "-I" + os.path.join(prefix, "include"), source)
+    while "{" in text:
+        text = re.sub(r"\{[^{}]*\}", ";", text)
+    declared = set()
+    for statement in text.split(";"):
+        if re.search(r"\b(typedef|static)\b", statement) or "stoa_" not in statement:
+            continue
+        found = re.search(r"\b(stoa_\w+)\s*\(", statement)
+        if found:
+            declared.add(found.group(1))
+        elif "extern" in statement:
+            declared |= {re.findall(r"\w+", re.sub(r"\[.*", "", one))[-1] for one in statement.split(",")}
+    assert len(declared) > 100, declared
+    assert shown == declared, f"only shown: {sorted(shown - declared)}, only declared: {sorted(declared - shown)}"
+    defined = symbols("-g", os.path.join(prefix, "lib", "libstoa.a"))
+    stray = {name for name in defined if not re.match(r"stoa_|_Z|DW\.ref\.|__odr_asan", name)}
+    assert not stray, f"the archive defines {sorted(stray)}"
+    needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", library))
+    known = r"lib(c|m|stdc\+\+|gcc_s|rocksdb|sodium|asan|ubsan|tsan)\.so"
+    assert all(re.match(known, name) for name in needed), needed
+
+
+def build_by_pkgconfig(prefix, cc, flags, package, folder):
+    env = {**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig")}
+    words = run("pkg-config", "--cflags", "--libs", package, env=env).split()
+    run("pkg-config", "--exists", "--print-errors", package + " = 0.1.0", env=env)
+    os.makedirs(os.path.join(folder, "base"))
+    with open(os.path.join(folder, "base", "error.h"), "w", encoding="utf-8") as out:
+        out.write('#error "the program\'s own base/error.h, which nobody asked for"\n')
+    for name, source in PROGRAMS.items():
+        run(cc, "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-iquote", folder, *flags, source,
+            "-o", os.path.join(folder, name), *words)
+    return folder
+
+
+def build_by_cmake(prefix, cc, flags, target, folder):
+    os.makedirs(folder)
+    for source in PROGRAMS.values():
+        shutil.copy(source, folder)
+    with open(os.path.join(folder, "CMakeLists.txt"), "w", encoding="utf-8") as out:
+        out.write(PROJECT % (" ".join(flags), target))
+    run("cmake", "-S", folder, "-B", folder + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, "-DCMAKE_C_COMPILER=" + cc)
+    run("cmake", "--build", folder + "/build")
+    return folder + "/build"
+
+
+def run_programs(folder, prefix, shared, sanitize):
+    env = {**os.environ, "LD_LIBRARY_PATH": os.path.join(prefix, "lib")}
+    for name in PROGRAMS:
+        linked = "libstoa.so" in run("readelf", "-d", os.path.join(folder, name))
+        assert linked == shared, f"{name} is linked with the {'archive' if shared else 'shared library'}"
+    with tempfile.TemporaryDirectory(prefix="stoa-hello-") as empty:
+        for visitor in (1, 2):
+            told = run(os.path.join(folder, "hello_actor"), cwd=empty, env=env)
+            assert told == f"Hello Ada, visitor {visitor}\n", told
+    with tempfile.TemporaryDirectory(prefix="stoa-embed-") as empty:
+        done = subprocess.run([os.path.join(folder, "embed"), "" if sanitize else "memory"], capture_output=True,
+                              text=True, check=False, cwd=empty, env=env)
+        assert done.returncode == 0 and done.stderr == "", f"{folder}: {done.returncode}\n{done.stdout}{done.stderr}"
+
+
+def main():
+    sanitize, cc = cached("STOA_SANITIZE"), cached("CMAKE_C_COMPILER")
+    flags = [f"-fsanitize={sanitize}"] if sanitize else []
+    work = tempfile.mkdtemp(prefix="stoa-lib-")
+    try:
+        prefix = os.path.join(work, "first")
+        run("cmake", "--install", BUILD, "--prefix", prefix, "--component", "lib")
+        shutil.move(prefix, os.path.join(work, "prefix"))  # nothing may depend on where it was
+        prefix = os.path.join(work, "prefix")
+        run("cmake", "--install", BUILD, "--prefix", prefix, "--component", "lib")  # twice is no harm
+        check_headers(prefix, cc, work)
+        check_symbols(prefix, cc, work)
+        for form, (package, target) in PACKAGES.items():
+            for build, what in ((build_by_pkgconfig, package), (build_by_cmake, target)):
+                folder = build(prefix, cc, flags, what, os.path.join(work, build.__name__ + form))
+                run_programs(folder, prefix, form == "shared", sanitize)
+        print("installed, and used four ways")
+        return 0
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
