@@ -18,7 +18,8 @@
  *                            stoa_err K_on_other_row(stoa_turn *, [const] K *self, const other_row *in)
  * STOA_PROXY(other) in a .c file declares the typed sends to another kind: other_send_x, other_ask_x, other_forward_x,
  * other_after_x, other_call_x (from outside the runtime) for commands and casts; K_emit_x for events, K_answer_x for
- * replies, K_publish_x for topics (and K_send_x, to one actor). STOA_KIND and STOA_PLAIN_KIND include the kind's own proxy.
+ * replies, K_publish_x for topics (and K_send_x, to one actor), and for casts to all of a group. STOA_KIND and
+ * STOA_PLAIN_KIND include the kind's own proxy.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_ACTOR_H
@@ -89,15 +90,32 @@ stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row
 /* Fires no more. A timer that fired or none: nothing happens. */
 void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer);
 
-/* --- topics: names of segments with '.', patterns with '*' (one segment) and '>' (the rest). To be called from start and
- * resume (they take a lock). slot: 0 .. STOA_TOPIC_SLOTS - 1. */
+/* --- topics: names of segments with '.', patterns with '*' (one segment) and '>' (the rest), as NATS subjects. An actor hears
+ * what is published on every topic that one of its patterns matches, once. Subscriptions take effect with the turn, and end
+ * with the actor; a restarted one subscribes anew. They and bind take a lock: for start, resume and rare paths. All of these
+ * need an actor with a name. slot: 0 .. STOA_TOPIC_SLOTS - 1. Errors: INVALID, FULL, NOMEM. */
 enum { STOA_TOPIC_SLOTS = 4, STOA_NAME_MAX = 63 };
 stoa_err stoa_turn_subscribe(stoa_turn *turn, const char *pattern);
+/* One who has not subscribed: OK. */
+stoa_err stoa_turn_unsubscribe(stoa_turn *turn, const char *pattern);
 stoa_err stoa_turn_bind(stoa_turn *turn, unsigned slot, const char *topic);
 /* Publish on the topic bound to slot. Unbound: INVALID. */
 stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, const void *payload);
 /* For a hearing handler: the topic's name the message was published on, "" when it was sent directly. */
 const char *stoa_turn_topic(const stoa_turn *turn);
+
+/* --- groups: a group is a topic with members. Members hear what is published on it, as its subscribers do, and one of them can
+ * be chosen for a message of its own. join and leave are to members what subscribe and unsubscribe are to subscribers. */
+stoa_err stoa_turn_join(stoa_turn *turn, const char *group);
+stoa_err stoa_turn_leave(stoa_turn *turn, const char *group);
+/* A member of the group bound to slot, NONE where it has none or nothing is bound: the one for this key (the same for everybody
+ * and after a restart of the process; when members come and go, only their own keys move; 1 ns a member), the next one in turn,
+ * the next one on this core (where it has none there: of all). No lock. What is chosen may end before the message arrives. */
+stoa_ref stoa_turn_member(stoa_turn *turn, unsigned slot, uint64_t key);
+stoa_ref stoa_turn_member_next(stoa_turn *turn, unsigned slot);
+stoa_ref stoa_turn_member_near(stoa_turn *turn, unsigned slot);
+/* How many members the group bound to slot has. */
+uint32_t stoa_turn_members(const stoa_turn *turn, unsigned slot);
 
 /* --- names and neighbours */
 /* This actor's name behind the slash: "BTCUSDT" of "trade_book/BTCUSDT". */
@@ -186,6 +204,10 @@ typedef struct stoa_kind {
     }
 #define STOA_PROXY_CAST_(K, name, reply)                                                                               \
     STOA_PROXY_SENDS_(K, name)                                                                                         \
+    STOA_PROXY_FUNCTION_ stoa_err K##_publish_##name(stoa_turn *turn, unsigned slot, const K##_##name *payload)               \
+    {                                                                                                                  \
+        return stoa_turn_publish(turn, slot, &K##_rows[K##_ROW_##name], payload);                                      \
+    }                                                                                                                  \
     STOA_PROXY_FUNCTION_ stoa_err K##_post_##name(stoa_node *node, stoa_ref to, K##_##name payload)                           \
     {                                                                                                                  \
         return stoa_post(node, to, &K##_rows[K##_ROW_##name], &payload);                                               \

@@ -496,6 +496,7 @@ static bool run_errands(stoa_core *core)
 bool stoa_core_batch(stoa_core *core)
 {
     stoa_clock *clock = core->place.node->clock;
+    stoa_reclaim_pass(&core->place.node->topics.reclaim, core->place.index);
     uint64_t last_ns = core->now_ns;
     core->now_ns = clock->now_ns(clock);
     if (core->was_busy) { core->busy_ns += core->now_ns - last_ns; }
@@ -536,6 +537,7 @@ uint64_t stoa_core_next_ns(stoa_core *core)
 
 static void sleep_until_called(stoa_core *core)
 {
+    stoa_reclaim_park(&core->place.node->topics.reclaim, core->place.index);
     atomic_store(&core->place.sleeping, 1);
     /* seq_cst store above: whoever published before it is seen here, whoever publishes after it sees the flag */
     if (!stoa_core_has_work(core) && !atomic_load(&core->stop)) {

@@ -41,6 +41,8 @@ typedef struct stoa_actor_more {
     char name[STOA_NAME_MAX + 1];
     const char *key; /* into name */
     stoa_topic *topics[STOA_TOPIC_SLOTS];
+    uint32_t turns[STOA_TOPIC_SLOTS]; /* where the round through a group's members stands */
+    uint64_t heard;                   /* the last message of several audiences, by core->fanned */
     void *args;
     bool subscribed;
 } stoa_actor_more;
@@ -100,6 +102,7 @@ typedef struct stoa_turning {
     bool handed_over;            /* somebody else answers */
     bool answered;
     const char *topic;
+    struct stoa_subscription *changed; /* subscriptions it made, or wants to end */
 } stoa_turning;
 
 typedef struct stoa_core {
@@ -118,6 +121,7 @@ typedef struct stoa_core {
     stoa_dead_letter *dead;
     uint64_t dead_count;
     uint64_t messages, cross, wakeups, timers, restarts, busy_ns;
+    uint64_t fanned, lent; /* published messages that came by, and what subscribers got of them */
     bool was_busy; /* the last batch found something to do */
     uint32_t time_every, time_left; /* 1, 1 in the simulator, which looks at every turn */
     uint64_t timers_from_ns;        /* the simulator's: no timer fires before; 0 elsewhere */
@@ -170,7 +174,7 @@ stoa_actor *stoa_core_actor(stoa_core *core, stoa_ref ref);
 /* Refuse msg: the asker gets why, otherwise it is a dead letter. Frees msg. */
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why);
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
-/* Hand msg (published on its topic) to this core's subscribers, and a copy to each other place (fan.c); frees or lends it. */
+/* Hand msg (published on its topic) to this core's subscribers and pass it on to other places; frees or lends it (fan.c). */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
 
 /* A fresh actor of kind with zeroed state; more may be NULL for an anonymous one. Errors: NOMEM. */
@@ -184,6 +188,9 @@ const char *stoa_actor_name(const stoa_actor *actor);
 
 /* Handle one message in one turn (turn.c); frees msg. */
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
+/* Subscriptions that a turn made and ended take effect, or not (group.c). */
+void stoa_topics_let_go(stoa_turning *turning);
+void stoa_topics_take_back(stoa_turning *turning);
 /* Note how long a turn of kind took. */
 void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns);
 /* start of a plain actor, resume of an event-sourced one. */

@@ -11,58 +11,12 @@
 #include "runtime/core.h"
 #include "runtime/node.h"
 #include "runtime/place.h"
-
-/* Subscribers of one topic at one place; immutable, replaced as a whole. */
-typedef struct stoa_subscribers {
-    uint32_t count;
-    stoa_ref at[];
-} stoa_subscribers;
-
-struct stoa_topic {
-    char name[STOA_NAME_MAX + 1];
-    struct stoa_topic *next;
-    _Atomic uint64_t published;
-    _Atomic uint64_t places; /* bit per place that has subscribers */
-    _Atomic(stoa_subscribers *) at[STOA_PLACES_MAX];
-};
-
-typedef struct stoa_subscription {
-    char pattern[STOA_NAME_MAX + 1];
-    stoa_ref who;
-} stoa_subscription;
-
-typedef struct stoa_topics_table {
-    pthread_mutex_t lock;
-    stoa_topic *head;
-    uint32_t count;
-    stoa_subscription *subscriptions;
-    uint32_t subscription_count, subscription_cap;
-    stoa_subscribers **retired; /* replaced lists: freed with the node */
-    uint32_t retired_count, retired_cap;
-} stoa_topics_table;
-enum { STOA_TOPICS_MAX = 65536, STOA_SUBSCRIPTIONS_MAX = 1 << 20 };
-
-stoa_err stoa_topics_init(stoa_topics_table *topics);
-void stoa_topics_deinit(stoa_topics_table *topics);
-stoa_err stoa_topics_open(stoa_node *node, const char *name, stoa_topic **out);
-stoa_err stoa_topics_subscribe(stoa_node *node, const char *pattern, stoa_ref who);
-/* pattern NULL: all of who's. */
-void stoa_topics_unsubscribe(stoa_node *node, const char *pattern, stoa_ref who);
-/* Whether name matches pattern: segments by '.', '*' one segment, '>' one or more at the end. */
-bool stoa_topic_matches(const char *pattern, const char *name);
-/* A name or pattern that is not well formed (empty segment, '>' not last, too long) is INVALID. */
-stoa_err stoa_topic_check(const char *text, bool pattern);
+#include "runtime/topic.h"
 
 /* Names "kind/key" of this node. */
-typedef struct stoa_name {
-    struct stoa_name *next;
-    stoa_ref ref;
-    char text[STOA_NAME_MAX + 1];
-} stoa_name;
-enum { STOA_NAME_BUCKETS = 1 << 16 };
 typedef struct stoa_names {
     pthread_mutex_t lock;
-    stoa_name **buckets;
+    stoa_chains chains;
 } stoa_names;
 stoa_err stoa_names_init(stoa_names *names);
 void stoa_names_deinit(stoa_names *names);

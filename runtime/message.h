@@ -10,6 +10,7 @@
 #ifndef STOA_RUNTIME_MESSAGE_H
 #define STOA_RUNTIME_MESSAGE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,8 +24,8 @@ enum {
     STOA_MSG_ANSWER = 2,  /* answers the ask context.ask of the receiver's place */
     STOA_MSG_TIMER = 4,   /* staged: goes into the wheel; context.position is when */
     STOA_MSG_CANCEL = 8,  /* staged: cancels timer context.ask */
-    STOA_MSG_TOPIC = 16,  /* published on context.topic; to names a place only */
-    STOA_MSG_LENT = 32,   /* the payload is that of a held message (stoa_lent) */
+    STOA_MSG_TOPIC = 16,  /* published on context.topic; to names a place only; with LENT: what another place gets of it */
+    STOA_MSG_LENT = 32,   /* the payload is that of a published message (stoa_lent; fan.c) */
     STOA_MSG_ASKS = 64,   /* staged: a new ask of this turn, taken back when the turn is refused */
     STOA_MSG_FIRED = 128, /* a timer that was due: never refused for want of room, an actor armed it itself */
 };
@@ -40,8 +41,14 @@ struct stoa_msg {
 };
 
 typedef struct stoa_context {
-    stoa_ref reply_to;    /* who is to be answered, NONE: nobody */
-    uint64_t ask;         /* the asker's ask; of a held message: how many lent ones are left */
+    union {
+        stoa_ref reply_to; /* who is to be answered, NONE: nobody */
+        uint64_t lent;     /* of a published message: messages at its place that refer to it */
+    };
+    union {
+        uint64_t ask;             /* the asker's ask */
+        _Atomic uint64_t holders; /* of a published message: places that refer to it */
+    };
     uint64_t command;     /* outside command this descends from */
     uint64_t position;    /* stamp of the wall; of a timer: when it is due */
     stoa_topic *topic;    /* published on */
@@ -49,9 +56,13 @@ typedef struct stoa_context {
     uint32_t durability;  /* of what left a shard; of a timer: the actor's incarnation that armed it */
 } stoa_context;
 
-/* Payload of a lent message. */
+/* Payload of a lent message: whose payload it has. */
 typedef struct stoa_lent {
     stoa_msg *held;
+    union {
+        stoa_msg *holder; /* who counts it at this place: held itself, or the message by which it came here */
+        uint64_t lent;    /* of that one: how many it counts */
+    };
 } stoa_lent;
 
 static inline stoa_context *stoa_msg_context(stoa_msg *msg)
@@ -65,11 +76,15 @@ static inline void *stoa_msg_body(stoa_msg *msg)
     return (msg->flags & STOA_MSG_CONTEXT) ? at + sizeof(stoa_context) : at;
 }
 
+static inline stoa_lent *stoa_msg_lent(stoa_msg *msg)
+{
+    return stoa_msg_body(msg);
+}
+
 /* What the handler sees: the payload, wherever it is. */
 static inline const void *stoa_msg_payload(stoa_msg *msg)
 {
-    if (msg->flags & STOA_MSG_LENT) { return stoa_msg_body(((stoa_lent *)stoa_msg_body(msg))->held); }
-    return stoa_msg_body(msg);
+    return stoa_msg_body((msg->flags & STOA_MSG_LENT) ? stoa_msg_lent(msg)->held : msg);
 }
 
 enum { STOA_SLAB_CLASSES = 14, STOA_SLAB_CHUNK_BYTES = 2 << 20 };

@@ -7,52 +7,64 @@
 #include "base/hash.h"
 #include "runtime/internal.h"
 
+enum { CHAINS_FIRST = 1024 };
+
+typedef struct name {
+    stoa_link link; /* first; by text */
+    stoa_ref ref;
+    char text[];
+} name;
+
 stoa_err stoa_names_init(stoa_names *names)
 {
-    names->buckets = calloc(STOA_NAME_BUCKETS, sizeof *names->buckets);
-    if (!names->buckets) { return STOA_FAIL(STOA_E_NOMEM, "names"); }
-    (void)pthread_mutex_init(&names->lock, NULL);
-    return STOA_OK;
+    stoa_err err = stoa_chains_init(&names->chains, CHAINS_FIRST);
+    if (!err) { (void)pthread_mutex_init(&names->lock, NULL); }
+    return err;
 }
 
 void stoa_names_deinit(stoa_names *names)
 {
-    if (!names->buckets) { return; }
-    for (uint32_t i = 0; i < STOA_NAME_BUCKETS; i++) {
-        while (names->buckets[i]) {
-            stoa_name *name = names->buckets[i];
-            names->buckets[i] = name->next;
-            free(name);
+    if (!names->chains.at) { return; }
+    for (uint32_t i = 0; i < names->chains.size; i++) {
+        while (names->chains.at[i]) {
+            stoa_link *link = names->chains.at[i];
+            names->chains.at[i] = link->next;
+            free(link);
         }
     }
-    free(names->buckets);
+    stoa_chains_deinit(&names->chains);
     (void)pthread_mutex_destroy(&names->lock);
 }
 
-/* The link that points to the name, or to the end of its bucket. */
-static stoa_name **locate(stoa_names *names, const char *text)
+static uint64_t hash_of(const char *text)
 {
-    stoa_name **at = &names->buckets[stoa_hash64(0, text, strlen(text)) % STOA_NAME_BUCKETS];
-    while (*at && strcmp((*at)->text, text) != 0) { at = &(*at)->next; }
-    return at;
+    return stoa_hash64(0, text, strlen(text));
+}
+
+static name *find(const stoa_names *names, const char *text, uint64_t hash)
+{
+    stoa_link *link = stoa_chains_first(&names->chains, hash);
+    while (link && (link->hash != hash || strcmp(((name *)link)->text, text) != 0)) { link = link->next; }
+    return (name *)link;
+}
+
+static stoa_err add(stoa_names *names, const char *text, stoa_ref ref)
+{
+    uint64_t hash = hash_of(text);
+    if (find(names, text, hash)) { return STOA_E_EXISTS; }
+    size_t len = strlen(text);
+    name *added = malloc(sizeof *added + len + 1);
+    if (!added) { return STOA_E_NOMEM; }
+    added->ref = ref;
+    memcpy(added->text, text, len + 1);
+    stoa_chains_add(&names->chains, &added->link, hash);
+    return STOA_OK;
 }
 
 stoa_err stoa_names_add(stoa_names *names, const char *text, stoa_ref ref)
 {
-    stoa_err err = STOA_OK;
     (void)pthread_mutex_lock(&names->lock);
-    stoa_name **at = locate(names, text);
-    if (*at) {
-        err = STOA_E_EXISTS;
-    } else {
-        *at = calloc(1, sizeof **at);
-        if (*at) {
-            (*at)->ref = ref;
-            (void)strncpy((*at)->text, text, STOA_NAME_MAX);
-        } else {
-            err = STOA_E_NOMEM;
-        }
-    }
+    stoa_err err = add(names, text, ref);
     (void)pthread_mutex_unlock(&names->lock);
     return err;
 }
@@ -60,20 +72,17 @@ stoa_err stoa_names_add(stoa_names *names, const char *text, stoa_ref ref)
 void stoa_names_remove(stoa_names *names, const char *text)
 {
     (void)pthread_mutex_lock(&names->lock);
-    stoa_name **at = locate(names, text);
-    if (*at) {
-        stoa_name *gone = *at;
-        *at = gone->next;
-        free(gone);
-    }
+    name *gone = find(names, text, hash_of(text));
+    if (gone) { stoa_chains_remove(&names->chains, &gone->link); }
+    free(gone);
     (void)pthread_mutex_unlock(&names->lock);
 }
 
 stoa_ref stoa_names_find(stoa_names *names, const char *text)
 {
     (void)pthread_mutex_lock(&names->lock);
-    stoa_name *name = *locate(names, text);
-    stoa_ref ref = name ? name->ref : STOA_REF_NONE;
+    const name *found = find(names, text, hash_of(text));
+    stoa_ref ref = found ? found->ref : STOA_REF_NONE;
     (void)pthread_mutex_unlock(&names->lock);
     return ref;
 }

@@ -137,19 +137,39 @@ stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out);
 typedef struct stoa_core_view {
     uint32_t core, actors, queued;
     uint64_t messages, cross, wakeups, timers, dead_letters, restarts;
+    uint64_t fanned, lent; /* published messages that came by, and what subscribers here got of them */
     uint64_t memory_bytes, used_bytes; /* mapped for messages, and in use */
     uint64_t busy_ns;                  /* spent in batches that found something to do */
 } stoa_core_view;
 stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out);
 uint32_t stoa_core_count(stoa_node *node);
 
+/* name lives as long as the node. */
 typedef struct stoa_topic_view {
     const char *name;
     uint64_t published;
-    uint32_t subscribers;
+    uint32_t subscribers; /* by pattern, and members of the group: who is both, or has two patterns, counts twice */
 } stoa_topic_view;
+/* Visit all topics that the pattern of '*' and '>' matches (NULL: all), in no order; no call into the node from visit. */
 stoa_err stoa_topics(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_topic_view *view),
                      void *context);
+
+typedef struct stoa_group_view {
+    const char *name; /* lives as long as the node */
+    uint32_t members;
+    uint64_t published; /* to all of them */
+} stoa_group_view;
+/* The same for groups: topics that have members now. */
+stoa_err stoa_groups(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_group_view *view),
+                     void *context);
+typedef struct stoa_member_view {
+    char name[STOA_NAME_MAX + 1];
+    stoa_ref ref;
+    uint32_t core;
+} stoa_member_view;
+/* Visit the members of one group by name. Errors: INVALID, NOT_FOUND (it has none), NOMEM. */
+stoa_err stoa_members(stoa_node *node, const char *group, void (*visit)(void *context, const stoa_member_view *view),
+                      void *context);
 
 /* The last dead letters (up to 256 are kept per core), newest last. */
 typedef struct stoa_dead_letter {

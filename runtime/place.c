@@ -113,10 +113,7 @@ static void unspill(stoa_place *place, uint32_t to)
 
 void stoa_place_free(stoa_place *place, stoa_msg *msg)
 {
-    if (msg->flags & STOA_MSG_LENT) {
-        stoa_msg *held = ((stoa_lent *)stoa_msg_body(msg))->held;
-        if (--stoa_msg_context(held)->ask == 0) { stoa_place_free(place, held); }
-    }
+    if (msg->flags & STOA_MSG_LENT) { stoa_fan_let_go(place, msg); }
     if (msg->home == place->index) {
         stoa_slab_free(&place->slab, msg);
         return;

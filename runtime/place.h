@@ -95,6 +95,8 @@ bool stoa_place_has_slot(stoa_place *place, uint32_t to);
 void stoa_place_push(stoa_place *place, uint32_t to, stoa_msg *msg);
 /* Give a block back to wherever it is at home, and what it holds. */
 void stoa_place_free(stoa_place *place, stoa_msg *msg);
+/* A lent message refers to its payload no more; who is the last frees that (fan.c). */
+void stoa_fan_let_go(stoa_place *place, stoa_msg *lent);
 /* Publish all rings, send freed blocks home, ring bells. */
 void stoa_place_flush(stoa_place *place);
 /* Take up to STOA_DRAIN_MAX messages of each inbound ring and hand them to take (which owns them). Returns how many. */

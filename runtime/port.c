@@ -81,7 +81,8 @@ int stoa_port_fd(stoa_port *port)
 static void hand(stoa_port *port, stoa_msg *msg)
 {
     stoa_context none = {0};
-    stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : &none;
+    stoa_msg *whole = (msg->flags & STOA_MSG_LENT) ? stoa_msg_lent(msg)->held : msg;
+    stoa_context *context = (whole->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(whole) : &none;
     stoa_delivery d = {.row = msg->row,
                        .payload = stoa_msg_payload(msg),
                        .from = msg->from,

@@ -307,6 +307,7 @@ static void run_core(stoa_sim *sim, uint32_t index)
     stoa_core *core = sim->node->cores[index];
     for (uint32_t i = 0; i < sim->node->core_count; i++) { sim->cores[i].not_before = 0; }
     if (!stoa_core_batch(core)) { sim->cores[index].not_before = sim->clock.now + STOA_US(BLOCKED_US); }
+    stoa_reclaim_park(&sim->node->topics.reclaim, index);
     emit_batch(sim, core);
 }
 

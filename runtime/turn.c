@@ -189,29 +189,13 @@ void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer)
 
 /* --- topics and names */
 
-stoa_err stoa_turn_subscribe(stoa_turn *turn, const char *pattern)
-{
-    stoa_turning *t = turning_of(turn);
-    if (!t->actor->more) { return STOA_FAIL(STOA_E_INVALID, "an actor without a name cannot subscribe"); }
-    stoa_err err = stoa_topics_subscribe(t->core->place.node, pattern, turn->self);
-    if (!err) { t->actor->more->subscribed = true; }
-    return err;
-}
-
-stoa_err stoa_turn_bind(stoa_turn *turn, unsigned slot, const char *topic)
-{
-    stoa_turning *t = turning_of(turn);
-    if (!t->actor->more || slot >= STOA_TOPIC_SLOTS) { return STOA_FAIL(STOA_E_INVALID, "topic slot %u", slot); }
-    return stoa_topics_open(t->core->place.node, topic, &t->actor->more->topics[slot]);
-}
-
 stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, const void *payload)
 {
     stoa_turning *t = turning_of(turn);
     stoa_topic *topic = slot < STOA_TOPIC_SLOTS && t->actor->more ? t->actor->more->topics[slot] : NULL;
     if (!topic) { return STOA_E_INVALID; }
     atomic_fetch_add_explicit(&topic->published, 1, memory_order_relaxed);
-    if (!atomic_load_explicit(&topic->places, memory_order_relaxed)) { return STOA_OK; }
+    if (!stoa_topic_places(topic)) { return STOA_OK; }
     stoa_msg *msg = stoa_slab_new(&t->core->place.slab, row->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
     if (!msg) { return STOA_E_FULL; }
     msg->to = stoa_ref_make(0, t->core->place.index, 0);
@@ -278,6 +262,7 @@ stoa_err stoa_fail(stoa_turn *turn, const char *reason)
 static void take_back(stoa_turning *t)
 {
     stoa_core *core = t->core;
+    if (t->changed) { stoa_topics_take_back(t); }
     while (t->staged) {
         stoa_msg *msg = t->staged;
         t->staged = msg->next;
@@ -303,6 +288,7 @@ static void cancel_timer(stoa_core *core, stoa_msg *msg)
 static void let_go(stoa_turning *t)
 {
     stoa_core *core = t->core;
+    if (t->changed) { stoa_topics_let_go(t); } /* first: who left does not hear what this turn publishes */
     while (t->staged) {
         stoa_msg *msg = t->staged;
         t->staged = msg->next;
@@ -359,6 +345,7 @@ static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
     t->handed_over = false;
     t->answered = false;
     t->topic = "";
+    t->changed = NULL;
 }
 
 static void begin_message(stoa_turning *t, stoa_core *core, stoa_actor *actor, stoa_msg *msg)
@@ -367,7 +354,7 @@ static void begin_message(stoa_turning *t, stoa_core *core, stoa_actor *actor, s
     t->msg = msg;
     t->turn.from = msg->from;
     if (msg->flags & STOA_MSG_LENT) {
-        t->topic = stoa_msg_context(((stoa_lent *)stoa_msg_body(msg))->held)->topic->name;
+        t->topic = stoa_msg_context(stoa_msg_lent(msg)->held)->topic->name;
     }
     if (!(msg->flags & STOA_MSG_CONTEXT)) { return; }
     const stoa_context *context = stoa_msg_context(msg);

@@ -120,6 +120,8 @@ static void look_on_core(stoa_core *core, void *context)
                                   .timers = core->timers,
                                   .dead_letters = core->dead_count,
                                   .restarts = core->restarts,
+                                  .fanned = core->fanned,
+                                  .lent = core->lent,
                                   .memory_bytes = core->place.slab.mapped_bytes,
                                   .used_bytes = core->place.slab.used_bytes,
                                   .busy_ns = core->busy_ns};
@@ -165,19 +167,37 @@ stoa_err stoa_dead_letters(stoa_node *node, void (*visit)(void *context, const s
 
 /* --- topics */
 
+typedef struct topic_looks {
+    void (*visit)(void *context, const stoa_topic_view *view);
+    void *context;
+} topic_looks;
+
+static void look_at_topic(topic_looks *looks, stoa_topic *topic)
+{
+    stoa_topic_view view = {.name = topic->name, .published = atomic_load(&topic->published)};
+    stoa_audiences *list = atomic_load(&topic->audiences);
+    for (uint32_t i = 0; list && i < atomic_load(&list->used); i++) {
+        const stoa_audience *audience = atomic_load(&list->at[i]);
+        if (audience) { view.subscribers += audience->count; }
+    }
+    looks->visit(looks->context, &view);
+}
+
+static stoa_err look_at_word(void *context, stoa_word *word)
+{
+    look_at_topic(context, word->topic);
+    return STOA_OK;
+}
+
 stoa_err stoa_topics(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_topic_view *view),
                      void *context)
 {
+    topic_looks looks = {.visit = visit, .context = context};
+    stoa_err err = pattern ? stoa_topic_check(pattern, true) : STOA_OK;
+    if (err) { return err; }
     (void)pthread_mutex_lock(&node->topics.lock);
-    for (const stoa_topic *topic = node->topics.head; topic; topic = topic->next) {
-        if (pattern && !stoa_topic_matches(pattern, topic->name)) { continue; }
-        stoa_topic_view view = {.name = topic->name, .published = atomic_load(&topic->published)};
-        for (uint32_t i = 0; i < stoa_node_places(node); i++) {
-            const stoa_subscribers *list = atomic_load(&topic->at[i]);
-            if (list) { view.subscribers += list->count; }
-        }
-        visit(context, &view);
-    }
+    for (stoa_topic *topic = pattern ? NULL : node->topics.head; topic; topic = topic->next) { look_at_topic(&looks, topic); }
+    if (pattern) { (void)stoa_words_topics(&node->topics.words, pattern, look_at_word, &looks); }
     (void)pthread_mutex_unlock(&node->topics.lock);
     return STOA_OK;
 }
