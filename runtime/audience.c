@@ -56,7 +56,7 @@ static stoa_err list_with_room(stoa_reclaim *reclaim, stoa_audience *audience, u
 stoa_err stoa_audience_seat(stoa_reclaim *reclaim, stoa_audience *audience, stoa_subscription *who, uint64_t id)
 {
     uint32_t place = stoa_ref_place(who->who);
-    stoa_subscribers *list;
+    stoa_subscribers *list = NULL;
     stoa_err err = list_with_room(reclaim, audience, place, &list);
     if (err) { return err; }
     uint32_t used = atomic_load_explicit(&list->used, memory_order_relaxed);
