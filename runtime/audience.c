@@ -58,7 +58,7 @@ stoa_err stoa_audience_seat(stoa_reclaim *reclaim, stoa_audience *audience, stoa
     uint32_t place = stoa_ref_place(who->who);
     stoa_subscribers *list = NULL;
     stoa_err err = list_with_room(reclaim, audience, place, &list);
-    if (err) { return err; }
+    if (!list) { return err; }
     uint32_t used = atomic_load_explicit(&list->used, memory_order_relaxed);
     uint32_t seat = list->hole ? list->hole - 1 : used;
     if (list->hole) { list->hole = list->seats[seat].next_hole; }
