@@ -18,7 +18,8 @@
  *     missing trailing fields     were not known to an older writer: they read as zero, empty, no elements, the first value
  *     unknown trailing fields     of a newer writer are stepped over, in nested records and lists too
  *     a wider type                uint8 .. uint64, int32 .. int64, a longer text, a longer list of the same elements: what an
- *                                 older reader cannot hold it refuses (RANGE, TOO_LARGE), whole
+ *                                 older reader cannot hold it refuses (RANGE, TOO_LARGE; a journal: CORRUPT, the trail
+ *                                 says which), whole
  *     an unknown enum value       is refused (INVALID), never taken for another
  *     an unknown row              is refused: VERSION in a journal, NO_HANDLER for a message
  *     another type                is refused (INVALID), where the bytes show it

@@ -20,9 +20,9 @@
 #define counter_add_FIELDS(F, S)   F(S, uint64_t, by)
 #define counter_sum_FIELDS(F, S)   F(S, uint64_t, sum)
 #define counter_added_FIELDS(F, S) F(S, uint64_t, by)
-#define counter_ROWS(ROW, K)                     \
-    ROW(K, COMMAND, add, sum, "Add.")            \
-    ROW(K, REPLY, sum, _, "The sum so far.")     \
+#define counter_ROWS(ROW, K)                                                                                           \
+    ROW(K, COMMAND, add, sum, "Add.")                                                                                  \
+    ROW(K, REPLY, sum, _, "The sum so far.")                                                                           \
     ROW(K, EVENT, added, _, "Something was added.")
 STOA_TABLE_HERE(counter)
 
@@ -30,7 +30,7 @@ typedef struct counter {
     uint64_t sum;
 } counter;
 #define counter_HEARS STOA_HEARS_NOTHING
-STOA_KIND(counter)
+STOA_KIND(counter, .mailbox_limit = 64)
 
 static pthread_t main_thread;
 static volatile sig_atomic_t strays, signals; /* signals handled elsewhere than on the main thread; all of them */
@@ -75,7 +75,9 @@ static bool line_of_task(const char *task, const char *file, const char *prefix,
     (void)snprintf(path, sizeof path, "/proc/self/task/%s/%s", task, file);
     FILE *in = fopen(path, "r");
     bool found = false;
-    while (in && !found && fgets(line, (int)bytes, in)) { found = strncmp(line, prefix, strlen(prefix)) == 0; }
+    while (in && !found && fgets(line, (int)bytes, in)) {
+        found = strncmp(line, prefix, strlen(prefix)) == 0;
+    }
     if (in) { (void)fclose(in); }
     line[strcspn(line, "\n")] = '\0';
     return found;
@@ -104,7 +106,9 @@ static int threads_left(int expected)
 {
     unsigned long long mask;
     int count = threads("", &mask);
-    for (int i = 0; i < 10000 && count != expected; i++, count = threads("", &mask)) { (void)usleep(1000); }
+    for (int i = 0; i < 10000 && count != expected; i++, count = threads("", &mask)) {
+        (void)usleep(1000);
+    }
     return count;
 }
 
@@ -121,7 +125,9 @@ enum { SIGNALS = 65 };
 static void actions(struct sigaction all[SIGNALS])
 {
     memset(all, 0, SIGNALS * sizeof all[0]);
-    for (int i = 1; i < SIGNALS; i++) { (void)sigaction(i, NULL, &all[i]); }
+    for (int i = 1; i < SIGNALS; i++) {
+        (void)sigaction(i, NULL, &all[i]);
+    }
 }
 
 static void check_actions(const struct sigaction before[SIGNALS], const char *when)
@@ -147,7 +153,9 @@ static void check_masks(int cores)
     for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
         check(blocked >> (outside[i] - 1) & 1, "its threads block what comes from outside", strsignal(outside[i]));
     }
-    for (int i = 0; i < 200; i++) { (void)kill(getpid(), SIGTERM); }
+    for (int i = 0; i < 200; i++) {
+        (void)kill(getpid(), SIGTERM);
+    }
     check(signals > 0 && strays == 0, "handlers run on the program's threads", "one ran elsewhere");
 }
 
