@@ -44,10 +44,9 @@ void stoa_reclaim_free(stoa_reclaim *reclaim, void *block)
 static uint64_t oldest_reader(stoa_reclaim *reclaim)
 {
     uint64_t oldest = STOA_RECLAIM_PARKED;
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in pass */
     for (uint32_t i = 0; i < STOA_CORES_MAX; i++) {
-        /* acquire: that core's reads came before */
-        uint64_t seen = atomic_load_explicit(&reclaim->cores[i].seen, memory_order_acquire);
+        /* acquire: that core's reads came before; seq_cst: see stoa_reclaim_pass */
+        uint64_t seen = atomic_load(&reclaim->cores[i].seen);
         if (seen < oldest) { oldest = seen; }
     }
     return oldest;

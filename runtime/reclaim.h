@@ -63,10 +63,15 @@ static inline void stoa_reclaim_pass(stoa_reclaim *reclaim, uint32_t core)
     uint64_t now = atomic_load_explicit(&reclaim->epoch, memory_order_acquire);
     uint64_t seen = atomic_load_explicit(&reclaim->cores[core].seen, memory_order_relaxed);
     if (seen == now) { return; }
-    /* release: all reads of the batch before come first */
-    atomic_store_explicit(&reclaim->cores[core].seen, now, memory_order_release);
-    /* pairs with the fence in reclaim: it sees that we read again, or we see what it unlinked */
-    if (seen == STOA_RECLAIM_PARKED) { atomic_thread_fence(memory_order_seq_cst); }
+    if (seen != STOA_RECLAIM_PARKED) {
+        /* release: all reads of the batch before come first */
+        atomic_store_explicit(&reclaim->cores[core].seen, now, memory_order_release);
+        return;
+    }
+    /* seq_cst, all four: whoever still found us parked had moved the epoch on before we look at it again, and what it unlinked
+     * is not found any more */
+    atomic_store(&reclaim->cores[core].seen, now);
+    (void)atomic_load(&reclaim->epoch);
 }
 
 /* Core: the same, and I read nothing until I pass. */
