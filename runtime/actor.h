@@ -151,8 +151,10 @@ typedef enum stoa_full {
 
 typedef struct stoa_kind {
     const char *name;
-    const stoa_table *table;
+    const stoa_row *rows; /* of its table: what it handles itself */
+    size_t rows_bytes;
     const stoa_handler *handlers; /* by row id */
+    const stoa_table *table;
     const stoa_applier *appliers; /* by row id; event-sourced kinds */
     const stoa_hear *hears;       /* ends with row NULL */
     size_t state_bytes;
@@ -295,6 +297,8 @@ stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void
     K##_ROWS(STOA_ON_CONST_, K) K##_HEARS(STOA_HEAR_CONST_, K) STOA_KIND_TABLES_(K)                                    \
     static const stoa_applier K##_appliers_[K##_ROW_END_ + 1] = {K##_ROWS(STOA_APPLIER_ROW_, K)[K##_ROW_END_] = NULL}; \
     const stoa_kind K##_kind = {.name = #K,                                                                            \
+                                .rows = K##_rows,                                                                      \
+                                .rows_bytes = sizeof(stoa_row) * K##_ROW_END_,                                         \
                                 .table = &K##_table,                                                                   \
                                 .handlers = K##_handlers_,                                                             \
                                 .appliers = K##_appliers_,                                                             \
@@ -306,6 +310,8 @@ stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void
     STOA_PROXY(K)                                                                                                      \
     K##_ROWS(STOA_ON_PLAIN_, K) K##_HEARS(STOA_HEAR_PLAIN_, K) STOA_KIND_TABLES_(K)                                    \
     const stoa_kind K##_kind = {.name = #K,                                                                            \
+                                .rows = K##_rows,                                                                      \
+                                .rows_bytes = sizeof(stoa_row) * K##_ROW_END_,                                         \
                                 .table = &K##_table,                                                                   \
                                 .handlers = K##_handlers_,                                                             \
                                 .hears = K##_hears_,                                                                   \

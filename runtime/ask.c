@@ -1,38 +1,27 @@
 /* ask.c - the table of asks under way at a place: constant time, ids that die with their ask.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "runtime/core.h"
 
-enum { CAP_START = 256 };
+enum { RESERVED_BYTES = STOA_ASKS_MAX * sizeof(stoa_ask) };
 
 stoa_err stoa_asks_init(stoa_asks *asks)
 {
     memset(asks, 0, sizeof *asks);
-    asks->at = calloc(CAP_START, sizeof *asks->at);
-    if (!asks->at) { return STOA_FAIL(STOA_E_NOMEM, "asks"); }
-    asks->cap = CAP_START;
+    void *at = mmap(NULL, RESERVED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) { return STOA_FAIL(STOA_E_NOMEM, "asks"); }
+    asks->at = at;
     asks->used = 1;
     return STOA_OK;
 }
 
 void stoa_asks_deinit(stoa_asks *asks)
 {
-    free(asks->at);
+    if (asks->at) { (void)munmap(asks->at, RESERVED_BYTES); }
     memset(asks, 0, sizeof *asks);
-}
-
-static stoa_err grow(stoa_asks *asks)
-{
-    if (asks->cap >= STOA_ASKS_MAX) { return STOA_E_FULL; }
-    stoa_ask *at = realloc(asks->at, 2 * (size_t)asks->cap * sizeof *at);
-    if (!at) { return STOA_E_FULL; }
-    memset(at + asks->cap, 0, asks->cap * sizeof *at);
-    asks->at = at;
-    asks->cap *= 2;
-    return STOA_OK;
 }
 
 stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out)
@@ -41,7 +30,7 @@ stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out)
     if (index) {
         asks->free = asks->at[index].next_free;
     } else {
-        if (asks->used == asks->cap && grow(asks)) { return STOA_E_FULL; }
+        if (asks->used == STOA_ASKS_MAX) { return STOA_E_FULL; }
         index = asks->used++;
     }
     ask.generation = asks->at[index].generation + 1;

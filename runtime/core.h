@@ -19,8 +19,11 @@
 
 enum {
     STOA_BUDGET = 64,
-    STOA_ACTOR_CHUNK = 4096,
-    STOA_ACTOR_CHUNKS = 4096,
+    STOA_ACTOR_CHUNK = 4096,  /* actors in a chunk */
+    STOA_ACTOR_CHUNKS = 4096, /* chunks of a core */
+    STOA_STATE_INLINE = 1024, /* larger states lie apart from their actor */
+    STOA_SENT_MAX = 64, /* messages a turn may put ahead; the others wait in its list */
+    STOA_STRIDES = STOA_STATE_INLINE / 16 + 1,
     STOA_MAILBOX_DEFAULT = 1024,
     STOA_REPLY_MAX = 256 * 1024,
     STOA_DEAD_LETTERS = 256,
@@ -34,7 +37,11 @@ typedef struct stoa_runnable {
     bool queued, is_shard;
 } stoa_runnable;
 
-enum { STOA_ACTOR_ALIVE = 1, STOA_ACTOR_DOWN = 2 /* failed, waits for its restart */ };
+enum {
+    STOA_ACTOR_ALIVE = 1,
+    STOA_ACTOR_DOWN = 2,     /* failed, waits for its restart */
+    STOA_ACTOR_IN_SHARD = 4, /* has no mailbox of its own */
+};
 
 /* What few actors have or nobody needs often. */
 typedef struct stoa_actor_more {
@@ -45,26 +52,37 @@ typedef struct stoa_actor_more {
     uint64_t heard;                   /* the last message of several audiences, by core->fanned */
     void *args;
     bool subscribed;
+    uint32_t backoff_ms;
+    uint64_t failed_ns;
 } stoa_actor_more;
 
+/* Two cache lines; the state follows where it is small (actor.c). */
 typedef struct stoa_actor {
     stoa_runnable run; /* first: plain actors are runnables */
     const stoa_kind *kind;
     void *state;
     struct stoa_shard *shard;
-    stoa_msg *head, *tail; /* mailbox of a plain actor */
+    stoa_msg *head, *tail; /* mailbox of a plain actor, first in first out */
+    stoa_msg *control;     /* its control lane: the last message, whose next is the first */
     stoa_actor_more *more;
-    uint64_t messages, refused, handler_ns;
+    uint64_t messages;
     uint32_t generation, index;
-    uint32_t queued, limit;
+    uint32_t queued, limit; /* messages waiting, or staged for it in the turn that runs */
     uint32_t stream;
-    uint32_t restarts;
-    int32_t last_refusal;
-    uint32_t backoff_ms;
-    uint64_t failed_ns;
+    uint32_t restarts, refused;
+    uint32_t handler_ns;             /* of the last turn that was timed */
+    uint32_t parent, elder, younger; /* index of the parent and of its children beside this one, 0: none */
+    int16_t last_refusal;
     uint8_t flags;
     uint8_t when_full;
 } stoa_actor;
+_Static_assert(sizeof(stoa_actor) == 128, "an idle actor stays small");
+
+/* Actors of one size, side by side. */
+typedef struct stoa_actor_chunk {
+    unsigned char *base;
+    uint32_t stride, used;
+} stoa_actor_chunk;
 
 /* An ask under way: who asked at this place, and its deadline. */
 typedef struct stoa_ask {
@@ -77,8 +95,8 @@ typedef struct stoa_ask {
 } stoa_ask;
 
 typedef struct stoa_asks {
-    stoa_ask *at; /* entry 0 unused */
-    uint32_t cap, used, free;
+    stoa_ask *at; /* STOA_ASKS_MAX of them, reserved and touched as they are used; entry 0 unused */
+    uint32_t used, free;
 } stoa_asks;
 stoa_err stoa_asks_init(stoa_asks *asks);
 void stoa_asks_deinit(stoa_asks *asks);
@@ -97,26 +115,36 @@ typedef struct stoa_turning {
     stoa_msg *msg;               /* being handled; NULL in start and resume */
     stoa_ref reply_to;           /* who asked, NONE: nobody */
     uint64_t ask;                /* their ask */
-    stoa_msg *staged, *staged_tail;
+    stoa_msg *staged, **staged_end; /* list; where its next goes */
     const char *failed;          /* reason, or NULL */
+    uint64_t rings, listed;      /* places: slots written ahead into their ring; messages in the list */
+    uint32_t sent;               /* messages put into mailboxes of this core already */
     bool handed_over;            /* somebody else answers */
     bool answered;
+    bool plain;                  /* nothing of a context is set */
+    bool marks;                  /* what it sends needs a context: the actor's shard, or the command, is told */
     const char *topic;
     struct stoa_subscription *changed; /* subscriptions it made, or wants to end */
+    stoa_actor *sent_to[STOA_SENT_MAX]; /* whose mailbox each of those is the last of, in their order */
 } stoa_turning;
 
 typedef struct stoa_core {
     stoa_place place; /* first */
-    stoa_actor *chunks[STOA_ACTOR_CHUNKS];
-    uint32_t actor_count, actor_alive;
-    uint32_t actor_free; /* index + 1 of the first free actor, chained through stream */
     stoa_runnable *run_head, *run_tail;
+    stoa_actor_chunk chunks[STOA_ACTOR_CHUNKS];
+    uint32_t chunk_count, actor_alive;
+    struct {
+        uint32_t free;  /* index + 1 of the first free actor, chained through stream */
+        uint32_t chunk; /* number + 1 of the chunk with room, 0: none */
+    } strides[STOA_STRIDES];
+    stoa_turning turning; /* of the message being handled */
     struct stoa_shard *shards[16];
     uint32_t shard_count;
     stoa_wheel wheel;
     stoa_asks asks;
     stoa_random random;
-    uint64_t now_ns, wall_ns;
+    uint64_t now_ns;
+    uint64_t wall_ns, wall_read_ns; /* UTC at now_ns; when it was last read from the clock */
     void *reply; /* scratch of STOA_REPLY_MAX bytes */
     stoa_dead_letter *dead;
     uint64_t dead_count;
@@ -150,6 +178,8 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index);
 /* End all actors; what waits in their mailboxes is refused. Before any core of the node is gone. */
 void stoa_core_end_actors(stoa_core *core);
 void stoa_core_deinit(stoa_core *core);
+void stoa_actors_init(stoa_core *core);
+void stoa_actors_deinit(stoa_core *core);
 stoa_err stoa_core_start(stoa_core *core);
 void stoa_core_join(stoa_core *core);
 
@@ -167,10 +197,22 @@ uint64_t stoa_core_next_ns(stoa_core *core);
 void stoa_core_deliver(stoa_core *core, stoa_msg *msg);
 /* The same for a message that is here already: to an actor of this core, or published. */
 void stoa_core_take(stoa_core *core, stoa_msg *msg);
+/* Refuse all that waits in the mailbox of a plain actor. */
+void stoa_mailbox_refuse(stoa_core *core, stoa_actor *actor, stoa_err why);
 /* An answer meets its ask: the ask ends, the message (perhaps another) carries its token. NULL: too late, freed. */
 stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg);
-void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable);
-stoa_actor *stoa_core_actor(stoa_core *core, stoa_ref ref);
+static inline void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable)
+{
+    if (runnable->queued) { return; }
+    runnable->queued = true;
+    runnable->next = NULL;
+    if (core->run_head) {
+        core->run_tail->next = runnable;
+    } else {
+        core->run_head = runnable;
+    }
+    core->run_tail = runnable;
+}
 /* Refuse msg: the asker gets why, otherwise it is a dead letter. Frees msg. */
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why);
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
@@ -184,10 +226,28 @@ static inline stoa_ref stoa_actor_ref(const stoa_core *core, const stoa_actor *a
 {
     return stoa_ref_make(actor->generation, core->place.index, actor->index);
 }
+/* The actor in that slot, alive or not; any index has one. Slots are numbered chunk by chunk; all of those that were never
+ * mapped are one that is never alive. */
+static inline stoa_actor *stoa_actor_slot(const stoa_core *core, uint32_t index)
+{
+    const stoa_actor_chunk *chunk = &core->chunks[index / STOA_ACTOR_CHUNK % STOA_ACTOR_CHUNKS];
+    return (stoa_actor *)(void *)(chunk->base + (size_t)(index % STOA_ACTOR_CHUNK) * chunk->stride);
+}
+static inline stoa_actor *stoa_core_actor(const stoa_core *core, stoa_ref ref)
+{
+    stoa_actor *actor = stoa_actor_slot(core, stoa_ref_index(ref));
+    bool same = actor->generation == (uint32_t)(ref.at >> 40) && (actor->flags & STOA_ACTOR_ALIVE);
+    return __builtin_expect(same, 1) ? actor : NULL;
+}
+/* The actors alive, one after the other: begin with at = 0; NULL at the end. */
+stoa_actor *stoa_actor_next(const stoa_core *core, uint32_t *at);
 const char *stoa_actor_name(const stoa_actor *actor);
 
+void stoa_turning_init(stoa_core *core);
 /* Handle one message in one turn (turn.c); frees msg. */
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
+/* Handle up to count messages of a plain actor's mailbox; what is left is enqueued. The actor may be gone afterwards. */
+void stoa_turns_run(stoa_core *core, stoa_actor *actor, uint32_t count);
 /* Subscriptions that a turn made and ended take effect, or not (group.c). */
 void stoa_topics_let_go(stoa_turning *turning);
 void stoa_topics_take_back(stoa_turning *turning);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "runtime/actor.h"
 
@@ -28,6 +29,8 @@ enum {
     STOA_MSG_LENT = 32,   /* the payload is that of a published message (stoa_lent; fan.c) */
     STOA_MSG_ASKS = 64,   /* staged: a new ask of this turn, taken back when the turn is refused */
     STOA_MSG_FIRED = 128, /* a timer that was due: never refused for want of room, an actor armed it itself */
+    STOA_MSG_URGENT = 256, /* travels on the control lane of the mailbox, ahead of the normal one */
+    STOA_MSG_COUNTED = 512, /* staged: has its place in the mailbox of a plain actor of this core already */
 };
 
 struct stoa_msg {
@@ -35,9 +38,9 @@ struct stoa_msg {
     stoa_ref to, from;
     const stoa_row *row;
     uint32_t size_bytes; /* of the payload */
-    uint16_t home;       /* place whose slab the block is of */
+    uint16_t flags;
+    uint8_t home;        /* place whose slab the block is of */
     uint8_t size_class;
-    uint8_t flags;
 };
 
 typedef struct stoa_context {
@@ -95,13 +98,69 @@ typedef struct stoa_slab {
     void **chunks;                    /* every chunk ever mapped */
     uint32_t chunk_count, chunk_cap;
     uint64_t limit_bytes, mapped_bytes, used_bytes;
-    uint16_t home;
+    uint8_t home;
 } stoa_slab;
 
-stoa_err stoa_slab_init(stoa_slab *slab, uint16_t home, uint64_t limit_bytes);
+stoa_err stoa_slab_init(stoa_slab *slab, uint8_t home, uint64_t limit_bytes);
 void stoa_slab_deinit(stoa_slab *slab);
+/* A block of that class where the free list has none: cut from a chunk or from a larger block; NULL: the quota is used up. */
+stoa_msg *stoa_slab_carve(stoa_slab *slab, uint32_t size_class);
+
+enum { STOA_BLOCK_SHIFT = 6 }; /* the smallest block: 64 bytes */
+static inline uint32_t stoa_slab_class(size_t bytes)
+{
+    if (__builtin_expect(bytes <= 1 << STOA_BLOCK_SHIFT, 1)) { return 0; }
+    size_t blocks = (bytes - 1) >> STOA_BLOCK_SHIFT;
+    return 64 - (uint32_t)__builtin_clzl(blocks);
+}
+
 /* A block for a message of payload_bytes, header filled but for to, from, row; NULL when the quota is used up. */
-stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, uint8_t flags);
+static inline stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags)
+{
+    size_t bytes = sizeof(stoa_msg) + payload_bytes + ((flags & STOA_MSG_CONTEXT) ? sizeof(stoa_context) : 0);
+    uint32_t size_class = stoa_slab_class(bytes);
+    if (__builtin_expect(size_class >= STOA_SLAB_CLASSES, 0)) { return NULL; }
+
+    stoa_msg *msg = slab->free[size_class];
+    if (__builtin_expect(msg != NULL, 1)) {
+        slab->free[size_class] = msg->next;
+    } else {
+        msg = stoa_slab_carve(slab, size_class);
+        if (!msg) { return NULL; }
+    }
+    slab->used_bytes += (uint64_t)1 << (STOA_BLOCK_SHIFT + size_class);
+    msg->next = NULL;
+    msg->size_bytes = payload_bytes;
+    msg->flags = (uint16_t)flags;
+    msg->home = slab->home;
+    msg->size_class = (uint8_t)size_class;
+    if (flags & STOA_MSG_CONTEXT) { *stoa_msg_context(msg) = (stoa_context){0}; }
+    return msg;
+}
+
+/* Payloads are mostly a few words: cheaper in place than through a call. */
+static inline void stoa_copy_payload(void *to, const void *from, uint32_t bytes)
+{
+    if (bytes == 8) {
+        memcpy(to, from, 8);
+    } else if (bytes == 16) {
+        memcpy(to, from, 16);
+    } else if (bytes == 24) {
+        memcpy(to, from, 24);
+    } else {
+        memcpy(to, from, bytes);
+    }
+}
+
+static inline void stoa_clear_payload(void *at, uint32_t bytes)
+{
+    if (bytes == 8) {
+        memset(at, 0, 8);
+    } else {
+        memset(at, 0, bytes);
+    }
+}
+
 /* Whether a quarter of the quota is free: what may begin, may also need messages to end. */
 static inline bool stoa_slab_ample(const stoa_slab *slab)
 {
@@ -110,7 +169,7 @@ static inline bool stoa_slab_ample(const stoa_slab *slab)
 /* Back to this slab (msg->home must be it). */
 static inline void stoa_slab_free(stoa_slab *slab, stoa_msg *msg)
 {
-    slab->used_bytes -= (uint64_t)64 << msg->size_class;
+    slab->used_bytes -= (uint64_t)1 << (STOA_BLOCK_SHIFT + msg->size_class);
     msg->next = slab->free[msg->size_class];
     slab->free[msg->size_class] = msg;
 }

@@ -22,7 +22,7 @@ stoa_err stoa_place_init(stoa_place *place, stoa_node *node, uint32_t index, uin
     place->index = index;
     place->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (place->bell < 0) { return STOA_FAIL(STOA_E_IO, "eventfd: %s", strerror(errno)); }
-    stoa_err err = stoa_slab_init(&place->slab, (uint16_t)index, memory_bytes);
+    stoa_err err = stoa_slab_init(&place->slab, (uint8_t)index, memory_bytes);
     if (err) { (void)close(place->bell); }
     return err;
 }
@@ -43,7 +43,8 @@ static stoa_err connect_one(stoa_place *from, stoa_place *to)
     stoa_ring *ring = mmap(NULL, sizeof *ring, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (ring == MAP_FAILED) { return STOA_FAIL(STOA_E_NOMEM, "ring: %s", strerror(errno)); }
     atomic_store_explicit(&from->out[to->index], ring, memory_order_release);
-    atomic_store_explicit(&to->in[from->index], ring, memory_order_release);
+    atomic_store_explicit(&to->in[from->index], ring, memory_order_relaxed);
+    atomic_fetch_or_explicit(&to->inbound, UINT64_C(1) << from->index, memory_order_release); /* after the ring itself */
     return STOA_OK;
 }
 
@@ -53,21 +54,11 @@ stoa_err stoa_place_connect(stoa_place *a, stoa_place *b)
     return err ? err : connect_one(b, a);
 }
 
-static stoa_slot *ring_slot(stoa_ring *ring)
-{
-    if (ring->write - ring->tail_seen >= STOA_RING_SLOTS) {
-        /* acquire: the consumer's reads of the slot came before it moved tail */
-        ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
-        if (ring->write - ring->tail_seen >= STOA_RING_SLOTS) { return NULL; }
-    }
-    return &ring->slots[ring->write % STOA_RING_SLOTS];
-}
-
 /* Put one message into the ring. A small plain one is copied into the slot and its block is free again. */
 static bool ring_put(stoa_place *place, uint32_t to, stoa_msg *msg)
 {
     stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
-    stoa_slot *slot = ring_slot(ring);
+    stoa_slot *slot = stoa_ring_slot(ring);
     if (!slot) { return false; }
     slot->to = msg->to;
     slot->from = msg->from;
@@ -111,7 +102,7 @@ static void unspill(stoa_place *place, uint32_t to)
     }
 }
 
-void stoa_place_free(stoa_place *place, stoa_msg *msg)
+void stoa_place_free_slowly(stoa_place *place, stoa_msg *msg)
 {
     if (msg->flags & STOA_MSG_LENT) { stoa_fan_let_go(place, msg); }
     if (msg->home == place->index) {
@@ -129,7 +120,7 @@ static void send_homeward(stoa_place *place)
     for (uint32_t to = 0; to < STOA_PLACES_MAX; to++) {
         if (!place->homeward[to]) { continue; }
         stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
-        stoa_slot *slot = ring ? ring_slot(ring) : NULL; /* ahead of what spilled: they are not messages */
+        stoa_slot *slot = ring ? stoa_ring_slot(ring) : NULL; /* ahead of what spilled: they are not messages */
         if (!slot) {
             left = true;
             continue;
@@ -166,7 +157,7 @@ static void drop_spill(stoa_place *place, uint32_t to)
 
 bool stoa_place_has_slot(stoa_place *place, uint32_t to)
 {
-    return !place->spill[to].head && ring_slot(atomic_load_explicit(&place->out[to], memory_order_relaxed));
+    return !place->spill[to].head && stoa_ring_slot(atomic_load_explicit(&place->out[to], memory_order_relaxed));
 }
 
 void stoa_place_flush(stoa_place *place)
@@ -203,7 +194,7 @@ static stoa_msg *take_slot(stoa_place *place, stoa_slot *slot)
     msg->to = slot->to;
     msg->from = slot->from;
     msg->row = slot->row;
-    memcpy(stoa_msg_body(msg), slot->as.bytes, slot->size_bytes);
+    stoa_copy_payload(stoa_msg_body(msg), slot->as.bytes, slot->size_bytes);
     return msg;
 }
 
@@ -247,20 +238,18 @@ static uint32_t drain_ring(stoa_place *place, stoa_ring *ring, void (*take)(stoa
 uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, stoa_msg *msg))
 {
     uint32_t taken = 0;
-    uint32_t places = stoa_node_places(place->node);
-    for (uint32_t i = 0; i < places; i++) {
-        stoa_ring *ring = atomic_load_explicit(&place->in[i], memory_order_acquire);
-        if (ring) { taken += drain_ring(place, ring, take); }
+    for (uint64_t from = atomic_load_explicit(&place->inbound, memory_order_acquire); from; from &= from - 1) {
+        stoa_ring *ring = atomic_load_explicit(&place->in[__builtin_ctzll(from)], memory_order_relaxed);
+        if (ring->read != atomic_load_explicit(&ring->head, memory_order_relaxed)) { taken += drain_ring(place, ring, take); }
     }
     return taken;
 }
 
 bool stoa_place_pending(stoa_place *place)
 {
-    uint32_t places = stoa_node_places(place->node);
-    for (uint32_t i = 0; i < places; i++) {
-        stoa_ring *ring = atomic_load_explicit(&place->in[i], memory_order_acquire);
-        if (ring && atomic_load_explicit(&ring->head, memory_order_acquire) != ring->read) { return true; }
+    for (uint64_t from = atomic_load_explicit(&place->inbound, memory_order_acquire); from; from &= from - 1) {
+        stoa_ring *ring = atomic_load_explicit(&place->in[__builtin_ctzll(from)], memory_order_relaxed);
+        if (atomic_load_explicit(&ring->head, memory_order_acquire) != ring->read) { return true; }
     }
     return false;
 }

@@ -42,6 +42,7 @@ _Static_assert(sizeof(stoa_slot) == 64, "one cache line");
 typedef struct stoa_ring {
     _Alignas(128) _Atomic uint64_t head;
     uint64_t write, tail_seen; /* producer */
+    uint64_t mark;             /* producer: write at the first slot of the turn that runs */
     _Alignas(128) _Atomic uint64_t tail;
     uint64_t read; /* consumer */
     _Alignas(128) stoa_slot slots[STOA_RING_SLOTS];
@@ -55,6 +56,7 @@ typedef struct stoa_place {
     stoa_slab slab;
     _Atomic(stoa_ring *) in[STOA_PLACES_MAX];  /* from place i */
     _Atomic(stoa_ring *) out[STOA_PLACES_MAX]; /* to place i */
+    _Atomic uint64_t inbound;                  /* bit per place that has a ring to this one */
     struct {
         stoa_msg *head, *tail;
         uint32_t count;
@@ -83,6 +85,17 @@ void stoa_place_deinit(stoa_place *place);
 /* Make the rings between two places, where they are missing. Under the node's lock. */
 stoa_err stoa_place_connect(stoa_place *a, stoa_place *b);
 
+/* The slot behind the last one written; NULL when the ring is full. */
+static inline stoa_slot *stoa_ring_slot(stoa_ring *ring)
+{
+    if (__builtin_expect(ring->write - ring->tail_seen >= STOA_RING_SLOTS, 0)) {
+        /* acquire: the consumer's reads of the slot came before it moved tail */
+        ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
+        if (ring->write - ring->tail_seen >= STOA_RING_SLOTS) { return NULL; }
+    }
+    return &ring->slots[ring->write % STOA_RING_SLOTS];
+}
+
 /* Whether another message to place may be staged. */
 static inline bool stoa_place_room(const stoa_place *place, uint32_t to)
 {
@@ -93,8 +106,16 @@ static inline bool stoa_place_room(const stoa_place *place, uint32_t to)
 bool stoa_place_has_slot(stoa_place *place, uint32_t to);
 /* Move msg (a block) to another place; ownership goes. Never fails (see room). */
 void stoa_place_push(stoa_place *place, uint32_t to, stoa_msg *msg);
+void stoa_place_free_slowly(stoa_place *place, stoa_msg *msg);
 /* Give a block back to wherever it is at home, and what it holds. */
-void stoa_place_free(stoa_place *place, stoa_msg *msg);
+static inline void stoa_place_free(stoa_place *place, stoa_msg *msg)
+{
+    if (__builtin_expect(msg->home == place->index && !(msg->flags & STOA_MSG_LENT), 1)) {
+        stoa_slab_free(&place->slab, msg);
+    } else {
+        stoa_place_free_slowly(place, msg);
+    }
+}
 /* A lent message refers to its payload no more; who is the last frees that (fan.c). */
 void stoa_fan_let_go(stoa_place *place, stoa_msg *lent);
 /* Publish all rings, send freed blocks home, ring bells. */

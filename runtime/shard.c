@@ -203,6 +203,7 @@ stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const
         return STOA_FAIL(err, "%s", name);
     }
     actor->shard = shard;
+    actor->flags |= STOA_ACTOR_IN_SHARD;
     actor->stream = ++shard->actor_count;
     shard->actors[actor->stream] = actor;
     *out = actor;
@@ -280,7 +281,6 @@ void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 
 static void run_one(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 {
-    shard->core->messages++;
     if (actor->flags & STOA_ACTOR_DOWN) {
         stoa_core_refuse(shard->core, msg, STOA_E_FAILED);
     } else {

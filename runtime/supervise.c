@@ -40,14 +40,22 @@ static void escalate(stoa_core *core, const char *reason)
     abort();
 }
 
-static void refuse_mailbox(stoa_core *core, stoa_actor *actor)
+/* NULL: no memory for it, then each failure is as the first. */
+static stoa_actor_more *more_of(stoa_actor *actor)
 {
-    while (actor->head) {
-        stoa_msg *msg = actor->head;
-        actor->head = msg->next;
-        actor->queued--;
-        stoa_core_refuse(core, msg, STOA_E_FAILED);
-    }
+    if (!actor->more) { actor->more = calloc(1, sizeof *actor->more); }
+    return actor->more;
+}
+
+static uint32_t next_delay_ms(const stoa_core *core, stoa_actor *actor)
+{
+    stoa_actor_more *more = more_of(actor);
+    if (!more) { return 0; }
+    if (core->now_ns - more->failed_ns > STOA_S(10)) { more->backoff_ms = 0; }
+    more->failed_ns = core->now_ns;
+    uint32_t delay_ms = more->backoff_ms;
+    more->backoff_ms = delay_ms == 0 ? 1 : delay_ms * 2 < BACKOFF_MAX_MS ? delay_ms * 2 : BACKOFF_MAX_MS;
+    return delay_ms;
 }
 
 void stoa_actor_fail(stoa_core *core, stoa_actor *actor, const char *reason)
@@ -57,15 +65,12 @@ void stoa_actor_fail(stoa_core *core, stoa_actor *actor, const char *reason)
     struct stoa_sim *sim = core->place.node->options.sim;
     if (sim) { stoa_sim_failed(sim, core, actor, reason); }
     actor->flags |= STOA_ACTOR_DOWN;
-    if (!actor->shard) { refuse_mailbox(core, actor); }
+    if (!actor->shard) { stoa_mailbox_refuse(core, actor, STOA_E_FAILED); }
     if (!take_token(core)) {
         escalate(core, reason);
         return;
     }
-    if (core->now_ns - actor->failed_ns > STOA_S(10)) { actor->backoff_ms = 0; }
-    actor->failed_ns = core->now_ns;
-    uint32_t delay_ms = actor->backoff_ms;
-    actor->backoff_ms = delay_ms == 0 ? 1 : delay_ms * 2 < BACKOFF_MAX_MS ? delay_ms * 2 : BACKOFF_MAX_MS;
+    uint32_t delay_ms = next_delay_ms(core, actor);
     uint64_t timer;
     void *what = (void *)(uintptr_t)stoa_actor_ref(core, actor).at;
     if (delay_ms == 0 || stoa_wheel_new(&core->wheel, STOA_TIMER_RESTART, what, &timer)) {

@@ -3,39 +3,31 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/timer.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { CAP_START = 1024 };
+static size_t reserved_bytes(const stoa_wheel *wheel)
+{
+    return ((size_t)wheel->limit + 1) * sizeof *wheel->entries;
+}
 
 stoa_err stoa_wheel_init(stoa_wheel *wheel, uint64_t now_ns, uint32_t limit)
 {
     memset(wheel, 0, sizeof *wheel);
-    wheel->entries = calloc(CAP_START, sizeof *wheel->entries);
-    if (!wheel->entries) { return STOA_FAIL(STOA_E_NOMEM, "timer wheel"); }
-    wheel->cap = CAP_START;
     wheel->limit = limit;
     wheel->used = 1;
     wheel->now_tick = now_ns >> STOA_TICK_SHIFT;
+    wheel->next_ns = UINT64_MAX;
+    void *at = mmap(NULL, reserved_bytes(wheel), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) { return STOA_FAIL(STOA_E_NOMEM, "timer wheel"); }
+    wheel->entries = at;
     return STOA_OK;
 }
 
 void stoa_wheel_deinit(stoa_wheel *wheel)
 {
-    free(wheel->entries);
+    if (wheel->entries) { (void)munmap(wheel->entries, reserved_bytes(wheel)); }
     memset(wheel, 0, sizeof *wheel);
-}
-
-static stoa_err grow(stoa_wheel *wheel)
-{
-    if (wheel->cap >= wheel->limit) { return STOA_E_FULL; }
-    uint32_t cap = wheel->cap * 2;
-    stoa_wheel_entry *entries = realloc(wheel->entries, cap * sizeof *entries);
-    if (!entries) { return STOA_E_FULL; }
-    memset(entries + wheel->cap, 0, (cap - wheel->cap) * sizeof *entries);
-    wheel->entries = entries;
-    wheel->cap = cap;
-    return STOA_OK;
 }
 
 stoa_err stoa_wheel_new(stoa_wheel *wheel, uint16_t cls, void *what, uint64_t *id_out)
@@ -44,7 +36,7 @@ stoa_err stoa_wheel_new(stoa_wheel *wheel, uint16_t cls, void *what, uint64_t *i
     if (at) {
         wheel->free = wheel->entries[at].next;
     } else {
-        if (wheel->used == wheel->cap && grow(wheel)) { return STOA_E_FULL; }
+        if (wheel->used > wheel->limit) { return STOA_E_FULL; }
         at = wheel->used++;
     }
     stoa_wheel_entry *entry = &wheel->entries[at];
@@ -98,17 +90,26 @@ void stoa_wheel_start(stoa_wheel *wheel, uint64_t id, uint64_t due_ns)
 {
     uint32_t at = (uint32_t)id;
     uint64_t tick = (due_ns + (UINT64_C(1) << STOA_TICK_SHIFT) - 1) >> STOA_TICK_SHIFT;
-    wheel->entries[at].due_tick = tick > wheel->now_tick ? tick : wheel->now_tick + 1;
+    if (tick <= wheel->now_tick) { tick = wheel->now_tick + 1; }
+    wheel->entries[at].due_tick = tick;
     insert(wheel, at);
+    if (tick << STOA_TICK_SHIFT < wheel->next_ns) { wheel->next_ns = tick << STOA_TICK_SHIFT; }
+}
+
+void *stoa_wheel_stop(stoa_wheel *wheel, uint64_t id, bool *ran_out)
+{
+    uint32_t at = (uint32_t)id;
+    if (at == 0 || at >= wheel->used || wheel->entries[at].generation != (uint32_t)(id >> 32)) { return NULL; }
+    *ran_out = wheel->entries[at].slot != 0;
+    if (*ran_out) { take_out(wheel, at); }
+    return wheel->entries[at].what;
 }
 
 void *stoa_wheel_cancel(stoa_wheel *wheel, uint64_t id)
 {
-    uint32_t at = (uint32_t)id;
-    if (at == 0 || at >= wheel->used || wheel->entries[at].generation != (uint32_t)(id >> 32)) { return NULL; }
-    void *what = wheel->entries[at].what;
-    if (wheel->entries[at].slot) { take_out(wheel, at); }
-    release(wheel, at);
+    bool ran;
+    void *what = stoa_wheel_stop(wheel, id, &ran);
+    if (what) { release(wheel, (uint32_t)id); }
     return what;
 }
 
@@ -125,13 +126,6 @@ static bool next_tick(const stoa_wheel *wheel, uint64_t *tick_out, unsigned *lev
         return true;
     }
     return false;
-}
-
-uint64_t stoa_wheel_next_ns(const stoa_wheel *wheel)
-{
-    uint64_t tick;
-    unsigned level, slot;
-    return next_tick(wheel, &tick, &level, &slot) ? tick << STOA_TICK_SHIFT : UINT64_MAX;
 }
 
 uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, void (*fire)(void *context, uint16_t cls, void *what),
@@ -174,5 +168,6 @@ uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, void (*fire)(voi
         }
     }
     if (until > wheel->now_tick) { wheel->now_tick = until; }
+    wheel->next_ns = next_tick(wheel, &tick, &level, &slot) ? tick << STOA_TICK_SHIFT : UINT64_MAX;
     return fired;
 }

@@ -25,9 +25,10 @@ typedef struct stoa_wheel_entry {
 } stoa_wheel_entry;
 
 typedef struct stoa_wheel {
-    stoa_wheel_entry *entries; /* grows by doubling up to limit; entry 0 is unused */
-    uint32_t cap, limit, used, free;
+    stoa_wheel_entry *entries; /* limit of them, reserved and touched as they are used; entry 0 is unused */
+    uint32_t limit, used, free;
     uint64_t now_tick;
+    uint64_t next_ns; /* nothing to do before; may be early when a timer was cancelled */
     uint64_t filled[STOA_WHEEL_LEVELS]; /* bit per slot */
     uint32_t heads[STOA_WHEEL_LEVELS][STOA_WHEEL_SLOTS];
 } stoa_wheel;
@@ -39,12 +40,11 @@ void stoa_wheel_deinit(stoa_wheel *wheel);
 stoa_err stoa_wheel_new(stoa_wheel *wheel, uint16_t cls, void *what, uint64_t *id_out);
 /* Let it run until due_ns. */
 void stoa_wheel_start(stoa_wheel *wheel, uint64_t id, uint64_t due_ns);
+/* Take it out and keep the entry, to be started again or cancelled. *ran_out: whether it was running. NULL: not alive. */
+void *stoa_wheel_stop(stoa_wheel *wheel, uint64_t id, bool *ran_out);
 /* Take it out and free the entry; returns what, or NULL when the id is not alive. */
 void *stoa_wheel_cancel(stoa_wheel *wheel, uint64_t id);
 /* Move time and call fire for each due entry, which is freed before the call. Returns how many fired. */
 uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, void (*fire)(void *context, uint16_t cls, void *what),
                             void *context);
-/* When advance has something to do next, UINT64_MAX for never (may be earlier than the first deadline, never later). */
-uint64_t stoa_wheel_next_ns(const stoa_wheel *wheel);
-
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "runtime/internal.h"
+#include "runtime/mailbox.h"
 #include "runtime/shard.h"
 
 static stoa_turning *turning_of(stoa_turn *turn)
@@ -21,54 +22,117 @@ static stoa_turning *turning_of(stoa_turn *turn)
 static void stage(stoa_turning *t, stoa_msg *msg)
 {
     msg->next = NULL;
-    if (t->staged) {
-        t->staged_tail->next = msg;
-    } else {
-        t->staged = msg;
-    }
-    t->staged_tail = msg;
+    *t->staged_end = msg;
+    t->staged_end = &msg->next;
 }
 
-/* Whether a message to `to` can be taken now; errors as stoa_turn_send. */
-static stoa_err room_for(stoa_turning *t, stoa_ref to)
+/* Whether an actor of this core takes one more message. *kept_out: it is a plain one, and the place in its mailbox is kept.
+ * Errors as stoa_turn_send. */
+static inline stoa_err room_here(stoa_turning *t, stoa_ref to, stoa_actor **kept_out)
 {
-    uint32_t place = stoa_ref_place(to);
-    stoa_core *core = t->core;
-    if (place != core->place.index) {
-        if (!to.at || place >= stoa_node_places(core->place.node)) { return STOA_E_CLOSED; }
-        return stoa_place_room(&core->place, place) ? STOA_OK : STOA_E_FULL;
+    stoa_actor *target = stoa_core_actor(t->core, to);
+    if (__builtin_expect(!target, 0)) { return STOA_E_CLOSED; }
+    if (__builtin_expect(stoa_mailbox_room(target) && !t->actor->shard, 1)) {
+        target->queued++;
+        *kept_out = target;
+        return STOA_OK;
     }
-    stoa_actor *target = stoa_core_actor(core, to);
-    if (!target) { return STOA_E_CLOSED; }
     if (target->shard && target->shard == t->actor->shard) { return STOA_OK; } /* within the cascade */
     if (target->flags & STOA_ACTOR_DOWN) { return STOA_E_FAILED; }
-    if (target->queued >= target->limit && target->when_full == STOA_FULL_REFUSE) { return STOA_E_FULL; }
-    return STOA_OK;
+    return target->queued >= target->limit && target->when_full == STOA_FULL_REFUSE ? STOA_E_FULL : STOA_OK;
 }
 
-static stoa_err message_new(stoa_turning *t, stoa_ref to, const stoa_row *row, const void *payload, uint8_t flags,
-                            stoa_msg **out)
+static stoa_err room_there(const stoa_core *core, stoa_ref to, uint32_t place)
 {
-    stoa_err err = room_for(t, to);
-    if (err) { return err; }
-    if (t->actor->shard || t->turn.command) { flags |= STOA_MSG_CONTEXT; }
-    stoa_msg *msg = stoa_slab_new(&t->core->place.slab, row->payload.size_bytes, flags);
-    if (!msg) { return STOA_E_FULL; }
+    if (!to.at || place >= stoa_node_places(core->place.node)) { return STOA_E_CLOSED; }
+    return stoa_place_room(&core->place, place) ? STOA_OK : STOA_E_FULL;
+}
+
+static __attribute__((always_inline)) inline stoa_err message_new(stoa_turning *t, stoa_ref to, const stoa_row *row,
+                                                                   const void *payload, uint32_t flags, stoa_msg **out)
+{
+    stoa_core *core = t->core;
+    stoa_actor *kept = NULL;
+    uint32_t place = stoa_ref_place(to);
+    bool here = place == core->place.index;
+    stoa_err err = here ? room_here(t, to, &kept) : room_there(core, to, place);
+    if (__builtin_expect(err, 0)) { return err; }
+    if (t->marks) { flags |= STOA_MSG_CONTEXT; }
+    stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes, flags);
+    if (__builtin_expect(!msg, 0)) {
+        if (kept) { kept->queued--; }
+        return STOA_E_FULL;
+    }
+    if (!here) { t->listed |= UINT64_C(1) << place; }
     msg->to = to;
+    if (kept) { stoa_msg_count(msg, kept); }
     msg->from = t->turn.self;
     msg->row = row;
     if (flags & STOA_MSG_CONTEXT) { stoa_msg_context(msg)->command = t->turn.command; }
-    memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
+    stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
     *out = msg;
     return STOA_OK;
 }
 
+/* A small message to another place goes straight into the ring, behind what is published: let_go makes it count, take_back
+ * moves the ring's end back. Not behind a message of this turn that waits in the list: order is kept. */
+static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa_row *row, const void *payload)
+{
+    stoa_place *from = &t->core->place;
+    uint64_t bit = UINT64_C(1) << place;
+    uint32_t bytes = row->payload.size_bytes;
+    if (place >= STOA_PLACES_MAX || bytes > STOA_INLINE_BYTES || (t->listed & bit) || t->marks) {
+        return false;
+    }
+    stoa_ring *ring = atomic_load_explicit(&from->out[place], memory_order_relaxed);
+    stoa_slot *slot = ring && !from->spill[place].head ? stoa_ring_slot(ring) : NULL;
+    if (!slot) { return false; }
+    if (!(t->rings & bit)) {
+        t->rings |= bit;
+        ring->mark = ring->write;
+    }
+    slot->to = to;
+    slot->from = t->turn.self;
+    slot->row = row;
+    slot->size_bytes = bytes;
+    slot->cls = STOA_SLOT_INLINE;
+    stoa_copy_payload(slot->as.bytes, payload, bytes);
+    ring->write++;
+    return true;
+}
+
+static __attribute__((noinline)) stoa_err send_otherwise(stoa_turning *t, stoa_ref to, const stoa_row *row,
+                                                         const void *payload)
+{
+    uint32_t place = stoa_ref_place(to);
+    if (place != t->core->place.index && write_ahead(t, place, to, row, payload)) { return STOA_OK; }
+    stoa_msg *msg;
+    stoa_err err = message_new(t, to, row, payload, 0, &msg);
+    if (!err) { stage(t, msg); }
+    return err;
+}
+
+/* The way of most messages, small and plain, to an actor of this core with room: straight into its mailbox, which nobody
+ * looks at before the turn has ended; take_back takes it out again. Not past what waits in the list: order is kept. */
 stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload)
 {
-    stoa_msg *msg;
-    stoa_err err = message_new(turning_of(turn), to, row, payload, 0, &msg);
-    if (!err) { stage(turning_of(turn), msg); }
-    return err;
+    stoa_turning *t = turning_of(turn);
+    stoa_core *core = t->core;
+    bool direct = stoa_ref_place(to) == core->place.index && !t->marks && !t->staged && t->sent < STOA_SENT_MAX;
+    stoa_actor *target = direct ? stoa_actor_slot(core, stoa_ref_index(to)) : NULL;
+    if (!target || target->generation != (uint32_t)(to.at >> 40) || !stoa_mailbox_room(target)) {
+        return send_otherwise(t, to, row, payload);
+    }
+    stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes, 0);
+    if (__builtin_expect(!msg, 0)) { return STOA_E_FULL; }
+    msg->to = to;
+    msg->from = turn->self;
+    msg->row = row;
+    stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
+    target->queued++;
+    t->sent_to[t->sent++] = target;
+    stoa_mailbox_put(core, target, msg);
+    return STOA_OK;
 }
 
 stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
@@ -88,6 +152,7 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
         if (err) { stoa_asks_free(&core->asks, id); }
     }
     if (err) {
+        if (msg->flags & STOA_MSG_COUNTED) { stoa_msg_target(msg)->queued--; }
         stoa_place_free(&core->place, msg);
         return err;
     }
@@ -113,18 +178,19 @@ stoa_err stoa_turn_forward(stoa_turn *turn, stoa_ref to, const stoa_row *row, co
 
 static stoa_err answer(stoa_turning *t, const stoa_row *row, const void *payload, stoa_err error)
 {
-    stoa_core *core = t->core;
     t->answered = true;
     if (!t->reply_to.at || (t->msg && (t->msg->flags & STOA_MSG_ANSWER))) { return STOA_OK; }
-    stoa_msg *msg =
-        stoa_slab_new(&core->place.slab, row ? row->payload.size_bytes : 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    uint32_t bytes = row ? row->payload.size_bytes : 0;
+    stoa_msg *msg = stoa_slab_new(&t->core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
     if (!msg) { return STOA_E_FULL; }
     msg->to = t->reply_to;
     msg->from = t->turn.self;
     msg->row = row;
-    *stoa_msg_context(msg) =
-        (stoa_context){.ask = t->ask, .command = t->turn.command, .error = (int32_t)error};
-    if (row) { memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes); }
+    stoa_context *context = stoa_msg_context(msg);
+    context->ask = t->ask;
+    context->command = t->turn.command;
+    context->error = (int32_t)error;
+    if (row) { stoa_copy_payload(stoa_msg_body(msg), payload, bytes); }
     stage(t, msg);
     return STOA_OK;
 }
@@ -175,16 +241,20 @@ stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row
     return STOA_OK;
 }
 
+/* A running timer's message comes out of the wheel and into the list, so that a refused turn can start it again; that of a
+ * timer of this very turn is in the list already. */
 void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer)
 {
     stoa_turning *t = turning_of(turn);
-    if (!timer.at) { return; }
-    stoa_msg *msg = stoa_slab_new(&t->core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_CANCEL);
-    if (!msg) { return; } /* it then fires once too often, which handlers must bear anyway */
-    msg->to = msg->from = turn->self;
-    msg->row = NULL;
-    stoa_msg_context(msg)->ask = timer.at;
-    stage(t, msg);
+    bool ran;
+    stoa_msg *msg = timer.at ? stoa_wheel_stop(&t->core->wheel, timer.at, &ran) : NULL;
+    if (!msg || (msg->flags & STOA_MSG_CANCEL)) { return; }
+    msg->flags |= STOA_MSG_CANCEL;
+    if (ran) {
+        stage(t, msg);
+    } else {
+        msg->flags &= (uint16_t)~STOA_MSG_TIMER;
+    }
 }
 
 /* --- topics and names */
@@ -259,100 +329,190 @@ stoa_err stoa_fail(stoa_turn *turn, const char *reason)
 
 /* --- taking effect */
 
-static void take_back(stoa_turning *t)
+static void take_back_one(stoa_core *core, stoa_msg *msg)
 {
-    stoa_core *core = t->core;
-    if (t->changed) { stoa_topics_take_back(t); }
-    while (t->staged) {
-        stoa_msg *msg = t->staged;
-        t->staged = msg->next;
-        stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : NULL;
-        if (msg->flags & STOA_MSG_TIMER) { (void)stoa_wheel_cancel(&core->wheel, context->ask); }
-        if (msg->flags & STOA_MSG_ASKS) {
-            stoa_ask *ask = stoa_asks_find(&core->asks, context->ask);
-            if (ask) { (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer); }
-            stoa_asks_free(&core->asks, context->ask);
-        }
-        stoa_place_free(&core->place, msg);
+    stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : NULL;
+    if ((msg->flags & STOA_MSG_CANCEL) && (msg->flags & STOA_MSG_TIMER)) { /* it ran before this turn: it goes on */
+        msg->flags &= (uint16_t)~STOA_MSG_CANCEL;
+        stoa_wheel_start(&core->wheel, context->ask, context->position);
+        return;
     }
-    if (t->actor->shard) { stoa_shard_clear_staged(t->actor->shard); }
-}
-
-static void cancel_timer(stoa_core *core, stoa_msg *msg)
-{
-    stoa_msg *waiting = stoa_wheel_cancel(&core->wheel, stoa_msg_context(msg)->ask);
-    if (waiting) { stoa_place_free(&core->place, waiting); }
+    if (msg->flags & STOA_MSG_COUNTED) { stoa_msg_target(msg)->queued--; }
+    if (msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL)) { (void)stoa_wheel_cancel(&core->wheel, context->ask); }
+    if (msg->flags & STOA_MSG_ASKS) {
+        stoa_ask *ask = stoa_asks_find(&core->asks, context->ask);
+        if (ask) { (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer); }
+        stoa_asks_free(&core->asks, context->ask);
+    }
     stoa_place_free(&core->place, msg);
 }
 
-static void let_go(stoa_turning *t)
+static void take_back(stoa_turning *t)
 {
-    stoa_core *core = t->core;
-    if (t->changed) { stoa_topics_let_go(t); } /* first: who left does not hear what this turn publishes */
+    if (t->changed) { stoa_topics_take_back(t); }
+    while (t->sent) {
+        stoa_actor *target = t->sent_to[--t->sent];
+        target->queued--;
+        stoa_place_free(&t->core->place, stoa_mailbox_take_last(target));
+    }
+    for (; t->rings; t->rings &= t->rings - 1) {
+        uint32_t place = (uint32_t)__builtin_ctzll(t->rings);
+        stoa_ring *ring = atomic_load_explicit(&t->core->place.out[place], memory_order_relaxed);
+        ring->write = ring->mark;
+    }
     while (t->staged) {
         stoa_msg *msg = t->staged;
         t->staged = msg->next;
-        if (msg->flags & STOA_MSG_TIMER) {
-            stoa_wheel_start(&core->wheel, stoa_msg_context(msg)->ask, stoa_msg_context(msg)->position);
-            continue;
+        take_back_one(t->core, msg);
+    }
+    t->staged_end = &t->staged;
+    t->listed = 0;
+    if (t->actor->shard) { stoa_shard_clear_staged(t->actor->shard); }
+}
+
+/* The place in the mailbox is kept; but the same turn may have ended the actor. */
+static inline void put_counted(stoa_core *core, stoa_msg *msg)
+{
+    stoa_actor *target = stoa_msg_target(msg);
+    msg->to = stoa_actor_ref(core, target);
+    msg->flags &= (uint16_t)~STOA_MSG_COUNTED;
+    if (__builtin_expect((target->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE, 1)) {
+        stoa_mailbox_put(core, target, msg);
+        return;
+    }
+    target->queued--;
+    stoa_core_refuse(core, msg, (target->flags & STOA_ACTOR_ALIVE) ? STOA_E_FAILED : STOA_E_CLOSED);
+}
+
+static void let_go_ask(stoa_core *core, stoa_msg *msg)
+{
+    stoa_ask *ask = stoa_asks_find(&core->asks, stoa_msg_context(msg)->ask);
+    stoa_wheel_start(&core->wheel, ask->deadline_timer, ask->due_ns);
+    msg->flags &= (uint16_t)~STOA_MSG_ASKS;
+}
+
+/* The list, one by one. */
+static void let_go_listed(stoa_turning *t)
+{
+    stoa_core *core = t->core;
+    while (t->staged) {
+        stoa_msg *msg = t->staged;
+        t->staged = msg->next;
+        if (__builtin_expect(msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL | STOA_MSG_ASKS), 0)) {
+            if (msg->flags & STOA_MSG_CANCEL) {
+                (void)stoa_wheel_cancel(&core->wheel, stoa_msg_context(msg)->ask);
+                stoa_place_free(&core->place, msg);
+                continue;
+            }
+            if (msg->flags & STOA_MSG_TIMER) {
+                stoa_wheel_start(&core->wheel, stoa_msg_context(msg)->ask, stoa_msg_context(msg)->position);
+                continue;
+            }
+            let_go_ask(core, msg);
         }
-        if (msg->flags & STOA_MSG_CANCEL) {
-            cancel_timer(core, msg);
-            continue;
-        }
-        if (msg->flags & STOA_MSG_ASKS) {
-            stoa_ask *ask = stoa_asks_find(&core->asks, stoa_msg_context(msg)->ask);
-            stoa_wheel_start(&core->wheel, ask->deadline_timer, ask->due_ns);
-            msg->flags &= (uint8_t)~STOA_MSG_ASKS;
-        }
-        if (t->actor->shard) {
+        if (msg->flags & STOA_MSG_COUNTED) {
+            put_counted(core, msg);
+        } else if (t->actor->shard) {
             stoa_shard_wall(t->actor->shard, msg);
         } else {
             stoa_core_deliver(core, msg);
         }
     }
+    t->staged_end = &t->staged;
+    t->listed = 0;
 }
 
-static stoa_handler handler_of(const stoa_kind *kind, const stoa_row *row)
+static void let_go_ahead(stoa_turning *t)
 {
-    const stoa_table *table = kind->table;
-    if (row->id <= table->row_count && &table->rows[row->id] == row && kind->handlers[row->id]) {
-        return kind->handlers[row->id];
+    stoa_place *from = &t->core->place;
+    from->dirty |= t->rings;
+    for (; t->rings; t->rings &= t->rings - 1) {
+        const stoa_ring *ring = atomic_load_explicit(&from->out[__builtin_ctzll(t->rings)], memory_order_relaxed);
+        t->core->cross += ring->write - ring->mark;
     }
+}
+
+static void let_go_rest(stoa_turning *t)
+{
+    if (t->changed) { stoa_topics_let_go(t); } /* first: who left does not hear what this turn publishes */
+    if (t->rings) { let_go_ahead(t); }         /* they were written before what is listed for the same place */
+    if (t->staged) { let_go_listed(t); }
+}
+
+static inline void let_go(stoa_turning *t)
+{
+    t->sent = 0;
+    if (__builtin_expect((t->rings | (uintptr_t)t->staged | (uintptr_t)t->changed) != 0, 0)) { let_go_rest(t); }
+}
+
+static stoa_handler hearer_of(const stoa_kind *kind, const stoa_row *row)
+{
     for (const stoa_hear *hear = kind->hears; hear->row; hear++) {
         if (hear->row == row) { return hear->handler; }
     }
     return NULL;
 }
 
-/* Field by field: zeroing the whole struct costs more than a short turn. */
+static inline stoa_handler handler_of(const stoa_kind *kind, const stoa_row *row)
+{
+    size_t at = (size_t)((uintptr_t)row - (uintptr_t)kind->rows);
+    stoa_handler handler = at < kind->rows_bytes ? kind->handlers[row->id] : NULL;
+    return __builtin_expect(handler != NULL, 1) ? handler : hearer_of(kind, row);
+}
+
+static inline void clear_context(stoa_turning *t)
+{
+    t->turn.token = 0;
+    t->turn.error = STOA_OK;
+    t->turn.command = 0;
+    t->reply_to = STOA_REF_NONE;
+    t->ask = 0;
+    t->topic = "";
+    t->plain = true;
+    t->marks = t->actor->shard != NULL;
+}
+
+/* Everything of a turn that is no message's. */
 static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
 {
     t->turn.now_ns = core->now_ns;
     t->turn.wall_ns = core->wall_ns;
     t->turn.self = stoa_actor_ref(core, actor);
     t->turn.from = STOA_REF_NONE;
-    t->turn.token = 0;
-    t->turn.error = STOA_OK;
-    t->turn.command = 0;
     t->core = core;
     t->actor = actor;
     t->msg = NULL;
-    t->reply_to = STOA_REF_NONE;
-    t->ask = 0;
     t->staged = NULL;
-    t->failed = NULL;
-    t->handed_over = false;
-    t->answered = false;
-    t->topic = "";
+    t->staged_end = &t->staged;
+    t->rings = t->listed = 0;
+    t->sent = 0;
     t->changed = NULL;
+    t->failed = NULL;
+    t->handed_over = t->answered = false;
+    clear_context(t);
 }
 
-static void begin_message(stoa_turning *t, stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+/* The core's own turning is left clean by each turn: only whose it is changes. */
+static inline stoa_turning *turning_for(stoa_core *core, stoa_actor *actor)
 {
-    begin(t, core, actor);
-    t->msg = msg;
-    t->turn.from = msg->from;
+    stoa_turning *t = &core->turning;
+    t->turn.now_ns = core->now_ns;
+    t->turn.wall_ns = core->wall_ns;
+    t->turn.self = stoa_actor_ref(core, actor);
+    t->actor = actor;
+    t->marks = actor->shard != NULL;
+    return t;
+}
+
+void stoa_turning_init(stoa_core *core)
+{
+    core->turning = (stoa_turning){.core = core, .topic = "", .plain = true, .staged_end = &core->turning.staged};
+}
+
+static void take_context(stoa_turning *t, stoa_msg *msg)
+{
+    clear_context(t);
+    t->plain = false;
     if (msg->flags & STOA_MSG_LENT) {
         t->topic = stoa_msg_context(stoa_msg_lent(msg)->held)->topic->name;
     }
@@ -361,6 +521,7 @@ static void begin_message(stoa_turning *t, stoa_core *core, stoa_actor *actor, s
     t->reply_to = context->reply_to;
     t->ask = context->ask;
     t->turn.command = context->command;
+    if (context->command) { t->marks = true; }
     if (msg->flags & STOA_MSG_ANSWER) {
         t->turn.token = context->ask;
         t->turn.error = (stoa_err)context->error;
@@ -370,8 +531,9 @@ static void begin_message(stoa_turning *t, stoa_core *core, stoa_actor *actor, s
 /* The error is the answer; where nobody asked it is a dead letter. */
 static void refuse(stoa_turning *t, stoa_err why)
 {
+    take_back(t);
     t->actor->refused++;
-    t->actor->last_refusal = why;
+    t->actor->last_refusal = (int16_t)why;
     if (t->reply_to.at) {
         (void)answer(t, NULL, NULL, why);
         let_go(t);
@@ -381,64 +543,100 @@ static void refuse(stoa_turning *t, stoa_err why)
 }
 
 /* sim: NULL in every build's fast path, which then has nothing of it. */
-static inline __attribute__((always_inline)) void run(stoa_core *core, stoa_actor *actor, stoa_msg *msg, struct stoa_sim *sim)
+static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg,
+                                                          struct stoa_sim *sim)
 {
-    stoa_turning t;
-    begin_message(&t, core, actor, msg);
-    stoa_handler handler = handler_of(actor->kind, msg->row);
-    const stoa_row *reply = msg->row->cls == STOA_ROW_COMMAND ? msg->row->reply : NULL;
-    if (reply) { memset(core->reply, 0, reply->payload.size_bytes); }
-
+    const stoa_row *row = msg->row;
+    t->msg = msg;
+    t->turn.from = msg->from;
+    t->handed_over = t->answered = false;
+    if (__builtin_expect(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_LENT), 0)) {
+        take_context(t, msg);
+    } else if (!t->plain) {
+        clear_context(t);
+    }
+    const stoa_row *reply = row->cls == STOA_ROW_COMMAND ? row->reply : NULL;
+    if (reply) { stoa_clear_payload(core->reply, reply->payload.size_bytes); }
+    stoa_handler handler = handler_of(actor->kind, row);
     stoa_err err = STOA_E_NO_HANDLER;
-    if (sim && stoa_sim_loses_turn(sim, &t)) {
-        err = stoa_fail(&t.turn, "injected: turn-lost");
+    if (sim && stoa_sim_loses_turn(sim, t)) {
+        err = stoa_fail(&t->turn, "injected: turn-lost");
     } else if (handler) {
-        err = handler(&t.turn, actor->state, stoa_msg_payload(msg), core->reply);
+        err = handler(&t->turn, actor->state, stoa_msg_payload(msg), core->reply);
     }
     actor->messages++;
-    if (!err && reply && !t.handed_over && !t.answered) { err = answer(&t, reply, core->reply, STOA_OK); }
-    if (err) {
-        take_back(&t);
-        refuse(&t, t.failed ? STOA_E_FAILED : err);
+    if (!err && reply && !t->handed_over && !t->answered) { err = answer(t, reply, core->reply, STOA_OK); }
+    if (__builtin_expect(err, 0)) {
+        refuse(t, t->failed ? STOA_E_FAILED : err);
     } else {
-        if (actor->shard) { stoa_shard_apply_staged(actor->shard, &t); }
-        let_go(&t);
+        if (actor->shard) { stoa_shard_apply_staged(actor->shard, t); }
+        let_go(t);
     }
-    if (sim) { stoa_sim_turned(sim, &t, msg->row, stoa_msg_payload(msg), msg->flags & STOA_MSG_ANSWER, err); }
+    if (sim) { stoa_sim_turned(sim, t, row, stoa_msg_payload(msg), msg->flags & STOA_MSG_ANSWER, err); }
     stoa_place_free(&core->place, msg);
-    if (t.failed) { stoa_actor_fail(core, actor, t.failed); }
+    if (__builtin_expect(t->failed != NULL, 0)) {
+        const char *reason = t->failed;
+        t->failed = NULL;
+        stoa_actor_fail(core, actor, reason);
+    }
 }
 
-static void run_simulated(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+static __attribute__((noinline)) void handle_simulated(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
 {
     struct stoa_sim *sim = core->place.node->options.sim;
     uint32_t generation = actor->generation;
     core->time_left = 1;
-    run(core, actor, msg, sim);
+    handle(core, t, actor, msg, sim);
     bool lives = actor->generation == generation && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE;
     if (lives && stoa_sim_last_turn(sim, core, actor)) { stoa_actor_fail(core, actor, "injected: turn-last"); }
 }
 
-void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+/* One turn in so many is timed; at uneven distances, since a fixed stride would fall in step with the rhythm of messages. */
+static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
 {
-    if (!core->time_every || --core->time_left) {
-        run(core, actor, msg, NULL);
-        return;
-    }
     if (core->place.node->options.sim) {
-        run_simulated(core, actor, msg);
+        handle_simulated(core, t, actor, msg);
         return;
     }
     stoa_clock *clock = core->place.node->clock;
     const stoa_kind *kind = actor->kind;
     uint32_t generation = actor->generation;
-    /* a fixed stride would fall in step with the rhythm of the messages */
     core->time_left = 1 + (uint32_t)stoa_random_below(&core->random, 2 * (uint64_t)core->time_every - 1);
     uint64_t began_ns = clock->now_ns(clock);
-    run(core, actor, msg, NULL);
+    handle(core, t, actor, msg, NULL);
     uint64_t took_ns = clock->now_ns(clock) - began_ns;
-    if (actor->generation == generation) { actor->handler_ns = took_ns; }
+    if (actor->generation == generation) { actor->handler_ns = took_ns < UINT32_MAX ? (uint32_t)took_ns : UINT32_MAX; }
     stoa_core_timed(core, kind, took_ns);
+}
+
+static __attribute__((always_inline)) inline void turn(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
+{
+    if (__builtin_expect(core->time_left && --core->time_left == 0, 0)) {
+        handle_timed(core, t, actor, msg);
+    } else {
+        handle(core, t, actor, msg, NULL);
+    }
+}
+
+void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+{
+    core->messages++;
+    turn(core, turning_for(core, actor), actor, msg);
+}
+
+void stoa_turns_run(stoa_core *core, stoa_actor *actor, uint32_t count)
+{
+    uint32_t generation = actor->generation, left = count;
+    stoa_turning *t = turning_for(core, actor);
+    while (left && stoa_mailbox_waits(actor)) {
+        left--;
+        turn(core, t, actor, stoa_mailbox_get(actor));
+        if (actor->generation != generation || !(actor->flags & STOA_ACTOR_ALIVE)) { break; }
+    }
+    core->messages += count - left;
+    if (stoa_mailbox_waits(actor) && !actor->run.queued && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE) {
+        stoa_core_enqueue(core, &actor->run);
+    }
 }
 
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)

@@ -39,18 +39,17 @@ static void fill_view(stoa_core *core, const stoa_actor *actor, stoa_actor_view 
 static void list_on_core(stoa_core *core, void *context)
 {
     actor_list *list = context;
-    for (uint32_t i = 0; i < core->actor_count && !list->err; i++) {
-        const stoa_actor *actor = &core->chunks[i / STOA_ACTOR_CHUNK][i % STOA_ACTOR_CHUNK];
-        if (!(actor->flags & STOA_ACTOR_ALIVE)) { continue; }
+    uint32_t at = 0;
+    for (const stoa_actor *actor; !list->err && (actor = stoa_actor_next(core, &at));) {
         if (list->pattern && fnmatch(list->pattern, stoa_actor_name(actor), 0) != 0) { continue; }
         if (list->count == list->cap) {
             size_t cap = list->cap ? list->cap * 2 : 64;
-            stoa_actor_view *at = realloc(list->at, cap * sizeof *at);
-            if (!at) {
+            stoa_actor_view *views = realloc(list->at, cap * sizeof *views);
+            if (!views) {
                 list->err = STOA_E_NOMEM;
                 return;
             }
-            list->at = at;
+            list->at = views;
             list->cap = cap;
         }
         fill_view(core, actor, &list->at[list->count++]);
@@ -107,9 +106,9 @@ static void look_on_core(stoa_core *core, void *context)
     core_look *look = context;
     uint32_t queued = 0;
     for (uint32_t i = 0; i < core->shard_count; i++) { queued += core->shards[i]->inbox.count; }
-    for (uint32_t i = 0; i < core->actor_count; i++) {
-        const stoa_actor *actor = &core->chunks[i / STOA_ACTOR_CHUNK][i % STOA_ACTOR_CHUNK];
-        if ((actor->flags & STOA_ACTOR_ALIVE) && !actor->shard) { queued += actor->queued; }
+    uint32_t at = 0;
+    for (const stoa_actor *actor; (actor = stoa_actor_next(core, &at));) {
+        if (!actor->shard) { queued += actor->queued; }
     }
     look->view = (stoa_core_view){.core = core->place.index,
                                   .actors = core->actor_alive,

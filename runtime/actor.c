@@ -1,0 +1,207 @@
+/* actor.c - the life of actors on a core: slots, states, ends.
+ *
+ * Actors of kinds with the same size of state lie side by side in chunks of 4,096, each followed by its state, so that an idle
+ * actor costs its two cache lines and its state. Chunks are mapped once; a slot is used again with the next generation, so a
+ * reference to who was there before finds nobody. A state above STOA_STATE_INLINE bytes has a mapping of its own.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "runtime/internal.h"
+
+enum { STATE_OFFSET = sizeof(stoa_actor) };
+_Static_assert(STATE_OFFSET % 16 == 0, "states are aligned like what malloc returns");
+
+static bool state_is_inline(const stoa_kind *kind)
+{
+    return kind->state_bytes <= STOA_STATE_INLINE;
+}
+
+static uint32_t stride_of(const stoa_kind *kind)
+{
+    return state_is_inline(kind) ? (uint32_t)(kind->state_bytes + 15) / 16 : 0;
+}
+
+/* Who is found where no actor ever was. */
+static stoa_actor nobody;
+
+void stoa_actors_init(stoa_core *core)
+{
+    for (uint32_t i = 0; i < STOA_ACTOR_CHUNKS; i++) {
+        core->chunks[i] = (stoa_actor_chunk){.base = (unsigned char *)&nobody};
+    }
+}
+
+static void *map(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static stoa_actor_chunk *chunk_with_room(stoa_core *core, uint32_t stride)
+{
+    uint32_t number = core->strides[stride].chunk;
+    if (number && core->chunks[number - 1].used < STOA_ACTOR_CHUNK) { return &core->chunks[number - 1]; }
+    if (core->chunk_count == STOA_ACTOR_CHUNKS) { return NULL; }
+    uint32_t bytes = STATE_OFFSET + stride * 16;
+    void *base = map((size_t)bytes * STOA_ACTOR_CHUNK);
+    if (!base) { return NULL; }
+    stoa_actor_chunk *chunk = &core->chunks[core->chunk_count++];
+    *chunk = (stoa_actor_chunk){.base = base, .stride = bytes};
+    core->strides[stride].chunk = core->chunk_count;
+    return chunk;
+}
+
+static stoa_actor *slot_take(stoa_core *core, uint32_t stride)
+{
+    uint32_t free = core->strides[stride].free;
+    if (free) {
+        stoa_actor *actor = stoa_actor_slot(core, free - 1);
+        core->strides[stride].free = actor->stream;
+        return actor;
+    }
+    stoa_actor_chunk *chunk = chunk_with_room(core, stride);
+    if (!chunk) { return NULL; }
+    stoa_actor *actor = (stoa_actor *)(void *)(chunk->base + (size_t)chunk->used * chunk->stride);
+    actor->index = (uint32_t)(chunk - core->chunks) * STOA_ACTOR_CHUNK + chunk->used++;
+    return actor;
+}
+
+static void slot_give_back(stoa_core *core, stoa_actor *actor, uint32_t stride)
+{
+    actor->stream = core->strides[stride].free;
+    core->strides[stride].free = actor->index + 1;
+}
+
+static void *state_new(stoa_actor *actor, const stoa_kind *kind)
+{
+    if (!state_is_inline(kind)) { return map(kind->state_bytes); }
+    return memset((unsigned char *)actor + STATE_OFFSET, 0, kind->state_bytes);
+}
+
+static void state_free(const stoa_kind *kind, void *state)
+{
+    if (state && !state_is_inline(kind)) { (void)munmap(state, kind->state_bytes); }
+}
+
+static stoa_err more_new(const stoa_kind *kind, const char *name, const void *args, stoa_actor_more **out)
+{
+    stoa_actor_more *more = calloc(1, sizeof *more);
+    if (!more) { return STOA_E_NOMEM; }
+    if (name) {
+        (void)strncpy(more->name, name, STOA_NAME_MAX);
+        const char *slash = strchr(more->name, '/');
+        more->key = slash ? slash + 1 : more->name;
+    }
+    if (args && kind->args_bytes) {
+        more->args = malloc(kind->args_bytes);
+        if (!more->args) {
+            free(more);
+            return STOA_E_NOMEM;
+        }
+        memcpy(more->args, args, kind->args_bytes);
+    }
+    *out = more;
+    return STOA_OK;
+}
+
+stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out)
+{
+    uint32_t stride = stride_of(kind);
+    stoa_actor *actor = slot_take(core, stride);
+    void *state = actor ? state_new(actor, kind) : NULL;
+    stoa_actor_more *more = NULL;
+    stoa_err err = state ? STOA_OK : STOA_E_NOMEM;
+    if (!err && (name || args)) { err = more_new(kind, name, args, &more); }
+    if (err) {
+        state_free(kind, state);
+        if (actor) { slot_give_back(core, actor, stride); }
+        return STOA_FAIL(err, "actor %s of kind %s", name ? name : "", kind->name);
+    }
+    uint32_t index = actor->index, generation = (actor->generation + 1) & 0xffffff;
+    *actor = (stoa_actor){
+        .index = index,
+        .generation = generation ? generation : 1,
+        .kind = kind,
+        .state = state,
+        .more = more,
+        .limit = kind->mailbox_limit ? kind->mailbox_limit : STOA_MAILBOX_DEFAULT,
+        .when_full = (uint8_t)kind->when_full,
+        .flags = STOA_ACTOR_ALIVE,
+    };
+    core->actor_alive++;
+    *out = actor;
+    return STOA_OK;
+}
+
+static void unqueue(stoa_core *core, stoa_runnable *runnable)
+{
+    if (!runnable->queued) { return; }
+    stoa_runnable *before = NULL;
+    for (stoa_runnable *at = core->run_head; at; before = at, at = at->next) {
+        if (at != runnable) { continue; }
+        if (before) {
+            before->next = at->next;
+        } else {
+            core->run_head = at->next;
+        }
+        if (core->run_tail == at) { core->run_tail = before; }
+        break;
+    }
+    runnable->queued = false;
+}
+
+void stoa_actor_free(stoa_core *core, stoa_actor *actor)
+{
+    const stoa_kind *kind = actor->kind;
+    unqueue(core, &actor->run);
+    actor->flags = 0;
+    stoa_mailbox_refuse(core, actor, STOA_E_CLOSED);
+    if (kind->stop) { kind->stop(actor->state); }
+    if (actor->more) {
+        if (actor->more->subscribed) {
+            stoa_topics_unsubscribe(core->place.node, NULL, stoa_actor_ref(core, actor));
+        }
+        if (actor->more->name[0]) { stoa_names_remove(&core->place.node->names, actor->more->name); }
+        free(actor->more->args);
+        free(actor->more);
+    }
+    state_free(kind, actor->state);
+    actor->more = NULL;
+    actor->state = NULL;
+    slot_give_back(core, actor, stride_of(kind));
+    core->actor_alive--;
+}
+
+const char *stoa_actor_name(const stoa_actor *actor)
+{
+    return actor->more && actor->more->name[0] ? actor->more->name : actor->kind->name;
+}
+
+stoa_actor *stoa_actor_next(const stoa_core *core, uint32_t *at)
+{
+    while (*at < core->chunk_count * STOA_ACTOR_CHUNK) {
+        if (*at % STOA_ACTOR_CHUNK >= core->chunks[*at / STOA_ACTOR_CHUNK].used) {
+            *at += STOA_ACTOR_CHUNK - *at % STOA_ACTOR_CHUNK;
+            continue;
+        }
+        stoa_actor *actor = stoa_actor_slot(core, (*at)++);
+        if (actor->flags & STOA_ACTOR_ALIVE) { return actor; }
+    }
+    return NULL;
+}
+
+void stoa_core_end_actors(stoa_core *core)
+{
+    uint32_t at = 0;
+    for (stoa_actor *actor; (actor = stoa_actor_next(core, &at));) { stoa_actor_free(core, actor); }
+}
+
+void stoa_actors_deinit(stoa_core *core)
+{
+    for (uint32_t i = 0; i < core->chunk_count; i++) {
+        (void)munmap(core->chunks[i].base, (size_t)core->chunks[i].stride * STOA_ACTOR_CHUNK);
+    }
+}

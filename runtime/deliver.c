@@ -1,0 +1,156 @@
+/* deliver.c - where messages go: to an actor of this core, to another place, back to who asked, or to the dead letters.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/internal.h"
+#include "runtime/mailbox.h"
+#include "runtime/shard.h"
+
+void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)
+{
+    stoa_dead_letter *letter = &core->dead[core->dead_count++ % STOA_DEAD_LETTERS];
+    *letter = (stoa_dead_letter){.wall_ns = core->wall_ns, .row = msg->row, .to = msg->to, .from = msg->from, .why = why};
+    bool here = stoa_ref_place(msg->to) == core->place.index;
+    const stoa_actor *actor = here ? stoa_core_actor(core, msg->to) : NULL;
+    if (actor) { (void)snprintf(letter->name, sizeof letter->name, "%s", stoa_actor_name(actor)); }
+    struct stoa_sim *sim = core->place.node->options.sim;
+    if (sim) { stoa_sim_dead_letter(sim, core, letter, msg->row ? stoa_msg_payload(msg) : NULL); }
+}
+
+void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
+{
+    stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : NULL;
+    if (!context || !context->reply_to.at || (msg->flags & STOA_MSG_ANSWER)) {
+        stoa_core_dead_letter(core, msg, why);
+        stoa_place_free(&core->place, msg);
+        return;
+    }
+    stoa_msg *answer = stoa_slab_new(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    if (!answer) { stoa_core_dead_letter(core, msg, why); }
+    if (answer) {
+        answer->to = context->reply_to;
+        answer->from = msg->to;
+        answer->row = NULL;
+        *stoa_msg_context(answer) =
+            (stoa_context){.ask = context->ask, .command = context->command, .error = (int32_t)why};
+    }
+    stoa_place_free(&core->place, msg);
+    if (answer) { stoa_core_deliver(core, answer); }
+}
+
+void stoa_mailbox_refuse(stoa_core *core, stoa_actor *actor, stoa_err why)
+{
+    while (stoa_mailbox_waits(actor)) { stoa_core_refuse(core, stoa_mailbox_get(actor), why); }
+}
+
+/* What is asked, answered or was due is never dropped. */
+static bool droppable(const stoa_msg *msg)
+{
+    return !(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_ANSWER | STOA_MSG_FIRED)) || (msg->flags & STOA_MSG_LENT);
+}
+
+/* A full mailbox: the oldest goes where the kind says so and it may, otherwise the new one is refused. */
+static void mailbox_full(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+{
+    actor->refused++;
+    actor->last_refusal = STOA_E_FULL;
+    if (actor->when_full == STOA_FULL_DROP_OLDEST && droppable(msg) && actor->head && droppable(actor->head)) {
+        stoa_msg *oldest = actor->head;
+        actor->head = oldest->next;
+        stoa_core_refuse(core, oldest, STOA_E_FULL);
+        stoa_mailbox_put(core, actor, msg);
+        return;
+    }
+    stoa_core_refuse(core, msg, STOA_E_FULL);
+}
+
+stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
+{
+    stoa_context context = *stoa_msg_context(msg);
+    stoa_ask *ask = stoa_asks_find(&core->asks, context.ask);
+    if (!ask || !stoa_ref_equal(ask->asker, msg->to)) {
+        stoa_core_dead_letter(core, msg, STOA_E_TIMEOUT);
+        stoa_place_free(&core->place, msg);
+        return NULL;
+    }
+    uint64_t token = ask->token;
+    const stoa_row *reply = ask->reply;
+    const stoa_actor *asker = stoa_core_actor(core, msg->to);
+    bool earlier = !asker || asker->restarts != ask->incarnation;
+    if (!msg->row && !earlier) { /* an error comes without a payload: the handler sees zeros */
+        stoa_msg *full = stoa_slab_new(&core->place.slab, reply->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+        if (!full) { /* the ask lives on: its deadline tells the asker */
+            stoa_core_dead_letter(core, msg, STOA_E_NOMEM);
+            stoa_place_free(&core->place, msg);
+            return NULL;
+        }
+        memset(stoa_msg_body(full), 0, reply->payload.size_bytes);
+        full->to = msg->to;
+        full->from = msg->from;
+        full->row = reply;
+        stoa_place_free(&core->place, msg);
+        msg = full;
+    }
+    (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer);
+    stoa_asks_free(&core->asks, context.ask);
+    if (earlier) {
+        stoa_core_dead_letter(core, msg, STOA_E_FAILED);
+        stoa_place_free(&core->place, msg);
+        return NULL;
+    }
+    context.ask = token;
+    *stoa_msg_context(msg) = context;
+    return msg;
+}
+
+static void take_special(stoa_core *core, stoa_msg *msg)
+{
+    if (msg->flags & STOA_MSG_TOPIC) {
+        stoa_core_fan_out(core, msg);
+        return;
+    }
+    if (msg->flags & STOA_MSG_ANSWER) {
+        msg = stoa_core_resolve(core, msg);
+        if (!msg) { return; }
+    }
+    stoa_actor *actor = stoa_core_actor(core, msg->to);
+    if (!actor) {
+        stoa_core_refuse(core, msg, STOA_E_CLOSED);
+    } else if (actor->shard) {
+        stoa_shard_take(actor->shard, actor, msg);
+    } else if (actor->flags & STOA_ACTOR_DOWN) {
+        stoa_core_refuse(core, msg, STOA_E_FAILED);
+    } else if (actor->queued >= actor->limit && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
+        mailbox_full(core, actor, msg);
+    } else {
+        actor->queued++;
+        stoa_mailbox_put(core, actor, msg);
+    }
+}
+
+void stoa_core_take(stoa_core *core, stoa_msg *msg)
+{
+    stoa_actor *actor = (msg->flags & (STOA_MSG_TOPIC | STOA_MSG_ANSWER)) ? NULL : stoa_core_actor(core, msg->to);
+    if (__builtin_expect(actor && stoa_mailbox_room(actor), 1)) {
+        actor->queued++;
+        stoa_mailbox_put(core, actor, msg);
+        return;
+    }
+    take_special(core, msg);
+}
+
+void stoa_core_deliver(stoa_core *core, stoa_msg *msg)
+{
+    uint32_t place = stoa_ref_place(msg->to);
+    if (place == core->place.index) {
+        stoa_core_take(core, msg);
+    } else if (place < stoa_node_places(core->place.node) && !stoa_place_closed(core->place.node, place)) {
+        core->cross++;
+        stoa_place_push(&core->place, place, msg);
+    } else {
+        stoa_core_dead_letter(core, msg, STOA_E_CLOSED);
+        stoa_place_free(&core->place, msg);
+    }
+}
