@@ -17,8 +17,15 @@ HELLO_LINES = 50
 # What each prints, by its first run in an empty folder and by its second there.
 PRINTS = {
     "hello_actor": ["Hello Ada, visitor 1\n", "Hello Ada, visitor 2\n"],
+    "ask": ["stall/baker: 250 cents\nstall/sold_out: 0 NOT_FOUND\nstall/asleep: 0 TIMEOUT\n"],
+    "topics": ["listener/house.*.temperature: 2, the last 22 house.kitchen.temperature\n"
+               "listener/house.attic.>: 1, the last 31 house.attic.temperature\n"
+               "listener/garden.>: 0, the last 0 \n"],
+    "timers": ["2 to go\n1 to go\n0 to go\nready\n"],
+    "simulate": ["after 52 weeks: 52000 cents\nthe same seed decides the same: yes\n"],
 }
 CAST = re.compile(r"(?<![\w)])\s*\(\s*(?:const\s+)?[A-Za-z_][\w\s]*\**\s*\)\s*[\w(&*!~\"'-]")
+UNUSED = re.compile(r"\(void\)[a-z]")
 NO_CAST = re.compile(r"\b(?:if|while|for|switch|sizeof|return)\s*\($")
 
 
@@ -43,7 +50,8 @@ def check_form(name, lines_max):
         lines = source.read().split("\n")[:-1]
     assert len(lines) <= lines_max, f"{name}.c has {len(lines)} lines; at most {lines_max}"
     assert all(len(line) <= 120 for line in lines), f"{name}.c has a line of more than 120 columns"
-    assert casts(code_of(path)) == [], f"{name}.c casts: {casts(code_of(path))}"
+    found = [cast for cast in casts(code_of(path)) if name == "hello_actor" or not UNUSED.match(cast)]
+    assert not found, f"{name}.c casts: {found}"
 
 
 def run(name, folder):
