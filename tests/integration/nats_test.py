@@ -1,5 +1,5 @@
 """nats_test.py - goal: topics and patterns mean what subjects mean to NATS. Method: the same random patterns and names, from a
-printed seed, to a real nats-server (over its text protocol) and to our tables (tests/topic_driver.c): both must refuse the
+printed seed, to a real nats-server (over its text protocol) and to our tables (tests/unit/runtime/topic_driver.c): both must refuse the
 same ones, and for each name the same subscribers must hear it. Names of ours end at 63 bytes and have no white space, which
 the protocol cannot carry; both are asked of ours alone.
 
