@@ -108,7 +108,8 @@ typedef struct stoa_link_ops {
     /* What happened since open. */
     void (*counts)(stoa_link *link, stoa_link_counts *out);
 
-    /* Release everything; frames not yet sent get linger_ms to leave. NULL is allowed. */
+    /* Release everything. What was sent gets linger_ms to arrive: close blocks until the other sides have polled all of
+     * it, or are gone, or the time is over. What comes in meanwhile is dropped. NULL is allowed. */
     void (*close)(stoa_link *link, uint32_t linger_ms);
 } stoa_link_ops;
 

@@ -299,9 +299,9 @@ class Link:
                 parts = self.socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 break
-            if len(parts) > 1:  # good-bye
+            if len(parts) > 1:  # good-bye; CLOSED: the node stops, which is no verdict on us
                 self.hang_up()
-                return events + [("refused",), ("down",)]
+                return events + ([] if parts[1:] == [b"CLOSED"] else [("refused",)]) + [("down",)]
             if parts[0]:
                 self.pause = self.PAUSE_FIRST
                 events.append(("frame", parts[0]))

@@ -10,7 +10,8 @@
  * the first frame that comes in.
  *
  * While UP, the listener is asked twice a second whether it is there. Silence is counted in such questions, not in
- * time: an owner that has not polled for a while asks again before it judges.
+ * time: an owner that has not polled for a while asks again before it judges. An answer is sent when all that came
+ * before its question was read.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
@@ -35,7 +36,9 @@ typedef struct dialler {
     bool ready;           /* TRYING: the handshake is done, up is to be told */
     bool lost;            /* the connection is gone; what is left in the queue is to be read */
     bool dismissed;       /* the listener said good-bye; nothing is to be read */
+    bool leaves;          /* the last question of all is asked */
     uint32_t unanswered;  /* questions since the last message */
+    uint32_t owed;        /* answers that will come, or that the listener had no room for */
     uint32_t pause_ms;
     stoa_peer peer; /* the connection's number */
     stoa_random random;
@@ -63,7 +66,7 @@ static stoa_err attempt(dialler *self)
     if (err) { return err; }
     if (zmq_connect(link->socket.data, link->endpoint) != 0) {
         int number = errno;
-        stoa_zmq_socket_close(&link->socket, 0);
+        stoa_zmq_socket_close(&link->socket);
         return STOA_FAIL(number == EINVAL || number == EPROTONOSUPPORT ? STOA_E_INVALID : STOA_E_IO, "%s: %s",
                          link->endpoint, zmq_strerror(number));
     }
@@ -75,24 +78,27 @@ static stoa_err attempt(dialler *self)
 
 static void hang_up(dialler *self)
 {
-    stoa_zmq_socket_close(&self->base.socket, 0);
+    stoa_zmq_socket_close(&self->base.socket);
     stoa_zmq_link_release(&self->base);
     self->ready = self->lost = self->dismissed = false;
     rest(self);
 }
 
-static void ask(dialler *self)
+/* False when there is no room for the question. */
+static bool ask(dialler *self)
 {
-    (void)stoa_zmq_socket_send(&self->base.socket, NULL, 0, "", 0);
-    self->unanswered++;
-    stoa_zmq_timer_set(&self->timer, ASK_MS);
+    bool asked = stoa_zmq_socket_send(&self->base.socket, NULL, 0, "", 0) == STOA_OK;
+    self->owed += asked;
+    return asked;
 }
 
 static void tick(dialler *self)
 {
     if (!stoa_zmq_timer_is_over(&self->timer)) { return; }
     if (self->phase == UP) {
-        ask(self);
+        (void)ask(self);
+        self->unanswered++;
+        stoa_zmq_timer_set(&self->timer, ASK_MS);
     } else if (self->phase == TRYING) {
         self->lost = true;
     } else if (attempt(self) != STOA_OK) {
@@ -137,7 +143,7 @@ static bool tell_up(dialler *self, const stoa_link_events *events)
     if (!self->ready) { return false; }
     self->ready = false;
     self->phase = UP;
-    self->unanswered = 0;
+    self->unanswered = self->owed = 0;
     stoa_zmq_timer_set(&self->timer, ASK_MS);
     self->base.counts.ups++;
     events->up(events->context, ++self->peer);
@@ -181,7 +187,10 @@ static bool take(dialler *self, const stoa_link_events *events, zmq_msg_t *msg)
         take_good_bye(self, msg);
         return false;
     }
-    if (zmq_msg_size(msg) == 0) { return false; } /* the listener is there */
+    if (zmq_msg_size(msg) == 0) { /* the listener is there */
+        self->owed -= self->owed > 0;
+        return false;
+    }
     if (self->phase != UP) {
         stoa_zmq_link_hold(&self->base, msg);
         watch(self); /* it came after the handshake, so the monitor knows */
@@ -249,11 +258,25 @@ static stoa_err allow(stoa_zmq_link *link, const stoa_link_allowed *allowed, uin
     return STOA_FAIL(STOA_E_INVALID, "%s is dialled: it has no allow-list", link->address);
 }
 
+/* --- the end */
+
+static bool leave(stoa_zmq_link *link)
+{
+    dialler *self = own(link);
+    if (self->phase != UP || self->lost) { return true; }
+    if (!self->leaves) {
+        self->leaves = ask(self);
+        return false;
+    }
+    return self->owed == 0;
+}
+
 const stoa_zmq_side stoa_zmq_dial = {
     .size_bytes = sizeof(dialler),
     .open = open_side,
     .step = step,
     .send = send_side,
     .allow = allow,
+    .leave = leave,
     .release = release_side,
 };

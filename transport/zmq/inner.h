@@ -31,6 +31,10 @@ typedef struct stoa_zmq_side {
 
     stoa_err (*allow)(stoa_zmq_link *link, const stoa_link_allowed *allowed, uint32_t count);
 
+    /* The link is to be closed: let the other sides know. True when none is left that has something to read. Called
+     * again, with polls between, until it is or the time is over. */
+    bool (*leave)(stoa_zmq_link *link);
+
     /* Release what open made, but for the socket, which is closed, in a context that is shut down. */
     void (*release)(stoa_zmq_link *link);
 } stoa_zmq_side;

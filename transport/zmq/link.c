@@ -6,10 +6,15 @@
  *     [frame]         one part, 1 to frame_limit bytes
  *     []              one empty part. From who dials: here I am, first and then twice a second; the listener answers
  *                     the later ones the same way
- *     [][why]         an empty part, and the name of an error. From who listens: good-bye, you are not served
+ *     [][why]         an empty part, and the name of an error. From who listens: good-bye, you are not served (any more)
  *
  * Nothing else is. Who dials learns within 5 s that the other side is stopped or unreachable; a listener learns from the
  * kernel that a process or host is gone (TCP: 10 to 30 s), and takes a stopped one for a slow reader.
+ *
+ * libzmq's linger is not used: it closes a connection as soon as the kernel has all that was sent, and over TCP the
+ * kernel throws away what the other side has not taken yet when that side says anything more, be it only the question
+ * above. A link that closes with time keeps its connections and reads: who listens says good-bye (CLOSED) and waits
+ * until all have hung up; who dials asks once more and waits for the answer, which comes when all before it was read.
  *
  * ZeroMQ's own heartbeats are not used: libzmq 4.3 aborts the process when one is due on a connection that broke while
  * its queue was full (its issue 4364), and it takes a connection whose queue is full for dead.
@@ -25,12 +30,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "transport/zmq/inner.h"
 
 static stoa_zmq_link *own(stoa_link *link)
@@ -85,6 +92,79 @@ void stoa_zmq_link_release(stoa_zmq_link *link)
 {
     if (link->holds) { zmq_msg_close(&link->held); }
     link->holds = false;
+}
+
+/* --- frames and events */
+
+/* libzmq wakes the owner when a full queue has room again, but the poll that comes between a full send and the sleep
+ * can swallow that; hence the timer. */
+enum { FULL_AGAIN_MS = 5, SILENT_AGAIN_MS = 1 };
+
+static stoa_err send_frame(stoa_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes)
+{
+    stoa_zmq_link *self = own(link);
+    if (size_bytes == 0) { return STOA_E_INVALID; }
+    if (size_bytes > self->settings.frame_limit) { return STOA_E_TOO_LARGE; }
+    stoa_err err = self->side->send(self, peer, bytes, size_bytes);
+    self->was_full = self->was_full || err == STOA_E_FULL;
+    return err;
+}
+
+static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint32_t max)
+{
+    stoa_zmq_link *self = own(link);
+    uint32_t told = 0;
+    (void)stoa_zmq_timer_is_over(&self->again); /* it has woken the owner, that is all */
+    self->silent = 0;
+    self->watch_due = true;
+    while (told < max && self->side->step(self, events)) {
+        told++;
+    }
+    bool early = self->silent > STOA_ZMQ_SILENT_MAX;
+    if (early || self->was_full) { stoa_zmq_timer_set(&self->again, early ? SILENT_AGAIN_MS : FULL_AGAIN_MS); }
+    self->was_full = false;
+    return told;
+}
+
+/* --- close */
+
+enum { LEAVE_EVENTS = 256, LEAVE_AGAIN_MS = 5 }; /* room in a full queue is looked for so often */
+
+static void ignore_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
+{
+    (void)context, (void)peer, (void)identity, (void)bytes, (void)size_bytes;
+}
+
+static void ignore_peer(void *context, stoa_peer peer)
+{
+    (void)context, (void)peer;
+}
+
+/* Until the other sides have read what was sent to them, or the time is over. */
+static void leave(stoa_zmq_link *self, uint32_t linger_ms)
+{
+    static const stoa_link_events nobody = {.frame = ignore_frame, .down = ignore_peer, .up = ignore_peer};
+    uint64_t until_ns = stoa_clock_real.now_ns(&stoa_clock_real) + STOA_MS(linger_ms);
+    struct pollfd bell = {.fd = self->epoll, .events = POLLIN};
+    while (!self->side->leave(self) && stoa_clock_real.now_ns(&stoa_clock_real) < until_ns) {
+        if (poll_link(&self->link, &nobody, LEAVE_EVENTS) < LEAVE_EVENTS) { (void)poll(&bell, 1, LEAVE_AGAIN_MS); }
+    }
+}
+
+static void close_link(stoa_link *link, uint32_t linger_ms)
+{
+    if (!link) { return; }
+    stoa_zmq_link *self = own(link);
+    if (linger_ms > 0) { leave(self, linger_ms); }
+    stoa_zmq_socket_close(&self->socket);
+    if (self->context) { zmq_ctx_shutdown(self->context); }
+    if (self->side) { self->side->release(self); }
+    while (self->context && zmq_ctx_term(self->context) != 0 && errno == EINTR) {}
+    stoa_zmq_link_release(self);
+    if (self->epoll >= 0) { close(self->epoll); }
+    stoa_zmq_timer_close(&self->again);
+    explicit_bzero(&self->settings, sizeof self->settings);
+    free(self);
 }
 
 /* --- open */
@@ -176,21 +256,6 @@ static stoa_err begin(stoa_zmq_link *self, const char *address, const stoa_zmq_s
     return side->open(self, options);
 }
 
-static void close_link(stoa_link *link, uint32_t linger_ms)
-{
-    if (!link) { return; }
-    stoa_zmq_link *self = own(link);
-    stoa_zmq_socket_close(&self->socket, linger_ms);
-    if (self->context) { zmq_ctx_shutdown(self->context); }
-    if (self->side) { self->side->release(self); }
-    while (self->context && zmq_ctx_term(self->context) != 0 && errno == EINTR) {}
-    stoa_zmq_link_release(self);
-    if (self->epoll >= 0) { close(self->epoll); }
-    stoa_zmq_timer_close(&self->again);
-    explicit_bzero(&self->settings, sizeof self->settings);
-    free(self);
-}
-
 static stoa_err open_link(const stoa_link_ops *ops, const char *address, const stoa_link_options *options,
                           stoa_link **out)
 {
@@ -220,36 +285,6 @@ static stoa_err open_tcp(const char *address, const stoa_link_options *options, 
 }
 
 /* --- the other operations */
-
-/* libzmq wakes the owner when a full queue has room again, but the poll that comes between a full send and the sleep
- * can swallow that; hence the timer. */
-enum { FULL_AGAIN_MS = 5, SILENT_AGAIN_MS = 1 };
-
-static stoa_err send_frame(stoa_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes)
-{
-    stoa_zmq_link *self = own(link);
-    if (size_bytes == 0) { return STOA_E_INVALID; }
-    if (size_bytes > self->settings.frame_limit) { return STOA_E_TOO_LARGE; }
-    stoa_err err = self->side->send(self, peer, bytes, size_bytes);
-    self->was_full = self->was_full || err == STOA_E_FULL;
-    return err;
-}
-
-static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint32_t max)
-{
-    stoa_zmq_link *self = own(link);
-    uint32_t told = 0;
-    (void)stoa_zmq_timer_is_over(&self->again); /* it has woken the owner, that is all */
-    self->silent = 0;
-    self->watch_due = true;
-    while (told < max && self->side->step(self, events)) {
-        told++;
-    }
-    bool early = self->silent > STOA_ZMQ_SILENT_MAX;
-    if (early || self->was_full) { stoa_zmq_timer_set(&self->again, early ? SILENT_AGAIN_MS : FULL_AGAIN_MS); }
-    self->was_full = false;
-    return told;
-}
 
 static int fd_of(stoa_link *link)
 {

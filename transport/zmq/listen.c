@@ -30,6 +30,7 @@ typedef struct listener {
     stoa_zap *zap;
     uint64_t messages;   /* read so far */
     stoa_peer held_from; /* whose the held frame is */
+    bool leaves;         /* the link is closed: nobody new is let in */
 } listener;
 
 typedef struct routing_id {
@@ -170,7 +171,7 @@ static stoa_err send_side(stoa_zmq_link *link, stoa_peer number, const void *byt
 static void part_with(listener *self, stoa_zmq_peer *peer, stoa_err why)
 {
     routing_id to = routing_id_of(peer);
-    stoa_zmq_socket_dismiss(&self->base.socket, to.bytes, sizeof to.bytes, why);
+    (void)stoa_zmq_socket_dismiss(&self->base.socket, to.bytes, sizeof to.bytes, why);
     stoa_zmq_peers_refuse(&self->peers, peer, why);
     stoa_zmq_link_refused(&self->base, why);
 }
@@ -196,7 +197,7 @@ static bool envelope_receive(listener *self, envelope *out)
 
 static void good_bye(listener *self, envelope *to, stoa_err why)
 {
-    stoa_zmq_socket_dismiss(&self->base.socket, zmq_msg_data(&to->from), zmq_msg_size(&to->from), why);
+    (void)stoa_zmq_socket_dismiss(&self->base.socket, zmq_msg_data(&to->from), zmq_msg_size(&to->from), why);
 }
 
 /* A message that is not served: dropped, and its connection counted once. */
@@ -234,6 +235,10 @@ static bool welcome(listener *self, const stoa_link_events *events, envelope *go
     const stoa_zmq_door *door = stoa_zmq_peers_door(&self->peers, got->fd);
     if (!got->generated || !got->single || (door && door->refused)) {
         turn_away(self, got, STOA_E_MALFORMED);
+        return false;
+    }
+    if (self->leaves) { /* libzmq cannot stop listening without breaking the connections there are */
+        good_bye(self, got, STOA_E_CLOSED);
         return false;
     }
     const stoa_zmq_peer *peer = admit(self, got);
@@ -340,11 +345,36 @@ static stoa_err allow(stoa_zmq_link *link, const stoa_link_allowed *allowed, uin
     return STOA_OK;
 }
 
+/* --- the end */
+
+/* Say good-bye, once there is room for it. */
+static void part_from(listener *self, stoa_zmq_peer *peer)
+{
+    routing_id to = routing_id_of(peer);
+    stoa_err err = stoa_zmq_socket_dismiss(&self->base.socket, to.bytes, sizeof to.bytes, STOA_E_CLOSED);
+    if (err == STOA_OK) { peer->why = STOA_E_CLOSED; }
+    if (err == STOA_E_CLOSED) { stoa_zmq_peers_lose(&self->peers, peer, drained_at(self)); }
+}
+
+static bool leave(stoa_zmq_link *link)
+{
+    listener *self = own(link);
+    self->leaves = true;
+    bool alone = true;
+    for (uint32_t i = 0; i < self->peers.slot_count; i++) {
+        stoa_zmq_peer *peer = &self->peers.slots[i];
+        if (peer->stage == STOA_ZMQ_UP && !peer->why) { part_from(self, peer); }
+        alone = alone && peer->stage != STOA_ZMQ_UP;
+    }
+    return alone;
+}
+
 const stoa_zmq_side stoa_zmq_listen = {
     .size_bytes = sizeof(listener),
     .open = open_side,
     .step = step,
     .send = send_side,
     .allow = allow,
+    .leave = leave,
     .release = release_side,
 };

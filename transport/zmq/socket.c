@@ -148,7 +148,7 @@ stoa_err stoa_zmq_socket_open(void *context, int epoll, const stoa_zmq_settings 
         err = STOA_FAIL(STOA_E_IO, "epoll does not take a libzmq descriptor");
     }
     if (err) {
-        stoa_zmq_socket_close(&socket, 0);
+        stoa_zmq_socket_close(&socket);
         return err;
     }
     *out = socket;
@@ -156,7 +156,7 @@ stoa_err stoa_zmq_socket_open(void *context, int epoll, const stoa_zmq_settings 
 }
 
 /* The monitor is emptied and stopped first: an I/O thread that has nobody to tell would wait for ever. */
-void stoa_zmq_socket_close(stoa_zmq_socket *socket, uint32_t linger_ms)
+void stoa_zmq_socket_close(stoa_zmq_socket *socket)
 {
     if (!socket->data) { return; }
     (void)epoll_ctl(socket->epoll, EPOLL_CTL_DEL, descriptor(socket->data), NULL);
@@ -167,7 +167,6 @@ void stoa_zmq_socket_close(stoa_zmq_socket *socket, uint32_t linger_ms)
         zmq_socket_monitor(socket->data, NULL, 0);
         zmq_close(socket->monitor);
     }
-    (void)set_int(socket->data, ZMQ_LINGER, linger_ms < INT32_MAX ? (int)linger_ms : INT32_MAX);
     zmq_close(socket->data);
     socket->data = socket->monitor = NULL;
 }
@@ -273,6 +272,11 @@ static bool send_part(void *socket, zmq_msg_t *msg, int flags)
     return rc >= 0;
 }
 
+static stoa_err send_error(void)
+{
+    return errno == EAGAIN ? STOA_E_FULL : errno == ENOMEM ? STOA_E_NOMEM : STOA_E_CLOSED;
+}
+
 static bool message_fill(zmq_msg_t *msg, const void *bytes, size_t size_bytes)
 {
     if (zmq_msg_init_size(msg, size_bytes) != 0) { return false; }
@@ -303,21 +307,24 @@ stoa_err stoa_zmq_socket_send(stoa_zmq_socket *socket, const void *routing_id, s
     bool sent =
         routing_id ? send_to(socket->data, routing_id, routing_id_bytes, &body) : send_part(socket->data, &body, 0);
     if (sent) { return STOA_OK; } /* libzmq owns body */
-    int number = errno;
+    stoa_err err = send_error();
     zmq_msg_close(&body);
-    return number == EAGAIN ? STOA_E_FULL : number == ENOMEM ? STOA_E_NOMEM : STOA_E_CLOSED;
+    return err;
 }
 
-void stoa_zmq_socket_dismiss(stoa_zmq_socket *socket, const void *routing_id, size_t routing_id_bytes, stoa_err why)
+stoa_err stoa_zmq_socket_dismiss(stoa_zmq_socket *socket, const void *routing_id, size_t routing_id_bytes, stoa_err why)
 {
     const char *name = stoa_err_name(why);
     zmq_msg_t to, empty, reason;
     zmq_msg_init(&empty);
-    if (!message_fill(&reason, name, strlen(name))) { return; }
+    if (!message_fill(&reason, name, strlen(name))) { return STOA_E_NOMEM; }
+    stoa_err err = STOA_E_NOMEM;
     if (message_fill(&to, routing_id, routing_id_bytes)) {
-        (void)(send_part(socket->data, &to, ZMQ_SNDMORE) && send_part(socket->data, &empty, ZMQ_SNDMORE) &&
-               send_part(socket->data, &reason, 0));
+        bool sent = send_part(socket->data, &to, ZMQ_SNDMORE) && send_part(socket->data, &empty, ZMQ_SNDMORE) &&
+                    send_part(socket->data, &reason, 0);
+        err = sent ? STOA_OK : send_error();
         zmq_msg_close(&to); /* what was sent is empty by now */
     }
     zmq_msg_close(&reason);
+    return err;
 }

@@ -50,8 +50,8 @@ extern const char stoa_zmq_domain[]; /* of ZAP */
 /* A socket in context that neither listens nor dials yet. Errors: INVALID (key), NOMEM, IO. */
 stoa_err stoa_zmq_socket_open(void *context, int epoll, const stoa_zmq_settings *settings, stoa_zmq_socket *out);
 
-/* Frames not sent yet get linger_ms once the context is terminated. A closed socket is allowed. */
-void stoa_zmq_socket_close(stoa_zmq_socket *socket, uint32_t linger_ms);
+/* What libzmq has not sent yet is dropped. A closed socket is allowed. */
+void stoa_zmq_socket_close(stoa_zmq_socket *socket);
 
 /* The next notice; false when there is none. */
 bool stoa_zmq_socket_watch(stoa_zmq_socket *socket, stoa_zmq_notice *out);
@@ -66,7 +66,8 @@ bool stoa_zmq_socket_skip(stoa_zmq_socket *socket, const zmq_msg_t *msg);
 stoa_err stoa_zmq_socket_send(stoa_zmq_socket *socket, const void *routing_id, size_t routing_id_bytes,
                               const void *bytes, uint32_t size_bytes);
 
-/* Queue a good-bye that names why; when there is no room there is none. */
-void stoa_zmq_socket_dismiss(stoa_zmq_socket *socket, const void *routing_id, size_t routing_id_bytes, stoa_err why);
+/* Queue a good-bye that names why, to the peer with this routing id. Errors: FULL, CLOSED, NOMEM. */
+stoa_err stoa_zmq_socket_dismiss(stoa_zmq_socket *socket, const void *routing_id, size_t routing_id_bytes,
+                                 stoa_err why);
 
 #endif

@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,15 @@ static void wait_for(world *w, const uint32_t *count, uint32_t least)
     }
 }
 
+static void *stranger_new(const world *w)
+{
+    void *stranger = zmq_socket(w->context, ZMQ_DEALER);
+    int linger_ms = 0, timeout_ms = DEADLINE_MS;
+    (void)zmq_setsockopt(stranger, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    (void)zmq_setsockopt(stranger, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
+    return stranger;
+}
+
 static int world_open(void **state)
 {
     static world w;
@@ -107,10 +117,7 @@ static int world_open(void **state)
     options.listen = false;
     if (stoa_link_open(address, &options, &w.client)) { return -1; }
     w.context = zmq_ctx_new();
-    w.stranger = zmq_socket(w.context, ZMQ_DEALER);
-    int linger_ms = 0, timeout_ms = DEADLINE_MS;
-    (void)zmq_setsockopt(w.stranger, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-    (void)zmq_setsockopt(w.stranger, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
+    w.stranger = stranger_new(&w);
     wait_for(&w, &w.of_server.ups, 1);
     *state = &w;
     return 0;
@@ -121,8 +128,8 @@ static int world_close(void **state)
     world *w = *state;
     zmq_close(w->stranger);
     zmq_ctx_term(w->context);
-    w->client->ops->close(w->client, 0);
-    w->server->ops->close(w->server, 0);
+    if (w->client) { w->client->ops->close(w->client, 0); }
+    if (w->server) { w->server->ops->close(w->server, 0); }
     return 0;
 }
 
@@ -179,6 +186,7 @@ static void a_listener_that_breaks_the_rules_is_left(void **state)
         {{"", "DENIED"}, 2, STOA_E_DENIED},   {{"", "FULL"}, 2, STOA_E_FULL},
         {{"a", "b"}, 2, STOA_E_MALFORMED},    {{"", "FULL", ""}, 3, STOA_E_MALFORMED},
         {{"", "NO_SUCH_REASON"}, 2, STOA_OK}, {{"", ""}, 2, STOA_OK},
+        {{"", "CLOSED"}, 2, STOA_OK},
     };
     void *router = zmq_socket(w->context, ZMQ_ROUTER);
     char endpoint[128], id[8];
@@ -211,6 +219,40 @@ static void a_listener_that_breaks_the_rules_is_left(void **state)
     }
     assert_int_equal(w->of_client.frames, 0);
     zmq_close(router);
+}
+
+static void *close_patiently(void *argument)
+{
+    stoa_link *link = argument;
+    link->ops->close(link, DEADLINE_MS);
+    return NULL;
+}
+
+/* It waits for those it has let in to hang up, and for no others. */
+static void a_listener_that_closes_says_so_and_lets_nobody_in(void **state)
+{
+    world *w = *state;
+    char bytes[16];
+    assert_int_equal(zmq_connect(w->stranger, w->endpoint), 0);
+    assert_int_equal(zmq_send(w->stranger, "hello", 5, 0), 5);
+    wait_for(w, &w->of_server.frames, 1);
+    assert_int_equal(w->server->ops->send(w->server, w->of_server.from, "last", 4), STOA_OK);
+    uint64_t began_ms = now_ms();
+    pthread_t closing;
+    assert_int_equal(pthread_create(&closing, NULL, close_patiently, w->server), 0);
+    w->server = NULL;
+    assert_int_equal(zmq_recv(w->stranger, bytes, sizeof bytes, 0), 4);
+    assert_good_bye(w, "CLOSED");
+    void *first = w->stranger;
+    w->stranger = stranger_new(w);
+    assert_int_equal(zmq_connect(w->stranger, w->endpoint), 0);
+    assert_int_equal(zmq_send(w->stranger, "hello", 5, 0), 5);
+    assert_good_bye(w, "CLOSED");
+    zmq_close(first);
+    w->client->ops->close(w->client, 0);
+    w->client = NULL;
+    assert_int_equal(pthread_join(closing, NULL), 0);
+    assert_true(now_ms() - began_ms < DEADLINE_MS);
 }
 
 static void a_routing_id_of_its_own_is_refused(void **state)
@@ -418,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_stranger_that_keeps_the_rules_is_a_peer),
         TEST(a_listener_that_breaks_the_rules_is_left),
+        TEST(a_listener_that_closes_says_so_and_lets_nobody_in),
         TEST(a_routing_id_of_its_own_is_refused),
         TEST(a_message_of_several_parts_ends_the_peer),
         TEST(a_first_message_of_several_parts_is_refused),
