@@ -268,6 +268,10 @@ void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg)
 
 void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 {
+    if (actor->flags & STOA_ACTOR_DOWN) { /* a timer or an answer of before would reach who comes after */
+        stoa_core_refuse(shard->core, msg, STOA_E_FAILED);
+        return;
+    }
     if (actor->queued >= actor->limit && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
         actor->refused++;
         actor->last_refusal = STOA_E_FULL;
@@ -277,6 +281,23 @@ void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
     actor->queued++;
     stoa_msg_list_push(&shard->inbox, msg);
     if (!shard->stalled) { stoa_core_enqueue(shard->core, &shard->run); }
+}
+
+void stoa_shard_disown(struct stoa_shard *shard, stoa_actor *actor)
+{
+    stoa_ref self = stoa_actor_ref(shard->core, actor);
+    stoa_msg_list rest = {0};
+    stoa_msg *msg;
+    while ((msg = stoa_msg_list_pop(&shard->inbox)) != NULL) {
+        if (!stoa_ref_equal(msg->to, self) || !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
+            stoa_msg_list_push(&rest, msg);
+            continue;
+        }
+        actor->queued--;
+        if (msg->flags & STOA_MSG_ANSWER) { stoa_core_dead_letter(shard->core, msg, STOA_E_FAILED); }
+        stoa_place_free(&shard->core->place, msg);
+    }
+    shard->inbox = rest;
 }
 
 static void run_one(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)

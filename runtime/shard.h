@@ -107,6 +107,8 @@ stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, cons
 /* The scheduler's. */
 void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg); /* from outside: checks the limit */
 bool stoa_shard_run(struct stoa_shard *shard);
+/* The actor failed: answers to its asks and timers that wait in the inbox were for who it was. */
+void stoa_shard_disown(struct stoa_shard *shard, stoa_actor *actor);
 /* Look what the journal has done; release; returns whether anything happened. */
 bool stoa_shard_poll(struct stoa_shard *shard);
 /* When the shard wants to be polled though nothing came; UINT64_MAX: never. */

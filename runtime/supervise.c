@@ -65,7 +65,11 @@ void stoa_actor_fail(stoa_core *core, stoa_actor *actor, const char *reason)
     struct stoa_sim *sim = core->place.node->options.sim;
     if (sim) { stoa_sim_failed(sim, core, actor, reason); }
     actor->flags |= STOA_ACTOR_DOWN;
-    if (!actor->shard) { stoa_mailbox_refuse(core, actor, STOA_E_FAILED); }
+    if (actor->shard) {
+        stoa_shard_disown(actor->shard, actor);
+    } else {
+        stoa_mailbox_refuse(core, actor, STOA_E_FAILED);
+    }
     if (!take_token(core)) {
         escalate(core, reason);
         return;
