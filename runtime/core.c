@@ -130,7 +130,8 @@ static void fire(void *context, uint16_t cls, void *what)
         uint64_t id = (uint64_t)(uintptr_t)what;
         stoa_ask *ask = stoa_asks_find(&core->asks, id);
         if (!ask) { return; }
-        stoa_msg *late = stoa_slab_new(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+        uint32_t bytes = ask->reply->payload.size_bytes; /* whole, so that nothing is left to be had on its way */
+        stoa_msg *late = stoa_slab_new(&core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
         if (!late) { /* no memory: it is late once more, but never forgotten */
             if (!stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, what, &ask->deadline_timer)) {
                 stoa_wheel_start(&core->wheel, ask->deadline_timer, core->now_ns + STOA_MS(10));
@@ -139,7 +140,8 @@ static void fire(void *context, uint16_t cls, void *what)
         }
         late->to = ask->asker;
         late->from = STOA_REF_NONE;
-        late->row = NULL;
+        late->row = ask->reply;
+        memset(stoa_msg_body(late), 0, bytes);
         *stoa_msg_context(late) = (stoa_context){.ask = id, .error = STOA_E_TIMEOUT};
         stoa_core_take(core, late);
     }
