@@ -128,18 +128,18 @@ static void hold(stoa_sim *sim, uint32_t core, uint32_t from, uint64_t for_ns)
 {
     stoa_sim_core *at = &sim->cores[core];
     stoa_place *place = &sim->node->cores[core]->place;
-    stoa_ring *ring = atomic_load(&place->in[from]);
-    if (!ring || at->held[from]) { return; }
-    at->held[from] = ring;
+    uint64_t bit = UINT64_C(1) << from;
+    if (!(atomic_load(&place->inbound) & bit)) { return; } /* none, or held already */
+    at->held |= bit;
     at->held_until[from] = until(sim, for_ns);
-    atomic_store(&place->in[from], NULL);
+    (void)atomic_fetch_and(&place->inbound, ~bit);
 }
 
 static void let_go(stoa_sim *sim, uint32_t core, uint32_t from)
 {
-    stoa_sim_core *at = &sim->cores[core];
-    atomic_store(&sim->node->cores[core]->place.in[from], at->held[from]);
-    at->held[from] = NULL;
+    uint64_t bit = UINT64_C(1) << from;
+    (void)atomic_fetch_or(&sim->node->cores[core]->place.inbound, bit);
+    sim->cores[core].held &= ~bit;
 }
 
 /* Take every free block, the largest first. */
@@ -239,8 +239,9 @@ void stoa_sim_lift(stoa_sim *sim, bool all)
             sim->node->cores[i]->timers_from_ns = at->timers_from = 0;
         }
         if (at->memory_until && over(sim, at->memory_until, all)) { give_back(sim, i); }
-        for (uint32_t from = 0; from < STOA_PLACES_MAX; from++) {
-            if (at->held[from] && over(sim, at->held_until[from], all)) { let_go(sim, i, from); }
+        for (uint64_t held = at->held; held; held &= held - 1) {
+            uint32_t from = (uint32_t)__builtin_ctzll(held);
+            if (over(sim, at->held_until[from], all)) { let_go(sim, i, from); }
         }
         at->not_before = 0;
     }
