@@ -265,7 +265,8 @@ stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, 
     stoa_topic *topic = slot < STOA_TOPIC_SLOTS && t->actor->more ? t->actor->more->topics[slot] : NULL;
     if (!topic) { return STOA_E_INVALID; }
     atomic_fetch_add_explicit(&topic->published, 1, memory_order_relaxed);
-    if (!stoa_topic_places(topic)) { return STOA_OK; }
+    uint64_t places = stoa_topic_places(topic);
+    if (!places) { return STOA_OK; }
     stoa_msg *msg = stoa_slab_new(&t->core->place.slab, row->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
     if (!msg) { return STOA_E_FULL; }
     msg->to = stoa_ref_make(0, t->core->place.index, 0);
@@ -273,6 +274,7 @@ stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, 
     msg->row = row;
     stoa_msg_context(msg)->topic = topic;
     memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
+    t->listed |= places; /* what this turn sends there comes behind it */
     stage(t, msg);
     return STOA_OK;
 }
