@@ -21,9 +21,9 @@ typedef struct row {
 } row;
 
 static const row rows[] = {
-#define ERROR(code, name, text, remedy) {STOA_E_##name, #name, text, remedy},
+#define STOA_ERROR(code, name, text, remedy) {STOA_E_##name, #name, text, remedy},
 #include "base/errors.def"
-#undef ERROR
+#undef STOA_ERROR
 };
 enum { ROW_COUNT = sizeof rows / sizeof rows[0] };
 

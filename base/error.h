@@ -16,9 +16,9 @@ STOA_API_BEGIN
 
 typedef enum stoa_err {
     STOA_OK = 0,
-#define ERROR(code, name, text, remedy) STOA_E_##name = (code),
+#define STOA_ERROR(code, name, text, remedy) STOA_E_##name = (code),
 #include "base/errors.def"
-#undef ERROR
+#undef STOA_ERROR
 } stoa_err;
 
 #define STOA_NODISCARD         __attribute__((warn_unused_result))

@@ -177,8 +177,12 @@ static void live(const char *path, int cores, uint64_t expected)
     check(sum.sum == expected, "it remembers", "another sum");
     check_actions(before, "while a node runs");
     check_masks(cores);
+    char names[4096];
+    int fds = entries("/proc/self/fd", names, sizeof names);
     err = stoa_node_open(&(stoa_options){.cores = 1}, &other);
     check(err == STOA_OK, "a second node opens beside it", stoa_err_trail());
+    int more = entries("/proc/self/fd", names, sizeof names) - fds;
+    check(more > 0 && more <= 8, "at most four descriptors per core and port", names); /* a core, and a port for calls */
     stoa_node_close(other, STOA_MS(10));
     stoa_node_close(node, STOA_S(10));
     check_actions(before, "after a node closed");

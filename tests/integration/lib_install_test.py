@@ -1,6 +1,7 @@
 """lib_install_test.py - goal: who has only what 'cmake --install' puts somewhere can build and run actors, and gets no surprise.
-Method: install the component lib to a fresh prefix and move it; build hello_actor and embed.c there with pkg-config and with
-find_package, shared and static each, with a base/error.h of the program's own in the way; run all of them. Compare what the
+Method: install the component lib to a fresh prefix and move it; build hello_actor as docs/guide/actors.md says, with a
+compiler and with CMake, and embed.c beside it, shared and static each, with a base/error.h of the program's own in the way;
+run all of them. Compare what the
 shared library shows with what the installed headers declare, and what they install with what they include.
 
 SPDX-License-Identifier: Apache-2.0
@@ -16,17 +17,6 @@ SOURCE, BUILD = os.environ["STOA_SOURCE"], os.environ["STOA_BUILD"]
 PROGRAMS = {"hello_actor": os.path.join(SOURCE, "examples", "hello_actor.c"),
             "embed": os.path.join(SOURCE, "tests", "integration", "embed.c")}
 PACKAGES = {"shared": ("stoa", "Stoa::stoa"), "static": ("stoa-static", "Stoa::stoa_static")}
-PROJECT = """
-cmake_minimum_required(VERSION 3.25)
-project(elsewhere LANGUAGES C)
-set(CMAKE_C_STANDARD 17)
-set(CMAKE_C_FLAGS "%s")
-find_package(Stoa 0.1 REQUIRED)
-foreach(program IN ITEMS hello_actor embed)
-  add_executable(${program} ${program}.c)
-  target_link_libraries(${program} PRIVATE %s)
-endforeach()
-"""
 
 
 def run(*command, **words):
@@ -52,11 +42,21 @@ def headers_of(prefix):
     return texts
 
 
+def guide(language, word):
+    """The first block of that language in the guide that has the word."""
+    with open(os.path.join(SOURCE, "docs", "guide", "actors.md"), encoding="utf-8") as file:
+        blocks = re.findall(rf"^```{language}\n(.*?)^```$", file.read(), re.M | re.S)
+    return next(block for block in blocks if word in block)
+
+
 def check_headers(prefix, cc, work):
     """Each stands alone, in strict C11 and later; none is internal to a room, none includes what is not there."""
     texts = headers_of(prefix)
     assert {"stoa/stoa.h", "stoa/runtime/sim.h"} <= set(texts) and "stoa/runtime/core.h" not in texts, sorted(texts)
     assert not any(re.search(r"Internal to \w", text) for text in texts.values()), "an internal header is installed"
+    macros = {name for text in texts.values() for name in re.findall(r"^\s*#\s*define\s+(\w+)", text, re.M)}
+    foreign = {name for name in macros if not re.match(r"STOA_|stoa_", name)}
+    assert not foreign, f"macros of other names: {foreign}"
     for name in sorted(name for name in texts if name.endswith(".h")):
         source = os.path.join(work, "alone.c")
         with open(source, "w", encoding="utf-8") as out:
@@ -94,30 +94,40 @@ def check_symbols(prefix, cc, work):
     stray = {name for name in defined if not re.match(r"stoa_|_Z|DW\.ref\.|__odr_asan", name)}
     assert not stray, f"the archive defines {sorted(stray)}"
     needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", library))
-    known = r"lib(c|m|stdc\+\+|gcc_s|rocksdb|sodium|asan|ubsan|tsan)\.so"
+    known = r"ld-linux|lib(c|m|stdc\+\+|gcc_s|rocksdb|sodium|asan|ubsan|tsan)\.so"
     assert all(re.match(known, name) for name in needed), needed
 
 
-def build_by_pkgconfig(prefix, cc, flags, package, folder):
-    env = {**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig")}
-    words = run("pkg-config", "--cflags", "--libs", package, env=env).split()
-    run("pkg-config", "--exists", "--print-errors", package + " = 0.1.0", env=env)
+def copy_programs(folder):
     os.makedirs(os.path.join(folder, "base"))
+    for source in PROGRAMS.values():
+        shutil.copy(source, folder)
     with open(os.path.join(folder, "base", "error.h"), "w", encoding="utf-8") as out:
         out.write('#error "the program\'s own base/error.h, which nobody asked for"\n')
-    for name, source in PROGRAMS.items():
-        run(cc, "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-iquote", folder, *flags, source,
-            "-o", os.path.join(folder, name), *words)
+
+
+def build_by_pkgconfig(prefix, cc, flags, package, folder):
+    """With the guide's command; flags and the program's own headers in front."""
+    copy_programs(folder)
+    env = {**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig")}
+    run("pkg-config", "--exists", "--print-errors", package + " = 0.1.0", env=env)
+    command = guide("sh", "pkg-config").replace("libs stoa)", f"libs {package})")
+    assert command.startswith("cc ") and command.count(package) == 1, command
+    words = " ".join([cc, "-Werror", "-I.", "-iquote.", *flags, command[len("cc "):]])
+    for name in PROGRAMS:
+        run("bash", "-c", words.replace("hello_actor", name), env=env, cwd=folder)
     return folder
 
 
 def build_by_cmake(prefix, cc, flags, target, folder):
-    os.makedirs(folder)
-    for source in PROGRAMS.values():
-        shutil.copy(source, folder)
+    """With the guide's project, and once more for the other program."""
+    copy_programs(folder)
+    project = guide("cmake", "find_package").replace("Stoa::stoa)", target + ")")
+    again = "".join(line + "\n" for line in project.split("\n") if "hello_actor" in line).replace("hello_actor", "embed")
     with open(os.path.join(folder, "CMakeLists.txt"), "w", encoding="utf-8") as out:
-        out.write(PROJECT % (" ".join(flags), target))
-    run("cmake", "-S", folder, "-B", folder + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, "-DCMAKE_C_COMPILER=" + cc)
+        out.write(project + again)
+    run("cmake", "-S", folder, "-B", folder + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, "-DCMAKE_C_COMPILER=" + cc,
+        "-DCMAKE_C_FLAGS=" + " ".join(flags))
     run("cmake", "--build", folder + "/build")
     return folder + "/build"
 
