@@ -2,7 +2,7 @@
 moments while the SDK places orders; it is started again; then every acknowledged order must be there, once, unchanged but for
 later fills; all balances must sum to zero; each account must hold what its orders filled, to the last unit.
 
-200 rounds (2,000 with STOA_DEEP). The seed is printed; STOA_SEED repeats it (the moments of the kills are real time).
+200 rounds (2,000 with STOA_DEEP: ten stretches of 200, each on a data folder of its own). The seed is printed; STOA_SEED repeats it (the moments of the kills are real time).
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -18,7 +18,8 @@ import time
 
 BIN = os.environ["STOA_BIN"]
 DRIVER = os.path.join(os.environ["STOA_BUILD"], "tests", "chaos_orders")
-ROUNDS = 2000 if os.environ.get("STOA_DEEP") else 200
+STRETCHES = 10 if os.environ.get("STOA_DEEP") else 1
+ROUNDS = 200  # of a stretch
 SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
 
 CONFIG = """
@@ -67,52 +68,75 @@ def wait_for(path, seconds):
         time.sleep(0.01)
 
 
-def main():
-    print(f"seed {SEED}, {ROUNDS} rounds", flush=True)
-    chance = random.Random(SEED)
+class Driver:
+    """The program that places the orders and checks what has become of them, at the end of a pipe."""
+
+    def __init__(self, node, keys):
+        self.process = subprocess.Popen(
+            [DRIVER, node.endpoint, os.path.join(keys, "server.pub"), os.path.join(keys, "demo"), "BTCUSDT", str(SEED)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("the driver ended")
+        return json.loads(line)
+
+
+def one_round(node, driver, chance):
+    """How many orders were acknowledged, and what is wrong: a text, or None."""
+    driver.ask("place 1500")
+    time.sleep(chance.uniform(0.02, 0.25))
+    node.kill()
+    node.start()
+    time.sleep(chance.uniform(0.0, 0.1))
+    driver.ask("verify")  # also ends the placing
+    placed, verified = driver.answer(), driver.answer()
+    wrong = any(verified[key] for key in ("lost", "changed", "twice", "unbalanced", "drift"))
+    return placed["acknowledged"], f"{placed} {verified}\n{node.log()}" if wrong or placed["errors"] else None
+
+
+def stretch(first_round, chance):
+    """Rounds on one data folder; how many orders were acknowledged, None where one was not kept."""
     folder = tempfile.mkdtemp(prefix="stoa-kill-")
-    node = Node(folder)
+    node, driver, acknowledged = Node(folder), None, 0
     node.start()
     keys = os.path.join(folder, "data", "keys")
-    acknowledged = 0
-    driver = None
     try:
         wait_for(os.path.join(keys, "demo.pub"), 20)
-        driver = subprocess.Popen([DRIVER, node.endpoint, os.path.join(keys, "server.pub"), os.path.join(keys, "demo"),
-                                   "BTCUSDT", str(SEED)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-        def ask(line):
-            driver.stdin.write(line + "\n")
-            driver.stdin.flush()
-
-        def answer():
-            line = driver.stdout.readline()
-            if not line:
-                raise RuntimeError("the driver ended")
-            return json.loads(line)
-
-        for number in range(ROUNDS):
-            ask("place 1500")
-            time.sleep(chance.uniform(0.02, 0.25))
-            node.kill()
-            node.start()
-            time.sleep(chance.uniform(0.0, 0.1))
-            ask("verify")  # also ends the placing
-            placed, verified = answer(), answer()
-            acknowledged += placed["acknowledged"]
-            wrong = [key for key in ("lost", "changed", "twice", "unbalanced", "drift") if verified[key]]
-            if wrong or placed["errors"]:
-                print(f"round {number}: {placed} {verified}\n{node.log()}", flush=True)
-                return 1
+        driver = Driver(node, keys)
+        for number in range(first_round, first_round + ROUNDS):
+            more, wrong = one_round(node, driver, chance)
+            acknowledged += more
+            if wrong:
+                print(f"round {number}: {wrong}", flush=True)
+                return None
             if number % 20 == 19:
                 print(f"round {number + 1}: {acknowledged} acknowledged orders, none lost, none twice", flush=True)
-        ask("quit")
-        return 0 if acknowledged > ROUNDS else 1
+        driver.ask("quit")
+        return acknowledged
     finally:
         if driver:
-            driver.kill()
+            driver.process.kill()
         node.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def main():
+    print(f"seed {SEED}, {STRETCHES * ROUNDS} rounds", flush=True)
+    chance = random.Random(SEED)
+    total = 0
+    for number in range(STRETCHES):
+        acknowledged = stretch(number * ROUNDS, chance)
+        if acknowledged is None:
+            return 1
+        total += acknowledged
+    print(f"{STRETCHES * ROUNDS} rounds: {total} acknowledged orders, none lost, none twice", flush=True)
+    return 0 if total > STRETCHES * ROUNDS else 1
 
 
 if __name__ == "__main__":
