@@ -38,6 +38,7 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     stoa_actors_init(core);
     core->time_every = node->options.sim ? 1 : node->options.metrics ? node->options.time_every : 0;
     core->time_left = core->time_every;
+    core->place.never_sleeps = node->options.idle == STOA_IDLE_LATENCY && !node->options.sim;
     core->restart_refill_ns = now;
     return err;
 }
@@ -234,6 +235,17 @@ static void sleep_until_called(stoa_core *core)
     atomic_store(&core->place.sleeping, 0);
 }
 
+enum { LOOKS = 16 };
+
+/* Spin without the clock for about half a microsecond, or until something comes. */
+static void look_out(stoa_core *core)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        if (stoa_place_pending(&core->place) || atomic_load_explicit(&core->errands, memory_order_relaxed)) { return; }
+        __builtin_ia32_pause();
+    }
+}
+
 static void *core_main(void *argument)
 {
     stoa_core *core = argument;
@@ -247,7 +259,7 @@ static void *core_main(void *argument)
         }
         if (!idle_since) { idle_since = core->now_ns; }
         if (idle == STOA_IDLE_LATENCY || core->now_ns - idle_since < spin_ns) {
-            __builtin_ia32_pause();
+            look_out(core);
             continue;
         }
         sleep_until_called(core);

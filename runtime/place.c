@@ -135,6 +135,7 @@ static void send_homeward(stoa_place *place)
 
 void stoa_place_ring_bell(stoa_place *place)
 {
+    if (place->never_sleeps) { return; }
     /* pairs with the seq_cst store of sleeping before the last look: we see it, or the sleeper sees what we published */
     atomic_thread_fence(memory_order_seq_cst);
     if (!atomic_load_explicit(&place->sleeping, memory_order_relaxed)) { return; }
@@ -243,15 +244,6 @@ uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, sto
         if (ring->read != atomic_load_explicit(&ring->head, memory_order_relaxed)) { taken += drain_ring(place, ring, take); }
     }
     return taken;
-}
-
-bool stoa_place_pending(stoa_place *place)
-{
-    for (uint64_t from = atomic_load_explicit(&place->inbound, memory_order_acquire); from; from &= from - 1) {
-        stoa_ring *ring = atomic_load_explicit(&place->in[__builtin_ctzll(from)], memory_order_relaxed);
-        if (atomic_load_explicit(&ring->head, memory_order_acquire) != ring->read) { return true; }
-    }
-    return false;
 }
 
 void stoa_place_sleep(stoa_place *place, uint64_t timeout_ns)

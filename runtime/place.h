@@ -63,6 +63,7 @@ typedef struct stoa_place {
     } spill[STOA_PLACES_MAX];
     stoa_msg *homeward[STOA_PLACES_MAX]; /* freed blocks of place i */
     int bell;                            /* eventfd */
+    bool never_sleeps;                   /* needs no bell: it always looks */
     _Atomic bool closed;                 /* a port that nobody serves any more */
     _Alignas(128) _Atomic int sleeping;
 } stoa_place;
@@ -123,7 +124,14 @@ void stoa_place_flush(stoa_place *place);
 /* Take up to STOA_DRAIN_MAX messages of each inbound ring and hand them to take (which owns them). Returns how many. */
 uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, stoa_msg *msg));
 /* Whether a ring has something for this place (then do not sleep). */
-bool stoa_place_pending(stoa_place *place);
+static inline bool stoa_place_pending(stoa_place *place)
+{
+    for (uint64_t from = atomic_load_explicit(&place->inbound, memory_order_acquire); from; from &= from - 1) {
+        stoa_ring *ring = atomic_load_explicit(&place->in[__builtin_ctzll(from)], memory_order_relaxed);
+        if (atomic_load_explicit(&ring->head, memory_order_acquire) != ring->read) { return true; }
+    }
+    return false;
+}
 /* Wake the owner if it sleeps. Any thread. */
 void stoa_place_ring_bell(stoa_place *place);
 /* Sleep until the bell rings or timeout_ns passed. */

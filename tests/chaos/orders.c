@@ -6,7 +6,7 @@
  *                 answers {"placed":..,"acknowledged":..,"errors":..}
  *     verify      ask for every order acknowledged since the last verify, compare all its fields; ask for all balances and
  *                 sum them; compare each account's assets with what its orders filled.
- *                 answers {"checked":..,"lost":..,"changed":..,"twice":..,"unbalanced":..,"drift":..}
+ *                 answers {"checked":..,"lost":..,"changed":..,"twice":..,"unbalanced":..,"drift":..,"unanswered":..}
  *     quit
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -25,6 +25,8 @@ enum { ORDERS_MAX = 2000, ACCOUNTS = 2, ASSETS = 2 };
 static const char *const traders[ACCOUNTS] = {"alice", "bob"};
 static const char *const everybody[] = {"treasury", "maker", "alice", "bob"};
 enum { EVERYBODY = 4 };
+/* How long the node may take to come back and answer: long, since a busy machine is no loss. */
+static const uint64_t PATIENCE_NS = STOA_CLIENT_S(120);
 
 typedef struct placed {
     trade_account_place asked;
@@ -68,7 +70,7 @@ static void place(driver *d, uint32_t n)
         p->account = (int)stoa_random_below(&d->random, ACCOUNTS);
         p->asked = random_order(d);
         tried++;
-        stoa_err err = stoa_client_place(d->client, traders[p->account], &p->asked, STOA_CLIENT_S(30), &p->answered, NULL);
+        stoa_err err = stoa_client_place(d->client, traders[p->account], &p->asked, PATIENCE_NS, &p->answered, NULL);
         if (err) {
             errors++;
             (void)fprintf(stderr, "place %" PRIu64 ": %s %s\n", p->asked.client_order_id, stoa_client_error_name(err),
@@ -83,7 +85,7 @@ static void place(driver *d, uint32_t n)
 static stoa_err holdings(driver *d, const char *account, stoa_decimal out[ASSETS])
 {
     trade_account_holdings h;
-    stoa_err err = stoa_client_balances(d->client, account, STOA_CLIENT_S(10), &h, NULL);
+    stoa_err err = stoa_client_balances(d->client, account, PATIENCE_NS, &h, NULL);
     out[0] = out[1] = 0;
     for (uint32_t i = 0; i < h.balances.count && !err; i++) {
         const trade_balance *b = &h.balances.at[i];
@@ -104,22 +106,23 @@ static bool same_order(const trade_order *before, const trade_order *now)
 /* Cancel what is still open, so that its fills are final when they are counted. */
 static stoa_err settle(driver *d, placed *p, trade_order *out)
 {
-    stoa_err err = stoa_client_query(d->client, traders[p->account], 0, p->asked.client_order_id, STOA_CLIENT_S(10), out, NULL);
+    stoa_err err = stoa_client_query(d->client, traders[p->account], 0, p->asked.client_order_id, PATIENCE_NS, out, NULL);
     if (!err && !same_order(&p->answered, out)) { return STOA_E_CORRUPT; }
     if (!err && out->status == trade_status_OPEN) {
-        err = stoa_client_cancel(d->client, traders[p->account], out->order_id, 0, STOA_CLIENT_S(10), out, NULL);
+        err = stoa_client_cancel(d->client, traders[p->account], out->order_id, 0, PATIENCE_NS, out, NULL);
     }
     return err;
 }
 
 static void verify(driver *d)
 {
-    uint32_t lost = 0, changed = 0, twice = 0, unbalanced = 0, drift = 0;
+    uint32_t lost = 0, changed = 0, twice = 0, unbalanced = 0, drift = 0, unanswered = 0;
     static trade_order now[ORDERS_MAX];
     for (uint32_t i = 0; i < d->count; i++) {
         stoa_err err = settle(d, &d->orders[i], &now[i]);
         changed += err == STOA_E_CORRUPT;
-        lost += err && err != STOA_E_CORRUPT;
+        unanswered += err == STOA_E_TIMEOUT;
+        lost += err && err != STOA_E_CORRUPT && err != STOA_E_TIMEOUT;
         if (err) { now[i] = (trade_order){0}; }
         twice += !err && now[i].order_id <= d->max_order_id; /* ids ascend: one seen before is another order's */
         if (!err) { d->max_order_id = now[i].order_id; }
@@ -127,24 +130,30 @@ static void verify(driver *d)
     for (uint32_t i = 0; i < d->count; i++) { /* fills of the others' cancels are over now: read once more */
         trade_order last;
         placed *p = &d->orders[i];
-        if (stoa_client_query(d->client, traders[p->account], now[i].order_id, 0, STOA_CLIENT_S(10), &last, NULL)) { continue; }
+        if (stoa_client_query(d->client, traders[p->account], now[i].order_id, 0, PATIENCE_NS, &last, NULL)) {
+            unanswered++;
+            continue;
+        }
         stoa_decimal sign = last.side == trade_side_BUY ? 1 : -1;
         d->moved[p->account][0] += sign * last.filled_qty;
         d->moved[p->account][1] -= sign * last.filled_notional;
     }
     stoa_decimal sum[ASSETS] = {0}, has[ASSETS];
     for (int i = 0; i < EVERYBODY; i++) {
-        if (holdings(d, everybody[i], has)) { unbalanced++; }
+        if (holdings(d, everybody[i], has)) { unanswered++; }
         sum[0] += has[0];
         sum[1] += has[1];
     }
     unbalanced += sum[0] != 0 || sum[1] != 0;
     for (int i = 0; i < ACCOUNTS; i++) {
-        if (holdings(d, traders[i], has)) { continue; }
+        if (holdings(d, traders[i], has)) {
+            unanswered++;
+            continue;
+        }
         for (int k = 0; k < ASSETS; k++) { drift += has[k] != d->start[i][k] + d->moved[i][k]; }
     }
-    printf("{\"checked\":%u,\"lost\":%u,\"changed\":%u,\"twice\":%u,\"unbalanced\":%u,\"drift\":%u}\n", d->count, lost, changed,
-           twice, unbalanced, drift);
+    printf("{\"checked\":%u,\"lost\":%u,\"changed\":%u,\"twice\":%u,\"unbalanced\":%u,\"drift\":%u,\"unanswered\":%u}\n",
+           d->count, lost, changed, twice, unbalanced, drift, unanswered);
 }
 
 int main(int argc, char **argv)

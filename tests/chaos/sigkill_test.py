@@ -96,7 +96,7 @@ def one_round(node, driver, chance):
     time.sleep(chance.uniform(0.0, 0.1))
     driver.ask("verify")  # also ends the placing
     placed, verified = driver.answer(), driver.answer()
-    wrong = any(verified[key] for key in ("lost", "changed", "twice", "unbalanced", "drift"))
+    wrong = any(verified[key] for key in ("lost", "changed", "twice", "unbalanced", "drift", "unanswered"))
     return placed["acknowledged"], f"{placed} {verified}\n{node.log()}" if wrong or placed["errors"] else None
 
 
