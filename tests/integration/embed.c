@@ -32,6 +32,36 @@ typedef struct counter {
 #define counter_HEARS STOA_HEARS_NOTHING
 STOA_KIND(counter, .mailbox_limit = 64)
 
+/* a plain kind: what its messages cost, no journal pays for */
+#define bell_ring_FIELDS        STOA_NO_FIELDS
+#define bell_rung_FIELDS(F, S)  F(S, uint64_t, times)
+#define bell_swing_FIELDS(F, S) F(S, uint64_t, force)
+#define bell_ROWS(ROW, K)                  \
+    ROW(K, COMMAND, ring, rung, "Ring.")   \
+    ROW(K, CAST, swing, _, "Ring softly.") \
+    ROW(K, REPLY, rung, _, "So often.")
+STOA_TABLE_HERE(bell)
+
+typedef struct bell {
+    uint64_t times;
+} bell;
+#define bell_HEARS STOA_HEARS_NOTHING
+STOA_PLAIN_KIND(bell, .mailbox_limit = 1024)
+
+static stoa_err bell_on_ring(stoa_turn *turn, bell *self, const bell_ring *in, bell_rung *out)
+{
+    (void)turn, (void)in;
+    out->times = ++self->times;
+    return STOA_OK;
+}
+
+static stoa_err bell_on_swing(stoa_turn *turn, bell *self, const bell_swing *in)
+{
+    (void)turn;
+    self->times += in->force;
+    return STOA_OK;
+}
+
 static pthread_t main_thread;
 static volatile sig_atomic_t strays, signals; /* signals handled elsewhere than on the main thread; all of them */
 
@@ -111,6 +141,66 @@ static int threads_left(int expected)
         (void)usleep(1000);
     }
     return count;
+}
+
+/* --- malloc: how often anybody in this process called it; a sanitizer has its own */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static unsigned long allocations(void)
+{
+    return 0;
+}
+#else
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *at, size_t bytes);
+static _Atomic unsigned long allocated;
+void *malloc(size_t bytes)
+{
+    allocated++;
+    return __libc_malloc(bytes);
+}
+void *calloc(size_t count, size_t bytes)
+{
+    allocated++;
+    return __libc_calloc(count, bytes);
+}
+void *realloc(void *at, size_t bytes)
+{
+    allocated++;
+    return __libc_realloc(at, bytes);
+}
+static unsigned long allocations(void)
+{
+    return allocated;
+}
+#endif
+
+static void ring(stoa_node *node, stoa_ref bell, int times)
+{
+    bell_rung rung;
+    for (int i = 0; i < times; i++) {
+        check(bell_post_swing(node, bell, (bell_swing){1}) == STOA_OK, "a bell swings", stoa_err_trail());
+        check(bell_call_ring(node, bell, (bell_ring){0}, STOA_S(60), &rung) == STOA_OK, "it rings", stoa_err_trail());
+    }
+}
+
+static void check_allocations(void)
+{
+    stoa_node *node = NULL;
+    stoa_ref bell = STOA_REF_NONE;
+    unsigned long start = allocations();
+    check(stoa_node_open(&(stoa_options){.cores = 1}, &node) == STOA_OK, "a node opens", stoa_err_trail());
+    stoa_err err = stoa_spawn(node, &bell_kind, "bell/tower", NULL, &bell);
+    check(err == STOA_OK, "an actor is spawned", stoa_err_trail());
+    ring(node, bell, 100);
+    unsigned long before = allocations();
+    ring(node, bell, 2000);
+    char count[64];
+    (void)snprintf(count, sizeof count, "%lu calls of malloc", allocations() - before);
+    check(allocations() == before, "no message is malloc'ed", count);
+    check(!allocations() || before > start, "calls of malloc are counted", "none when a node was opened");
+    stoa_node_close(node, STOA_MS(10));
 }
 
 /* --- signals */
@@ -217,6 +307,7 @@ int main(int argc, char **argv)
     stoa_journal_rocksdb_end_threads();
     check(threads_left(0) == 0, "and none when they were ended", "some");
 
+    check_allocations();
     for (uint64_t i = 2; i < 12; i++) {
         live("one.db", 1, i);
         stoa_journal_rocksdb_end_threads();

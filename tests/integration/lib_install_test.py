@@ -1,6 +1,6 @@
 """lib_install_test.py - goal: who has only what 'cmake --install' puts somewhere can build and run actors, and gets no surprise.
 Method: install the component lib to a fresh prefix and move it; build hello_actor as docs/guide/actors.md says, with a
-compiler and with CMake, and embed.c beside it, shared and static each, with a base/error.h of the program's own in the way;
+compiler and with CMake, and simulate and embed.c beside it, shared and static each, with a base/error.h of the program's own in the way;
 run all of them. Compare what the
 shared library shows with what the installed headers declare, and what they install with what they include.
 
@@ -15,6 +15,7 @@ import tempfile
 
 SOURCE, BUILD = os.environ["STOA_SOURCE"], os.environ["STOA_BUILD"]
 PROGRAMS = {"hello_actor": os.path.join(SOURCE, "examples", "hello_actor.c"),
+            "simulate": os.path.join(SOURCE, "examples", "simulate.c"),
             "embed": os.path.join(SOURCE, "tests", "integration", "embed.c")}
 PACKAGES = {"shared": ("stoa", "Stoa::stoa"), "static": ("stoa-static", "Stoa::stoa_static")}
 
@@ -120,12 +121,12 @@ def build_by_pkgconfig(prefix, cc, flags, package, folder):
 
 
 def build_by_cmake(prefix, cc, flags, target, folder):
-    """With the guide's project, and once more for the other program."""
+    """With the guide's project, and its last lines again for the other programs."""
     copy_programs(folder)
     project = guide("cmake", "find_package").replace("Stoa::stoa)", target + ")")
-    again = "".join(line + "\n" for line in project.split("\n") if "hello_actor" in line).replace("hello_actor", "embed")
+    again = "".join(line + "\n" for line in project.split("\n") if "hello_actor" in line)
     with open(os.path.join(folder, "CMakeLists.txt"), "w", encoding="utf-8") as out:
-        out.write(project + again)
+        out.write(project + again.replace("hello_actor", "simulate") + again.replace("hello_actor", "embed"))
     run("cmake", "-S", folder, "-B", folder + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, "-DCMAKE_C_COMPILER=" + cc,
         "-DCMAKE_C_FLAGS=" + " ".join(flags))
     run("cmake", "--build", folder + "/build")
@@ -141,6 +142,8 @@ def run_programs(folder, prefix, shared, sanitize):
         for visitor in (1, 2):
             told = run(os.path.join(folder, "hello_actor"), cwd=empty, env=env)
             assert told == f"Hello Ada, visitor {visitor}\n", told
+    told = run(os.path.join(folder, "simulate"), env=env)
+    assert "after 52 weeks: 52000 cents" in told, told
     with tempfile.TemporaryDirectory(prefix="stoa-embed-") as empty:
         done = subprocess.run([os.path.join(folder, "embed"), "" if sanitize else "memory"], capture_output=True,
                               text=True, check=False, cwd=empty, env=env)
