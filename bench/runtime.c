@@ -1,0 +1,188 @@
+/* runtime.c - bench_runtime: messages, asks and timers, beside other actor runtimes.
+ *
+ *     bench_runtime            every row: this runtime, and what the machine allows (runtime.limit.*)
+ *     bench_runtime --peers    every row beside Erlang/OTP and CAF: one line for each peer, our value repeated
+ *     bench_runtime --quick    every row once, with a thousandth of the work: for tests, no figure
+ *     bench_runtime --only TEXT   the rows whose name contains TEXT
+ *
+ * A row's value is the median of RUNS runs behind one that warms up, in the better of one core and two where the workload
+ * allows both; `cores` says which it was and `by_cores` what either reached. A peer is treated the same, with its scheduler
+ * threads. `ratio` says how many times better ours is. Peers get the same workload; where a run of ours would be too short to be
+ * timed, it has more steps. All parameters are in the table below, what a workload does is said in bench/runtime/.
+ *
+ * What is read is added up and compared, on both sides; a wrong sum ends the program with 1.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "bench/runtime/peer.h"
+#include "bench/runtime/rig.h"
+
+enum { RUNS = 5, ONE = 1, TWO = 2, EITHER = ONE | TWO, QUICK_PART = 1000, QUICK_STEPS_MIN = 4 };
+typedef enum better { LESS, MORE } better;
+
+typedef struct row {
+    const char *name, *unit;
+    better better;
+    double goal;    /* 0: none */
+    double goal_by; /* times the value of the row before */
+    uint32_t cores; /* ONE, TWO or EITHER */
+    uint64_t steps;
+    uint32_t peer_threads; /* 0: no peer has it */
+    uint64_t peer_steps;
+    bench_measure measure;
+} row;
+
+// clang-format off
+static const row rows[] = {
+    /* name                        unit            better goal by  cores   steps      peers'  steps   measure */
+    {"runtime.limit.clock",        "ns",            LESS,   0, 0,   ONE,     3000000,      0,       0, bench_limit_clock},
+    {"runtime.limit.atomic",       "ns",            LESS,   0, 0,   ONE,    20000000,      0,       0, bench_limit_atomic},
+    {"runtime.limit.malloc",       "ns",            LESS,   0, 0,   ONE,    10000000,      0,       0, bench_limit_malloc},
+    {"runtime.limit.call",         "ns/hop",        LESS,   0, 0,   ONE,    50000000,      0,       0, bench_limit_call},
+    {"runtime.pingpong",           "ns/RTT",        LESS,  25, 0,   ONE,     4000000, EITHER,  300000, bench_pingpong},
+    {"runtime.ring",               "ns/hop",        LESS,  12, 0,   ONE,    10000000, EITHER, 1000000, bench_ring},
+    {"runtime.limit.cache_line",   "ns/RTT",        LESS,   0, 0,   TWO,     1000000,      0,       0, bench_limit_cache_line},
+    {"runtime.cross",              "ns/RTT",        LESS, 260, 0,   TWO,      500000,    TWO,   20000, bench_pingpong},
+    {"runtime.limit.ring",         "M msg/s",       MORE,   0, 0,   TWO,    20000000,      0,       0, bench_limit_ring},
+    {"runtime.limit.ring_batched", "M msg/s",       MORE,   0, 0,   TWO,    50000000,      0,       0, bench_limit_ring_batched},
+    {"runtime.counting",           "M msg/s",       MORE,  65, 0, EITHER,   20000000, EITHER, 2000000, bench_counting},
+    {"runtime.fanin",              "M msg/s",       MORE,  65, 0, EITHER,   20000000, EITHER, 2000000, bench_fanin},
+    {"runtime.big",                "M msg/s",       MORE,  40, 0, EITHER,      10000, EITHER,   10000, bench_big},
+    {"runtime.chameneos",          "M meetings/s",  MORE,  12, 0, EITHER,     500000, EITHER,  500000, bench_chameneos},
+    {"runtime.request",            "ns/call",       LESS,  80, 0,   ONE,     1000000, EITHER,  200000, bench_request},
+    {"runtime.timer",              "ns",            LESS,  30, 0,   ONE,        4000, EITHER,     500, bench_timer_start},
+    {"runtime.timer_cancel",       "ns",            LESS,  30, 0,   ONE,        4000, EITHER,     500, bench_timer_cancel},
+    {"runtime.limit.futex",        "us",            LESS,   0, 0,   TWO,         100,      0,       0, bench_limit_futex},
+    {"runtime.wake",               "us",            LESS,   0, 1.3, TWO,         100,    TWO,     100, bench_wake},
+};
+// clang-format on
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+typedef struct settings {
+    bool peers, quick;
+    const char *only;
+    char folder[512]; /* of the peers' programs */
+} settings;
+
+/* With one core or thread and with two; a count of 0 means not measured. */
+typedef bench_samples both[BENCH_CORES_MAX];
+
+static uint32_t best(const row *r, const bench_samples *by)
+{
+    if (!by[0].count || !by[1].count) { return by[0].count ? 0 : 1; }
+    bool first_less = bench_median(&by[0]) <= bench_median(&by[1]);
+    return first_less == (r->better == LESS) ? 0 : 1;
+}
+
+static void print_both(const char *name, const bench_samples *by)
+{
+    printf(",\"%s\":[", name);
+    for (uint32_t i = 0; i < BENCH_CORES_MAX; i++) {
+        if (i) { printf(","); }
+        if (by[i].count) {
+            printf("%.3f", bench_median(&by[i]));
+        } else {
+            printf("null");
+        }
+    }
+    printf("]");
+}
+
+static void print_line(const row *r, double goal, const bench_samples *ours, const bench_peer *peer)
+{
+    uint32_t cores = best(r, ours);
+    double value = bench_median(&ours[cores]);
+    printf("{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"n\":%u,\"min\":%.3f,\"max\":%.3f", r->name, value, r->unit,
+           ours[cores].count, bench_min(&ours[cores]), bench_max(&ours[cores]));
+    if (goal > 0) {
+        bool ok = r->better == LESS ? value <= goal : value >= goal;
+        printf(",\"goal\":%.3f,\"ok\":%s", goal, ok ? "true" : "false");
+    }
+    printf(",\"cores\":%u", cores + 1);
+    if (r->cores == EITHER) { print_both("by_cores", ours); }
+    if (peer) {
+        uint32_t threads = best(r, peer->by_threads);
+        double theirs = bench_median(&peer->by_threads[threads]);
+        printf(",\"peer\":\"%s\",\"peer_value\":%.3f,\"ratio\":%.3f,\"peer_threads\":%u", peer->label, theirs,
+               r->better == LESS ? theirs / value : value / theirs, threads + 1);
+        if (r->peer_threads == EITHER) { print_both("peer_by_threads", peer->by_threads); }
+    }
+    printf("}\n");
+    (void)fflush(stdout);
+}
+
+static uint64_t quick_steps(uint64_t steps)
+{
+    return steps / QUICK_PART < QUICK_STEPS_MIN ? QUICK_STEPS_MIN : steps / QUICK_PART;
+}
+
+/* Returns our value. */
+static double run(const row *r, const settings *set, double before)
+{
+    both ours = {0};
+    for (uint32_t cores = 1; cores <= BENCH_CORES_MAX; cores++) {
+        if (!(r->cores & cores)) { continue; }
+        uint64_t steps = set->quick ? quick_steps(r->steps) : r->steps;
+        bench_task task = {.name = r->name, .steps = steps, .cores = cores, .runs = set->quick ? 1 : RUNS};
+        r->measure(&task, &ours[cores - 1]);
+    }
+    double value = bench_median(&ours[best(r, ours)]), goal = r->goal_by > 0 ? r->goal_by * before : r->goal;
+    bench_peer peers[BENCH_PEERS_MAX];
+    uint32_t count = 0;
+    if (set->peers && r->peer_threads) {
+        bench_task task = {.name = r->name, .steps = r->peer_steps, .runs = RUNS};
+        count = bench_peers(set->folder, &task, r->peer_threads, peers);
+    }
+    for (uint32_t i = 0; i < count; i++) { print_line(r, goal, ours, &peers[i]); }
+    if (!count) { print_line(r, goal, ours, NULL); }
+    return value;
+}
+
+static bool chosen(const row *r, const settings *set)
+{
+    if (!set->only) { return true; }
+    bool next = r + 1 < rows + ROWS && r[1].goal_by > 0 && strstr(r[1].name, set->only); /* which needs this one's value */
+    return next || strstr(r->name, set->only);
+}
+
+static settings arguments(int argc, char **argv)
+{
+    settings set = {0};
+    char program[sizeof set.folder];
+    (void)snprintf(program, sizeof program, "%s", argv[0]);
+    (void)snprintf(set.folder, sizeof set.folder, "%.480s/../peers", dirname(program));
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--peers") == 0) {
+            set.peers = true;
+        } else if (strcmp(argv[i], "--quick") == 0) {
+            set.quick = true;
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            set.only = argv[++i];
+        } else {
+            (void)fprintf(stderr, "usage: bench_runtime [--peers | --quick] [--only TEXT]\n");
+            exit(2);
+        }
+    }
+    return set;
+}
+
+int main(int argc, char **argv)
+{
+    settings set = arguments(argc, argv);
+    stoa_log_level_set(STOA_LOG_ERROR); /* a million failures are no news here */
+    double before = 0;
+    uint32_t ran = 0;
+    for (uint32_t i = 0; i < ROWS; i++) {
+        if (!chosen(&rows[i], &set)) { continue; }
+        (void)fprintf(stderr, "runtime: %s\n", rows[i].name);
+        before = run(&rows[i], &set, before);
+        ran++;
+    }
+    if (!ran) { bench_fail("no row has such a name"); }
+    return 0;
+}

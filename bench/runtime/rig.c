@@ -1,0 +1,194 @@
+/* rig.c - what the workloads of bench_runtime share. See rig.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "bench/runtime/rig.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { RUN_S_MAX = 60 };
+
+/* --- samples */
+
+void bench_add(bench_samples *samples, double value)
+{
+    if (samples->count == BENCH_RUNS_MAX) { bench_fail("more samples than there is room for"); }
+    samples->at[samples->count++] = value;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double at_rank(const bench_samples *samples, uint32_t rank)
+{
+    bench_samples sorted = *samples;
+    if (!sorted.count) { return 0; }
+    qsort(sorted.at, sorted.count, sizeof sorted.at[0], by_value);
+    return sorted.at[rank];
+}
+
+double bench_median(const bench_samples *samples)
+{
+    return at_rank(samples, samples->count / 2);
+}
+
+double bench_min(const bench_samples *samples)
+{
+    return at_rank(samples, 0);
+}
+
+double bench_max(const bench_samples *samples)
+{
+    return at_rank(samples, samples->count - 1);
+}
+
+/* --- errors */
+
+uint64_t bench_now_ns(void)
+{
+    return stoa_clock_real.now_ns(&stoa_clock_real);
+}
+
+void bench_fail(const char *what)
+{
+    (void)fprintf(stderr, "bench_runtime: %s\n", what);
+    exit(1);
+}
+
+void bench_must(stoa_err err, const char *what)
+{
+    if (!err) { return; }
+    (void)fprintf(stderr, "bench_runtime: %s: %s\n%s\n", what, stoa_err_name(err), stoa_err_trail());
+    exit(1);
+}
+
+/* --- the node */
+
+static uint32_t spawned;
+
+stoa_node *bench_open(uint32_t cores, stoa_idle idle)
+{
+    stoa_node *node;
+    bool room = sysconf(_SC_NPROCESSORS_ONLN) >= (long)cores;
+    stoa_options options = {.cores = cores, .pin = room, .idle = idle, .memory_bytes = UINT64_C(1) << 30, .seed = 1};
+    bench_must(stoa_node_open(&options, &node), "node");
+    return node;
+}
+
+void bench_close(stoa_node *node)
+{
+    stoa_node_close(node, 0);
+}
+
+stoa_ref bench_spawn(stoa_node *node, const stoa_kind *kind, uint32_t core, const void *args)
+{
+    char name[STOA_NAME_MAX + 1];
+    stoa_ref ref;
+    (void)snprintf(name, sizeof name, "%s/%u", kind->name, ++spawned);
+    stoa_spawn_options options = {.core = core % stoa_core_count(node), .args = args};
+    bench_must(stoa_spawn(node, kind, name, &options, &ref), name);
+    return ref;
+}
+
+/* --- the run: written by this thread, then by the core of the last message, then read here; the semaphore is between */
+
+static struct {
+    uint64_t began_ns, ended_ns, sum;
+    sem_t ended;
+} now_running;
+
+__attribute__((constructor)) static void prepare(void)
+{
+    (void)sem_init(&now_running.ended, 0, 0);
+}
+
+void bench_begin(void)
+{
+    now_running.began_ns = bench_now_ns();
+}
+
+void bench_ended(uint64_t sum)
+{
+    now_running.ended_ns = bench_now_ns();
+    now_running.sum = sum;
+    (void)sem_post(&now_running.ended);
+}
+
+uint64_t bench_wait(const bench_task *task, uint64_t sum)
+{
+    struct timespec until;
+    int failed;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RUN_S_MAX;
+    do { failed = sem_timedwait(&now_running.ended, &until); } while (failed && errno == EINTR);
+    if (failed || now_running.sum != sum) {
+        (void)fprintf(stderr, "bench_runtime: %s on %u cores %s\n", task->name, task->cores,
+                      failed ? "never ended" : "read another sum than was sent");
+        exit(1);
+    }
+    return now_running.ended_ns - now_running.began_ns;
+}
+
+void bench_repeat(const bench_task *task, double (*once)(const bench_task *task, void *context), void *context,
+                  bench_samples *out)
+{
+    (void)once(task, context);
+    for (uint32_t i = 0; i < task->runs; i++) { bench_add(out, once(task, context)); }
+}
+
+/* --- the machine */
+
+bool bench_pin(uint32_t index)
+{
+    cpu_set_t may, one;
+    if (sched_getaffinity(0, sizeof may, &may)) { return false; }
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &may) || index--) { continue; }
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        return !sched_setaffinity(0, sizeof one, &one);
+    }
+    return false;
+}
+
+typedef struct half {
+    void (*run)(void *context);
+    void *context;
+    uint32_t cpu;
+} half;
+
+static void *run_half(void *argument)
+{
+    half *h = argument;
+    (void)bench_pin(h->cpu);
+    h->run(h->context);
+    return NULL;
+}
+
+void bench_pair(void (*first)(void *context), void (*second)(void *context), void *context)
+{
+    half halves[2] = {{first, context, 0}, {second, context, 1}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) {
+        if (pthread_create(&threads[i], NULL, run_half, &halves[i])) { bench_fail("no thread"); }
+    }
+    for (int i = 0; i < 2; i++) { (void)pthread_join(threads[i], NULL); }
+}
+
+uint64_t bench_resident(void)
+{
+    unsigned long all, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%lu %lu", &all, &resident) != 2) { bench_fail("/proc/self/statm cannot be read"); }
+    (void)fclose(file);
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
