@@ -17,7 +17,7 @@
  * and for each HEAR(K, other, row) of K_HEARS - topics it subscribes to, answers to its asks, others' casts:
  *                            stoa_err K_on_other_row(stoa_turn *, [const] K *self, const other_row *in)
  * STOA_PROXY(other) in a .c file declares the typed sends to another kind: other_send_x, other_ask_x, other_forward_x,
- * other_after_x, other_call_x (from outside the runtime) for commands and casts; K_emit_x for events, K_answer_x for
+ * other_after_x, other_every_x, other_call_x (from outside the runtime) for commands and casts; K_emit_x for events, K_answer_x for
  * replies, K_publish_x for topics (and K_send_x, to one actor), and for casts to all of a group. STOA_KIND and
  * STOA_PLAIN_KIND include the kind's own proxy.
  *
@@ -87,7 +87,11 @@ typedef struct stoa_timer {
 } stoa_timer;
 stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row, const void *payload,
                          stoa_timer *timer_out);
-/* Fires no more. A timer that fired or none: nothing happens. */
+/* The same every period_ns, on a beat that does not drift, until it is cancelled or the actor ends or is restarted. A tick is
+ * refused like any message where the mailbox is full; those that a busy core missed are left out. Errors: FULL, INVALID (0). */
+stoa_err stoa_turn_every(stoa_turn *turn, uint64_t period_ns, const stoa_row *row, const void *payload,
+                         stoa_timer *timer_out);
+/* Fires no more; what it sent already still arrives. A timer that fired or none: nothing happens. */
 void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer);
 
 /* --- topics: names of segments with '.', patterns with '*' (one segment) and '>' (the rest), as NATS subjects. An actor hears
@@ -191,6 +195,10 @@ typedef struct stoa_kind {
     STOA_PROXY_FUNCTION_ stoa_err K##_after_##name(stoa_turn *turn, uint64_t delay_ns, K##_##name payload, stoa_timer *out)   \
     {                                                                                                                  \
         return stoa_turn_after(turn, delay_ns, &K##_rows[K##_ROW_##name], &payload, out);                              \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_every_##name(stoa_turn *turn, uint64_t period_ns, K##_##name payload, stoa_timer *out)  \
+    {                                                                                                                  \
+        return stoa_turn_every(turn, period_ns, &K##_rows[K##_ROW_##name], &payload, out);                             \
     }
 #define STOA_PROXY_COMMAND_(K, name, reply)                                                                            \
     STOA_PROXY_SENDS_(K, name)                                                                                         \

@@ -106,46 +106,69 @@ static uint32_t run_queue(stoa_core *core)
     return ran;
 }
 
-/* A timer belongs to the incarnation that armed it: a restarted actor arms its own. */
-static void fire_message(stoa_core *core, stoa_msg *msg)
+/* A periodic timer keeps its message and sends a copy, which is refused as any message is where there is no room. Ticks that
+ * were missed are left out; the others stay on their beat. */
+static uint64_t tick(stoa_core *core, stoa_msg *msg)
 {
-    const stoa_actor *actor = stoa_core_actor(core, msg->to);
-    if (!actor || actor->restarts != stoa_msg_context(msg)->durability) {
-        stoa_place_free(&core->place, msg);
-        return;
+    stoa_context *context = stoa_msg_context(msg);
+    stoa_msg *copy = stoa_slab_new(&core->place.slab, msg->size_bytes, 0);
+    if (copy) {
+        copy->to = copy->from = msg->to;
+        copy->row = msg->row;
+        stoa_copy_payload(stoa_msg_body(copy), context + 1, msg->size_bytes);
+        stoa_core_take(core, copy);
     }
-    msg->flags = (uint8_t)((msg->flags & ~STOA_MSG_TIMER) | STOA_MSG_FIRED);
-    stoa_core_take(core, msg);
+    uint64_t late_ns = core->now_ns - context->position;
+    context->position += (late_ns / context->period_ns + 1) * context->period_ns;
+    return context->position;
 }
 
-static void fire(void *context, uint16_t cls, void *what)
+/* A timer belongs to the incarnation that armed it: a restarted actor arms its own. */
+static uint64_t fire_message(stoa_core *core, stoa_msg *msg)
+{
+    const stoa_actor *actor = stoa_core_actor(core, msg->to);
+    stoa_context *context = stoa_msg_context(msg);
+    if (!actor || actor->restarts != context->durability) {
+        stoa_place_free(&core->place, msg);
+        return 0;
+    }
+    if (context->period_ns) { return tick(core, msg); }
+    msg->flags = (uint16_t)((msg->flags & ~STOA_MSG_TIMER) | STOA_MSG_FIRED);
+    stoa_core_take(core, msg);
+    return 0;
+}
+
+/* An ask's deadline: its asker gets an answer that says so. Without memory for it, it is late once more, but never forgotten. */
+static uint64_t fire_ask(stoa_core *core, uint64_t id)
+{
+    const stoa_ask *ask = stoa_asks_find(&core->asks, id);
+    if (!ask) { return 0; }
+    uint32_t bytes = ask->reply->payload.size_bytes; /* whole, so that nothing is left to be had on its way */
+    stoa_msg *late = stoa_slab_new(&core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    if (!late) { return core->now_ns + STOA_MS(10); }
+    late->to = ask->asker;
+    late->from = STOA_REF_NONE;
+    late->row = ask->reply;
+    memset(stoa_msg_body(late), 0, bytes);
+    *stoa_msg_context(late) = (stoa_context){.ask = id, .error = STOA_E_TIMEOUT};
+    stoa_core_take(core, late);
+    return 0;
+}
+
+static uint64_t fire_restart(stoa_core *core, stoa_ref ref)
+{
+    stoa_actor *actor = stoa_core_actor(core, ref);
+    if (actor) { stoa_actor_restart(core, actor); }
+    return 0;
+}
+
+static uint64_t fire(void *context, uint16_t cls, void *what)
 {
     stoa_core *core = context;
     core->timers++;
-    if (cls == STOA_TIMER_MESSAGE) {
-        fire_message(core, what);
-    } else if (cls == STOA_TIMER_RESTART) {
-        stoa_actor *actor = stoa_core_actor(core, (stoa_ref){(uint64_t)(uintptr_t)what});
-        if (actor) { stoa_actor_restart(core, actor); }
-    } else {
-        uint64_t id = (uint64_t)(uintptr_t)what;
-        stoa_ask *ask = stoa_asks_find(&core->asks, id);
-        if (!ask) { return; }
-        uint32_t bytes = ask->reply->payload.size_bytes; /* whole, so that nothing is left to be had on its way */
-        stoa_msg *late = stoa_slab_new(&core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
-        if (!late) { /* no memory: it is late once more, but never forgotten */
-            if (!stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, what, &ask->deadline_timer)) {
-                stoa_wheel_start(&core->wheel, ask->deadline_timer, core->now_ns + STOA_MS(10));
-            }
-            return;
-        }
-        late->to = ask->asker;
-        late->from = STOA_REF_NONE;
-        late->row = ask->reply;
-        memset(stoa_msg_body(late), 0, bytes);
-        *stoa_msg_context(late) = (stoa_context){.ask = id, .error = STOA_E_TIMEOUT};
-        stoa_core_take(core, late);
-    }
+    if (cls == STOA_TIMER_MESSAGE) { return fire_message(core, what); }
+    if (cls == STOA_TIMER_ASK) { return fire_ask(core, (uint64_t)(uintptr_t)what); }
+    return fire_restart(core, (stoa_ref){(uint64_t)(uintptr_t)what});
 }
 
 static bool run_errands(stoa_core *core)

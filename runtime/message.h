@@ -47,6 +47,7 @@ typedef struct stoa_context {
     union {
         stoa_ref reply_to; /* who is to be answered, NONE: nobody */
         uint64_t lent;     /* of a published message: messages at its place that refer to it */
+        uint64_t period_ns; /* of a timer, 0: it fires once */
     };
     union {
         uint64_t ask;             /* the asker's ask */

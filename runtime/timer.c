@@ -128,44 +128,46 @@ static bool next_tick(const stoa_wheel *wheel, uint64_t *tick_out, unsigned *lev
     return false;
 }
 
-uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, void (*fire)(void *context, uint16_t cls, void *what),
-                            void *context)
+/* The entry is out of the wheel; fire may cancel it, start and cancel others. */
+static void fire_one(stoa_wheel *wheel, uint32_t at, stoa_wheel_fire fire, void *context)
+{
+    stoa_wheel_entry *entry = &wheel->entries[at];
+    uint32_t generation = entry->generation;
+    uint64_t again_ns = fire(context, entry->cls, entry->what);
+    if (entry->generation != generation) { return; } /* cancelled meanwhile */
+    if (again_ns) {
+        stoa_wheel_start(wheel, (uint64_t)generation << 32 | at, again_ns);
+    } else {
+        release(wheel, at);
+    }
+}
+
+/* The slot's timers, one by one: what fire starts goes to later slots, what it cancels may be of this one. */
+static uint32_t empty_slot(stoa_wheel *wheel, unsigned level, unsigned slot, stoa_wheel_fire fire, void *context)
+{
+    uint32_t fired = 0;
+    uint32_t *head = &wheel->heads[level][slot];
+    while (*head) {
+        uint32_t at = *head;
+        take_out(wheel, at);
+        if (wheel->entries[at].due_tick > wheel->now_tick) {
+            insert(wheel, at); /* one level down */
+            continue;
+        }
+        fire_one(wheel, at, fire, context);
+        fired++;
+    }
+    return fired;
+}
+
+uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, stoa_wheel_fire fire, void *context)
 {
     uint64_t until = now_ns >> STOA_TICK_SHIFT, tick;
     unsigned level, slot;
     uint32_t fired = 0;
     while (next_tick(wheel, &tick, &level, &slot) && tick <= until) {
         if (tick > wheel->now_tick) { wheel->now_tick = tick; }
-        uint32_t chain = wheel->heads[level][slot];
-        wheel->heads[level][slot] = 0;
-        wheel->filled[level] &= ~(UINT64_C(1) << slot);
-        while (chain) {
-            uint32_t at = chain;
-            stoa_wheel_entry *entry = &wheel->entries[at];
-            chain = entry->next;
-            entry->slot = 0;
-            if (entry->due_tick > wheel->now_tick) {
-                insert(wheel, at);
-                continue;
-            }
-            void *what = entry->what;
-            uint16_t cls = entry->cls;
-            release(wheel, at);
-            fired++;
-            /* the chain behind this entry stays whole: a cancel of one of them is made visible through its own id */
-            if (chain) { wheel->entries[chain].prev = 0; }
-            wheel->heads[level][slot] = chain;
-            if (chain) {
-                wheel->filled[level] |= UINT64_C(1) << slot;
-                wheel->entries[chain].slot = (uint16_t)(level * STOA_WHEEL_SLOTS + slot + 1);
-            } else {
-                wheel->filled[level] &= ~(UINT64_C(1) << slot);
-            }
-            fire(context, cls, what);
-            chain = wheel->heads[level][slot];
-            wheel->heads[level][slot] = 0;
-            wheel->filled[level] &= ~(UINT64_C(1) << slot);
-        }
+        fired += empty_slot(wheel, level, slot, fire, context);
     }
     if (until > wheel->now_tick) { wheel->now_tick = until; }
     wheel->next_ns = next_tick(wheel, &tick, &level, &slot) ? tick << STOA_TICK_SHIFT : UINT64_MAX;

@@ -44,7 +44,8 @@ void stoa_wheel_start(stoa_wheel *wheel, uint64_t id, uint64_t due_ns);
 void *stoa_wheel_stop(stoa_wheel *wheel, uint64_t id, bool *ran_out);
 /* Take it out and free the entry; returns what, or NULL when the id is not alive. */
 void *stoa_wheel_cancel(stoa_wheel *wheel, uint64_t id);
-/* Move time and call fire for each due entry, which is freed before the call. Returns how many fired. */
-uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, void (*fire)(void *context, uint16_t cls, void *what),
-                            void *context);
+/* Called for a timer that is due; returns when it is due again, 0 for never: the entry is then freed. */
+typedef uint64_t (*stoa_wheel_fire)(void *context, uint16_t cls, void *what);
+/* Move time and call fire for each due entry. Returns how many fired. */
+uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, stoa_wheel_fire fire, void *context);
 #endif

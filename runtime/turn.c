@@ -217,8 +217,8 @@ stoa_err stoa_turn_emit(stoa_turn *turn, const stoa_row *row, const void *payloa
     return stoa_shard_stage(t->actor->shard, row, payload);
 }
 
-stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row, const void *payload,
-                         stoa_timer *timer_out)
+static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns, const stoa_row *row, const void *payload,
+                          stoa_timer *timer_out)
 {
     stoa_turning *t = turning_of(turn);
     stoa_core *core = t->core;
@@ -232,13 +232,27 @@ stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row
     }
     msg->to = msg->from = turn->self;
     msg->row = row;
-    memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
-    stoa_msg_context(msg)->position = turn->now_ns + delay_ns;
-    stoa_msg_context(msg)->durability = t->actor->restarts;
-    stoa_msg_context(msg)->ask = id;
+    stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
+    stoa_context *context = stoa_msg_context(msg);
+    context->period_ns = period_ns;
+    context->position = turn->now_ns + delay_ns;
+    context->durability = t->actor->restarts;
+    context->ask = id;
     stage(t, msg);
     if (timer_out) { timer_out->at = id; }
     return STOA_OK;
+}
+
+stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row, const void *payload,
+                         stoa_timer *timer_out)
+{
+    return timer_new(turn, delay_ns, 0, row, payload, timer_out);
+}
+
+stoa_err stoa_turn_every(stoa_turn *turn, uint64_t period_ns, const stoa_row *row, const void *payload,
+                         stoa_timer *timer_out)
+{
+    return period_ns ? timer_new(turn, period_ns, period_ns, row, payload, timer_out) : STOA_E_INVALID;
 }
 
 /* A running timer's message comes out of the wheel and into the list, so that a refused turn can start it again; that of a

@@ -1,4 +1,5 @@
-/* wheel_test.c - goal: timers fire once, never early, at most a tick late, in any mix with cancels. Method: random starts,
+/* wheel_test.c - goal: timers fire when they are due, once or on their beat, never early, at most a tick late, in any mix with
+ * cancels. Method: random starts,
  * cancels and jumps of time from printed seeds, against a plain list.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -17,7 +18,7 @@
 enum { TIMERS = 400, TICK_NS = 1 << STOA_TICK_SHIFT };
 
 typedef struct expected {
-    uint64_t id, due_ns;
+    uint64_t id, due_ns, period_ns; /* 0: once */
     bool alive;
 } expected;
 
@@ -28,19 +29,24 @@ typedef struct bench {
     uint32_t fired;
 } bench;
 
-static void fire(void *context, uint16_t cls, void *what)
+static uint64_t fire(void *context, uint16_t cls, void *what)
 {
     bench *b = context;
     expected *e = what;
     assert_int_equal(cls, 7);
     assert_true(e->alive);
     assert_true(e->due_ns <= b->now_ns);
-    e->alive = false;
+    if (e->period_ns) {
+        e->due_ns = b->now_ns + e->period_ns;
+    } else {
+        e->alive = false;
+    }
     b->fired++;
     if (b->fired % 5 == 0) { /* a timer may start and cancel others while it fires */
         expected *other = &b->timers[b->fired % TIMERS];
         if (other->alive && stoa_wheel_cancel(&b->wheel, other->id)) { other->alive = false; }
     }
+    return e->alive ? e->due_ns : 0;
 }
 
 static void check_none_is_late(bench *b)
@@ -71,6 +77,7 @@ static void timers_fire_once_never_early_at_most_a_tick_late(void **state)
             expected *e = &b.timers[stoa_random_below(&r, TIMERS)];
             if (!e->alive) {
                 e->due_ns = b.now_ns + random_delay(&r);
+                e->period_ns = stoa_random_chance(&r, 200) ? TICK_NS + random_delay(&r) : 0;
                 assert_int_equal(stoa_wheel_new(&b.wheel, 7, e, &e->id), STOA_OK);
                 stoa_wheel_start(&b.wheel, e->id, e->due_ns);
                 e->alive = true;
