@@ -113,7 +113,7 @@ const char *stoa_turn_topic(const stoa_turn *turn);
 stoa_err stoa_turn_join(stoa_turn *turn, const char *group);
 stoa_err stoa_turn_leave(stoa_turn *turn, const char *group);
 /* A member of the group bound to slot, NONE where it has none or nothing is bound: the one for this key (the same for everybody
- * and after a restart of the process; when members come and go, only their own keys move; 1 ns a member), the next one in turn,
+ * and after a restart of the process; when members come and go, only their own keys move; 1.5 ns a member), the next one in turn,
  * the next one on this core (where it has none there: of all). No lock. What is chosen may end before the message arrives. */
 stoa_ref stoa_turn_member(stoa_turn *turn, unsigned slot, uint64_t key);
 stoa_ref stoa_turn_member_next(stoa_turn *turn, unsigned slot);
