@@ -225,8 +225,9 @@ static void a_thousand_subscribers_cost_one_payload_and_a_crossing_per_core(void
     }
     stoa_slab *slab = &w->node->cores[0]->place.slab;
     stoa_msg *as_published = stoa_slab_new(slab, sizeof(worker_news), STOA_MSG_CONTEXT);
-    uint8_t size_class = as_published->size_class;
-    stoa_slab_free(slab, as_published);
+    assert_non_null(as_published);
+    uint8_t size_class = as_published ? as_published->size_class : 0;
+    if (as_published) { stoa_slab_free(slab, as_published); }
     speak(w, boss, 0);
     stoa_core_view before = all_cores(w);
     for (uint64_t n = 1; n <= TIMES; n++) { speak(w, boss, n); }
