@@ -145,8 +145,9 @@ typedef struct stoa_seeds {
 
 /* Does what the arguments ask for, if they ask for one of the above; then *status_out is what main returns. */
 bool stoa_seeds_main(const stoa_seeds *seeds, int argc, char **argv, int *status_out);
-/* Runs all seeds (STOA_TEST_SEED: only that one), each twice (where STOA_DEEP is set: once), in a child process that is
- * this program with --twice. Prints a failing seed with the command that replays it. Errors: FAILED, IO. */
+/* Runs all seeds (STOA_TEST_SEED: only that one), each twice, in a child process that is this program with --twice.
+ * Prints a failing seed with the command that replays it. Where STOA_HASHES names a folder, for who compares builds,
+ * or STOA_DEEP is set, each runs once; in that folder PROGRAM.hashes has the lines. Errors: FAILED, IO. */
 stoa_err stoa_seeds_run(const stoa_seeds *seeds);
 /* For stoa_sim_options.trace: stdout with --trace, else NULL. The kit uses it by itself. */
 FILE *stoa_seeds_trace(void);

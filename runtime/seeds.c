@@ -118,7 +118,7 @@ static stoa_err start(const char *range, child *out)
     if (length < 0 || pipe(pipes)) { return STOA_FAIL(STOA_E_IO, "%s", strerror(errno)); }
     path[length] = '\0';
     (void)snprintf(text, sizeof text, "%s", range);
-    char *arguments[] = {program_invocation_name, getenv("STOA_DEEP") ? once : twice, text, NULL};
+    char *arguments[] = {program_invocation_name, getenv("STOA_HASHES") || getenv("STOA_DEEP") ? once : twice, text, NULL};
     posix_spawn_file_actions_t actions;
     (void)posix_spawn_file_actions_init(&actions);
     (void)posix_spawn_file_actions_adddup2(&actions, pipes[1], STDOUT_FILENO);

@@ -525,31 +525,41 @@ static void act_at_random(scene *s)
     }
 }
 
+static uint64_t run(uint64_t seed)
+{
+    stoa_random_seed(&chance, seed);
+    scene s = scene_new(seed, true);
+    for (int i = 0; i < 60; i++) {
+        act_at_random(&s);
+        settle(&s);
+        check_invariants(&s);
+    }
+    stoa_sim_run(s.w.sim, STOA_S(30)); /* every question is settled by then */
+    tell(&s, "100", "100.02");
+    strategy_quoter_state is = status(&s);
+    bool may_buy = is.inventory + is.config.qty <= is.config.inventory_max;
+    bool may_sell = is.inventory - is.config.qty >= -is.config.inventory_max;
+    assert_int_equal(is.bid.phase, may_buy ? strategy_quoter_phase_WORKING : strategy_quoter_phase_IDLE);
+    assert_int_equal(is.ask.phase, may_sell ? strategy_quoter_phase_WORKING : strategy_quoter_phase_IDLE);
+    assert_true(is.fills > 0);
+    uint64_t hash = stoa_sim_hash(s.w.sim);
+    scene_free(&s);
+    return hash;
+}
+
+static const stoa_seeds seeds = {.count = 20, .deep = 500, .run = run};
+
 static void it_stays_sound_whatever_happens(void **state)
 {
     const uint64_t seed = *(const uint64_t *)*state;
-    for (uint64_t run = 0; run < 8; run++) {
-        stoa_random_seed(&chance, seed + run);
-        scene s = scene_new(seed + run, true);
-        for (int i = 0; i < 60; i++) {
-            act_at_random(&s);
-            settle(&s);
-            check_invariants(&s);
-        }
-        stoa_sim_run(s.w.sim, STOA_S(30)); /* every question is settled by then */
-        tell(&s, "100", "100.02");
-        strategy_quoter_state is = status(&s);
-        bool may_buy = is.inventory + is.config.qty <= is.config.inventory_max;
-        bool may_sell = is.inventory - is.config.qty >= -is.config.inventory_max;
-        assert_int_equal(is.bid.phase, may_buy ? strategy_quoter_phase_WORKING : strategy_quoter_phase_IDLE);
-        assert_int_equal(is.ask.phase, may_sell ? strategy_quoter_phase_WORKING : strategy_quoter_phase_IDLE);
-        assert_true(is.fills > 0);
-        scene_free(&s);
-    }
+    for (uint64_t i = 0; i < 4; i++) { (void)run(seed + i); }
+    assert_int_equal(stoa_seeds_run(&seeds), STOA_OK);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    int status;
+    if (stoa_seeds_main(&seeds, argc, argv, &status)) { return status; }
     const char *given = getenv("STOA_SEED");
     static uint64_t seed;
     seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);

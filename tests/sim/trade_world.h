@@ -20,7 +20,7 @@
 #include "actors/trade/account_msgs.h"
 #include "actors/trade/book_msgs.h"
 #include "actors/trade/trade.h"
-#include "runtime/sim.h"
+#include "runtime/kit.h"
 #include "storage/sim/journal.h"
 
 #define WORLD_UNUSED __attribute__((unused))
@@ -150,7 +150,8 @@ static world world_new(uint64_t seed, unsigned accounts)
     stoa_sim_disk *disk;
     stoa_sim_disks_free(); /* of a test that failed */
     assert_int_equal(stoa_sim_disk_get("trade", seed, &disk), STOA_OK);
-    assert_int_equal(stoa_sim_new(&(stoa_sim_options){.seed = seed, .kinds = kinds}, &w.sim, &w.node), STOA_OK);
+    stoa_sim_options options = {.seed = seed, .kinds = kinds, .trace = stoa_seeds_trace()};
+    assert_int_equal(stoa_sim_new(&options, &w.sim, &w.node), STOA_OK);
     world_attach(&w);
     world_open_books(&w);
     for (unsigned i = 0; i < accounts; i++) {
