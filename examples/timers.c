@@ -31,17 +31,19 @@ static stoa_err egg_on_boil(stoa_turn *turn, egg *self, const egg_boil *in)
     stoa_turn_cancel(turn, self->guard);
     self->boiling = *in;
     self->cook = turn->from;
-    stoa_err err = egg_after_tick(turn, in->tick_ns, (egg_tick){0}, &self->tick);
+    stoa_err err = egg_every_tick(turn, in->tick_ns, (egg_tick){0}, &self->tick);
     return err ? err : egg_after_burnt(turn, STOA_S(600), (egg_burnt){0}, &self->guard);
 }
 
 static stoa_err egg_on_tick(stoa_turn *turn, egg *self, const egg_tick *in)
 {
-    self->boiling.ticks--;
-    if (self->boiling.ticks == 0) { stoa_turn_cancel(turn, self->guard); }
-    stoa_err err = egg_send_left(turn, self->cook, &(egg_left){self->boiling.ticks});
-    if (err || self->boiling.ticks == 0) { return err; }
-    return egg_after_tick(turn, self->boiling.tick_ns, *in, &self->tick);
+    (void)in;
+    if (self->boiling.ticks == 0) { return STOA_OK; } /* it was under way when it was cancelled */
+    if (--self->boiling.ticks == 0) {
+        stoa_turn_cancel(turn, self->tick);
+        stoa_turn_cancel(turn, self->guard);
+    }
+    return egg_send_left(turn, self->cook, &(egg_left){self->boiling.ticks});
 }
 
 static stoa_err egg_on_burnt(stoa_turn *turn, egg *self, const egg_burnt *in)
