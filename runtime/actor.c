@@ -5,7 +5,6 @@
  * reference to who was there before finds nobody. A state above STOA_STATE_INLINE bytes has a mapping of its own.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -86,25 +85,29 @@ static void state_free(const stoa_kind *kind, void *state)
     if (state && !state_is_inline(kind)) { (void)munmap(state, kind->state_bytes); }
 }
 
-static stoa_err more_new(const stoa_kind *kind, const char *name, const void *args, stoa_actor_more **out)
+static stoa_err more_fill(stoa_core *core, stoa_actor *actor, const char *name, const void *args)
 {
-    stoa_actor_more *more = calloc(1, sizeof *more);
+    stoa_actor_more *more = stoa_more(core, actor);
     if (!more) { return STOA_E_NOMEM; }
     if (name) {
         (void)strncpy(more->name, name, STOA_NAME_MAX);
         const char *slash = strchr(more->name, '/');
         more->key = slash ? slash + 1 : more->name;
     }
-    if (args && kind->args_bytes) {
-        more->args = malloc(kind->args_bytes);
-        if (!more->args) {
-            free(more);
-            return STOA_E_NOMEM;
-        }
-        memcpy(more->args, args, kind->args_bytes);
+    if (args && actor->kind->args_bytes) {
+        more->args = stoa_block_new(core, actor->kind->args_bytes);
+        if (!more->args) { return STOA_E_NOMEM; }
+        memcpy(more->args, args, actor->kind->args_bytes);
     }
-    *out = more;
     return STOA_OK;
+}
+
+static void more_free(stoa_core *core, stoa_actor *actor)
+{
+    if (!actor->more) { return; }
+    stoa_block_free(core, actor->more->args);
+    stoa_block_free(core, actor->more);
+    actor->more = NULL;
 }
 
 stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out)
@@ -112,13 +115,9 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
     uint32_t stride = stride_of(kind);
     stoa_actor *actor = slot_take(core, stride);
     void *state = actor ? state_new(actor, kind) : NULL;
-    stoa_actor_more *more = NULL;
-    stoa_err err = state ? STOA_OK : STOA_E_NOMEM;
-    if (!err && (name || args)) { err = more_new(kind, name, args, &more); }
-    if (err) {
-        state_free(kind, state);
+    if (!state) {
         if (actor) { slot_give_back(core, actor, stride); }
-        return STOA_FAIL(err, "actor %s of kind %s", name ? name : "", kind->name);
+        return STOA_FAIL(STOA_E_NOMEM, "actor %s of kind %s", name ? name : "", kind->name);
     }
     uint32_t index = actor->index, generation = (actor->generation + 1) & 0xffffff;
     *actor = (stoa_actor){
@@ -126,53 +125,45 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
         .generation = generation ? generation : 1,
         .kind = kind,
         .state = state,
-        .more = more,
         .limit = kind->mailbox_limit ? kind->mailbox_limit : STOA_MAILBOX_DEFAULT,
         .when_full = (uint8_t)kind->when_full,
-        .flags = STOA_ACTOR_ALIVE,
+        .parent = STOA_NO_FAMILY,
     };
+    stoa_err err = name || args ? more_fill(core, actor, name, args) : STOA_OK;
+    if (err) {
+        more_free(core, actor);
+        state_free(kind, state);
+        slot_give_back(core, actor, stride);
+        return STOA_FAIL(err, "actor %s of kind %s", name ? name : "", kind->name);
+    }
+    actor->flags = STOA_ACTOR_ALIVE;
     core->actor_alive++;
     *out = actor;
     return STOA_OK;
 }
 
-static void unqueue(stoa_core *core, stoa_runnable *runnable)
+void stoa_actor_recycle(stoa_core *core, stoa_actor *actor)
 {
-    if (!runnable->queued) { return; }
-    stoa_runnable *before = NULL;
-    for (stoa_runnable *at = core->run_head; at; before = at, at = at->next) {
-        if (at != runnable) { continue; }
-        if (before) {
-            before->next = at->next;
-        } else {
-            core->run_head = at->next;
-        }
-        if (core->run_tail == at) { core->run_tail = before; }
-        break;
-    }
-    runnable->queued = false;
+    slot_give_back(core, actor, stride_of(actor->kind));
 }
 
 void stoa_actor_free(stoa_core *core, stoa_actor *actor)
 {
     const stoa_kind *kind = actor->kind;
-    unqueue(core, &actor->run);
+    bool started = actor->parent != STOA_NO_FAMILY && !(actor->flags & STOA_ACTOR_FRESH);
+    stoa_tree_remove(core, actor);
     actor->flags = 0;
     stoa_mailbox_refuse(core, actor, STOA_E_CLOSED);
-    if (kind->stop) { kind->stop(actor->state); }
+    if (kind->stop && started) { kind->stop(actor->state); }
     if (actor->more) {
-        if (actor->more->subscribed) {
-            stoa_topics_unsubscribe(core->place.node, NULL, stoa_actor_ref(core, actor));
-        }
+        stoa_held_release(core, actor);
         if (actor->more->name[0]) { stoa_names_remove(&core->place.node->names, actor->more->name); }
-        free(actor->more->args);
-        free(actor->more);
+        more_free(core, actor);
     }
     state_free(kind, actor->state);
-    actor->more = NULL;
     actor->state = NULL;
-    slot_give_back(core, actor, stride_of(kind));
     core->actor_alive--;
+    if (!actor->run.queued) { stoa_actor_recycle(core, actor); } /* else when its turn in the run queue comes */
 }
 
 const char *stoa_actor_name(const stoa_actor *actor)
@@ -196,6 +187,7 @@ stoa_actor *stoa_actor_next(const stoa_core *core, uint32_t *at)
 void stoa_core_end_actors(stoa_core *core)
 {
     uint32_t at = 0;
+    stoa_tree_kill_all(core); /* what is left are event-sourced ones */
     for (stoa_actor *actor; (actor = stoa_actor_next(core, &at));) { stoa_actor_free(core, actor); }
 }
 

@@ -35,6 +35,7 @@
 #include "base/durability.h"
 #include "base/error.h"
 #include "base/table.h"
+#include "runtime/system.h"
 
 STOA_API_BEGIN
 
@@ -49,6 +50,7 @@ static inline bool stoa_ref_equal(stoa_ref a, stoa_ref b)
 }
 
 typedef struct stoa_node stoa_node;
+typedef struct stoa_kind stoa_kind;
 
 /* One handler run. Only the fields named here are the author's; valid until the handler returns. */
 typedef struct stoa_turn {
@@ -135,9 +137,65 @@ uint32_t stoa_turn_peer_find(stoa_turn *turn, const char *name);
 /* 64 random bits of the core's seeded generator. Decisions that depend on them belong into events. */
 uint64_t stoa_turn_random(stoa_turn *turn);
 
-/* --- ends */
-/* Fail this actor with a static reason: nothing of this turn happened; its supervisor restarts it. Return the result. */
+/* --- ends. Reasons are static texts. */
+/* Fail this actor: nothing of this turn happened; its supervisor restarts it. Return the result. */
 STOA_NODISCARD stoa_err stoa_fail(stoa_turn *turn, const char *reason);
+/* End this actor when the turn takes effect. NULL: it is done (normal); otherwise it ends as one that failed. Errors:
+ * UNSUPPORTED (event-sourced kinds: they live as long as their shard). */
+stoa_err stoa_turn_exit(stoa_turn *turn, const char *reason);
+/* Tell an actor of this node to end, for good. It ends its children first, then within its own shutdown_ms handles what it
+ * was sent before, then runs its kind's stopping. reason NULL: shutdown, which is no failure. Errors: CLOSED (no such
+ * actor), UNSUPPORTED (event-sourced), FULL. */
+stoa_err stoa_turn_stop(stoa_turn *turn, stoa_ref actor, const char *reason);
+
+/* --- children: plain kinds, on their parent's core. A parent's end ends its children first, the youngest first. Failed ones
+ * are restarted as the parent's kind says (stoa_supervision), under the same reference and name. */
+typedef enum stoa_restart {
+    STOA_TEMPORARY, /* never restarted */
+    STOA_TRANSIENT, /* restarted when it failed */
+    STOA_PERMANENT, /* also when it ended itself */
+} stoa_restart;
+typedef struct stoa_child {
+    const char *name;     /* "kind/key"; NULL: none */
+    const void *args;     /* copied, kind->args_bytes; NULL: none */
+    stoa_restart restart;
+    uint32_t shutdown_ms; /* how long it may take to end when it is told to; 0: at once, what it was sent is refused */
+} stoa_child;
+/* The child can be sent to at once; it starts when this turn takes effect and never was when it is refused. child NULL: no
+ * name, no arguments, temporary. Errors: NOMEM, INVALID (name), EXISTS, UNSUPPORTED (an event-sourced kind). */
+stoa_err stoa_turn_spawn(stoa_turn *turn, const stoa_kind *kind, const stoa_child *child, stoa_ref *out);
+
+/* --- links and monitors: across cores, taking effect with the turn. */
+/* Hear of an actor's end, once: stoa_system.down with the returned id as token; at once when there is none. A failure that is
+ * restarted counts as an end. 0: no room, or this kind does not hear stoa_system.down. */
+uint64_t stoa_turn_monitor(stoa_turn *turn, stoa_ref actor);
+/* Not any more; a down that is already in the mailbox still comes. */
+void stoa_turn_demonitor(stoa_turn *turn, uint64_t id);
+/* When one of the two ends abnormally, the other fails for the same reason, or hears stoa_system.exit when its kind traps
+ * exits. One that is already gone counts as abnormal. Restarts do not link again. Errors: FULL, INVALID (oneself). */
+stoa_err stoa_turn_link(stoa_turn *turn, stoa_ref actor);
+/* Not any more, whoever made the link. Looks through the links of both. */
+void stoa_turn_unlink(stoa_turn *turn, stoa_ref actor);
+
+/* --- asking many: one deadline, answers as of other asks, each with the gather's token; after the last one the actor hears
+ * stoa_system.gathered {token, asked, answered, refused, timed_out}. */
+typedef struct stoa_gather {
+    uint64_t at, deadline_ns, token;
+} stoa_gather;
+/* Begin; the asks follow in the same turn (stoa_turn_gather_ask, K_gather_x), none at all is gathered at once. Errors: FULL,
+ * NO_HANDLER (the kind does not hear stoa_system.gathered). */
+stoa_err stoa_turn_gather(stoa_turn *turn, uint64_t deadline_ns, uint64_t token, stoa_gather *out);
+/* As stoa_turn_ask; one that cannot be sent counts as refused. */
+stoa_err stoa_turn_gather_ask(stoa_turn *turn, const stoa_gather *gather, stoa_ref to, const stoa_row *row,
+                              const void *payload);
+/* Give up this actor's asks with that token, gathers included: their answers become dead letters, their handlers do not run. */
+void stoa_turn_cancel_ask(stoa_turn *turn, uint64_t token);
+
+/* --- memory of a plain actor beside its state: zeroed, aligned to 8, at most 512 KiB - 64 a piece; it goes back as a whole at
+ * the actor's end and before its restart. Not undone when the turn is refused, as changes to the state are not. NULL: the
+ * core's memory is used up, or this is above kind->memory_quota_bytes: then the actor fails with this turn. */
+void *stoa_turn_alloc(stoa_turn *turn, size_t bytes);
+void stoa_turn_free(stoa_turn *turn, void *at);
 
 /* --- kinds */
 typedef stoa_err (*stoa_handler)(stoa_turn *turn, void *state, const void *in, void *out);
@@ -153,7 +211,22 @@ typedef enum stoa_full {
     STOA_FULL_DROP_NEWEST,
 } stoa_full;
 
-typedef struct stoa_kind {
+/* How an actor of the kind treats its children. All zero: one_for_one, 100 restarts within 10 s, at once. */
+typedef enum stoa_strategy {
+    STOA_ONE_FOR_ONE,  /* the failed child alone */
+    STOA_ONE_FOR_ALL,  /* all children are ended and started again */
+    STOA_REST_FOR_ONE, /* the failed one and those started after it */
+} stoa_strategy;
+typedef struct stoa_supervision {
+    stoa_strategy strategy;
+    /* A bucket of restarts, refilled evenly within per_ms. When it is empty the supervisor itself fails ("escalated"). */
+    uint32_t restarts, per_ms;
+    /* The first restart is at once; further failures of a child within per_ms wait min, twice min, ... max. 0: at once. */
+    uint32_t backoff_min_ms, backoff_max_ms;
+    bool jitter; /* wait between half of that and all of it, at random */
+} stoa_supervision;
+
+struct stoa_kind {
     const char *name;
     const stoa_row *rows; /* of its table: what it handles itself */
     size_t rows_bytes;
@@ -174,9 +247,15 @@ typedef struct stoa_kind {
     stoa_err (*resume)(stoa_turn *turn, const void *state);
     /* Plain kinds: release what the state holds of the outside (parsers); at stop and before a restart. */
     void (*stop)(void *state);
+    /* Plain kinds: the last turn of an actor that was told to end; may send. AGAIN: not yet, call again after the next
+     * answer or timer (nothing else is taken any more), until its shutdown_ms are over. */
+    stoa_err (*stopping)(stoa_turn *turn, void *state);
     /* Print the state as one JSON object, for the REPL. NULL: nothing to see. */
     void (*inspect)(const void *state, stoa_buf *out);
-} stoa_kind;
+    stoa_supervision supervision;
+    bool trap_exits;             /* links: hear stoa_system.exit instead of failing */
+    uint64_t memory_quota_bytes; /* of stoa_turn_alloc, per actor; 0: as much as the core has */
+};
 
 /* #define K_HEARS STOA_HEARS_NOTHING for a kind that hears nobody else. */
 #define STOA_HEARS_NOTHING(HEAR, K)
@@ -206,6 +285,11 @@ typedef struct stoa_kind {
                                           uint64_t token)                                                              \
     {                                                                                                                  \
         return stoa_turn_ask(turn, to, &K##_rows[K##_ROW_##name], &payload, deadline_ns, token);                       \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_gather_##name(stoa_turn *turn, const stoa_gather *gather, stoa_ref to,           \
+                                                    K##_##name payload)                                                \
+    {                                                                                                                  \
+        return stoa_turn_gather_ask(turn, gather, to, &K##_rows[K##_ROW_##name], &payload);                            \
     }                                                                                                                  \
     STOA_PROXY_FUNCTION_ stoa_err K##_call_##name(stoa_node *node, stoa_ref to, K##_##name payload, uint64_t deadline_ns,     \
                                            K##_##reply *out)                                                           \

@@ -33,13 +33,13 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     stoa_random_seed(&core->random, node->options.seed + index);
     core->now_ns = now;
     core->wall_ns = node->clock->wall_ns(node->clock);
-    core->restart_tokens = 100;
+    if (!err) { err = stoa_ties_init(&core->ties); }
+    if (!err) { err = stoa_gathers_init(&core->gathers); }
     stoa_turning_init(core);
     stoa_actors_init(core);
     core->time_every = node->options.sim ? 1 : node->options.metrics ? node->options.time_every : 0;
     core->time_left = core->time_every;
     core->place.never_sleeps = node->options.idle == STOA_IDLE_LATENCY && !node->options.sim;
-    core->restart_refill_ns = now;
     return err;
 }
 
@@ -49,6 +49,8 @@ void stoa_core_deinit(stoa_core *core)
     free(core->reply);
     free(core->dead);
     stoa_asks_deinit(&core->asks);
+    stoa_ties_deinit(&core->ties);
+    stoa_gathers_deinit(&core->gathers);
     stoa_wheel_deinit(&core->wheel);
     stoa_place_deinit(&core->place);
 }
@@ -78,8 +80,22 @@ void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns)
 
 /* --- running */
 
+/* One that was freed while it waited here, or has yet to start. Returns whether there is anything to run. */
+static bool run_unusual(stoa_core *core, stoa_actor *actor)
+{
+    if (!(actor->flags & STOA_ACTOR_ALIVE)) {
+        stoa_actor_recycle(core, actor);
+        return false;
+    }
+    uint32_t generation = actor->generation;
+    if (!(actor->flags & STOA_ACTOR_DOWN)) { stoa_tree_start(core, actor); }
+    return actor->generation == generation && (actor->flags & STOA_ACTOR_ALIVE);
+}
+
 static void run_actor(stoa_core *core, stoa_actor *actor)
 {
+    bool usual = (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_FRESH)) == STOA_ACTOR_ALIVE;
+    if (__builtin_expect(!usual, 0) && !run_unusual(core, actor)) { return; }
     /* the snapshot rule: never what this run enqueues; deep mailboxes drain faster */
     uint32_t n = actor->queued < STOA_BUDGET ? actor->queued : STOA_BUDGET + (actor->queued >> 3);
     stoa_turns_run(core, actor, n);
@@ -126,13 +142,14 @@ static uint64_t tick(stoa_core *core, stoa_msg *msg)
 /* A timer belongs to the incarnation that armed it: a restarted actor arms its own. */
 static uint64_t fire_message(stoa_core *core, stoa_msg *msg)
 {
-    const stoa_actor *actor = stoa_core_actor(core, msg->to);
+    stoa_actor *actor = stoa_core_actor(core, msg->to);
     stoa_context *context = stoa_msg_context(msg);
     if (!actor || actor->restarts != context->durability) {
         stoa_place_free(&core->place, msg);
         return 0;
     }
     if (context->period_ns) { return tick(core, msg); }
+    stoa_timer_disown(actor->more, msg);
     msg->flags = (uint16_t)((msg->flags & ~STOA_MSG_TIMER) | STOA_MSG_FIRED);
     stoa_core_take(core, msg);
     return 0;
@@ -155,20 +172,19 @@ static uint64_t fire_ask(stoa_core *core, uint64_t id)
     return 0;
 }
 
-static uint64_t fire_restart(stoa_core *core, stoa_ref ref)
-{
-    stoa_actor *actor = stoa_core_actor(core, ref);
-    if (actor) { stoa_actor_restart(core, actor); }
-    return 0;
-}
-
 static uint64_t fire(void *context, uint16_t cls, void *what)
 {
     stoa_core *core = context;
+    stoa_ref ref = {(uint64_t)(uintptr_t)what};
     core->timers++;
     if (cls == STOA_TIMER_MESSAGE) { return fire_message(core, what); }
-    if (cls == STOA_TIMER_ASK) { return fire_ask(core, (uint64_t)(uintptr_t)what); }
-    return fire_restart(core, (stoa_ref){(uint64_t)(uintptr_t)what});
+    if (cls == STOA_TIMER_ASK) { return fire_ask(core, ref.at); }
+    if (cls == STOA_TIMER_RESTART) {
+        stoa_tree_restart_due(core, ref);
+    } else {
+        stoa_tree_kill_due(core, ref);
+    }
+    return 0;
 }
 
 static bool run_errands(stoa_core *core)
@@ -214,7 +230,13 @@ bool stoa_core_batch(stoa_core *core)
         done += stoa_wheel_advance(&core->wheel, core->now_ns, fire, core);
     }
     uint64_t enough = core->messages + STOA_BATCH_MESSAGES;
-    do { done += run_queue(core); } while (core->run_head && core->messages < enough);
+    do {
+        done += run_queue(core);
+        if (core->signals || core->unfinished.at) {
+            stoa_signals_run(core);
+            done++;
+        }
+    } while (core->run_head && core->messages < enough);
     for (uint32_t i = 0; i < core->shard_count; i++) { done += stoa_shard_poll(core->shards[i]); }
     stoa_place_flush(&core->place);
     core->was_busy = done > 0;
@@ -224,7 +246,8 @@ bool stoa_core_batch(stoa_core *core)
 
 bool stoa_core_has_work(stoa_core *core)
 {
-    if (core->run_head || stoa_place_pending(&core->place) || core->place.dirty) { return true; }
+    if (core->run_head || core->signals || core->unfinished.at) { return true; }
+    if (stoa_place_pending(&core->place) || core->place.dirty) { return true; }
     if (atomic_load_explicit(&core->errands, memory_order_acquire)) { return true; }
     for (uint32_t i = 0; i < core->shard_count; i++) {
         struct stoa_shard *shard = core->shards[i];

@@ -13,9 +13,11 @@
 #include <pthread.h>
 
 #include "base/random.h"
+#include "runtime/links.h"
 #include "runtime/node.h"
 #include "runtime/place.h"
 #include "runtime/timer.h"
+#include "runtime/tree.h"
 
 enum {
     STOA_BUDGET = 64,
@@ -37,23 +39,40 @@ typedef struct stoa_runnable {
     bool queued, is_shard;
 } stoa_runnable;
 
+/* ALIVE alone: it serves, and messages go straight into its mailbox. See tree.h for the other states. */
 enum {
     STOA_ACTOR_ALIVE = 1,
-    STOA_ACTOR_DOWN = 2,     /* failed, waits for its restart */
+    STOA_ACTOR_DOWN = 2,     /* takes nothing: failed, or ending after it failed or exited */
     STOA_ACTOR_IN_SHARD = 4, /* has no mailbox of its own */
+    STOA_ACTOR_ENDING = 8,
+    STOA_ACTOR_CLOSING = 16, /* takes only answers and timers */
+    STOA_ACTOR_FRESH = 32,   /* its start is still to be run */
 };
 
-/* What few actors have or nobody needs often. */
+/* What few actors have or nobody needs often: a block of the core's slab (stoa_more). */
 typedef struct stoa_actor_more {
     char name[STOA_NAME_MAX + 1];
     const char *key; /* into name */
     stoa_topic *topics[STOA_TOPIC_SLOTS];
     uint32_t turns[STOA_TOPIC_SLOTS]; /* where the round through a group's members stands */
     uint64_t heard;                   /* the last message of several audiences, by core->fanned */
-    void *args;
+    void *args; /* a block of the slab */
     bool subscribed;
-    uint32_t backoff_ms;
+
+    stoa_restart restart;
+    stoa_family family;
+    stoa_fate fate;  /* ENDING: what follows; otherwise the last end */
+    uint64_t ending; /* timer: deadline while ENDING, restart while DOWN; 0: none */
     uint64_t failed_ns;
+    uint32_t backoff_ms, shutdown_ms;
+
+    uint32_t ties;     /* made by this actor: first entry of core->ties */
+    uint32_t asks;     /* under way: first entry of core->asks */
+    uint32_t gathers;  /* under way: first entry of core->gathers */
+    stoa_msg *watched; /* blocks of ties to this actor */
+    stoa_msg *timers;  /* armed */
+    struct stoa_held *arena;
+    uint64_t arena_bytes; /* of its blocks */
 } stoa_actor_more;
 
 /* Two cache lines; the state follows where it is small (actor.c). */
@@ -71,7 +90,7 @@ typedef struct stoa_actor {
     uint32_t stream;
     uint32_t restarts, refused;
     uint32_t handler_ns;             /* of the last turn that was timed */
-    uint32_t parent, elder, younger; /* index of the parent and of its children beside this one, 0: none */
+    uint32_t parent, elder, younger; /* index + 1 of the parent and of its children beside this one, 0: the root, none */
     int16_t last_refusal;
     uint8_t flags;
     uint8_t when_full;
@@ -91,6 +110,8 @@ typedef struct stoa_ask {
     const stoa_row *reply;
     uint32_t incarnation; /* of the asker: its restarts; an answer to an earlier one is dropped */
     uint32_t generation, next_free;
+    uint32_t next, prev; /* of the asker's list */
+    uint64_t gather;     /* 0: none */
     bool alive;
 } stoa_ask;
 
@@ -104,8 +125,32 @@ stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out);
 /* The ask with that id, or NULL when it was answered, cancelled or never was. */
 stoa_ask *stoa_asks_find(stoa_asks *asks, uint64_t id);
 void stoa_asks_free(stoa_asks *asks, uint64_t id);
+/* End an actor's ask: its deadline, its entry, its place in the asker's list. */
+void stoa_ask_end(struct stoa_core *core, stoa_actor *asker, uint64_t id);
 
-enum { STOA_TIMER_MESSAGE, STOA_TIMER_ASK, STOA_TIMER_RESTART };
+enum { STOA_TIMER_MESSAGE, STOA_TIMER_ASK, STOA_TIMER_RESTART, STOA_TIMER_KILL };
+
+/* Asks under way that end in one message (gather.c). */
+typedef struct stoa_gathering {
+    stoa_msg *block; /* the message */
+    stoa_ref asker;
+    uint32_t left, next, prev, generation; /* next also of the free list */
+    bool alive;
+} stoa_gathering;
+typedef struct stoa_gathers {
+    stoa_gathering *at; /* STOA_GATHERS_MAX, reserved and touched as they are used; entry 0 unused */
+    uint32_t used, free;
+} stoa_gathers;
+enum { STOA_GATHERS_MAX = 1 << 20 };
+stoa_err stoa_gathers_init(stoa_gathers *gathers);
+void stoa_gathers_deinit(stoa_gathers *gathers);
+/* The answer of a gather's ask was handled. */
+void stoa_gather_count(struct stoa_core *core, uint64_t id, stoa_err error);
+void stoa_gathers_release(struct stoa_core *core, stoa_actor *actor);
+void stoa_gathers_cancel(struct stoa_core *core, stoa_actor *actor, uint64_t token);
+
+/* What is left to do behind a turn. */
+enum { STOA_AFTER_FAILED = 1, STOA_AFTER_EXIT = 2, STOA_AFTER_GATHER = 4 };
 
 /* A turn as the runtime sees it. */
 typedef struct stoa_turning {
@@ -116,12 +161,16 @@ typedef struct stoa_turning {
     stoa_ref reply_to;           /* who asked, NONE: nobody */
     uint64_t ask;                /* their ask */
     stoa_msg *staged, **staged_end; /* list; where its next goes */
-    const char *failed;          /* reason, or NULL */
+    const char *failed, *exits;  /* reason of stoa_fail and stoa_turn_exit, or NULL */
+    uint64_t gather;             /* AFTER_GATHER: the message is an answer of that gather */
+    uint32_t born, born_last;    /* children spawned: index + 1, chained through younger */
     uint64_t rings, listed;      /* places: slots written ahead into their ring; messages in the list */
     uint32_t sent;               /* messages put into mailboxes of this core already */
     bool handed_over;            /* somebody else answers */
     bool answered;
     bool plain;                  /* nothing of a context is set */
+    uint8_t after;               /* STOA_AFTER_* */
+    stoa_end why;                /* of failed */
     bool marks;                  /* what it sends needs a context: the actor's shard, or the command, is told */
     const char *topic;
     struct stoa_subscription *changed; /* subscriptions it made, or wants to end */
@@ -157,8 +206,16 @@ typedef struct stoa_core {
         const stoa_kind *kind;
         stoa_histogram *turns;
     } times[STOA_TIMED_KINDS];
-    uint32_t restart_tokens;
-    uint64_t restart_refill_ns;
+    stoa_family root;
+    stoa_ties ties;
+    stoa_gathers gathers;
+    stoa_msg *signals, *signals_tail; /* to be carried out between two turns (links.c) */
+    stoa_ref unfinished;              /* an end that goes on in the next batch */
+    struct {
+        uint64_t window_ns;
+        uint32_t written, left_out;
+    } failure_log;
+    bool shutting_down;
     /* work from other threads: stoa_core_do */
     _Atomic(struct stoa_errand *) errands;
     pthread_t thread;
@@ -197,6 +254,8 @@ uint64_t stoa_core_next_ns(stoa_core *core);
 void stoa_core_deliver(stoa_core *core, stoa_msg *msg);
 /* The same for a message that is here already: to an actor of this core, or published. */
 void stoa_core_take(stoa_core *core, stoa_msg *msg);
+/* Into the mailbox of a plain actor, whatever its limit and state. */
+void stoa_core_push(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
 /* Refuse all that waits in the mailbox of a plain actor. */
 void stoa_mailbox_refuse(stoa_core *core, stoa_actor *actor, stoa_err why);
 /* An answer meets its ask: the ask ends, the message (perhaps another) carries its token. NULL: too late, freed. */
@@ -219,9 +278,11 @@ void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
 /* Hand msg (published on its topic) to this core's subscribers and pass it on to other places; frees or lends it (fan.c). */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
 
-/* A fresh actor of kind with zeroed state; more may be NULL for an anonymous one. Errors: NOMEM. */
+/* A fresh actor of kind with zeroed state, nobody's child yet (stoa_tree_add). Errors: NOMEM. */
 stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out);
 void stoa_actor_free(stoa_core *core, stoa_actor *actor);
+/* Give the slot of a freed actor back that waited in the run queue. */
+void stoa_actor_recycle(stoa_core *core, stoa_actor *actor);
 static inline stoa_ref stoa_actor_ref(const stoa_core *core, const stoa_actor *actor)
 {
     return stoa_ref_make(actor->generation, core->place.index, actor->index);
@@ -243,6 +304,13 @@ static inline stoa_actor *stoa_core_actor(const stoa_core *core, stoa_ref ref)
 stoa_actor *stoa_actor_next(const stoa_core *core, uint32_t *at);
 const char *stoa_actor_name(const stoa_actor *actor);
 
+/* --- for what is added to a turn (turn.c, links.c) */
+/* An act of so many bytes, zeroed behind its head, from this actor, to == NONE; NULL: no memory. */
+stoa_msg *stoa_act_new(stoa_turning *t, uint32_t bytes, void (*run)(stoa_core *core, stoa_msg *msg),
+                       void (*undo)(stoa_core *core, stoa_msg *msg));
+void stoa_turning_stage(stoa_turning *t, stoa_msg *msg);
+bool stoa_kind_hears(const stoa_kind *kind, const stoa_row *row);
+
 void stoa_turning_init(stoa_core *core);
 /* Handle one message in one turn (turn.c); frees msg. */
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
@@ -255,8 +323,22 @@ void stoa_topics_take_back(stoa_turning *turning);
 void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns);
 /* start of a plain actor, resume of an event-sourced one. */
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor);
-/* Fail an actor (supervise.c): its mailbox is refused, it is restarted at once or after a growing delay. */
+/* stopping of a plain actor. AGAIN: it wants to be called again. */
+stoa_err stoa_turn_last(stoa_core *core, stoa_actor *actor);
+/* Fail an actor outside its turn (supervise.c): it is restarted or ends, as its supervisor has it. */
 void stoa_actor_fail(stoa_core *core, stoa_actor *actor, const char *reason);
-void stoa_actor_restart(stoa_core *core, stoa_actor *actor);
+
+/* --- what actors hold (held.c) */
+/* actor->more, made when it is missing; NULL: no memory. */
+stoa_actor_more *stoa_more(stoa_core *core, stoa_actor *actor);
+/* A zeroed block of the core's slab. */
+void *stoa_block_new(stoa_core *core, size_t bytes);
+void stoa_block_free(stoa_core *core, void *at);
+/* Running timers of an actor, by their message. */
+void stoa_timer_own(stoa_actor_more *more, stoa_msg *msg);
+void stoa_timer_disown(stoa_actor_more *more, stoa_msg *msg);
+void stoa_ask_own(stoa_core *core, stoa_actor_more *more, uint64_t id);
+/* Everything an incarnation holds but its children, names and ties goes back. */
+void stoa_held_release(stoa_core *core, stoa_actor *actor);
 
 #endif

@@ -77,7 +77,7 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
     }
     uint64_t token = ask->token;
     const stoa_row *reply = ask->reply;
-    const stoa_actor *asker = stoa_core_actor(core, msg->to);
+    stoa_actor *asker = stoa_core_actor(core, msg->to);
     bool earlier = !asker || asker->restarts != ask->incarnation;
     if (!msg->row && !earlier) { /* an error comes without a payload: the handler sees zeros */
         stoa_msg *full = stoa_slab_new(&core->place.slab, reply->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
@@ -93,8 +93,13 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
         stoa_place_free(&core->place, msg);
         msg = full;
     }
-    (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer);
-    stoa_asks_free(&core->asks, context.ask);
+    context.gather = ask->gather;
+    if (asker) {
+        stoa_ask_end(core, asker, context.ask);
+    } else {
+        (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer);
+        stoa_asks_free(&core->asks, context.ask);
+    }
     if (earlier) {
         stoa_core_dead_letter(core, msg, STOA_E_FAILED);
         stoa_place_free(&core->place, msg);
@@ -105,8 +110,18 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
     return msg;
 }
 
+void stoa_core_push(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
+{
+    actor->queued++;
+    stoa_mailbox_put(core, actor, msg);
+}
+
 static void take_special(stoa_core *core, stoa_msg *msg)
 {
+    if (msg->flags & STOA_MSG_ACT) {
+        stoa_msg_act(msg)->run(core, msg);
+        return;
+    }
     if (msg->flags & STOA_MSG_TOPIC) {
         stoa_core_fan_out(core, msg);
         return;
@@ -120,19 +135,18 @@ static void take_special(stoa_core *core, stoa_msg *msg)
         stoa_core_refuse(core, msg, STOA_E_CLOSED);
     } else if (actor->shard) {
         stoa_shard_take(actor->shard, actor, msg);
-    } else if (actor->flags & STOA_ACTOR_DOWN) {
-        stoa_core_refuse(core, msg, STOA_E_FAILED);
+    } else if (actor->flags & (STOA_ACTOR_DOWN | STOA_ACTOR_CLOSING)) {
+        stoa_tree_late(core, actor, msg);
     } else if (actor->queued >= actor->limit && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
         mailbox_full(core, actor, msg);
     } else {
-        actor->queued++;
-        stoa_mailbox_put(core, actor, msg);
+        stoa_core_push(core, actor, msg);
     }
 }
 
 void stoa_core_take(stoa_core *core, stoa_msg *msg)
 {
-    stoa_actor *actor = (msg->flags & (STOA_MSG_TOPIC | STOA_MSG_ANSWER)) ? NULL : stoa_core_actor(core, msg->to);
+    stoa_actor *actor = (msg->flags & (STOA_MSG_TOPIC | STOA_MSG_ANSWER | STOA_MSG_ACT)) ? NULL : stoa_core_actor(core, msg->to);
     if (__builtin_expect(actor && stoa_mailbox_room(actor), 1)) {
         actor->queued++;
         stoa_mailbox_put(core, actor, msg);

@@ -24,6 +24,8 @@ void stoa_names_deinit(stoa_names *names);
 stoa_err stoa_names_add(stoa_names *names, const char *text, stoa_ref ref);
 void stoa_names_remove(stoa_names *names, const char *text);
 stoa_ref stoa_names_find(stoa_names *names, const char *text);
+/* Whether name is "<kind's name>/<key>" and not too long: INVALID. */
+stoa_err stoa_name_check(const stoa_kind *kind, const char *name);
 
 struct stoa_port {
     stoa_place place; /* first */

@@ -18,6 +18,7 @@
 #include "runtime/actor.h"
 
 typedef struct stoa_msg stoa_msg;
+struct stoa_core;
 typedef struct stoa_topic stoa_topic;
 
 enum {
@@ -31,6 +32,7 @@ enum {
     STOA_MSG_FIRED = 128, /* a timer that was due: never refused for want of room, an actor armed it itself */
     STOA_MSG_URGENT = 256, /* travels on the control lane of the mailbox, ahead of the normal one */
     STOA_MSG_COUNTED = 512, /* staged: has its place in the mailbox of a plain actor of this core already */
+    STOA_MSG_ACT = 1024,    /* no message to an actor but something to do at its place: the body begins with a stoa_act */
 };
 
 struct stoa_msg {
@@ -53,12 +55,26 @@ typedef struct stoa_context {
         uint64_t ask;             /* the asker's ask */
         _Atomic uint64_t holders; /* of a published message: places that refer to it */
     };
-    uint64_t command;     /* outside command this descends from */
+    union {
+        uint64_t command; /* outside command this descends from */
+        stoa_msg *newer;  /* of a running timer: the list of its actor's */
+    };
     uint64_t position;    /* stamp of the wall; of a timer: when it is due */
-    stoa_topic *topic;    /* published on */
+    union {
+        stoa_topic *topic; /* published on */
+        uint64_t gather;   /* of an answer: the gather it counts for */
+        stoa_msg *older;   /* of a running timer */
+    };
     int32_t error;        /* of an answer */
     uint32_t durability;  /* of what left a shard; of a timer: the actor's incarnation that armed it */
 } stoa_context;
+
+/* What an act begins with. A staged one with to == NONE is run when the turn takes effect; others are delivered and run by the
+ * core that they reach, within a turn or between two: what ends an actor must wait (core->signals). run owns the block. */
+typedef struct stoa_act {
+    void (*run)(struct stoa_core *core, stoa_msg *msg);
+    void (*undo)(struct stoa_core *core, stoa_msg *msg); /* staged, and the turn was refused; NULL: just free it */
+} stoa_act;
 
 /* Payload of a lent message: whose payload it has. */
 typedef struct stoa_lent {
@@ -78,6 +94,11 @@ static inline void *stoa_msg_body(stoa_msg *msg)
 {
     unsigned char *at = (unsigned char *)(msg + 1);
     return (msg->flags & STOA_MSG_CONTEXT) ? at + sizeof(stoa_context) : at;
+}
+
+static inline const stoa_act *stoa_msg_act(stoa_msg *msg)
+{
+    return stoa_msg_body(msg);
 }
 
 static inline stoa_lent *stoa_msg_lent(stoa_msg *msg)

@@ -110,22 +110,45 @@ static void look_idle(stoa_core *core, void *context)
     *idle = *idle && !core->run_head && !stoa_place_pending(&core->place);
 }
 
-static void drain(stoa_node *node, uint64_t drain_ns)
+static void look_ended(stoa_core *core, void *context)
 {
-    uint64_t until = node->clock->now_ns(node->clock) + drain_ns;
-    bool idle = false;
-    while (!idle && node->clock->now_ns(node->clock) < until) {
-        idle = true;
-        for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], look_idle, &idle); }
+    bool *ended = context;
+    *ended = *ended && stoa_tree_ended(core);
+}
+
+/* Until look, run on every core, leaves its flag true, or it is `until`. */
+static void wait_for(stoa_node *node, void (*look)(stoa_core *core, void *context), uint64_t until)
+{
+    bool done = false;
+    while (!done && node->clock->now_ns(node->clock) < until) {
+        done = true;
+        for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], look, &done); }
         struct timespec wait = {0, 1000000};
-        if (!idle) { (void)nanosleep(&wait, NULL); }
+        if (!done) { (void)nanosleep(&wait, NULL); }
     }
 }
 
-void stoa_node_close(stoa_node *node, uint64_t drain_ns)
+static void begin_shutdown(stoa_core *core, void *context)
+{
+    (void)context;
+    stoa_tree_shutdown(core);
+}
+
+/* What is under way runs out (for half of the time, should it never do), trees end from their leaves, what that set going
+ * runs out. */
+static void end_in_order(stoa_node *node, uint64_t grace_ns)
+{
+    uint64_t now = node->clock->now_ns(node->clock);
+    wait_for(node, look_idle, now + grace_ns / 2);
+    for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], begin_shutdown, NULL); }
+    wait_for(node, look_ended, now + grace_ns);
+    wait_for(node, look_idle, now + grace_ns);
+}
+
+void stoa_node_close(stoa_node *node, uint64_t grace_ns)
 {
     if (!node) { return; }
-    if (drain_ns && !node->options.sim) { drain(node, drain_ns); }
+    if (grace_ns && !node->options.sim) { end_in_order(node, grace_ns); }
     for (uint32_t i = 0; i < node->core_count; i++) {
         if (node->cores[i]) { stoa_core_join(node->cores[i]); }
     }
@@ -231,9 +254,16 @@ typedef struct spawning {
 static void spawn_plain(stoa_core *core, spawning *s)
 {
     stoa_actor *actor;
+    if (core->shutting_down) {
+        s->err = STOA_FAIL(STOA_E_UNAVAILABLE, "the node is ending");
+        return;
+    }
     s->err = stoa_actor_new(core, s->kind, s->name, s->options ? s->options->args : NULL, &actor);
     if (s->err) { return; }
     stoa_ref ref = stoa_actor_ref(core, actor);
+    stoa_tree_add(core, NULL, actor);
+    actor->more->restart = STOA_TRANSIENT;
+    actor->more->shutdown_ms = s->options ? s->options->shutdown_ms : 0;
     s->err = stoa_names_add(&core->place.node->names, s->name, ref);
     if (s->err) {
         actor->more->name[0] = '\0';
@@ -273,7 +303,7 @@ static void spawn_on_core(stoa_core *core, void *context)
     if (s->err) { (void)snprintf(s->trail, sizeof s->trail, "%s", stoa_err_trail()); }
 }
 
-static stoa_err check_name(const stoa_kind *kind, const char *name)
+stoa_err stoa_name_check(const stoa_kind *kind, const char *name)
 {
     size_t prefix = strlen(kind->name);
     bool good = strlen(name) <= STOA_NAME_MAX - 2 && strncmp(name, kind->name, prefix) == 0 && name[prefix] == '/' &&
@@ -284,7 +314,7 @@ static stoa_err check_name(const stoa_kind *kind, const char *name)
 stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, const stoa_spawn_options *options,
                     stoa_ref *out)
 {
-    stoa_err err = check_name(kind, name);
+    stoa_err err = stoa_name_check(kind, name);
     if (err) { return err; }
     spawning s = {.kind = kind, .name = name, .options = options};
     if (kind->sourced) {
@@ -314,7 +344,8 @@ static void stop_on_core(stoa_core *core, void *context)
     stopping *s = context;
     stoa_actor *actor = stoa_core_actor(core, s->ref);
     s->err = !actor ? STOA_E_CLOSED : actor->shard ? STOA_E_UNSUPPORTED : STOA_OK;
-    if (!s->err) { stoa_actor_free(core, actor); }
+    stoa_fate fate = {.text = "stopped", .why = stoa_end_SHUTDOWN, .stays_away = true};
+    if (!s->err) { stoa_tree_stop(core, actor, fate); }
 }
 
 stoa_err stoa_stop(stoa_node *node, stoa_ref ref)

@@ -35,7 +35,8 @@ typedef struct stoa_options {
     stoa_metrics *metrics;          /* NULL: none kept */
     uint32_t time_every;            /* with metrics: one turn in so many is timed per kind and core; 0: none */
     struct stoa_sim *sim;           /* the simulator that runs this node; set by stoa_sim_new only */
-    /* Escalation: a core's restarts exceeded their intensity. Called on the core; default: log and abort the process. */
+    /* Escalation: the restarts of what hangs below a core's root exceeded their intensity (100 within 10 s). Called on the core
+     * with the reason; default: log node_exit and end the process with status 71. */
     void (*escalate)(void *context, const char *reason);
     void *context;
 } stoa_options;
@@ -47,9 +48,10 @@ enum { STOA_CORES_MAX = 16, STOA_PORTS_MAX = 16 };
 /* Errors: INVALID, NOMEM, IO (threads, descriptors), those of stoa_shard_open. */
 stoa_err stoa_node_open(const stoa_options *options, stoa_node **out);
 
-/* Stop in order: no new outside work, mailboxes and cascades run out (up to drain_ns), journals are synced, threads end.
- * Everything of the node is released. NULL is allowed. */
-void stoa_node_close(stoa_node *node, uint64_t drain_ns);
+/* Stop in order: mailboxes and cascades run out, then on every core the actors end, the youngest first and children before
+ * their parents, each within its shutdown_ms; journals are synced, threads end. What has not ended after grace_ns is killed
+ * and named in the log; with 0 nobody is asked. Everything of the node is released. NULL is allowed. */
+void stoa_node_close(stoa_node *node, uint64_t grace_ns);
 
 /* --- shards */
 typedef struct stoa_shard_options {
@@ -102,6 +104,7 @@ typedef struct stoa_spawn_options {
     stoa_durability durability; /* event-sourced kinds: INVALID where the shard promises less */
     uint32_t core;     /* plain kinds */
     const void *args;  /* plain kinds: copied, kind->args_bytes */
+    uint32_t shutdown_ms; /* plain kinds: as stoa_child's */
 } stoa_spawn_options;
 /* What an event-sourced actor of the node's own shard is spawned with. */
 #define STOA_DISK (&(const stoa_spawn_options){.durability = stoa_durability_DISK})
@@ -110,7 +113,8 @@ typedef struct stoa_spawn_options {
  * then). A plain kind's existing name is EXISTS. Errors: INVALID (name), NOMEM, what start or resume returned. */
 stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, const stoa_spawn_options *options,
                     stoa_ref *out);
-/* End an actor of a plain kind; what waits in its mailbox becomes dead letters. */
+/* Tell an actor of a plain kind to end, as stoa_turn_stop does. With shutdown_ms 0 (and no children that take longer) it is gone
+ * on return; what waits in its mailbox is refused. Errors: CLOSED, UNSUPPORTED (event-sourced). */
 stoa_err stoa_stop(stoa_node *node, stoa_ref actor);
 /* NONE when there is none. */
 stoa_ref stoa_find(stoa_node *node, const char *name);

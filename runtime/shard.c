@@ -202,6 +202,7 @@ stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const
         stoa_actor_free(core, actor);
         return STOA_FAIL(err, "%s", name);
     }
+    stoa_tree_add(core, NULL, actor);
     actor->shard = shard;
     actor->flags |= STOA_ACTOR_IN_SHARD;
     actor->stream = ++shard->actor_count;

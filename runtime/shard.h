@@ -131,6 +131,8 @@ stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to,
 
 /* Replay (shard_recover.c). */
 stoa_err stoa_shard_recover(struct stoa_shard *shard);
+/* The state of one failed actor anew from the log and the blocks not yet in it. */
+void stoa_shard_rebuild(struct stoa_shard *shard, stoa_actor *actor);
 uint64_t stoa_shard_hash(const struct stoa_shard *shard);
 uint64_t stoa_state_hash(uint64_t seed, const void *state, size_t bytes);
 

@@ -62,7 +62,9 @@ typedef struct replay {
     const stoa_kind *(*kind_of)(struct replay *replay, uint32_t stream);
     stoa_err (*spawned)(struct replay *replay, uint32_t stream, const stoa_kind *kind, const char *name);
     void *(*state_of)(struct replay *replay, uint32_t stream);
-    struct stoa_shard *shard;         /* recovery */
+    struct stoa_shard *shard;         /* recovery, and one actor of it */
+    uint32_t only;                    /* apply the events of this stream alone, to scratch */
+    void *scratch;
     const stoa_kind **kinds;          /* beside: by stream */
     void **states;
     uint32_t count, cap;
@@ -141,11 +143,12 @@ static stoa_err apply_shard_event(replay *r, uint64_t position, const event *e)
 static stoa_err apply_event(replay *r, uint64_t position, const event *e)
 {
     r->applied = position;
+    if (r->only && e->stream != r->only) { return STOA_OK; }
     if (e->stream == 0) { return apply_shard_event(r, position, e); }
     stoa_applier applier = r->kind_of(r, e->stream)->appliers[e->row->id];
     if (!applier) { return corrupt(r, position, "not an event row"); }
     applier(r->state_of(r, e->stream), r->payload);
-    if (r->shard) { r->shard->seqs[e->stream] = e->seq; }
+    if (r->shard && !r->only) { r->shard->seqs[e->stream] = e->seq; }
     return STOA_OK;
 }
 
@@ -229,6 +232,64 @@ stoa_err stoa_shard_recover(struct stoa_shard *shard)
     shard->blocks[0].first = state.last + 1;
     shard->recovery_ns = stoa_clock_real.now_ns(&stoa_clock_real) - began_ns;
     return STOA_OK;
+}
+
+/* --- one actor of the running shard */
+
+enum { REBUILD_EVENTS_MAX = 1 << 16 };
+
+static void *scratch_state(replay *r, uint32_t stream)
+{
+    (void)stream;
+    return r->scratch;
+}
+
+/* The log, then what is not yet in it: blocks with the journal's thread, and the open one. */
+static stoa_err replay_all(replay *r, struct stoa_shard *shard)
+{
+    stoa_err err = replay_log(r, shard->journal);
+    for (uint64_t number = shard->block_done; number <= shard->block_open && !err; number++) {
+        const stoa_block_slot *slot = &shard->blocks[number % STOA_BLOCKS];
+        if (!slot->count || slot->first + slot->count - 1 <= r->applied) { continue; }
+        stoa_block block = {.first = slot->first, .count = slot->count, .payload = slot->bytes,
+                            .payload_bytes = slot->used_bytes};
+        err = replay_block(r, &block);
+    }
+    return err;
+}
+
+/* What the log says is what counts: a state that differs was not made by its events. */
+static void compare(const struct stoa_shard *shard, stoa_actor *actor, const replay *r)
+{
+    if (r->applied == shard->applied && memcmp(r->scratch, actor->state, actor->kind->state_bytes) == 0) { return; }
+    stoa_log(STOA_LOG_ERROR, "state_differs_from_log", STOA_KV("actor", stoa_actor_name(actor)),
+             STOA_KU("position", shard->applied), STOA_KU("replayed", r->applied));
+#ifndef NDEBUG
+    STOA_ASSERT(!"a state that its events did not make");
+#endif
+    if (r->applied == shard->applied) { memcpy(actor->state, r->scratch, actor->kind->state_bytes); }
+}
+
+/* Between cascades nothing of the shard is half done, and handlers cannot write to the state: it is the fold of the applied
+ * events already, and replaying them gives the same bytes. That is done all the same, and shown, where the log is short enough
+ * for a core to read: it keeps one failure of memory or of a broken kind from living on. */
+void stoa_shard_rebuild(struct stoa_shard *shard, stoa_actor *actor)
+{
+    if (!shard->journal || shard->applied > REBUILD_EVENTS_MAX) { return; }
+    size_t bytes = actor->kind->state_bytes;
+    replay r = {.shard = shard, .kind_of = live_kind, .state_of = scratch_state, .until = shard->applied,
+                .only = actor->stream};
+    r.scratch = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (r.scratch == MAP_FAILED) { return; }
+    stoa_err err = replay_init(&r, shard->node, shard->name);
+    if (!err) { err = replay_all(&r, shard); }
+    if (err) {
+        stoa_log_error("rebuild_failed", err);
+    } else {
+        compare(shard, actor, &r);
+    }
+    replay_deinit(&r);
+    (void)munmap(r.scratch, bytes);
 }
 
 /* --- beside the running shard */

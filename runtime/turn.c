@@ -19,7 +19,7 @@ static stoa_turning *turning_of(stoa_turn *turn)
 
 /* --- staging */
 
-static void stage(stoa_turning *t, stoa_msg *msg)
+void stoa_turning_stage(stoa_turning *t, stoa_msg *msg)
 {
     msg->next = NULL;
     *t->staged_end = msg;
@@ -38,7 +38,8 @@ static inline stoa_err room_here(stoa_turning *t, stoa_ref to, stoa_actor **kept
         return STOA_OK;
     }
     if (target->shard && target->shard == t->actor->shard) { return STOA_OK; } /* within the cascade */
-    if (target->flags & STOA_ACTOR_DOWN) { return STOA_E_FAILED; }
+    if (target->flags & STOA_ACTOR_DOWN) { return (target->flags & STOA_ACTOR_ENDING) ? STOA_E_CLOSED : STOA_E_FAILED; }
+    if (target->flags & STOA_ACTOR_CLOSING) { return STOA_E_CLOSED; }
     return target->queued >= target->limit && target->when_full == STOA_FULL_REFUSE ? STOA_E_FULL : STOA_OK;
 }
 
@@ -108,7 +109,7 @@ static __attribute__((noinline)) stoa_err send_otherwise(stoa_turning *t, stoa_r
     if (place != t->core->place.index && write_ahead(t, place, to, row, payload)) { return STOA_OK; }
     stoa_msg *msg;
     stoa_err err = message_new(t, to, row, payload, 0, &msg);
-    if (!err) { stage(t, msg); }
+    if (!err) { stoa_turning_stage(t, msg); }
     return err;
 }
 
@@ -142,7 +143,8 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
     stoa_core *core = t->core;
     stoa_msg *msg;
     uint64_t id, timer;
-    stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS, &msg);
+    stoa_actor_more *more = stoa_more(core, t->actor);
+    stoa_err err = more ? message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS, &msg) : STOA_E_FULL;
     if (err) { return err; }
     stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = turn->now_ns + deadline_ns, .reply = row->reply,
                     .incarnation = t->actor->restarts};
@@ -157,9 +159,10 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
         return err;
     }
     stoa_asks_find(&core->asks, id)->deadline_timer = timer;
+    stoa_ask_own(core, more, id);
     stoa_msg_context(msg)->reply_to = turn->self;
     stoa_msg_context(msg)->ask = id;
-    stage(t, msg);
+    stoa_turning_stage(t, msg);
     return STOA_OK;
 }
 
@@ -172,7 +175,7 @@ stoa_err stoa_turn_forward(stoa_turn *turn, stoa_ref to, const stoa_row *row, co
     stoa_msg_context(msg)->reply_to = t->reply_to;
     stoa_msg_context(msg)->ask = t->ask;
     t->handed_over = true;
-    stage(t, msg);
+    stoa_turning_stage(t, msg);
     return STOA_OK;
 }
 
@@ -191,7 +194,7 @@ static stoa_err answer(stoa_turning *t, const stoa_row *row, const void *payload
     context->command = t->turn.command;
     context->error = (int32_t)error;
     if (row) { stoa_copy_payload(stoa_msg_body(msg), payload, bytes); }
-    stage(t, msg);
+    stoa_turning_stage(t, msg);
     return STOA_OK;
 }
 
@@ -223,6 +226,7 @@ static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns
     stoa_turning *t = turning_of(turn);
     stoa_core *core = t->core;
     uint64_t id;
+    if (!stoa_more(core, t->actor)) { return STOA_E_FULL; }
     stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_TIMER);
     if (!msg) { return STOA_E_FULL; }
     stoa_err err = stoa_wheel_new(&core->wheel, STOA_TIMER_MESSAGE, msg, &id);
@@ -238,7 +242,7 @@ static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns
     context->position = turn->now_ns + delay_ns;
     context->durability = t->actor->restarts;
     context->ask = id;
-    stage(t, msg);
+    stoa_turning_stage(t, msg);
     if (timer_out) { timer_out->at = id; }
     return STOA_OK;
 }
@@ -265,7 +269,7 @@ void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer)
     if (!msg || (msg->flags & STOA_MSG_CANCEL)) { return; }
     msg->flags |= STOA_MSG_CANCEL;
     if (ran) {
-        stage(t, msg);
+        stoa_turning_stage(t, msg);
     } else {
         msg->flags &= (uint16_t)~STOA_MSG_TIMER;
     }
@@ -289,7 +293,7 @@ stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, 
     stoa_msg_context(msg)->topic = topic;
     memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
     t->listed |= places; /* what this turn sends there comes behind it */
-    stage(t, msg);
+    stoa_turning_stage(t, msg);
     return STOA_OK;
 }
 
@@ -339,14 +343,22 @@ uint64_t stoa_turn_random(stoa_turn *turn)
 
 stoa_err stoa_fail(stoa_turn *turn, const char *reason)
 {
-    turning_of(turn)->failed = reason;
+    stoa_turning *t = turning_of(turn);
+    t->failed = reason;
+    t->why = stoa_end_FAILED;
+    t->after |= STOA_AFTER_FAILED;
     return STOA_E_FAILED;
 }
 
 /* --- taking effect */
 
-static void take_back_one(stoa_core *core, stoa_msg *msg)
+static void take_back_one(stoa_turning *t, stoa_msg *msg)
 {
+    stoa_core *core = t->core;
+    if ((msg->flags & STOA_MSG_ACT) && stoa_msg_act(msg)->undo) {
+        stoa_msg_act(msg)->undo(core, msg);
+        return;
+    }
     stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : NULL;
     if ((msg->flags & STOA_MSG_CANCEL) && (msg->flags & STOA_MSG_TIMER)) { /* it ran before this turn: it goes on */
         msg->flags &= (uint16_t)~STOA_MSG_CANCEL;
@@ -355,11 +367,7 @@ static void take_back_one(stoa_core *core, stoa_msg *msg)
     }
     if (msg->flags & STOA_MSG_COUNTED) { stoa_msg_target(msg)->queued--; }
     if (msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL)) { (void)stoa_wheel_cancel(&core->wheel, context->ask); }
-    if (msg->flags & STOA_MSG_ASKS) {
-        stoa_ask *ask = stoa_asks_find(&core->asks, context->ask);
-        if (ask) { (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer); }
-        stoa_asks_free(&core->asks, context->ask);
-    }
+    if (msg->flags & STOA_MSG_ASKS) { stoa_ask_end(core, t->actor, context->ask); }
     stoa_place_free(&core->place, msg);
 }
 
@@ -379,10 +387,11 @@ static void take_back(stoa_turning *t)
     while (t->staged) {
         stoa_msg *msg = t->staged;
         t->staged = msg->next;
-        take_back_one(t->core, msg);
+        take_back_one(t, msg);
     }
     t->staged_end = &t->staged;
     t->listed = 0;
+    if (t->born) { stoa_tree_unborn(t); }
     if (t->actor->shard) { stoa_shard_clear_staged(t->actor->shard); }
 }
 
@@ -407,6 +416,17 @@ static void let_go_ask(stoa_core *core, stoa_msg *msg)
     msg->flags &= (uint16_t)~STOA_MSG_ASKS;
 }
 
+static void run_act(stoa_turning *t, stoa_msg *msg)
+{
+    if (!msg->to.at) {
+        stoa_msg_act(msg)->run(t->core, msg);
+    } else if (t->actor->shard) {
+        stoa_shard_wall(t->actor->shard, msg);
+    } else {
+        stoa_core_deliver(t->core, msg);
+    }
+}
+
 /* The list, one by one. */
 static void let_go_listed(stoa_turning *t)
 {
@@ -414,14 +434,20 @@ static void let_go_listed(stoa_turning *t)
     while (t->staged) {
         stoa_msg *msg = t->staged;
         t->staged = msg->next;
-        if (__builtin_expect(msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL | STOA_MSG_ASKS), 0)) {
+        if (__builtin_expect(msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL | STOA_MSG_ASKS | STOA_MSG_ACT), 0)) {
             if (msg->flags & STOA_MSG_CANCEL) {
+                if (msg->flags & STOA_MSG_TIMER) { stoa_timer_disown(t->actor->more, msg); } /* it ran */
                 (void)stoa_wheel_cancel(&core->wheel, stoa_msg_context(msg)->ask);
                 stoa_place_free(&core->place, msg);
                 continue;
             }
             if (msg->flags & STOA_MSG_TIMER) {
                 stoa_wheel_start(&core->wheel, stoa_msg_context(msg)->ask, stoa_msg_context(msg)->position);
+                stoa_timer_own(t->actor->more, msg);
+                continue;
+            }
+            if (msg->flags & STOA_MSG_ACT) {
+                run_act(t, msg);
                 continue;
             }
             let_go_ask(core, msg);
@@ -450,6 +476,7 @@ static void let_go_ahead(stoa_turning *t)
 
 static void let_go_rest(stoa_turning *t)
 {
+    if (t->born) { stoa_tree_born(t); }
     if (t->changed) { stoa_topics_let_go(t); } /* first: who left does not hear what this turn publishes */
     if (t->rings) { let_go_ahead(t); }         /* they were written before what is listed for the same place */
     if (t->staged) { let_go_listed(t); }
@@ -458,7 +485,7 @@ static void let_go_rest(stoa_turning *t)
 static inline void let_go(stoa_turning *t)
 {
     t->sent = 0;
-    if (__builtin_expect((t->rings | (uintptr_t)t->staged | (uintptr_t)t->changed) != 0, 0)) { let_go_rest(t); }
+    if (__builtin_expect((t->rings | t->born | (uintptr_t)t->staged | (uintptr_t)t->changed) != 0, 0)) { let_go_rest(t); }
 }
 
 static stoa_handler hearer_of(const stoa_kind *kind, const stoa_row *row)
@@ -504,6 +531,8 @@ static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
     t->sent = 0;
     t->changed = NULL;
     t->failed = NULL;
+    t->born = 0;
+    t->after = 0;
     t->handed_over = t->answered = false;
     clear_context(t);
 }
@@ -541,6 +570,8 @@ static void take_context(stoa_turning *t, stoa_msg *msg)
     if (msg->flags & STOA_MSG_ANSWER) {
         t->turn.token = context->ask;
         t->turn.error = (stoa_err)context->error;
+        t->gather = context->gather;
+        if (t->gather) { t->after = STOA_AFTER_GATHER; }
     }
 }
 
@@ -556,6 +587,24 @@ static void refuse(stoa_turning *t, stoa_err why)
     } else {
         stoa_core_dead_letter(t->core, t->msg, why);
     }
+}
+
+/* The turn was this incarnation's last one. */
+static void end(stoa_turning *t, uint8_t after)
+{
+    bool failed = after & STOA_AFTER_FAILED;
+    stoa_fate fate = {.text = failed ? t->failed : t->exits ? t->exits : "normal",
+                      .why = failed ? t->why : t->exits ? stoa_end_FAILED : stoa_end_NORMAL};
+    stoa_tree_over(t->core, t->actor, fate);
+}
+
+static __attribute__((noinline)) void finish(stoa_turning *t)
+{
+    uint8_t after = t->after;
+    t->after = 0;
+    if (after & STOA_AFTER_GATHER) { stoa_gather_count(t->core, t->gather, t->turn.error); }
+    if (after & (STOA_AFTER_FAILED | STOA_AFTER_EXIT)) { end(t, after); }
+    t->failed = NULL;
 }
 
 /* sim: NULL in every build's fast path, which then has nothing of it. */
@@ -581,20 +630,18 @@ static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_t
         err = handler(&t->turn, actor->state, stoa_msg_payload(msg), core->reply);
     }
     actor->messages++;
+    if (__builtin_expect(t->after & STOA_AFTER_FAILED, 0)) { err = STOA_E_FAILED; }
     if (!err && reply && !t->handed_over && !t->answered) { err = answer(t, reply, core->reply, STOA_OK); }
     if (__builtin_expect(err, 0)) {
-        refuse(t, t->failed ? STOA_E_FAILED : err);
+        t->after &= (uint8_t)~STOA_AFTER_EXIT;
+        refuse(t, err);
     } else {
         if (actor->shard) { stoa_shard_apply_staged(actor->shard, t); }
         let_go(t);
     }
     if (sim) { stoa_sim_turned(sim, t, row, stoa_msg_payload(msg), msg->flags & STOA_MSG_ANSWER, err); }
     stoa_place_free(&core->place, msg);
-    if (__builtin_expect(t->failed != NULL, 0)) {
-        const char *reason = t->failed;
-        t->failed = NULL;
-        stoa_actor_fail(core, actor, reason);
-    }
+    if (__builtin_expect(t->after != 0, 0)) { finish(t); }
 }
 
 static __attribute__((noinline)) void handle_simulated(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
@@ -653,6 +700,7 @@ void stoa_turns_run(stoa_core *core, stoa_actor *actor, uint32_t count)
     if (stoa_mailbox_waits(actor) && !actor->run.queued && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE) {
         stoa_core_enqueue(core, &actor->run);
     }
+    if (__builtin_expect(actor->flags & STOA_ACTOR_CLOSING, 0) && !stoa_mailbox_waits(actor)) { stoa_tree_drained(core, actor); }
 }
 
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)
@@ -665,10 +713,25 @@ stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)
     if (!kind->sourced && kind->start) {
         err = kind->start(&t.turn, actor->state, actor->more ? actor->more->args : NULL);
     }
+    if (t.after & STOA_AFTER_FAILED) { err = STOA_E_FAILED; }
     if (err) {
         take_back(&t);
         return STOA_FAIL(err, "%s: %s", stoa_actor_name(actor), t.failed ? t.failed : "refused to start");
     }
     let_go(&t);
+    if (t.after) { finish(&t); }
     return STOA_OK;
+}
+
+stoa_err stoa_turn_last(stoa_core *core, stoa_actor *actor)
+{
+    stoa_turning t;
+    begin(&t, core, actor);
+    stoa_err err = actor->kind->stopping(&t.turn, actor->state);
+    if ((t.after & STOA_AFTER_FAILED) || (err && err != STOA_E_AGAIN)) {
+        take_back(&t);
+        return STOA_OK; /* it ends all the same */
+    }
+    let_go(&t);
+    return (t.after & STOA_AFTER_EXIT) ? STOA_OK : err;
 }
