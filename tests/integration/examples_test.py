@@ -12,12 +12,13 @@ import sys
 import tempfile
 
 BIN, SOURCE = os.environ["STOA_BIN"], os.environ["STOA_SOURCE"]
-SCREEN_LINES = 100
+SCREEN_LINES = 105
 HELLO_LINES = 50
 # What each prints, by its first run in an empty folder and by its second there.
 PRINTS = {
     "hello_actor": ["Hello Ada, visitor 1\n", "Hello Ada, visitor 2\n"],
     "ask": ["stall/baker: 250 cents\nstall/sold_out: 0 NOT_FOUND\nstall/asleep: 0 TIMEOUT\n"],
+    "supervision": ["left 2, right 1\nFAILED\nleft 1, right 1; 2 ended, because of a cramp\n"],
     "topics": ["listener/house.*.temperature: 2, the last 22 house.kitchen.temperature\n"
                "listener/house.attic.>: 1, the last 31 house.attic.temperature\n"
                "listener/garden.>: 0, the last 0 \n"],
