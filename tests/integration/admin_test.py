@@ -26,6 +26,7 @@ SOURCE, BIN = os.environ["STOA_SOURCE"], os.environ["STOA_BIN"]
 STOA, STOAD = os.path.join(BIN, "stoa"), os.path.join(BIN, "stoad")
 OK, FAILED, USAGE, NOT_FOUND, DENIED, UNREACHABLE, TIMEOUT = range(7)
 OTHER_USER = 65534
+WAIT_S = 60  # for what takes a moment on an idle machine
 CLEAN = {k: v for k, v in os.environ.items() if k not in ("STOA_ADMIN", "STOA_NODE_DATA", "NO_COLOR")}
 
 
@@ -69,7 +70,8 @@ class Node:
             return [json.loads(line) for line in log.read().splitlines() if line.startswith("{")]
 
     def wait_for(self, event):
-        for _ in range(1500):
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until:
             found = [line for line in self.lines() if line.get("event") == event]
             if found:
                 return found[0]
@@ -80,11 +82,11 @@ class Node:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(WAIT_S)
 
     def stop(self):
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(WAIT_S)
 
     def client(self):
         keys = os.path.join(self.data, "keys")
@@ -258,9 +260,13 @@ class WithNode(unittest.TestCase):
         rates = [actor["message_rate"] for actor in top["actors"]]
         self.assertEqual(rates, sorted(rates, reverse=True))
         self.assertIn("venue", [shard["shard"] for shard in top["shards"]])
-        twice = stoa("-o", "json", "--eval", "top", "--eval", "top", data=self.node.data).stdout.splitlines()
-        again = json.loads(twice[1])  # since the same connection asked last
-        self.assertLess(again["node"]["interval_ns"], 200_000_000)
+        with subprocess.Popen([STOA, "--data", self.node.data, "-o", "json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True, bufsize=1, env={**CLEAN, "LC_ALL": "C.UTF-8"}) as one:
+            for pause in (1.0, 0):
+                one.stdin.write("top\n")
+                again = json.loads(one.stdout.readline())
+                time.sleep(pause)
+        self.assertGreaterEqual(again["node"]["interval_ns"], 1_000_000_000)  # since the same connection asked last
 
     def test_actors_and_their_states(self):
         everyone = [actor["name"] for actor in self.json("actors")["actors"]]
@@ -447,10 +453,8 @@ class Changing(unittest.TestCase):
 
     def test_a_node_that_does_not_answer_is_a_timeout(self):
         self.node.process.send_signal(signal.SIGSTOP)
-        began = time.monotonic()
         done = stoa("--timeout", "300", "node", data=self.node.data)
         self.assertEqual(done.returncode, TIMEOUT, done.stderr)
-        self.assertLess(time.monotonic() - began, 10)
 
     def test_a_story_is_the_same_after_the_node_was_killed(self):
         client = self.node.client()
@@ -508,7 +512,7 @@ class Terminal:
         self.seen += re.sub(r"\r?\x1b\[\d+G", "", more.decode(errors="replace"))  # the editor moves to where it is
         return bool(more)
 
-    def expect(self, pattern, seconds=20):
+    def expect(self, pattern, seconds=WAIT_S):
         """Wait for the pattern behind what was expected last; returns the match."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -521,7 +525,7 @@ class Terminal:
 
     def end(self):
         """The exit code."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + WAIT_S
         while time.monotonic() < until:
             self.read(0.05)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -661,8 +665,11 @@ class Typing(unittest.TestCase):
         self.node.process.send_signal(signal.SIGSTOP)
         try:
             t.type("node\n")
-            time.sleep(0.5)
-            t.type("\x03")
+            t.expect("node\r\n")
+            until = time.monotonic() + WAIT_S
+            while "interrupted" not in t.seen and time.monotonic() < until:
+                t.type("\x03")  # again, for one that comes before the wait begins is not meant for it
+                t.read(0.5)
             t.expect("interrupted")
         finally:
             self.node.process.send_signal(signal.SIGCONT)

@@ -30,6 +30,9 @@ DRIVERS = {
 }
 
 
+WAIT_S, WAIT_MS = 60, 60000  # for what takes a moment on an idle machine
+
+
 class Refused(Exception):
     def __init__(self, name, text):
         super().__init__(f"{name}: {text}")
@@ -59,7 +62,7 @@ class Client:
             raise Refused(out["error"], out["text"])
         return out
 
-    def call(self, op, target, deadline_ms=10000, **fields):
+    def call(self, op, target, deadline_ms=WAIT_MS, **fields):
         self.ops.add(op)
         return self.do("call", op=op, target=target, fields=fields, deadline_ms=deadline_ms)
 
@@ -72,14 +75,21 @@ class Client:
 
     def subscribe(self, stream, target, **more):
         self.streams.add(stream)
-        return self.do("subscribe", stream=stream, target=target, deadline_ms=10000, **more)["stream"]
+        return self.do("subscribe", stream=stream, target=target, deadline_ms=WAIT_MS, **more)["stream"]
 
-    def events(self, count, wait_ms=10000):
+    def events(self, count, wait_ms=WAIT_MS):
         return self.do("events", wait_ms=wait_ms, count=count)["events"]
+
+    def events_until(self, complete, events=()):
+        """Events, behind those given, until they are complete, and what comes within the next moment, which should be nothing."""
+        events, until = list(events), time.monotonic() + WAIT_S
+        while not complete(events) and time.monotonic() < until:
+            events += self.events(1, wait_ms=200)
+        return events + self.events(1 << 30, wait_ms=200)
 
     def close(self):
         self.process.stdin.close()
-        assert self.process.wait(20) == 0, "the driver failed"
+        assert self.process.wait(WAIT_S) == 0, "the driver failed"
 
 
 def refused(name, function, *args, **words):
@@ -196,13 +206,11 @@ def bad_input_is_refused_by_name(w):
 
 def a_wrong_key_is_denied(w):
     stranger = w.open("stranger")
-    began = time.monotonic()
     refused("DENIED", stranger.call, "account.balances", "alice")
-    assert time.monotonic() - began < 8
-    refused("DENIED", stranger.do, "wait", deadline_ms=3000)
+    refused("DENIED", stranger.do, "wait", deadline_ms=WAIT_MS)
     stranger.close()
     mistaken = w.open("alice", server="bob")
-    refused("DENIED", mistaken.do, "wait", deadline_ms=8000)
+    refused("DENIED", mistaken.do, "wait", deadline_ms=WAIT_MS)
     mistaken.close()
     refused("NOT_FOUND", w.open, "nobody-has-this-key")
 
@@ -253,7 +261,12 @@ def streams_tell_every_change_in_order(w):
     sold = alice.place("alice", w.next(), "71000", side="sell", qty="0.03")
     bob.place("bob", w.next(), "71000", side="buy", qty="0.02")
     alice.call("order.cancel", "alice", order_id=sold["order_id"])
-    events = alice.events(1 << 30, wait_ms=1500)
+
+    def complete(events):
+        heard, told = [e["stream"] for e in events], [e["payload"]["order"] for e in events if e["kind"] == "order"]
+        return trades in heard and room in heard and heard.count(book) >= 4 and told and told[-1]["status"] == "cancelled"
+
+    events = alice.events_until(complete)
     of = {handle: [e for e in events if e["stream"] == handle] for handle in (orders, book, trades, room)}
     assert of[orders][0]["kind"] == "orders", of[orders]
     changes = [e for e in of[orders] if e["kind"] == "order"]
@@ -304,7 +317,7 @@ def streams_go_on_after_a_cut_connection(w):
     seen = bob.post("lobby", w.next())
     room, trades = alice.subscribe("room", "lobby"), alice.subscribe("trades", "BTCUSDT")
     alice.place("alice", w.next(), "72000", side="sell", qty="1")
-    events = []
+    events, sessions = [], alice.do("wait", deadline_ms=WAIT_MS)["sessions"]
     for round_ in range(4):
         for _ in range(5):
             posted = bob.post("lobby", w.next())
@@ -316,17 +329,18 @@ def streams_go_on_after_a_cut_connection(w):
                 posted = bob.post("lobby", w.next())
                 bob.place("bob", w.next(), "72000", side="buy", qty="0.01")
             proxy.hold(False)
-        events += alice.events(1 << 30, wait_ms=300)  # and dials again
-    until = time.monotonic() + 20
-    while time.monotonic() < until and (not events or max((e["seq"] for e in events if e["stream"] == room), default=0) < posted
-                                        or sum(e["stream"] == trades for e in events) < 80):
-        events += alice.events(1, wait_ms=500)
+        until = time.monotonic() + WAIT_S
+        while alice.do("wait", deadline_ms=WAIT_MS)["sessions"] == sessions:  # it dials again
+            assert time.monotonic() < until, sessions
+            events += alice.events(1, wait_ms=100)
+        sessions = alice.do("wait", deadline_ms=WAIT_MS)["sessions"]
+    events = alice.events_until(lambda events: max((e["seq"] for e in events if e["stream"] == room), default=0) >= posted
+                                and sum(e["stream"] == trades for e in events) >= 80, events)
     last, gaps = check_dense(events, room, "message", seen)
     assert last == posted and gaps == 0, (last, posted, gaps)
     start = next(e["seq"] for e in events if e["stream"] == trades) - 1
     last, gaps = check_dense(events, trades, "trade", start)
     assert last - start == 80 and gaps == 0, (last - start, gaps)
-    assert alice.do("wait", deadline_ms=5000)["sessions"] >= 4
     for order in alice.call("order.list", "alice", after_order_id=0, open_only=1)["answer"]["orders"]:
         alice.call("order.cancel", "alice", order_id=order["order_id"])
     alice.close()
@@ -376,7 +390,7 @@ def a_stopped_node_is_a_timeout_and_the_retry_is_the_same_order(w):
     try:
         refused("TIMEOUT", alice.call, "order.place", "alice", deadline_ms=500, client_order_id=number, symbol="BTCUSDT",
                 side="buy", price="12", qty="0.01")
-        assert 0.4 < time.monotonic() - began < 5
+        assert time.monotonic() - began > 0.4
     finally:
         w.node.thaw()
     order = alice.place("alice", number, "12")
@@ -400,14 +414,16 @@ def a_killed_node_comes_back_with_everything_answered(w):
         assert alice.call("order.query", "alice", order_id=order["order_id"])["answer"]["order"] == order
     again = alice.post("lobby", w.next())
     assert again == posted + 1
-    events = alice.events(1 << 30, wait_ms=1500)
+    events = alice.events_until(lambda events: any(e["stream"] == room and e.get("seq") == again for e in events)
+                                and sum(e["kind"] == "order" for e in events) >= len(kept))
     last, gaps = check_dense(events, room, "message", posted - 1)
     assert last == again and gaps == 0, (last, gaps)
     told = [e for e in events if e["stream"] == orders]
     last, _ = check_dense(told, orders, "order", told[0]["seq"])
     for order in kept:
         alice.call("order.cancel", "alice", order_id=order["order_id"])
-    assert check_dense(alice.events(3), orders, "order", last) == (last + 3, 0)
+    events = alice.events_until(lambda events: any(e["stream"] == orders and e.get("seq") == last + 3 for e in events))
+    assert check_dense(events, orders, "order", last) == (last + 3, 0)
     alice.close()
 
 
@@ -443,7 +459,7 @@ def outside_markets_are_seen(command):
     node.start()
     try:
         alice = Client(command, node, "alice")
-        until = time.monotonic() + 20
+        until = time.monotonic() + WAIT_S
         while True:
             view = alice.call("market.view", "sim.BTCUSDT", limit=5)["answer"]
             if view["status"] == "live" and view["bids"] and view["asks"]:
@@ -455,7 +471,7 @@ def outside_markets_are_seen(command):
         diff = alice.subscribe("market.diff", "sim.BTCUSDT")
         trade = alice.subscribe("market.trade", "sim.BTCUSDT")
         events = []
-        until = time.monotonic() + 20
+        until = time.monotonic() + WAIT_S
         while not all(any(e["stream"] == handle for e in events) for handle in (top, trade)) or \
                 sum(e["stream"] == diff for e in events) < 20:
             events += alice.events(50, wait_ms=1000)

@@ -33,7 +33,7 @@ class Venue:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
         shutil.rmtree(self.folder)
 
 
@@ -55,6 +55,11 @@ class Node:
                                  "book binance.BTCUSDT 1"], capture_output=True, text=True, check=False)
         return json.loads(answer.stdout) if answer.returncode == 0 else None
 
+    def book_now(self):
+        found = []
+        self.wait_for(lambda: found.append(self.book()) or found[-1], "stoa shows no book")
+        return found[-1]["book"]
+
     def wait_for(self, true, otherwise, seconds=60):
         until = time.monotonic() + seconds
         while not true():
@@ -69,6 +74,8 @@ class Node:
 
     def agrees(self, truth):
         shown = self.book()
+        if not shown:  # it took longer than stoa waits
+            return False
         book, best = shown["book"], shown["levels"][:1]
         return (book["status"] == "live" and book["last_id"] == truth["last_id"] and best and
                 float(best[0]["bid"]) == float(truth["bid"]) and float(best[0]["ask"]) == float(truth["ask"]))
@@ -76,11 +83,11 @@ class Node:
     def wait_for_truth(self, venue, after):
         truth = venue.tell("state")
         self.wait_for(lambda: self.agrees(truth), f"after {after} the mirror is not {truth}")
-        return self.book()["book"]
+        return self.book_now()
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self.log.close()
         shutil.rmtree(self.folder)
         return code
@@ -114,7 +121,7 @@ def check_an_unverified_venue(venue):
     node = Node(venue, venue.door["other_ca"])
     node.wait_for(lambda: node.logged("venue_lost") >= 2, "it did not try")
     assert venue.tell("state")["connections"] == before
-    assert node.book()["book"]["status"] == "waiting"
+    assert node.book_now()["status"] == "waiting"
     assert node.stop() == 0
 
 
