@@ -127,6 +127,18 @@ static stoa_err topics(stoa_platform *p, stoa_name_visit visit, void *context)
     return stoa_topics(p->node, NULL, visit_topic, &l);
 }
 
+static void visit_group(void *context, const stoa_group_view *view)
+{
+    const lister *l = context;
+    l->visit(l->context, view->name);
+}
+
+static stoa_err groups(stoa_platform *p, stoa_name_visit visit, void *context)
+{
+    lister l = {.visit = visit, .context = context};
+    return stoa_groups(p->node, NULL, visit_group, &l);
+}
+
 static stoa_err metrics(stoa_platform *p, stoa_name_visit visit, void *context);
 
 static const struct {
@@ -134,7 +146,8 @@ static const struct {
     stoa_err (*visit)(stoa_platform *p, stoa_name_visit visit, void *context);
 } classes[] = {
     {"actors", all_actors}, {"accounts", accounts}, {"symbols", symbols}, {"rooms", rooms},
-    {"shards", shards},     {"topics", topics},     {"metrics", metrics},
+    {"shards", shards},     {"topics", topics},     {"groups", groups},
+    {"metrics", metrics},
 };
 
 stoa_err stoa_names_visit(stoa_platform *platform, const char *cls, stoa_name_visit visit, void *context)

@@ -2,6 +2,7 @@
  *
  *     commands.c          the table; the node itself: settings, log, metrics, names
  *     commands_runtime.c  actors, cores, shards, topics, dead letters
+ *     commands_group.c    groups
  *     commands_top.c      top
  *     commands_market.c   orders, books, rooms
  *     commands_explain.c  the story of an order

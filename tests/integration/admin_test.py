@@ -222,6 +222,7 @@ class WithNode(unittest.TestCase):
             "actor": ("state", r"balances"),
             "tree": ("cores", r"│  ├─ risk/main +event-sourced"),
             "topics": ("topics", r"market\.sim\.BTCUSDT\.diff"),
+            "groups": ("groups", r"no groups"),
             "shards": ("shards", r"trade +disk"),
             "orders": ("orders", r"alice +BTCUSDT +sell"),
             "book": ("levels", r"bid qty +bid +ask"),
@@ -293,6 +294,8 @@ class WithNode(unittest.TestCase):
         self.assertEqual(names, sorted(names))
         self.assertTrue(names and all(name.startswith("market.sim.") for name in names))
         self.refused("topics nothing.at.all", NOT_FOUND)
+        self.refused("groups nobody.joined", NOT_FOUND)
+        self.refused("groups nobody.*", NOT_FOUND)
 
     def test_orders(self):
         resting, taking, refused, cancelled = self.orders
