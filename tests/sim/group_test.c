@@ -73,26 +73,6 @@ typedef struct member_args {
 static stoa_err member_start(stoa_turn *turn, void *state, const void *args);
 STOA_PLAIN_KIND(member, .mailbox_limit = 1 << 16, .start = member_start, .args_bytes = sizeof(member_args))
 
-static stoa_err come(stoa_turn *turn, book *b, bool listens)
-{
-    if (b->joined) { return STOA_OK; }
-    assert_true(b->stays < NUMBERS_MAX);
-    b->joined = true;
-    b->stay[b->stays] = (stay){.joined = ++books.stamp};
-    member_mark mark = {b->stays++, true};
-    stoa_err err = listens ? stoa_turn_subscribe(turn, "crew.*") : stoa_turn_join(turn, "crew.day");
-    return err ? err : member_send_mark(turn, turn->self, mark);
-}
-
-static stoa_err go(stoa_turn *turn, book *b)
-{
-    if (!b->joined) { return STOA_OK; }
-    b->joined = false;
-    b->stay[b->stays - 1].left = ++books.stamp;
-    stoa_err err = stoa_turn_leave(turn, "crew.day");
-    return err ? err : member_send_mark(turn, turn->self, (member_mark){b->stays - 1, false});
-}
-
 static stoa_err speak(stoa_turn *turn, book *b, uint64_t number)
 {
     assert_true(b->spoken + 1 < NUMBERS_MAX);
@@ -103,6 +83,29 @@ static stoa_err speak(stoa_turn *turn, book *b, uint64_t number)
     return member_publish_bulletin(turn, 0, &bulletin);
 }
 
+static stoa_err come(stoa_turn *turn, book *b, uint64_t number)
+{
+    bool listens = number >= MEMBERS;
+    if (b->joined) { return STOA_OK; }
+    assert_true(b->stays < NUMBERS_MAX);
+    b->joined = true;
+    b->stay[b->stays] = (stay){.joined = ++books.stamp};
+    member_mark mark = {b->stays++, true};
+    stoa_err err = listens ? stoa_turn_subscribe(turn, "crew.*") : stoa_turn_join(turn, "crew.day");
+    if (!err) { err = member_send_mark(turn, turn->self, mark); }
+    return err || listens ? err : speak(turn, b, number); /* it hears itself */
+}
+
+static stoa_err go(stoa_turn *turn, book *b, uint64_t number)
+{
+    if (!b->joined) { return STOA_OK; }
+    b->joined = false;
+    b->stay[b->stays - 1].left = ++books.stamp;
+    stoa_err err = stoa_turn_leave(turn, "crew.day");
+    if (!err) { err = member_send_mark(turn, turn->self, (member_mark){b->stays - 1, false}); }
+    return err ? err : speak(turn, b, number); /* it does not hear itself */
+}
+
 static stoa_err member_start(stoa_turn *turn, void *state, const void *args)
 {
     member *self = state;
@@ -110,7 +113,7 @@ static stoa_err member_start(stoa_turn *turn, void *state, const void *args)
     book *b = &books.of[self->number];
     b->joined = b->inside = false; /* it failed, if it was */
     stoa_err err = stoa_turn_bind(turn, 0, "crew.day");
-    return err ? err : come(turn, b, self->number >= MEMBERS);
+    return err ? err : come(turn, b, self->number);
 }
 
 static stoa_err member_on_act(stoa_turn *turn, member *self, const member_act *in)
@@ -118,7 +121,7 @@ static stoa_err member_on_act(stoa_turn *turn, member *self, const member_act *i
     book *b = &books.of[self->number];
     if (in->what == FAIL) { return stoa_fail(turn, "asked to"); }
     if (in->what == SPEAK) { return speak(turn, b, self->number); }
-    return in->what == COME ? come(turn, b, false) : go(turn, b);
+    return in->what == COME ? come(turn, b, self->number) : go(turn, b, self->number);
 }
 
 static stoa_err member_on_job(stoa_turn *turn, member *self, const member_job *in)

@@ -272,6 +272,55 @@ static void who_has_several_patterns_hears_once(void **state)
     assert_int_equal(change(w, member, LEAVE, ">", STOA_OK), STOA_E_INVALID);
 }
 
+typedef struct port_heard {
+    uint64_t news, jobs, sum;
+} port_heard;
+
+static void on_port(void *context, const stoa_delivery *d)
+{
+    port_heard *heard = context;
+    assert_string_equal(d->topic, "crew.news");
+    assert_false(d->answer);
+    if (d->row == &worker_rows[worker_ROW_news]) {
+        const worker_news *news = d->payload;
+        heard->news++;
+        heard->sum += news->n + (news->text.len == 1000 && news->text.at[999] == 'z');
+    } else {
+        heard->jobs++;
+        heard->sum += ((const worker_job *)d->payload)->n;
+    }
+}
+
+static void a_port_hears_the_same_payload_and_lets_it_go(void **state)
+{
+    enum { TIMES = 3 };
+    world *w = *state;
+    stoa_port *port;
+    port_heard heard = {0};
+    stoa_ref boss = boss_of(w, "crew.news"), member = spawn(w, "worker/m", 2, "crew.news", "");
+    assert_int_equal(stoa_port_open(w->node, "test", &port), STOA_OK);
+    speak(w, boss, 0);
+    stoa_core_view before = all_cores(w);
+    assert_int_equal(stoa_port_subscribe(port, "crew.>"), STOA_OK);
+    assert_int_equal(stoa_port_subscribe(port, "*.news"), STOA_OK);
+    for (uint64_t n = 1; n <= TIMES; n++) { speak(w, boss, n); }
+    assert_true(all_cores(w).used_bytes > before.used_bytes); /* the port has not looked yet */
+    assert_int_equal(stoa_port_poll(port, on_port, &heard, 100), 2 * TIMES);
+    stoa_port_flush(port);
+    assert_int_equal(stoa_port_unsubscribe(port, "*.news"), STOA_OK);
+    assert_int_equal(stoa_port_unsubscribe(port, "crew.>"), STOA_OK);
+    speak(w, boss, TIMES + 1);
+    assert_int_equal(stoa_port_poll(port, on_port, &heard, 100), 0);
+    assert_int_equal(heard.news, TIMES);
+    assert_int_equal(heard.jobs, TIMES);
+    assert_int_equal(heard.sum, TIMES * (TIMES + 1) + TIMES);
+    assert_int_equal(look(w, member).news, TIMES + 2);
+    speak(w, boss, 0);
+    speak(w, boss, 0);
+    assert_int_equal(all_cores(w).used_bytes, before.used_bytes);
+    stoa_port_close(port);
+}
+
 /* --- groups */
 
 enum { MEMBERS = 20, KEYS = 2000 };
@@ -424,6 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_thousand_subscribers_cost_one_payload_and_a_crossing_per_core, begin, end),
         cmocka_unit_test_setup_teardown(who_has_several_patterns_hears_once, begin, end),
+        cmocka_unit_test_setup_teardown(a_port_hears_the_same_payload_and_lets_it_go, begin, end),
         cmocka_unit_test_setup_teardown(a_key_stays_with_its_member, begin, end),
         cmocka_unit_test_setup_teardown(rounds_are_fair_and_near_is_near, begin, end),
         cmocka_unit_test_setup_teardown(a_refused_turn_neither_comes_nor_goes, begin, end),

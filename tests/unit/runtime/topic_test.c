@@ -177,6 +177,47 @@ static void topics_and_patterns_find_each_other_in_any_order(void **state)
     free(m);
 }
 
+/* Who came last takes the seat of who left; a list that is nearly empty is replaced by a small one. */
+static void lists_fill_their_holes_and_shrink(void **state)
+{
+    enum { MANY = 1000, FEW = 10, TURNOVER = 500 };
+    (void)state;
+    stoa_node *node = calloc(1, sizeof *node);
+    stoa_topic *topic;
+    stoa_random random;
+    bool in[MANY + 1] = {0};
+    stoa_random_seed(&random, seed_of());
+    assert_int_equal(stoa_topics_init(&node->topics), STOA_OK);
+    assert_int_equal(stoa_topics_open(node, "a.b", &topic), STOA_OK);
+    for (uint32_t i = 1; i <= MANY; i++) {
+        assert_int_equal(stoa_topics_subscribe(node, "a.*", stoa_ref_make(1, 0, i)), STOA_OK);
+        in[i] = true;
+    }
+    size_t full_bytes = node->topics.reclaim.used_bytes;
+    for (uint32_t i = 0; i < TURNOVER; i++) {
+        uint32_t from = (uint32_t)stoa_random_below(&random, MANY), count = 1 + (uint32_t)stoa_random_below(&random, 50);
+        for (uint32_t k = 0; k < count; k++) { stoa_topics_unsubscribe(node, NULL, stoa_ref_make(1, 0, (from + k) % MANY + 1)); }
+        for (uint32_t k = count; k--;) {
+            assert_int_equal(stoa_topics_subscribe(node, "a.*", stoa_ref_make(1, 0, (from + k) % MANY + 1)), STOA_OK);
+        }
+        assert_int_equal(node->topics.reclaim.used_bytes, full_bytes);
+    }
+    uint32_t left = MANY;
+    while (left > FEW) {
+        uint32_t goes = 1 + (uint32_t)stoa_random_below(&random, MANY);
+        stoa_topics_unsubscribe(node, NULL, stoa_ref_make(1, 0, goes));
+        left -= in[goes];
+        in[goes] = false;
+    }
+    assert_in_range(node->topics.reclaim.used_bytes, 1, full_bytes / 10);
+    for (uint32_t i = 1; i <= MANY; i++) { assert_int_equal(times_in_lists(topic, stoa_ref_make(1, 0, i)), in[i]); }
+    for (uint32_t i = 1; i <= MANY; i++) { stoa_topics_unsubscribe(node, NULL, stoa_ref_make(1, 0, i)); }
+    assert_int_equal(node->topics.reclaim.used_bytes, 0);
+    assert_true(stoa_topic_places(topic) == 0);
+    stoa_topics_deinit(&node->topics);
+    free(node);
+}
+
 static double seconds_since(uint64_t *from_ns)
 {
     uint64_t now = stoa_clock_real.now_ns(&stoa_clock_real), from = *from_ns;
@@ -235,6 +276,7 @@ int main(void)
         cmocka_unit_test(patterns_match_as_the_table_says),
         cmocka_unit_test(names_that_are_not_well_formed_are_refused),
         cmocka_unit_test(topics_and_patterns_find_each_other_in_any_order),
+        cmocka_unit_test(lists_fill_their_holes_and_shrink),
         cmocka_unit_test(many_topics_and_patterns_are_no_product),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
