@@ -1,4 +1,4 @@
-/* runtime.c - bench_runtime: messages, asks and timers, beside other actor runtimes.
+/* runtime.c - bench_runtime: messages, asks, timers, births and deaths of actors, beside other actor runtimes.
  *
  *     bench_runtime            every row: this runtime, and what the machine allows (runtime.limit.*)
  *     bench_runtime --peers    every row beside Erlang/OTP and CAF: one line for each peer, our value repeated
@@ -54,7 +54,11 @@ static const row rows[] = {
     {"runtime.fanin",              "M msg/s",       MORE,  65, 0, EITHER,   20000000, EITHER, 2000000, bench_fanin},
     {"runtime.big",                "M msg/s",       MORE,  40, 0, EITHER,      10000, EITHER,   10000, bench_big},
     {"runtime.chameneos",          "M meetings/s",  MORE,  12, 0, EITHER,     500000, EITHER,  500000, bench_chameneos},
+    {"runtime.create",             "M actors/s",    MORE,   8, 0,   ONE,     1000000, EITHER,  200000, bench_create},
+    {"runtime.idle",               "bytes",         LESS, 192, 0,   ONE,     1000000,    ONE, 1000000, bench_idle},
     {"runtime.request",            "ns/call",       LESS,  80, 0,   ONE,     1000000, EITHER,  200000, bench_request},
+    {"runtime.restart_10k",        "M restarts/s",  MORE,   3, 0,   ONE,       10000, EITHER,   10000, bench_restart},
+    {"runtime.restart",            "M restarts/s",  MORE,   3, 0,   ONE,     1000000, EITHER,  100000, bench_restart},
     {"runtime.timer",              "ns",            LESS,  30, 0,   ONE,        4000, EITHER,     500, bench_timer_start},
     {"runtime.timer_cancel",       "ns",            LESS,  30, 0,   ONE,        4000, EITHER,     500, bench_timer_cancel},
     {"runtime.limit.futex",        "us",            LESS,   0, 0,   TWO,         100,      0,       0, bench_limit_futex},

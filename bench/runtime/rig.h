@@ -79,6 +79,10 @@ void bench_fanin(const bench_task *task, bench_samples *out);
 /* crowd.c */
 void bench_big(const bench_task *task, bench_samples *out);
 void bench_chameneos(const bench_task *task, bench_samples *out);
+/* life.c */
+void bench_create(const bench_task *task, bench_samples *out);
+void bench_idle(const bench_task *task, bench_samples *out);
+void bench_restart(const bench_task *task, bench_samples *out);
 /* time.c */
 void bench_request(const bench_task *task, bench_samples *out);
 void bench_timer_start(const bench_task *task, bench_samples *out);

@@ -16,7 +16,9 @@ PROGRAM = os.path.join(os.environ["STOA_BIN"], "bench_runtime")
 ROWS = {
     "pingpong": ("ns/RTT", True), "ring": ("ns/hop", True), "cross": ("ns/RTT", True), "counting": ("M msg/s", True),
     "fanin": ("M msg/s", True), "big": ("M msg/s", True), "chameneos": ("M meetings/s", True),
-    "request": ("ns/call", True), "timer": ("ns", True), "timer_cancel": ("ns", True), "wake": ("us", True),
+    "create": ("M actors/s", True), "idle": ("bytes", True), "request": ("ns/call", True),
+    "restart": ("M restarts/s", True), "restart_10k": ("M restarts/s", True), "timer": ("ns", True),
+    "timer_cancel": ("ns", True), "wake": ("us", True),
     "limit.clock": ("ns", False), "limit.atomic": ("ns", False), "limit.malloc": ("ns", False), "limit.call": ("ns/hop", False),
     "limit.cache_line": ("ns/RTT", False), "limit.ring": ("M msg/s", False), "limit.ring_batched": ("M msg/s", False),
     "limit.futex": ("us", False),
