@@ -75,7 +75,7 @@ shared_library(stoa_shared stoa)
 set_target_properties(stoa_shared PROPERTIES EXPORT_NAME stoa)
 set_target_properties(stoa_static PROPERTIES OUTPUT_NAME stoa)
 target_link_libraries(stoa_shared PRIVATE stoa_flags ext_rocksdb ext_sodium)
-target_link_options(stoa_shared PRIVATE LINKER:-Bsymbolic) # its own calls stay inside
+target_link_options(stoa_shared PRIVATE LINKER:-Bsymbolic-functions) # its own calls stay inside; data may be the program's copy
 target_link_libraries(stoa_static INTERFACE ${stoa_needs} Threads::Threads)
 foreach(target IN ITEMS stoa_shared stoa_static)
   target_include_directories(${target} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -1,6 +1,6 @@
 """lib_install_test.py - goal: who has only what 'cmake --install' puts somewhere can build and run actors, and gets no surprise.
 Method: install the component lib to a fresh prefix and move it; build hello_actor as docs/guide/actors.md says, with a
-compiler and with CMake, and simulate and embed.c beside it, shared and static each, with a base/error.h of the program's own in the way;
+compiler and with CMake, and the other programs beside it, shared and static each, with a base/error.h of the program's own in the way;
 run all of them. Compare what the
 shared library shows with what the installed headers declare, and what they install with what they include.
 
@@ -16,6 +16,7 @@ import tempfile
 SOURCE, BUILD = os.environ["STOA_SOURCE"], os.environ["STOA_BUILD"]
 PROGRAMS = {"hello_actor": os.path.join(SOURCE, "examples", "hello_actor.c"),
             "simulate": os.path.join(SOURCE, "examples", "simulate.c"),
+            "supervision": os.path.join(SOURCE, "examples", "supervision.c"),
             "embed": os.path.join(SOURCE, "tests", "integration", "embed.c")}
 PACKAGES = {"shared": ("stoa", "Stoa::stoa"), "static": ("stoa-static", "Stoa::stoa_static")}
 
@@ -126,7 +127,7 @@ def build_by_cmake(prefix, cc, flags, target, folder):
     project = guide("cmake", "find_package").replace("Stoa::stoa)", target + ")")
     again = "".join(line + "\n" for line in project.split("\n") if "hello_actor" in line)
     with open(os.path.join(folder, "CMakeLists.txt"), "w", encoding="utf-8") as out:
-        out.write(project + again.replace("hello_actor", "simulate") + again.replace("hello_actor", "embed"))
+        out.write(project + "".join(again.replace("hello_actor", name) for name in PROGRAMS if name != "hello_actor"))
     run("cmake", "-S", folder, "-B", folder + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, "-DCMAKE_C_COMPILER=" + cc,
         "-DCMAKE_C_FLAGS=" + " ".join(flags))
     run("cmake", "--build", folder + "/build")
@@ -142,8 +143,9 @@ def run_programs(folder, prefix, shared, sanitize):
         for visitor in (1, 2):
             told = run(os.path.join(folder, "hello_actor"), cwd=empty, env=env)
             assert told == f"Hello Ada, visitor {visitor}\n", told
-    told = run(os.path.join(folder, "simulate"), env=env)
-    assert "after 52 weeks: 52000 cents" in told, told
+    for name, line in (("simulate", "after 52 weeks: 52000 cents\n"), ("supervision", "2 ended, because of a cramp\n")):
+        told = run(os.path.join(folder, name), env=env)
+        assert line in told, told
     with tempfile.TemporaryDirectory(prefix="stoa-embed-") as empty:
         done = subprocess.run([os.path.join(folder, "embed"), "" if sanitize else "memory"], capture_output=True,
                               text=True, check=False, cwd=empty, env=env)
