@@ -94,7 +94,9 @@ static void disown(stoa_core *core, stoa_tie *tie)
     if (tie->prev) {
         all[tie->prev].next = tie->next;
     } else {
-        stoa_core_actor(core, tie->maker)->more->ties = tie->next;
+        stoa_actor *maker = stoa_core_actor(core, tie->maker);
+        STOA_ASSERT(maker); /* what an actor made ends before it does */
+        maker->more->ties = tie->next;
     }
 }
 
@@ -255,6 +257,7 @@ static void set_out(stoa_core *core, stoa_msg *msg)
 static void never_set_out(stoa_core *core, stoa_msg *msg)
 {
     stoa_tie *tie = find(core, block_of(msg)->id);
+    STOA_ASSERT(tie);
     disown(core, tie);
     tie_free(core, tie);
     stoa_place_free(&core->place, msg);

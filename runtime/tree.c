@@ -44,6 +44,7 @@ void stoa_tree_remove(stoa_core *core, stoa_actor *child)
 {
     if (child->parent == STOA_NO_FAMILY) { return; }
     stoa_family *family = stoa_tree_family(core, stoa_tree_parent(core, child));
+    STOA_ASSERT(family); /* who has children has one */
     if (family->cursor == child->index + 1) { family->cursor = family->rebuild == family->cursor ? 0 : child->elder; }
     if (family->rebuild == child->index + 1) { family->rebuild = child->younger; }
     if (child->younger) {
@@ -128,7 +129,9 @@ static void born(stoa_turning *t, stoa_actor *actor)
     uint32_t index = actor->index + 1;
     actor->younger = 0;
     if (t->born) {
-        stoa_tree_at(t->core, t->born_last)->younger = index;
+        stoa_actor *last = stoa_tree_at(t->core, t->born_last);
+        STOA_ASSERT(last);
+        last->younger = index;
     } else {
         t->born = index;
     }
