@@ -104,11 +104,13 @@ class Nats:
                 words = got.split()
                 payload = self.file.read(int(words[-1]) + 2)[:-2]
                 heard.append((payload, int(words[2])))
+            elif got == b"PING\r\n":
+                self.say(b"PONG")
             elif got.startswith(b"-ERR"):
                 assert b"Invalid" in got and b"Subject" in got, got
                 taken = False
             else:
-                assert got == b"+OK\r\n", got
+                assert got == b"+OK\r\n", f"{got} to {line}"
 
     def subscribe(self, pattern, sid):
         return self.ask(b"SUB %s %d" % (pattern.encode(), sid), [])
