@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admin/flight.h"
 #include "admin/repl.h"
 #include "admin/session.h"
 
@@ -19,6 +20,8 @@ enum { EVALS_MAX = 256, PATH_BYTES = 512, DOCUMENT_MAX = STOA_ANSWER_MAX, TIMEOU
 static const char usage[] =
     "stoa [OPTIONS]                 look into a running node, and steer it\n"
     "stoa [OPTIONS] COMMAND...      the same as --eval 'COMMAND...'\n"
+    "stoa flight FILE [--core N] [--last N] [-o table|json]\n"
+    "                               show what a flight recorder has written; needs no node\n"
     "\n"
     "  --data DIR        the node's data folder: the socket is DIR/admin.sock\n"
     "  --socket PATH     the node's admin socket itself\n"
@@ -39,6 +42,8 @@ typedef struct flags {
     unsigned eval_count;
     bool write, json, docs, version, help;
     uint64_t timeout_ms;
+    char **flight; /* `flight` and what is behind it, or NULL */
+    int flight_count;
 } flags;
 
 static bool say_usage(const char *text, const char *what)
@@ -122,6 +127,11 @@ static bool read_flags(flags *f, int argc, char **argv)
     while ((flag = getopt_long(argc, argv, "+o:", options, NULL)) != -1) {
         if (flag == '?') { return say_usage("unknown or incomplete flag ", argv[optind - 1]); }
         if (!take_flag(f, flag, optarg)) { return false; }
+    }
+    if (optind < argc && strcmp(argv[optind], "flight") == 0) {
+        f->flight = argv + optind;
+        f->flight_count = argc - optind;
+        return true;
     }
     return take_words(f, argv + optind, argc - optind);
 }
@@ -239,6 +249,7 @@ int main(int argc, char **argv)
         return STOA_EXIT_OK;
     }
     if (f.docs) { return (int)print_docs(); }
+    if (f.flight) { return (int)stoa_flight_run(f.flight_count, f.flight, f.json); }
     if (!find_socket(&f, path)) {
         (void)say_usage("the socket's path is too long", "");
         return STOA_EXIT_USAGE;

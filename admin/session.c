@@ -82,7 +82,7 @@ static void sentence(const char **text_out, size_t *size_out)
     *size_out = mark ? size_bytes - (size_t)(mark + 2 - trail) : size_bytes;
 }
 
-static stoa_exit complain_of_trail(stoa_session *session, stoa_err err, stoa_exit cls)
+stoa_exit stoa_session_complain(stoa_session *session, stoa_err err, stoa_exit cls)
 {
     const char *text;
     size_t size_bytes;
@@ -99,7 +99,7 @@ stoa_exit stoa_session_ask(stoa_session *session, const char *const *words, uint
     }
     if (err) {
         bool unreachable = err == STOA_E_UNAVAILABLE;
-        return complain_of_trail(session, err, unreachable ? STOA_EXIT_UNREACHABLE : stoa_exit_of(err));
+        return stoa_session_complain(session, err, unreachable ? STOA_EXIT_UNREACHABLE : stoa_exit_of(err));
     }
     return STOA_EXIT_OK;
 }
@@ -118,7 +118,7 @@ bool stoa_session_interrupted(stoa_session *session)
 
 /* --- what came back */
 
-static stoa_exit show(stoa_session *session, const stoa_answer *answer)
+stoa_exit stoa_session_show(stoa_session *session, const stoa_answer *answer)
 {
     if (!answer->document_bytes) { return STOA_EXIT_OK; }
     if (session->json) {
@@ -133,12 +133,12 @@ static stoa_exit show(stoa_session *session, const stoa_answer *answer)
                                    answer->view_bytes, &style, now_ns, &page);
     if (!err && page.used_bytes) { (void)fwrite(page.at, 1, page.used_bytes, session->out); }
     stoa_buf_deinit(&page);
-    return err ? complain_of_trail(session, err, STOA_EXIT_FAILED) : STOA_EXIT_OK;
+    return err ? stoa_session_complain(session, err, STOA_EXIT_FAILED) : STOA_EXIT_OK;
 }
 
 static stoa_exit show_answer(stoa_session *session, const stoa_answer *answer)
 {
-    session->exit = show(session, answer);
+    session->exit = stoa_session_show(session, answer);
     if (!answer->err) { return session->exit; }
     if (session->json && answer->document_bytes) { return session->exit = answer->cls; }
     (void)fflush(session->out);
@@ -151,14 +151,14 @@ static stoa_exit run_help(stoa_session *session, const stoa_invocation *said)
 {
     const stoa_command *command = NULL;
     stoa_err err = said->count ? stoa_command_named(said->args, said->count, &command) : STOA_OK;
-    if (err) { return complain_of_trail(session, err, STOA_EXIT_USAGE); }
+    if (err) { return stoa_session_complain(session, err, STOA_EXIT_USAGE); }
     stoa_buf document = STOA_BUF_GROWING, view = STOA_BUF_GROWING;
     stoa_command_help(command, &document, &view);
     stoa_answer answer = {.document = document.at,
                           .document_bytes = document.used_bytes,
                           .view = view.at,
                           .view_bytes = view.used_bytes};
-    session->exit = show(session, &answer);
+    session->exit = stoa_session_show(session, &answer);
     stoa_buf_deinit(&document);
     stoa_buf_deinit(&view);
     return session->exit;
@@ -200,7 +200,7 @@ stoa_exit stoa_session_run(stoa_session *session, const char *line, size_t size_
     stoa_err err = stoa_words_split(line, size_bytes, &words);
     if (!err && !words.count) { return session->exit; }
     if (!err) { err = stoa_command_resolve(words.at, words.count, &said); }
-    if (err) { return complain_of_trail(session, err, STOA_EXIT_USAGE); }
+    if (err) { return stoa_session_complain(session, err, STOA_EXIT_USAGE); }
     if (stoa_command_local(said.command)) {
         return local[said.command->id - STOA_COMMAND_REMOTE_END](session, &said);
     }

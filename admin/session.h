@@ -33,6 +33,11 @@ stoa_style stoa_session_style(const stoa_session *session);
 stoa_exit stoa_session_ask(stoa_session *session, const char *const *words, uint32_t count, bool write,
                            stoa_answer *out);
 
+/* Print an answer's document as the session shows it. Returns the exit class, which it does not keep. */
+stoa_exit stoa_session_show(stoa_session *session, const stoa_answer *answer);
+/* Say the innermost line of the error trail, as the session says what went wrong; session->exit is cls then. */
+stoa_exit stoa_session_complain(stoa_session *session, stoa_err err, stoa_exit cls);
+
 /* Take what signals left; whether there was any. Another one than Ctrl-C's sets session->quit. */
 bool stoa_session_interrupted(stoa_session *session);
 

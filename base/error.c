@@ -4,6 +4,7 @@
 #include "base/error.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,8 +99,17 @@ const char *stoa_err_trail(void)
     return trail.text;
 }
 
+static _Atomic(void (*)(const char *where, const char *what)) panic_hook;
+
+void stoa_panic_hook_set(void (*hook)(const char *where, const char *what))
+{
+    atomic_store(&panic_hook, hook);
+}
+
 _Noreturn void stoa_panic(const char *where, const char *what)
 {
     (void)fprintf(stderr, "stoa: panic at %s: %s\n", where, what);
+    void (*hook)(const char *, const char *) = atomic_load(&panic_hook);
+    if (hook) { hook(where, what); }
     abort();
 }

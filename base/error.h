@@ -53,6 +53,8 @@ const char *stoa_err_trail(void);
 
 /* Programmer errors only; stays on in release. */
 __attribute__((noreturn)) void stoa_panic(const char *where, const char *what); /* spelled so that C++ reads it too */
+/* Call hook when an assertion breaks, before the process aborts; NULL: nobody. For who records how a process ended. Any thread. */
+void stoa_panic_hook_set(void (*hook)(const char *where, const char *what));
 #define STOA_ASSERT(cond) (__builtin_expect(!!(cond), 1) ? (void)0 : stoa_panic(STOA_HERE, #cond))
 
 STOA_API_END

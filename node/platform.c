@@ -69,6 +69,8 @@ static void escalated(void *context, const char *reason)
 static stoa_err node(stoa_platform *p)
 {
     const stoa_settings *s = &p->settings;
+    char flight[STOA_PATH_MAX + 16];
+    (void)snprintf(flight, sizeof flight, "%s%s", s->flight_file[0] ? s->flight_file : s->data, s->flight_file[0] ? "" : "/flight");
     stoa_options options = {.cores = (uint32_t)s->cores,
                             .pin = s->pin,
                             .idle = (stoa_idle)s->idle,
@@ -76,6 +78,13 @@ static stoa_err node(stoa_platform *p)
                             .kinds = stoa_world_kinds,
                             .metrics = p->metrics,
                             .time_every = TIME_EVERY,
+                            .flight_path = flight,
+                            .flight_bytes = s->flight_bytes,
+                            .name = s->node_name,
+                            .watch_ns = s->watch_interval_ns,
+                            .stall_ns = s->watch_stall_ns,
+                            .hard_ns = s->watch_limit_ns,
+                            .catch_signals = true,
                             .escalate = escalated};
     return stoa_node_open(&options, &p->node);
 }

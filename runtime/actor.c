@@ -138,6 +138,7 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
     }
     actor->flags = STOA_ACTOR_ALIVE;
     core->actor_alive++;
+    stoa_core_note(core, STOA_FLIGHT_SPAWN, actor, NULL, NULL, core->actor_alive, 0);
     *out = actor;
     return STOA_OK;
 }
@@ -151,6 +152,7 @@ void stoa_actor_free(stoa_core *core, stoa_actor *actor)
 {
     const stoa_kind *kind = actor->kind;
     bool started = actor->parent != STOA_NO_FAMILY && !(actor->flags & STOA_ACTOR_FRESH);
+    stoa_core_note(core, STOA_FLIGHT_STOP, actor, NULL, NULL, core->actor_alive - 1, 0);
     stoa_tree_remove(core, actor);
     actor->flags = 0;
     stoa_mailbox_refuse(core, actor, STOA_E_CLOSED);

@@ -37,7 +37,8 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     if (!err) { err = stoa_gathers_init(&core->gathers); }
     stoa_turning_init(core);
     stoa_actors_init(core);
-    core->time_every = node->options.sim ? 1 : node->options.metrics ? node->options.time_every : 0;
+    core->flight = stoa_flight_lane_of(node->flight, index);
+    core->time_every = node->options.sim ? 1 : node->options.metrics || core->flight ? node->options.time_every : 0;
     core->time_left = core->time_every;
     core->place.never_sleeps = node->options.idle == STOA_IDLE_LATENCY && !node->options.sim;
     return err;
@@ -60,8 +61,20 @@ static void take_from_ring(stoa_place *place, stoa_msg *msg)
     stoa_core_take((stoa_core *)place, msg);
 }
 
+void stoa_core_record(stoa_core *core, stoa_flight_code code, const stoa_actor *actor, const stoa_row *row, const char *name,
+                      uint64_t a, uint64_t b)
+{
+    stoa_flight_note note = {.code = code, .core = core->place.index, .row = row, .name = name, .a = a, .b = b};
+    if (actor) {
+        note.actor = stoa_actor_ref(core, actor).at;
+        note.actor_name = stoa_actor_name(actor);
+    }
+    stoa_flight_put(core->flight, core->wall_ns, &note);
+}
+
 void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns)
 {
+    if (!core->place.node->options.metrics) { return; }
     for (uint32_t i = 0; i < STOA_TIMED_KINDS; i++) {
         if (!core->times[i].kind) {
             char labels[96];
@@ -119,6 +132,7 @@ static uint32_t run_queue(stoa_core *core)
         }
         if (runnable == last) { break; }
     }
+    core->turning.actor = NULL; /* who looks from elsewhere sees that no turn runs */
     return ran;
 }
 
@@ -266,8 +280,10 @@ uint64_t stoa_core_next_ns(stoa_core *core)
     return next;
 }
 
-static void sleep_until_called(stoa_core *core)
+/* Whether it slept. */
+static bool sleep_until_called(stoa_core *core)
 {
+    bool slept = false;
     stoa_reclaim_park(&core->place.node->topics.reclaim, core->place.index);
     atomic_store(&core->place.sleeping, 1);
     /* seq_cst store above: whoever published before it is seen here, whoever publishes after it sees the flag */
@@ -276,9 +292,15 @@ static void sleep_until_called(stoa_core *core)
         uint64_t now = core->place.node->clock->now_ns(core->place.node->clock);
         uint64_t wait = next > now ? next - now : 0;
         core->wakeups++;
-        if (wait) { stoa_place_sleep(&core->place, wait < STOA_S(10) ? wait : STOA_S(10)); }
+        slept = wait > 0;
+        if (wait > STOA_S(10)) { wait = STOA_S(10); }
+        if (slept) {
+            stoa_core_note(core, STOA_FLIGHT_SLEEP, NULL, NULL, NULL, wait, core->messages);
+            stoa_place_sleep(&core->place, wait);
+        }
     }
     atomic_store(&core->place.sleeping, 0);
+    return slept;
 }
 
 enum { LOOKS = 16 };
@@ -298,6 +320,7 @@ static void *core_main(void *argument)
     stoa_idle idle = core->place.node->options.idle;
     uint64_t spin_ns = idle == STOA_IDLE_BALANCED ? SPIN_BALANCED_NS : 0;
     uint64_t idle_since = 0;
+    stoa_fatal_enter(core);
     while (!atomic_load_explicit(&core->stop, memory_order_relaxed)) {
         if (stoa_core_batch(core)) {
             idle_since = 0;
@@ -308,10 +331,13 @@ static void *core_main(void *argument)
             look_out(core);
             continue;
         }
-        sleep_until_called(core);
+        uint64_t since_ns = core->now_ns;
+        bool slept = sleep_until_called(core);
         read_clock(core);
+        if (slept) { stoa_core_note(core, STOA_FLIGHT_WAKE, NULL, NULL, NULL, core->now_ns - since_ns, 0); }
         idle_since = 0;
     }
+    stoa_fatal_leave(core);
     return NULL;
 }
 

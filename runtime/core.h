@@ -13,9 +13,12 @@
 #include <pthread.h>
 
 #include "base/random.h"
+#include "runtime/fatal.h"
+#include "runtime/flight.h"
 #include "runtime/links.h"
 #include "runtime/node.h"
 #include "runtime/place.h"
+#include "runtime/stall.h"
 #include "runtime/timer.h"
 #include "runtime/tree.h"
 
@@ -221,6 +224,8 @@ typedef struct stoa_core {
     pthread_t thread;
     bool started;
     _Atomic bool stop;
+    stoa_flight_lane *flight; /* NULL: no recorder */
+    stoa_probe probe;
 } stoa_core;
 
 /* A function to run on a core between two batches, for a thread that waits. */
@@ -274,6 +279,14 @@ static inline void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable)
 }
 /* Refuse msg: the asker gets why, otherwise it is a dead letter. Frees msg. */
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why);
+/* A record of what happened to actor (NULL: to the core) into the flight recorder, if there is one. name stays where it is. */
+void stoa_core_record(stoa_core *core, stoa_flight_code code, const stoa_actor *actor, const stoa_row *row, const char *name,
+                      uint64_t a, uint64_t b);
+static inline void stoa_core_note(stoa_core *core, stoa_flight_code code, const stoa_actor *actor, const stoa_row *row,
+                                  const char *name, uint64_t a, uint64_t b)
+{
+    if (core->flight) { stoa_core_record(core, code, actor, row, name, a, b); }
+}
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
 /* Hand msg (published on its topic) to this core's subscribers and pass it on to other places; frees or lends it (fan.c). */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);

@@ -15,6 +15,7 @@ void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)
     bool here = stoa_ref_place(msg->to) == core->place.index;
     const stoa_actor *actor = here ? stoa_core_actor(core, msg->to) : NULL;
     if (actor) { (void)snprintf(letter->name, sizeof letter->name, "%s", stoa_actor_name(actor)); }
+    stoa_core_note(core, STOA_FLIGHT_DEAD_LETTER, actor, msg->row, stoa_err_name(why), msg->from.at, 0);
     struct stoa_sim *sim = core->place.node->options.sim;
     if (sim) { stoa_sim_dead_letter(sim, core, letter, msg->row ? stoa_msg_payload(msg) : NULL); }
 }

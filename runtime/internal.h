@@ -26,6 +26,8 @@ void stoa_names_remove(stoa_names *names, const char *text);
 stoa_ref stoa_names_find(stoa_names *names, const char *text);
 /* Whether name is "<kind's name>/<key>" and not too long: INVALID. */
 stoa_err stoa_name_check(const stoa_kind *kind, const char *name);
+/* Whether ref has a name; text has room for STOA_NAME_MAX bytes and a NUL. Looks through all of them. */
+bool stoa_names_of(stoa_names *names, stoa_ref ref, char *text);
 
 struct stoa_port {
     stoa_place place; /* first */
@@ -57,6 +59,8 @@ struct stoa_node {
     pthread_mutex_t front_lock;
     struct stoa_call_wait *waiting; /* under front_lock */
     _Atomic bool draining;
+    stoa_flight *flight; /* NULL: none */
+    stoa_watch *watch;   /* NULL: none */
 };
 
 static inline stoa_place *stoa_node_place(stoa_node *node, uint32_t index)
@@ -73,6 +77,9 @@ static inline uint32_t stoa_node_places(stoa_node *node)
 {
     return node->core_count + atomic_load_explicit(&node->port_count, memory_order_acquire);
 }
+
+/* A record of the node itself into the flight recorder. Any thread but a core's. */
+void stoa_node_note(stoa_node *node, stoa_flight_code code, const char *name, uint64_t a, uint64_t b);
 
 const stoa_kind *stoa_node_kind(const stoa_node *node, const char *name);
 

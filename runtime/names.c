@@ -86,3 +86,20 @@ stoa_ref stoa_names_find(stoa_names *names, const char *text)
     (void)pthread_mutex_unlock(&names->lock);
     return ref;
 }
+
+bool stoa_names_of(stoa_names *names, stoa_ref ref, char *text)
+{
+    const name *found = NULL;
+    (void)pthread_mutex_lock(&names->lock);
+    for (uint32_t i = 0; i < names->chains.size && !found; i++) {
+        const stoa_link *link = names->chains.at[i];
+        while (link && !stoa_ref_equal(((const name *)link)->ref, ref)) { link = link->next; }
+        found = (const name *)link;
+    }
+    if (found) {
+        (void)strncpy(text, found->text, STOA_NAME_MAX);
+        text[STOA_NAME_MAX] = '\0';
+    }
+    (void)pthread_mutex_unlock(&names->lock);
+    return found != NULL;
+}

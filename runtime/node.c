@@ -39,7 +39,38 @@ static void node_free(stoa_node *node)
     (void)pthread_mutex_destroy(&node->errand_lock);
     (void)pthread_mutex_destroy(&node->front_lock);
     (void)pthread_cond_destroy(&node->errand_done);
+    stoa_fatal_close(node);
+    stoa_flight_close(node->flight);
     free(node);
+}
+
+void stoa_node_note(stoa_node *node, stoa_flight_code code, const char *name, uint64_t a, uint64_t b)
+{
+    stoa_flight_note note = {.code = code, .core = STOA_FLIGHT_NO_CORE, .name = name, .a = a, .b = b};
+    stoa_flight_put_shared(node->flight, node->clock->wall_ns(node->clock), &note, NULL);
+}
+
+static stoa_err record_flight(stoa_node *node)
+{
+    enum { BYTES = 1 << 20 };
+    const stoa_options *o = &node->options;
+    stoa_flight_options options = {.path = o->flight_path,
+                                   .node = o->name,
+                                   .build = STOA_VERSION,
+                                   .cores = node->core_count,
+                                   .core_bytes = o->flight_bytes ? o->flight_bytes : BYTES,
+                                   .wall_ns = node->clock->wall_ns(node->clock)};
+    if (!o->flight_path) { return STOA_OK; }
+    stoa_err err = stoa_flight_open(&options, &node->flight);
+    if (!err) { stoa_node_note(node, STOA_FLIGHT_BOOT, STOA_VERSION, node->core_count, o->memory_bytes * node->core_count); }
+    return err;
+}
+
+/* Where stalls are watched; the cores run. */
+static stoa_err watch(stoa_node *node)
+{
+    bool wanted = (node->options.stall_ns || node->options.hard_ns) && !node->options.sim;
+    return wanted ? stoa_watch_open(node, &node->watch) : STOA_OK;
 }
 
 static stoa_err cores_init(stoa_node *node)
@@ -91,9 +122,12 @@ stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
     (void)pthread_cond_init(&node->errand_done, NULL);
     stoa_err err = stoa_names_init(&node->names);
     if (!err) { err = stoa_topics_init(&node->topics); }
+    if (!err) { err = record_flight(node); }
+    if (!err) { err = stoa_fatal_open(node); }
     if (!err) { err = cores_init(node); }
     if (!err) { err = stoa_port_open(node, "front", &node->front); }
     if (!err && !options->sim) { err = cores_start(node); }
+    if (!err) { err = watch(node); }
     if (!err && options->journal) { err = open_own(node); }
     if (err) {
         stoa_node_close(node, 0);
@@ -149,9 +183,12 @@ void stoa_node_close(stoa_node *node, uint64_t grace_ns)
 {
     if (!node) { return; }
     if (grace_ns && !node->options.sim) { end_in_order(node, grace_ns); }
+    stoa_watch_close(node->watch);
+    node->watch = NULL;
     for (uint32_t i = 0; i < node->core_count; i++) {
         if (node->cores[i]) { stoa_core_join(node->cores[i]); }
     }
+    stoa_node_note(node, STOA_FLIGHT_EXIT, "closed", 0, 0);
     node_free(node);
 }
 

@@ -1,7 +1,8 @@
 /* node.h - a node: cores, shards, actors and ports of one process, as the embedding program sees them.
  *
  * Life: stoa_node_open, then shards (each recovers from its journal), then actors and ports; stoa_node_close drains. The
- * cores run from open on. The library takes one thread per core and one per journal, no signals, no global state.
+ * cores run from open on. The library takes one thread per core and one per journal, and one more where stalls are
+ * watched; no signals unless it is told to, no global state but theirs.
  *
  * Unless said otherwise functions may be called from any thread that is not a core, may block and may allocate.
  *
@@ -34,6 +35,17 @@ typedef struct stoa_options {
     const char *path;
     stoa_metrics *metrics;          /* NULL: none kept */
     uint32_t time_every;            /* with metrics: one turn in so many is timed per kind and core; 0: none */
+    /* The flight recorder: a file of so many bytes a core that survives the process; read it with `stoa flight`. NULL: none. */
+    const char *flight_path;
+    uint64_t flight_bytes;          /* 0 means 1 MiB */
+    const char *name;               /* of the node, for the recorder; NULL: "" */
+    /* The stall detector: a thread that looks at each core every watch_ns, where one of the limits is set. */
+    uint64_t watch_ns;              /* 0 means 10 ms */
+    uint64_t stall_ns;              /* a turn that takes longer is listed, counted and logged; 0: none */
+    uint64_t hard_ns;               /* a turn that takes longer ends the process; 0: never */
+    /* Take SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and SIGRTMIN + 7 of the process, to record how it ended and where a stalled
+     * core is. */
+    bool catch_signals;
     struct stoa_sim *sim;           /* the simulator that runs this node; set by stoa_sim_new only */
     /* Escalation: the restarts of what hangs below a core's root exceeded their intensity (100 within 10 s). Called on the core
      * with the reason; default: log node_exit and end the process with status 71. */
@@ -184,6 +196,28 @@ typedef struct stoa_dead_letter {
     char name[STOA_NAME_MAX + 1]; /* of the target, if it is known */
 } stoa_dead_letter;
 stoa_err stoa_dead_letters(stoa_node *node, void (*visit)(void *context, const stoa_dead_letter *letter), void *context);
+
+/* A turn that took too long, or still does. The last STOA_STALLS of a node are kept. */
+enum { STOA_STALLS = 64, STOA_STALL_FRAMES = 24 };
+typedef struct stoa_stall_frame {
+    uint64_t address, offset; /* offset: into in */
+    char in[80];              /* function; where that is not known, module */
+} stoa_stall_frame;
+typedef struct stoa_stall_view {
+    uint64_t number;      /* from 1 */
+    uint64_t wall_ns;     /* when the turn began, as far as the detector saw */
+    uint64_t ns, cpu_ns;  /* so far, or in the end; what of it the core's thread ran on a processor */
+    uint32_t core;
+    bool over;
+    stoa_ref ref;
+    char actor[STOA_NAME_MAX + 1];
+    const stoa_row *row;  /* its message; NULL: it starts */
+    const char *without;  /* why there are no frames, or "" */
+    uint32_t frame_count; /* innermost first */
+    stoa_stall_frame frames[STOA_STALL_FRAMES];
+} stoa_stall_view;
+/* Visit them, oldest first. Errors: NOMEM. */
+stoa_err stoa_stalls(stoa_node *node, void (*visit)(void *context, const stoa_stall_view *stall), void *context);
 
 /* --- ports: a foreign thread with its own event loop that looks like an actor. All calls from that one thread. */
 typedef struct stoa_delivery {

@@ -71,6 +71,7 @@ static void seal(struct stoa_shard *shard)
 {
     stoa_block_slot *block = open_block(shard);
     if (!worth_sealing(shard, block) || !slot_free(shard)) { return; }
+    stoa_core_note(shard->core, STOA_FLIGHT_SEALED, NULL, NULL, shard->name, block->first + block->count - 1, block->count);
     shard->block_open++;
     stoa_block_slot *next = open_block(shard);
     next->used_bytes = next->count = next->index_count = 0;
@@ -377,6 +378,7 @@ bool stoa_shard_poll(struct stoa_shard *shard)
         const stoa_block_slot *last = &shard->blocks[(durable - 1) % STOA_BLOCKS];
         shard->committed = last->first + last->count - 1;
     }
+    stoa_core_note(shard->core, STOA_FLIGHT_COMMITTED, NULL, NULL, shard->name, shard->committed, durable - shard->block_done);
     shard->block_done = durable;
     seal(shard);
     (void)release_committed(shard);

@@ -79,6 +79,7 @@ static bool append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
         if (err == STOA_E_FULL && !wait_for_room(shard, number, sync, &err)) { return false; }
         if (err) {
             stoa_log_error("journal_failed", err);
+            stoa_node_note(shard->node, STOA_FLIGHT_EXIT, "the journal failed", 0, 0);
             _exit(EXIT_JOURNAL);
         }
     }

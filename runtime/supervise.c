@@ -90,6 +90,7 @@ static uint64_t delay_ns(stoa_core *core, stoa_actor_more *more, const stoa_supe
 static void escalate_to_node(stoa_core *core, const char *reason)
 {
     stoa_options *options = &core->place.node->options;
+    stoa_core_note(core, STOA_FLIGHT_ESCALATION, NULL, NULL, reason, 0, 0);
     if (options->escalate) {
         options->escalate(options->context, reason);
         return;
@@ -160,6 +161,7 @@ static void restart(stoa_core *core, stoa_actor *actor)
     timer_clear(core, actor);
     core->restarts++;
     actor->restarts++;
+    stoa_core_note(core, STOA_FLIGHT_RESTART, actor, NULL, NULL, actor->restarts, 0);
     actor->flags &= (uint8_t)~(STOA_ACTOR_DOWN | STOA_ACTOR_ENDING | STOA_ACTOR_CLOSING);
     if (actor->shard) {
         stoa_shard_rebuild(actor->shard, actor);
@@ -394,6 +396,7 @@ void stoa_tree_over(stoa_core *core, stoa_actor *actor, stoa_fate fate)
     if (abnormal(fate.why)) { log_end(core, actor, "actor_failed", &fate); }
     struct stoa_sim *sim = core->place.node->options.sim;
     if (sim && abnormal(fate.why)) { stoa_sim_failed(sim, core, actor, fate.text); }
+    if (abnormal(fate.why)) { stoa_core_note(core, STOA_FLIGHT_FAILED, actor, NULL, fate.text, actor->restarts, 0); }
     actor->flags |= STOA_ACTOR_DOWN | STOA_ACTOR_ENDING;
     if (actor->more && known) {
         actor->more->fate.why = fate.why;

@@ -663,12 +663,16 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
     }
     stoa_clock *clock = core->place.node->clock;
     const stoa_kind *kind = actor->kind;
+    const stoa_row *row = msg->row;
     uint32_t generation = actor->generation;
     core->time_left = 1 + (uint32_t)stoa_random_below(&core->random, 2 * (uint64_t)core->time_every - 1);
     uint64_t began_ns = clock->now_ns(clock);
     handle(core, t, actor, msg, NULL);
     uint64_t took_ns = clock->now_ns(clock) - began_ns;
-    if (actor->generation == generation) { actor->handler_ns = took_ns < UINT32_MAX ? (uint32_t)took_ns : UINT32_MAX; }
+    if (actor->generation == generation && (actor->flags & STOA_ACTOR_ALIVE)) {
+        actor->handler_ns = took_ns < UINT32_MAX ? (uint32_t)took_ns : UINT32_MAX;
+        stoa_core_note(core, STOA_FLIGHT_TURN, actor, row, NULL, took_ns, actor->queued);
+    }
     stoa_core_timed(core, kind, took_ns);
 }
 
@@ -703,9 +707,19 @@ void stoa_turns_run(stoa_core *core, stoa_actor *actor, uint32_t count)
     if (__builtin_expect(actor->flags & STOA_ACTOR_CLOSING, 0) && !stoa_mailbox_waits(actor)) { stoa_tree_drained(core, actor); }
 }
 
+/* Who looks from elsewhere sees actor run, without a message. Returns whom they saw before. */
+static stoa_actor *show(stoa_core *core, stoa_actor *actor)
+{
+    stoa_actor *before = core->turning.actor;
+    core->turning.actor = actor;
+    core->turning.msg = NULL;
+    return before;
+}
+
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)
 {
     stoa_turning t;
+    stoa_actor *before = show(core, actor);
     begin(&t, core, actor);
     const stoa_kind *kind = actor->kind;
     stoa_err err = STOA_OK;
@@ -713,6 +727,7 @@ stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)
     if (!kind->sourced && kind->start) {
         err = kind->start(&t.turn, actor->state, actor->more ? actor->more->args : NULL);
     }
+    (void)show(core, before);
     if (t.after & STOA_AFTER_FAILED) { err = STOA_E_FAILED; }
     if (err) {
         take_back(&t);
@@ -726,8 +741,10 @@ stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)
 stoa_err stoa_turn_last(stoa_core *core, stoa_actor *actor)
 {
     stoa_turning t;
+    stoa_actor *before = show(core, actor);
     begin(&t, core, actor);
     stoa_err err = actor->kind->stopping(&t.turn, actor->state);
+    (void)show(core, before);
     if ((t.after & STOA_AFTER_FAILED) || (err && err != STOA_E_AGAIN)) {
         take_back(&t);
         return STOA_OK; /* it ends all the same */

@@ -229,6 +229,7 @@ class WithNode(unittest.TestCase):
             "room": ("posts", r"post number 30"),
             "explain order": ("steps", r"risk approved: sell 0\.5 BTCUSDT at 50000"),
             "dead-letters": ("dead_letters", r"no dead letters|time +message"),
+            "stalls": ("stalls", r"no stalls|time +core"),
             "metrics": ("metrics", r"stoa_door_commands_total"),
             "config": ("settings", r"(?m)^node:\n"),
             "log level": ("log", r"level +info"),
