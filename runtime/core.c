@@ -132,7 +132,6 @@ static uint32_t run_queue(stoa_core *core)
         }
         if (runnable == last) { break; }
     }
-    core->turning.actor = NULL; /* who looks from elsewhere sees that no turn runs */
     return ran;
 }
 
@@ -251,6 +250,7 @@ bool stoa_core_batch(stoa_core *core)
             done++;
         }
     } while (core->run_head && core->messages < enough);
+    core->turning.actor = NULL; /* who looks from elsewhere sees that no turn runs */
     for (uint32_t i = 0; i < core->shard_count; i++) { done += stoa_shard_poll(core->shards[i]); }
     stoa_place_flush(&core->place);
     core->was_busy = done > 0;

@@ -225,6 +225,7 @@ typedef struct stoa_core {
     bool started;
     _Atomic bool stop;
     stoa_flight_lane *flight; /* NULL: no recorder */
+    uint64_t turn_due_ns;     /* from when on a timed turn is recorded */
     stoa_probe probe;
 } stoa_core;
 

@@ -654,6 +654,8 @@ static __attribute__((noinline)) void handle_simulated(stoa_core *core, stoa_tur
     if (lives && stoa_sim_last_turn(sim, core, actor)) { stoa_actor_fail(core, actor, "injected: turn-last"); }
 }
 
+enum { TURN_EVERY_NS = 1000000000 / 64 }; /* between two that the flight recorder gets */
+
 /* One turn in so many is timed; at uneven distances, since a fixed stride would fall in step with the rhythm of messages. */
 static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
 {
@@ -671,7 +673,10 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
     uint64_t took_ns = clock->now_ns(clock) - began_ns;
     if (actor->generation == generation && (actor->flags & STOA_ACTOR_ALIVE)) {
         actor->handler_ns = took_ns < UINT32_MAX ? (uint32_t)took_ns : UINT32_MAX;
-        stoa_core_note(core, STOA_FLIGHT_TURN, actor, row, NULL, took_ns, actor->queued);
+        if (core->now_ns >= core->turn_due_ns) {
+            core->turn_due_ns = core->now_ns + TURN_EVERY_NS;
+            stoa_core_note(core, STOA_FLIGHT_TURN, actor, row, NULL, took_ns, actor->queued);
+        }
     }
     stoa_core_timed(core, kind, took_ns);
 }
