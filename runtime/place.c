@@ -54,25 +54,63 @@ stoa_err stoa_place_connect(stoa_place *a, stoa_place *b)
     return err ? err : connect_one(b, a);
 }
 
-/* Put one message into the ring. A small plain one is copied into the slot and its block is free again. */
+/* The slot behind the last one published; NULL when the ring is full. */
+static stoa_slot *free_slot(stoa_ring *ring)
+{
+    if (ring->write - ring->tail_seen >= STOA_RING_SLOTS) {
+        /* acquire: the consumer's reads of the slot came before it moved tail */
+        ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
+        if (ring->write - ring->tail_seen >= STOA_RING_SLOTS) { return NULL; }
+    }
+    return &ring->slots[ring->write % STOA_RING_SLOTS];
+}
+
+uint32_t stoa_ring_publish(stoa_ring *ring, uint32_t count)
+{
+    uint32_t done = 0;
+    for (stoa_slot *slot; done < count && (slot = free_slot(ring)); done++) {
+        const stoa_slot *from = &ring->ahead[done];
+        slot->to = from->to;
+        slot->from = from->from;
+        slot->row = from->row;
+        slot->size_bytes = from->size_bytes;
+        slot->cls = from->cls;
+        slot->as = from->as;
+        atomic_store_explicit(&slot->stamp, stoa_ring_stamp(ring->write), memory_order_release);
+        ring->write++;
+    }
+    ring->ahead_count -= done;
+    ring->mark -= done < ring->mark ? done : ring->mark;
+    for (uint32_t i = 0; done && i < ring->ahead_count; i++) {
+        ring->ahead[i].to = ring->ahead[i + done].to;
+        ring->ahead[i].from = ring->ahead[i + done].from;
+        ring->ahead[i].row = ring->ahead[i + done].row;
+        ring->ahead[i].size_bytes = ring->ahead[i + done].size_bytes;
+        ring->ahead[i].cls = ring->ahead[i + done].cls;
+        ring->ahead[i].as = ring->ahead[i + done].as;
+    }
+    return done;
+}
+
+/* Put one message to what gathers. A small plain one is copied and its block is free again. Not while a turn runs. */
 static bool ring_put(stoa_place *place, uint32_t to, stoa_msg *msg)
 {
     stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
-    stoa_slot *slot = stoa_ring_slot(ring);
+    stoa_slot *slot = stoa_ring_ahead(ring, ring->ahead_count);
     if (!slot) { return false; }
+    bool small = msg->flags == 0 && msg->size_bytes <= STOA_INLINE_BYTES;
     slot->to = msg->to;
     slot->from = msg->from;
     slot->row = msg->row;
-    slot->size_bytes = msg->size_bytes;
-    bool small = msg->flags == 0 && msg->size_bytes <= STOA_INLINE_BYTES;
+    slot->size_bytes = small ? (uint16_t)msg->size_bytes : 0;
     slot->cls = small ? STOA_SLOT_INLINE : STOA_SLOT_MSG;
     if (small) {
-        memcpy(slot->as.bytes, stoa_msg_body(msg), msg->size_bytes);
+        stoa_copy_payload(slot->as.bytes, stoa_msg_body(msg), msg->size_bytes);
         stoa_place_free(place, msg);
     } else {
         slot->as.msg = msg;
     }
-    ring->write++;
+    ring->ahead_count++;
     place->dirty |= UINT64_C(1) << to;
     return true;
 }
@@ -120,13 +158,15 @@ static void send_homeward(stoa_place *place)
     for (uint32_t to = 0; to < STOA_PLACES_MAX; to++) {
         if (!place->homeward[to]) { continue; }
         stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
-        stoa_slot *slot = ring ? stoa_ring_slot(ring) : NULL; /* ahead of what spilled: they are not messages */
+        /* past what spilled: they are not messages */
+        stoa_slot *slot = ring ? stoa_ring_ahead(ring, ring->ahead_count) : NULL;
         if (!slot) {
             left = true;
             continue;
         }
-        *slot = (stoa_slot){.cls = STOA_SLOT_HOME, .as.msg = place->homeward[to]};
-        ring->write++;
+        slot->cls = STOA_SLOT_HOME;
+        slot->as.msg = place->homeward[to];
+        ring->ahead_count++;
         place->dirty |= UINT64_C(1) << to;
         place->homeward[to] = NULL;
     }
@@ -158,7 +198,20 @@ static void drop_spill(stoa_place *place, uint32_t to)
 
 bool stoa_place_has_slot(stoa_place *place, uint32_t to)
 {
-    return !place->spill[to].head && stoa_ring_slot(atomic_load_explicit(&place->out[to], memory_order_relaxed));
+    stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
+    return !place->spill[to].head && ring->ahead_count < STOA_AHEAD_MAX && free_slot(ring);
+}
+
+/* Publish what gathered and what spilled, as far as there is room; whether anything is left. */
+static bool publish_all(stoa_place *place, uint32_t to)
+{
+    stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
+    (void)stoa_ring_publish(ring, ring->ahead_count);
+    if (place->spill[to].head) {
+        unspill(place, to);
+        (void)stoa_ring_publish(ring, ring->ahead_count);
+    }
+    return place->spill[to].head || ring->ahead_count;
 }
 
 void stoa_place_flush(stoa_place *place)
@@ -168,11 +221,7 @@ void stoa_place_flush(stoa_place *place)
     for (uint64_t dirty = place->dirty; dirty; dirty &= dirty - 1) {
         uint32_t to = (uint32_t)__builtin_ctzll(dirty);
         if (stoa_place_closed(place->node, to)) { drop_spill(place, to); }
-        unspill(place, to);
-        if (place->spill[to].head) { still |= UINT64_C(1) << to; }
-        stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
-        /* release: slots and blocks are written before the consumer sees head */
-        atomic_store_explicit(&ring->head, ring->write, memory_order_release);
+        if (publish_all(place, to)) { still |= UINT64_C(1) << to; }
         stoa_place_ring_bell(stoa_node_place(place->node, to));
     }
     place->dirty = still;
@@ -200,11 +249,11 @@ static stoa_msg *take_slot(stoa_place *place, stoa_slot *slot)
 }
 
 /* Out of blocks: those on their way home may be further behind in the same ring. Take them now. */
-static bool take_homes(stoa_place *place, stoa_ring *ring, uint64_t head)
+static bool take_homes(stoa_place *place, stoa_ring *ring)
 {
     bool any = false;
-    for (uint64_t at = ring->read; at < head; at++) {
-        stoa_slot *slot = &ring->slots[at % STOA_RING_SLOTS];
+    stoa_slot *slot;
+    for (uint64_t at = ring->read; at - ring->read < STOA_RING_SLOTS && (slot = stoa_ring_next(ring, at)); at++) {
         if (slot->cls != STOA_SLOT_HOME || !slot->as.msg) { continue; }
         take_home(place, slot->as.msg);
         slot->as.msg = NULL;
@@ -215,22 +264,17 @@ static bool take_homes(stoa_place *place, stoa_ring *ring, uint64_t head)
 
 static uint32_t drain_ring(stoa_place *place, stoa_ring *ring, void (*take)(stoa_place *place, stoa_msg *msg))
 {
-    /* acquire: pairs with the producer's publication of head */
-    uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
-    uint64_t until = head - ring->read > STOA_DRAIN_MAX ? ring->read + STOA_DRAIN_MAX : head;
     uint32_t taken = 0;
-    while (ring->read < until) {
-        stoa_slot *slot = &ring->slots[ring->read % STOA_RING_SLOTS];
+    for (stoa_slot *slot; taken < STOA_DRAIN_MAX && (slot = stoa_ring_next(ring, ring->read)); taken++) {
         if (slot->cls == STOA_SLOT_HOME) {
             take_home(place, slot->as.msg); /* NULL: taken ahead of its turn */
         } else {
             stoa_msg *msg = take_slot(place, slot);
-            if (!msg && take_homes(place, ring, head)) { msg = take_slot(place, slot); }
+            if (!msg && take_homes(place, ring)) { msg = take_slot(place, slot); }
             if (!msg) { break; } /* quota used up: leave it in the ring until blocks come back */
             take(place, msg);
         }
         ring->read++;
-        taken++;
     }
     if (taken) { atomic_store_explicit(&ring->tail, ring->read, memory_order_release); }
     return taken;
@@ -241,7 +285,7 @@ uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, sto
     uint32_t taken = 0;
     for (uint64_t from = atomic_load_explicit(&place->inbound, memory_order_acquire); from; from &= from - 1) {
         stoa_ring *ring = atomic_load_explicit(&place->in[__builtin_ctzll(from)], memory_order_relaxed);
-        if (ring->read != atomic_load_explicit(&ring->head, memory_order_relaxed)) { taken += drain_ring(place, ring, take); }
+        taken += drain_ring(place, ring, take);
     }
     return taken;
 }

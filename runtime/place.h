@@ -1,9 +1,10 @@
 /* place.h - what cores and ports have in common: a slab, a ring to and from every other place, a doorbell. Internal.
  *
  * A place is owned by one thread. Between two places messages travel through a single-producer/single-consumer ring of 64-byte
- * slots: payloads of up to 32 bytes without a context inline, everything else as a pointer to its block. Slots become visible
- * to the consumer when the producer publishes (at the end of its batch): one release store per ring and batch, and one
- * doorbell only where the consumer sleeps.
+ * slots: payloads of up to 32 bytes without a context inline, everything else as a pointer to its block. A slot carries the
+ * stamp of its lap, written last: the consumer looks at the slot itself, so one cache line crosses for a message and not two.
+ * What is sent gathers with the producer and is published at the end of its batch, in one piece a slot: a consumer that looks
+ * all the time would else take the line away between two words. One doorbell, only where the consumer sleeps.
  *
  * A full ring spills into a list at the producer, bounded; stoa_place_room tells before anything is staged.
  *
@@ -19,6 +20,7 @@
 enum {
     STOA_PLACES_MAX = STOA_CORES_MAX + STOA_PORTS_MAX,
     STOA_RING_SLOTS = 4096,
+    STOA_AHEAD_MAX = 64, /* messages that gather before they are published */
     STOA_INLINE_BYTES = 32,
     STOA_SPILL_MAX = 65536,
     STOA_DRAIN_MAX = 256,
@@ -29,8 +31,9 @@ typedef enum stoa_slot_class { STOA_SLOT_INLINE, STOA_SLOT_MSG, STOA_SLOT_HOME }
 typedef struct stoa_slot {
     stoa_ref to, from;
     const stoa_row *row;
-    uint32_t size_bytes;
-    uint32_t cls; /* stoa_slot_class */
+    uint16_t size_bytes;
+    uint16_t cls;           /* stoa_slot_class */
+    _Atomic uint32_t stamp; /* of the lap it was written in */
     union {
         unsigned char bytes[STOA_INLINE_BYTES];
         stoa_msg *msg;
@@ -38,13 +41,15 @@ typedef struct stoa_slot {
 } stoa_slot;
 _Static_assert(sizeof(stoa_slot) == 64, "one cache line");
 
-/* head is written by the producer, tail by the consumer; each side caches the other's. */
+/* Each side caches the other's progress. */
 typedef struct stoa_ring {
-    _Alignas(128) _Atomic uint64_t head;
-    uint64_t write, tail_seen; /* producer */
-    uint64_t mark;             /* producer: write at the first slot of the turn that runs */
-    _Alignas(128) _Atomic uint64_t tail;
-    uint64_t read; /* consumer */
+    _Alignas(128) uint64_t write; /* producer: slots published */
+    uint64_t tail_seen;
+    uint32_t ahead_count;         /* of what gathers */
+    uint32_t mark;                /* ahead_count at the first message of the turn that runs */
+    stoa_slot ahead[STOA_AHEAD_MAX];
+    _Alignas(128) _Atomic uint64_t tail; /* consumer: slots taken */
+    uint64_t read;
     _Alignas(128) stoa_slot slots[STOA_RING_SLOTS];
 } stoa_ring;
 
@@ -86,15 +91,29 @@ void stoa_place_deinit(stoa_place *place);
 /* Make the rings between two places, where they are missing. Under the node's lock. */
 stoa_err stoa_place_connect(stoa_place *a, stoa_place *b);
 
-/* The slot behind the last one written; NULL when the ring is full. */
-static inline stoa_slot *stoa_ring_slot(stoa_ring *ring)
+/* The stamp of slot number `at`: never 0, which is what a fresh ring holds. */
+static inline uint32_t stoa_ring_stamp(uint64_t at)
 {
-    if (__builtin_expect(ring->write - ring->tail_seen >= STOA_RING_SLOTS, 0)) {
-        /* acquire: the consumer's reads of the slot came before it moved tail */
-        ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
-        if (ring->write - ring->tail_seen >= STOA_RING_SLOTS) { return NULL; }
-    }
-    return &ring->slots[ring->write % STOA_RING_SLOTS];
+    return (uint32_t)(at / STOA_RING_SLOTS) + 1;
+}
+
+/* Consumer: the slot to read next, NULL while it is not published. */
+static inline stoa_slot *stoa_ring_next(stoa_ring *ring, uint64_t at)
+{
+    stoa_slot *slot = &ring->slots[at % STOA_RING_SLOTS];
+    /* acquire: pairs with the stamp's release in publish; slot and block were written before */
+    return atomic_load_explicit(&slot->stamp, memory_order_acquire) == stoa_ring_stamp(at) ? slot : NULL;
+}
+
+/* Publish the first count of what gathers, as many as find room. Returns how many. */
+uint32_t stoa_ring_publish(stoa_ring *ring, uint32_t count);
+
+/* Producer: where the next message gathers; it counts with ahead_count. The first `committed` may be published to make room.
+ * NULL: no room. */
+static inline stoa_slot *stoa_ring_ahead(stoa_ring *ring, uint32_t committed)
+{
+    if (__builtin_expect(ring->ahead_count == STOA_AHEAD_MAX, 0) && !stoa_ring_publish(ring, committed)) { return NULL; }
+    return &ring->ahead[ring->ahead_count];
 }
 
 /* Whether another message to place may be staged. */
@@ -128,7 +147,7 @@ static inline bool stoa_place_pending(stoa_place *place)
 {
     for (uint64_t from = atomic_load_explicit(&place->inbound, memory_order_acquire); from; from &= from - 1) {
         stoa_ring *ring = atomic_load_explicit(&place->in[__builtin_ctzll(from)], memory_order_relaxed);
-        if (atomic_load_explicit(&ring->head, memory_order_acquire) != ring->read) { return true; }
+        if (stoa_ring_next(ring, ring->read)) { return true; }
     }
     return false;
 }

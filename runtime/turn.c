@@ -75,8 +75,8 @@ static __attribute__((always_inline)) inline stoa_err message_new(stoa_turning *
     return STOA_OK;
 }
 
-/* A small message to another place goes straight into the ring, behind what is published: let_go makes it count, take_back
- * moves the ring's end back. Not behind a message of this turn that waits in the list: order is kept. */
+/* A small message to another place goes straight to what gathers for it: let_go makes it count, take_back lets the ring
+ * forget it. Not behind a message of this turn that waits in the list: order is kept. */
 static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa_row *row, const void *payload)
 {
     stoa_place *from = &t->core->place;
@@ -86,19 +86,20 @@ static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa
         return false;
     }
     stoa_ring *ring = atomic_load_explicit(&from->out[place], memory_order_relaxed);
-    stoa_slot *slot = ring && !from->spill[place].head ? stoa_ring_slot(ring) : NULL;
-    if (!slot) { return false; }
+    if (!ring || from->spill[place].head) { return false; }
     if (!(t->rings & bit)) {
         t->rings |= bit;
-        ring->mark = ring->write;
+        ring->mark = ring->ahead_count;
     }
+    stoa_slot *slot = stoa_ring_ahead(ring, ring->mark);
+    if (!slot) { return false; }
     slot->to = to;
     slot->from = t->turn.self;
     slot->row = row;
-    slot->size_bytes = bytes;
+    slot->size_bytes = (uint16_t)bytes;
     slot->cls = STOA_SLOT_INLINE;
     stoa_copy_payload(slot->as.bytes, payload, bytes);
-    ring->write++;
+    ring->ahead_count++;
     return true;
 }
 
@@ -382,7 +383,7 @@ static void take_back(stoa_turning *t)
     for (; t->rings; t->rings &= t->rings - 1) {
         uint32_t place = (uint32_t)__builtin_ctzll(t->rings);
         stoa_ring *ring = atomic_load_explicit(&t->core->place.out[place], memory_order_relaxed);
-        ring->write = ring->mark;
+        ring->ahead_count = ring->mark;
     }
     while (t->staged) {
         stoa_msg *msg = t->staged;
@@ -470,7 +471,7 @@ static void let_go_ahead(stoa_turning *t)
     from->dirty |= t->rings;
     for (; t->rings; t->rings &= t->rings - 1) {
         const stoa_ring *ring = atomic_load_explicit(&from->out[__builtin_ctzll(t->rings)], memory_order_relaxed);
-        t->core->cross += ring->write - ring->mark;
+        t->core->cross += ring->ahead_count - ring->mark;
     }
 }
 
