@@ -32,17 +32,15 @@ STOA_KIND(savings, .resume = savings_resume)
 static stoa_err savings_resume(stoa_turn *turn, const void *state)
 {
     const savings *self = state;
-    stoa_timer timer;
     uint64_t due_ns = self->next_ns ? self->next_ns : turn->wall_ns + WEEK_NS;
-    return savings_after_week(turn, due_ns > turn->wall_ns ? due_ns - turn->wall_ns : 0, (savings_week){0}, &timer);
+    return savings_after_week(turn, due_ns > turn->wall_ns ? due_ns - turn->wall_ns : 0, (savings_week){0}, NULL);
 }
 
 static stoa_err savings_on_week(stoa_turn *turn, const savings *self, const savings_week *in)
 {
-    stoa_timer timer;
     (void)self;
     stoa_err err = savings_emit_credited(turn, (savings_credited){1000, turn->wall_ns + WEEK_NS});
-    return err ? err : savings_after_week(turn, WEEK_NS, *in, &timer);
+    return err ? err : savings_after_week(turn, WEEK_NS, *in, NULL);
 }
 
 static stoa_err savings_on_show(stoa_turn *turn, const savings *self, const savings_show *in, savings_balance *out)
