@@ -2,7 +2,8 @@
 """tidy.py - what the house asks of its files and a machine can check; prints one line per fault, exits 1 where there is one.
 
     tools/tidy.py [ROOT]                 the checks below, over the tree (default: this one)
-    tools/tidy.py --symbols ARCHIVE ...  also: the archive's objects reach for no clock and no chance (by nm)
+    tools/tidy.py --symbols FILE ...     also: objects and archives of actors reach for nothing that a handler may not have
+    tools/tidy.py --handlers OBJECT ...  also: no handler in these does, nor what it calls; the rest of the object may
     tools/tidy.py --format               also: clang-format 14 would change nothing
 
 A fault reads 'path:line: [check] what is wrong'. The checks are the functions of CHECKS; each yields faults and knows no
@@ -22,13 +23,29 @@ README_LINES_MAX = 40
 FIRST_SCREEN_LINES_MAX = 60
 FOLDERS_WITH_README = {"tests", "bench", "deploy", "docs", "examples", "web"}
 
-# What a handler may not reach for: time and chance come with its turn, and it never waits.
-FORBIDDEN_SYMBOLS = {
-    "clock", "clock_gettime", "ftime", "gettimeofday", "time", "times", "timespec_get",
-    "arc4random", "drand48", "getentropy", "getrandom", "lrand48", "mrand48", "rand", "rand_r", "random", "srand", "srandom",
-    "clock_nanosleep", "nanosleep", "sleep", "thrd_sleep", "usleep",
+# What a handler may not reach for: time and chance come with its turn, memory with its state, and it never waits, locks or
+# talks to the system. By what it is, names as patterns.
+FORBIDDEN = {
+    "time": "clock clock_get* ftime gettimeofday time times timespec_get* localtime* gmtime* mktime timer_* timerfd_* "
+            "getrusage stoa_clock_real",
+    "chance": "rand rand_r srand random random_r srandom srandom_r initstate* setstate* getentropy getrandom [del]rand48* [jmn]rand48* "
+              "srand48* seed48* lcong48* arc4random* rand_s __rdrand* RAND_* randombytes* stoa_random_system",
+    "waiting": "*nanosleep sleep usleep thrd_sleep pause poll ppoll select pselect epoll_* wait waitpid wait3 wait4 waitid "
+               "sigwait* sigsuspend sem_* sched_yield futex",
+    "threads and locks": "pthread_* thrd_* mtx_* cnd_* call_once fork vfork clone posix_spawn* execl* execv* execle system popen signal "
+                         "sigaction kill raise",
+    "memory": "malloc calloc realloc reallocarray free aligned_alloc memalign posix_memalign valloc pvalloc strdup strndup "
+              "asprintf vasprintf mmap mmap64 munmap mprotect mremap brk sbrk _Znwm _Znam _ZdlPv*",
+    "the system": "open open64 openat* creat* close read pread* readv write pwrite* writev lseek* fsync fdatasync rename "
+                  "unlink* mkdir* rmdir opendir readdir* stat stat64 fstat* lstat* __xstat* ioctl fcntl* pipe pipe2 eventfd dup dup2 dup3 "
+                  "socket* bind listen accept* connect send sendto sendmsg* recv recvfrom recvmsg* shutdown getaddrinfo "
+                  "gethostby* getsockopt setsockopt syscall getpid gettid getenv secure_getenv setenv putenv "
+                  "fopen* fdopen freopen* fclose fread fwrite fgets fputs fputc fputwc fgetc getline getchar puts putchar "
+                  "printf vprintf fprintf vfprintf dprintf vdprintf fflush perror __printf_chk __fprintf_chk __vfprintf_chk "
+                  "exit _exit _Exit quick_exit abort atexit stoa_log_write stoa_log_error",
 }
-FORBIDDEN_OWN = ("stoa_clock_real", "stoa_random_system")
+FORBIDDEN_PATTERNS = [(pattern, what) for what, patterns in FORBIDDEN.items() for pattern in patterns.split()]
+FORBIDDEN_INSTRUCTIONS = re.compile(r"\t(rdtscp?|rdrand|rdseed|rdpmc|syscall|sysenter|cpuid)\b")
 CYCLE_COUNTERS = re.compile(r"\b_*(rdtscp?|builtin_ia32_rdtscp?)\b")
 
 # Headers of the C library, the kernel and the compiler; every other <header> belongs to an external library.
@@ -349,20 +366,117 @@ CHECKS = (check_layers, check_includes, check_internal, check_externals, check_c
 # --- checks that need more than the tree
 
 
+def forbidden(symbol):
+    """What a symbol is that no handler may reach for, or None."""
+    name = symbol.split("@")[0]
+    for pattern, what in FORBIDDEN_PATTERNS:
+        if fnmatch.fnmatchcase(name, pattern):
+            return what
+    return None
+
+
+def tool(*command):
+    """The output's lines and None, or no lines and what went wrong."""
+    run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    return (run.stdout.splitlines(), None) if run.returncode == 0 else ([], run.stderr.strip() or f"{command[0]} failed")
+
+
 def check_symbols(archive):
-    """No object of the archive refers to a clock, to chance or to a wait."""
-    listing = subprocess.run(["nm", "--undefined-only", "--format=posix", archive], capture_output=True, text=True)
-    if listing.returncode != 0:
-        yield Fault(archive, 1, "symbols", listing.stderr.strip() or "nm failed")
+    """No object of the archive refers to what a handler may not have, nor reads a counter of the processor."""
+    listing, wrong = tool("nm", "--undefined-only", "--format=posix", archive)
+    code, wrong = tool("objdump", "-d", "--no-show-raw-insn", archive) if not wrong else ([], wrong)
+    if wrong:
+        yield Fault(archive, 1, "symbols", wrong)
         return
-    member = ""
-    for line in listing.stdout.splitlines():
+    member = archive
+    for line in listing:
         if line.endswith(":"):
             member = line[:-1]
             continue
-        symbol = line.split(" ")[0].split("@")[0]
-        if symbol in FORBIDDEN_SYMBOLS or symbol in FORBIDDEN_OWN:
-            yield Fault(member or archive, 1, "symbols", f"refers to {symbol}; time and chance come with the turn")
+        symbol = line.split(" ")[0]
+        if forbidden(symbol):
+            yield Fault(member, 1, "symbols", f"refers to {symbol}: {forbidden(symbol)} is nothing for an actor")
+    for line in code:
+        if line and not line[0].isspace() and ": " in line:
+            member = line.split(": ")[0]
+        match = FORBIDDEN_INSTRUCTIONS.search(line)
+        if match:
+            yield Fault(member, 1, "symbols", f"uses the instruction {match.group(1)}: nothing for an actor")
+
+
+class Object:
+    """The functions of one object file: what each refers to, and which ones tables point to."""
+
+    def __init__(self, path):
+        self.at, self.refers, self.uses, self.tables = {}, {}, {}, set()
+        symbols, self.wrong = tool("objdump", "-t", path)
+        code, self.wrong = tool("objdump", "-dr", "--no-show-raw-insn", path) if not self.wrong else ([], self.wrong)
+        data, self.wrong = tool("objdump", "-r", path) if not self.wrong else ([], self.wrong)
+        for line in symbols:
+            match = re.match(r"([0-9a-f]+) .{5}.F (\S+)\t[0-9a-f]+ +(?:\.hidden )?(\S+)$", line)
+            if match:
+                self.at[match.group(2), int(match.group(1), 16)] = match.group(3)
+        self.functions = set(self.at.values())
+        self.read_code(code)
+        self.read_tables(data)
+
+    def target(self, text, distance):
+        """The symbol that a relocation 'name+0x12' means; distance: from where it counts to the instruction's end."""
+        name, sign, offset = re.match(r"(.+?)(?:([+-])0x([0-9a-f]+))?$", text).groups()
+        value = (int(offset or "0", 16) if sign != "-" else -int(offset, 16)) + distance
+        return self.at.get((name, value), name)
+
+    def read_code(self, lines):
+        function = None
+        for line in lines:
+            begins = re.match(r"[0-9a-f]+ <(.+)>:$", line)
+            relocation = re.search(r"\tR_X86_64_(\w+)\t(\S+)$", line) or re.search(r": R_X86_64_(\w+)\s+(\S+)$", line)
+            inside = re.search(r"<([^>+]+)(?:\+0x[0-9a-f]+)?>$", line)
+            instruction = FORBIDDEN_INSTRUCTIONS.search(line)
+            if begins:
+                function = begins.group(1)
+            elif relocation:
+                relative = relocation.group(1) in ("PC32", "PLT32", "GOTPCREL", "GOTPCRELX", "REX_GOTPCRELX")
+                self.refers.setdefault(function, set()).add(self.target(relocation.group(2), 4 if relative else 0))
+            elif inside:
+                self.refers.setdefault(function, set()).add(inside.group(1))
+            if instruction:
+                self.uses.setdefault(function, set()).add(instruction.group(1))
+
+    def read_tables(self, lines):
+        section = ""
+        for line in lines:
+            match = re.match(r"RELOCATION RECORDS FOR \[(.*)\]", line)
+            section = match.group(1) if match else section
+            match = re.match(r"[0-9a-f]+ R_X86_64_64 +(\S+)", line)
+            if match and section.startswith((".data", ".rodata")):
+                self.tables.add(self.target(match.group(1), 0))
+
+    def reach(self):
+        """Every function and symbol that the tables lead to, with the one it was reached from."""
+        reached = {name: None for name in self.tables if name in self.functions}
+        queue = sorted(reached)
+        while queue:
+            name = queue.pop()
+            for other in sorted(self.refers.get(name, ())):
+                if other not in reached:
+                    reached[other] = name
+                    queue.append(other)
+        return reached
+
+
+def check_handlers(path):
+    """What tables point to in an object - a kind's handlers - reaches for nothing forbidden, itself or through a function."""
+    found = Object(path)
+    if found.wrong:
+        yield Fault(path, 1, "handlers", found.wrong)
+        return
+    reached = found.reach()
+    for symbol in sorted(reached):
+        if symbol not in found.functions and forbidden(symbol):
+            yield Fault(path, 1, "handlers", f"{reached[symbol]} refers to {symbol}: {forbidden(symbol)} is nothing for a handler")
+        for instruction in sorted(found.uses.get(symbol, ())):
+            yield Fault(path, 1, "handlers", f"{symbol} uses the instruction {instruction}: nothing for a handler")
 
 
 def check_format(tree):
@@ -380,12 +494,14 @@ def check_format(tree):
 def main():
     parser = argparse.ArgumentParser(description="Check what the house asks of its files.")
     parser.add_argument("root", nargs="?", default=os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    parser.add_argument("--symbols", action="append", default=[], metavar="ARCHIVE")
+    parser.add_argument("--symbols", action="append", default=[], metavar="FILE")
+    parser.add_argument("--handlers", nargs="+", default=[], metavar="OBJECT")
     parser.add_argument("--format", action="store_true")
     arguments = parser.parse_args()
     tree = Tree(arguments.root)
     faults = [fault for check in CHECKS for fault in check(tree)]
     faults += [fault for archive in arguments.symbols for fault in check_symbols(archive)]
+    faults += [fault for path in arguments.handlers for fault in check_handlers(path)]
     faults += check_format(tree) if arguments.format else []
     for fault in faults:
         print(fault)

@@ -204,8 +204,8 @@ class Tidy(unittest.TestCase):
                                "long now(void);\nlong now(void) { return time(NULL); }\n")
         faults = self.tidy("--symbols", archive)
         self.assertEqual(len(faults), 2, faults)
-        self.assertIn("refers to rand;", faults[0])
-        self.assertIn("refers to time;", faults[1])
+        self.assertIn("refers to rand: chance", faults[0])
+        self.assertIn("refers to time: time", faults[1])
 
     def test_an_archive_without_them_is_clean_and_own_functions_may_be_named_alike(self):
         archive = self.archive("#include <string.h>\nsize_t time_of(const char *s);\n"
@@ -215,12 +215,66 @@ class Tidy(unittest.TestCase):
     def test_an_archive_that_cannot_be_read_is_a_fault(self):
         self.expect("/nonexistent.a:1: [symbols]", arguments=("--symbols", "/nonexistent.a"))
 
-    def archive(self, text):
+    def test_every_sort_of_symbol_is_found(self):
+        for symbol, what in (("clock_gettime", "time"), ("gettimeofday", "time"), ("random", "chance"), ("drand48", "chance"),
+                             ("getrandom", "chance"), ("arc4random_uniform", "chance"), ("nanosleep", "waiting"),
+                             ("pthread_mutex_lock", "threads and locks"), ("fork", "threads and locks"), ("malloc", "memory"),
+                             ("posix_memalign", "memory"), ("free", "memory"), ("open64", "the system"),
+                             ("socket", "the system"), ("read", "the system"), ("write", "the system"),
+                             ("stoa_clock_real", "time"), ("stoa_random_system", "chance")):
+            archive = self.archive(f"extern void {symbol}(void);\nvoid f(void);\nvoid f(void) {{ {symbol}(); }}\n")
+            self.expect(f"{archive}[x.o]:1: [symbols]", f"refers to {symbol}: {what}", arguments=("--symbols", archive))
+
+    def test_an_archive_that_reads_the_processors_counter_or_chance_is_found(self):
+        for instruction in ("rdtsc", "rdtscp", "rdrand %rax", "syscall"):
+            archive = self.archive(f'void f(void);\nvoid f(void) {{ __asm__ volatile("{instruction}"); }}\n')
+            self.expect("x.o:1: [symbols]", f"uses the instruction {instruction.split()[0]}", arguments=("--symbols", archive))
+
+    KIND = ("#include <stdio.h>\n#include <stdlib.h>\n#include <time.h>\n"
+            "typedef long (*handler)(void *state);\n"
+            "static __attribute__((noinline)) long helper(void) { return HELP; }\n"
+            "static long on_tick(void *state) { (void)state; return HANDLE; }\n"
+            "static long on_read(void *state) { return *(long *)state; }\n"
+            "const handler kind_handlers[] = {on_tick, on_read};\n"
+            "int main(void) { long state = time(NULL) + rand() + helper(); puts(\"begun\"); return (int)kind_handlers[1](&state); }\n")
+
+    def kind(self, help_with, handle_with, *options):
+        return self.object(self.KIND.replace("HELP", help_with).replace("HANDLE", handle_with), *options)
+
+    def test_a_handler_that_calls_time_is_found_in_a_program_that_may(self):
+        for options in (("-O0",), ("-O2",), ("-O2", "-fPIC", "-g")):
+            self.expect(self.kind("1", "time(NULL)", *options) + ":1: [handlers]", "on_tick refers to time",
+                        arguments=("--handlers", os.path.join(self.root, "build", "x.o")))
+
+    def test_a_handler_that_calls_it_through_a_function_is_found(self):
+        for options in (("-O0",), ("-O2",), ("-O2", "-fPIC", "-g")):
+            self.expect(self.kind("time(NULL)", "helper() + 1", *options) + ":1: [handlers]", "helper refers to time",
+                        arguments=("--handlers", os.path.join(self.root, "build", "x.o")))
+
+    def test_a_handler_that_reads_the_counter_is_found(self):
+        self.expect(self.kind("1", "(long)__builtin_ia32_rdtsc()", "-O2") + ":1: [handlers]", "on_tick uses the instruction rdtsc",
+                    arguments=("--handlers", os.path.join(self.root, "build", "x.o")))
+
+    def test_what_only_the_program_around_the_handlers_calls_is_its_own_affair(self):
+        for options in (("-O0",), ("-O2",), ("-O2", "-fPIC", "-g")):
+            self.assertEqual(self.tidy("--handlers", self.kind("time(NULL)", "7", *options)), [])
+
+    def test_an_object_that_cannot_be_read_is_a_fault(self):
+        self.expect("/nonexistent.o:1: [handlers]", arguments=("--handlers", "/nonexistent.o"))
+
+    def object(self, text, *options):
         source, built = os.path.join(self.root, "build", "x.c"), os.path.join(self.root, "build", "x.o")
         self.write("build/x.c", text)
-        subprocess.run(["cc", "-fno-builtin", "-c", source, "-o", built], check=True)
-        subprocess.run(["ar", "rcs", built[:-1] + "a", built], check=True)
-        return built[:-1] + "a"
+        subprocess.run(["cc", "-fno-builtin", *options, "-c", source, "-o", built], check=True)
+        return built
+
+    def archive(self, text):
+        built = self.object(text)
+        archive = built[:-1] + "a"
+        if os.path.exists(archive):
+            os.remove(archive)
+        subprocess.run(["ar", "rcs", archive, built], check=True)
+        return archive
 
 
 if __name__ == "__main__":
