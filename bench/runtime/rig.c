@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RUN_S_MAX = 60 };
+enum { RUN_S_MAX = 60, RUN_MS_ENOUGH = 1000, GROWTH = 4, FIRST_PART = 64, FIRST_STEPS = 256 };
 
 /* --- samples */
 
@@ -141,8 +141,17 @@ uint64_t bench_wait(const bench_task *task, uint64_t sum)
 void bench_repeat(const bench_task *task, double (*once)(const bench_task *task, void *context), void *context,
                   bench_samples *out)
 {
-    (void)once(task, context);
-    for (uint32_t i = 0; i < task->runs; i++) { bench_add(out, once(task, context)); }
+    bench_task part = *task;
+    uint64_t took_ns;
+    part.steps = task->steps / FIRST_PART > FIRST_STEPS ? task->steps / FIRST_PART : FIRST_STEPS;
+    for (;; part.steps *= GROWTH) {
+        if (part.steps > task->steps) { part.steps = task->steps; }
+        uint64_t began = bench_now_ns();
+        (void)once(&part, context);
+        took_ns = bench_now_ns() - began;
+        if (part.steps == task->steps || took_ns > STOA_MS(RUN_MS_ENOUGH)) { break; }
+    }
+    for (uint32_t i = 0; i < task->runs; i++) { bench_add(out, once(&part, context)); }
 }
 
 /* --- the machine */

@@ -3,7 +3,7 @@
  *
  * A run: the program posts the first message (bench_begin just before it), actors do the work, and the handler that sees the
  * last message calls bench_ended with the sum of all that was read. bench_wait blocks until then, compares the sum, and gives
- * the nanoseconds. Workloads are run once to warm up and then `runs` times, on one node, by the same actors where they live on.
+ * the nanoseconds. Workloads warm up and are then run `runs` times, on one node, by the same actors where they live on.
  *
  * The machine's clock is read here and in a few handlers; that is a benchmark's right alone.
  *
@@ -53,7 +53,8 @@ void bench_begin(void);
 void bench_ended(uint64_t sum);
 uint64_t bench_wait(const bench_task *task, uint64_t sum);
 
-/* The samples of a task: what once() returns, without its first run. */
+/* The samples of a task: what once() returns for all its steps, behind runs of growing length that warm up. Where already one of
+ * these takes a second (a machine that is busy), the runs stay as short as that one. */
 void bench_repeat(const bench_task *task, double (*once)(const bench_task *task, void *context), void *context,
                   bench_samples *out);
 /* From nanoseconds for `count` to millions a second. */
