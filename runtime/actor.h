@@ -188,7 +188,8 @@ stoa_err stoa_turn_gather(stoa_turn *turn, uint64_t deadline_ns, uint64_t token,
 /* As stoa_turn_ask; one that cannot be sent counts as refused. */
 stoa_err stoa_turn_gather_ask(stoa_turn *turn, const stoa_gather *gather, stoa_ref to, const stoa_row *row,
                               const void *payload);
-/* Give up this actor's asks with that token, gathers included: their answers become dead letters, their handlers do not run. */
+/* Give up this actor's asks with that token, gathers included: their answers become dead letters, their handlers do not run.
+ * One that is already in the mailbox still comes. */
 void stoa_turn_cancel_ask(stoa_turn *turn, uint64_t token);
 
 /* --- memory of a plain actor beside its state: zeroed, aligned to 8, at most 512 KiB - 64 a piece; it goes back as a whole at

@@ -1,11 +1,12 @@
 /* runtime_random_test.c - goal: whatever actors do and whatever goes wrong, the runtime keeps its promises. Method: plain
- * actors (rovers) and event-sourced ones (vaults, in shards) over up to STOA_CORES_MAX cores do random things - send, ask,
- * forward, publish, fan out, arm and cancel timers, refuse, fail - under all faults of the simulator, over several lives of
- * the process. The test keeps books of every message, ask and timer from what the simulator tells, and compares:
+ * actors (rovers, and the pups they spawn) and event-sourced ones (vaults, in shards) over up to STOA_CORES_MAX cores do
+ * random things - send, ask, forward, publish, fan out, arm and cancel timers, spawn, stop, link, monitor, refuse, fail,
+ * exit - under all faults of the simulator, over several lives of the process. The test keeps books of every message, ask and timer from what the simulator tells, and compares:
  *
  *   - what was acknowledged is in the states after every crash, once; nothing is there twice
  *   - between two actors order is kept, and no message is handled twice
  *   - an ask is answered at most once; exactly once where its asker did not fail meanwhile
+ *   - who monitors an actor hears of its end once; at the latest when it is gone
  *   - a timer never fires early, nor twice, nor after its actor failed, and fires where nothing stood in its way
  *   - every message of a turn that took effect ended: handled, refused, or a dead letter; one of a turn that did not, never was
  *   - the counters of cores agree with the books; the states are what the journals say
@@ -28,7 +29,7 @@
 #include "storage/sim/journal.h"
 
 enum { ROVERS = 9, VAULTS = 6, SHARDS = 3, ACTORS = ROVERS + VAULTS, ENTRIES_MAX = 1 << 16, PUTS_MAX = 1 << 13, LIVES = 3 };
-enum { STAGED_MAX = 64, PENDING_MAX = 4 };
+enum { STAGED_MAX = 64, PENDING_MAX = 4, WATCHES_MAX = 1 << 14 };
 #define DEADLINE_MAX STOA_MS(200)
 
 /* --- the tables */
@@ -67,6 +68,11 @@ STOA_TABLE_DEFINE(rover)
 STOA_TABLE(vault)
 STOA_TABLE_DEFINE(vault)
 
+#define pup_do_FIELDS(F, S) F(S, uint64_t, id) F(S, uint64_t, what)
+#define pup_ROWS(ROW, K)    ROW(K, CAST, do, _, "End, fail, or nothing.")
+STOA_TABLE(pup)
+STOA_TABLE_DEFINE(pup)
+
 /* --- the books */
 
 typedef enum entry_class { CAST = 1, ASK, TIMER } entry_class;
@@ -81,6 +87,14 @@ typedef struct entry {
     uint64_t put, due_ns;
 } entry;
 
+typedef struct watch {
+    uint64_t id;
+    stoa_ref whom;
+    uint32_t incarnation; /* of the watcher */
+    uint8_t owner, life, downs;
+    bool committed;
+} watch;
+
 static struct books {
     stoa_sim *sim;
     stoa_node *node;
@@ -89,6 +103,8 @@ static struct books {
     uint32_t incarnations[ACTORS];
     uint64_t last[ACTORS][ACTORS], heard[ACTORS][ACTORS]; /* [from][to]: ids handled */
     entry *entries;
+    watch *watches;
+    uint32_t watch_count, watch_staged; /* 1 + index of the one that the turn made; 0: none */
     uint64_t used, puts, staged[STAGED_MAX];
     uint32_t staged_count;
     uint8_t acked[PUTS_MAX];
@@ -149,13 +165,23 @@ typedef struct rover {
     uint64_t seen;
     stoa_timer timers[PENDING_MAX];
     uint64_t timer_ids[PENDING_MAX];
+    uint64_t last_ask;
+    stoa_ref pups[PENDING_MAX];
 } rover;
 typedef struct rover_args {
     uint64_t slot;
 } rover_args;
-#define rover_HEARS(HEAR, K) HEAR(K, rover, told) HEAR(K, vault, stored) HEAR(K, vault, grown)
+#define rover_HEARS(HEAR, K)                                                                                           \
+    HEAR(K, rover, told) HEAR(K, vault, stored) HEAR(K, vault, grown) HEAR(K, stoa_system, down)
 static stoa_err rover_start(stoa_turn *turn, void *state, const void *args);
-STOA_PLAIN_KIND(rover, .mailbox_limit = 24, .start = rover_start, .args_bytes = sizeof(rover_args))
+STOA_PLAIN_KIND(rover, .mailbox_limit = 24, .start = rover_start, .args_bytes = sizeof(rover_args),
+                .supervision = {.strategy = STOA_REST_FOR_ONE, .restarts = 20, .per_ms = 1000, .backoff_max_ms = 20})
+
+typedef struct pup {
+    uint64_t done;
+} pup;
+#define pup_HEARS STOA_HEARS_NOTHING
+STOA_PLAIN_KIND(pup, .mailbox_limit = 8)
 
 static void send_hop(stoa_turn *turn, unsigned me, uint64_t ttl)
 {
@@ -169,11 +195,15 @@ static void send_poke(stoa_turn *turn, unsigned me)
     if (id && vault_send_poke(turn, b.actors[ROVERS + below(turn, VAULTS)], (vault_poke){id, me})) { strike_out(id); }
 }
 
-static void ask_rover(stoa_turn *turn, unsigned me)
+static uint64_t ask_rover(stoa_turn *turn, unsigned me)
 {
     uint64_t id = enter(ASK, me), deadline_ns = 1 + below(turn, DEADLINE_MAX);
     stoa_ref to = b.actors[below(turn, ROVERS)];
-    if (id && rover_ask_query(turn, to, (rover_query){id, me}, deadline_ns, id)) { strike_out(id); }
+    if (id && rover_ask_query(turn, to, (rover_query){id, me}, deadline_ns, id)) {
+        strike_out(id);
+        id = 0;
+    }
+    return id;
 }
 
 static void ask_vault(stoa_turn *turn, unsigned me)
@@ -201,7 +231,7 @@ static void arm_timer(stoa_turn *turn, rover *self)
     self->timer_ids[at] = id;
 }
 
-static uint64_t cancelling; /* in the turn that runs: 0: none */
+static uint64_t cancelling, cancelling_ask; /* in the turn that runs: 0: none */
 
 static void cancel_timer(stoa_turn *turn, rover *self)
 {
@@ -213,6 +243,34 @@ static void cancel_timer(stoa_turn *turn, rover *self)
     self->timer_ids[at] = 0;
 }
 
+static void send_pup(stoa_turn *turn, unsigned me, stoa_ref to)
+{
+    uint64_t id = enter(CAST, me);
+    if (id && pup_send_do(turn, to, (pup_do){id, below(turn, 8)})) { strike_out(id); }
+}
+
+static void watch_pup(stoa_turn *turn, unsigned me, stoa_ref whom)
+{
+    if (b.watch_count + 1 == WATCHES_MAX || b.watch_staged) { return; }
+    uint64_t id = stoa_turn_monitor(turn, whom);
+    if (!id) { return; }
+    b.watches[b.watch_count++] = (watch){.id = id, .whom = whom, .owner = (uint8_t)me, .life = (uint8_t)b.life,
+                                         .incarnation = b.incarnations[me]};
+    b.watch_staged = b.watch_count;
+}
+
+static void raise_pup(stoa_turn *turn, rover *self)
+{
+    stoa_ref *at = &self->pups[below(turn, PENDING_MAX)], ref;
+    stoa_child child = {.restart = (stoa_restart)below(turn, 3), .shutdown_ms = (uint32_t)below(turn, 2) * 5};
+    if (at->at) { (void)stoa_turn_stop(turn, *at, NULL); }
+    *at = STOA_REF_NONE;
+    if (stoa_turn_spawn(turn, &pup_kind, &child, &ref)) { return; }
+    *at = ref;
+    send_pup(turn, (unsigned)self->slot, ref);
+    watch_pup(turn, (unsigned)self->slot, ref);
+}
+
 static stoa_err act(stoa_turn *turn, rover *self)
 {
     unsigned me = (unsigned)self->slot;
@@ -222,10 +280,18 @@ static stoa_err act(stoa_turn *turn, rover *self)
     if (what >= 14 && what < 20) {
         for (int i = 0; i < 12; i++) { send_hop(turn, me, 0); } /* a burst */
     }
-    if (what >= 20 && what < 28) { ask_rover(turn, me); }
+    if (what >= 20 && what < 28) { self->last_ask = ask_rover(turn, me); }
     if (what >= 28 && what < 44) { ask_vault(turn, me); }
     if (what >= 44 && what < 50) { send_poke(turn, me); }
     if (what >= 50 && what < 56) { cancel_timer(turn, self); }
+    if (what >= 56 && what < 58) { raise_pup(turn, self); }
+    if (what == 58) { send_pup(turn, me, self->pups[below(turn, PENDING_MAX)]); }
+    if (what == 59 && below(turn, 4) == 0) { (void)stoa_turn_link(turn, b.actors[below(turn, ROVERS)]); }
+    if (what == 62 && self->last_ask) {
+        stoa_turn_cancel_ask(turn, self->last_ask);
+        cancelling_ask = self->last_ask;
+    }
+    if (what == 63) { watch_pup(turn, me, self->pups[below(turn, PENDING_MAX)]); }
     if (what == 60) { return STOA_E_INVALID; } /* refuses what it was sent */
     if (what == 61 && below(turn, 4) == 0) { return stoa_fail(turn, "at random"); }
     arm_timer(turn, self);
@@ -281,6 +347,37 @@ static stoa_err rover_on_vault_stored(stoa_turn *turn, rover *self, const vault_
 {
     assert_true(turn->error || in->put == b.entries[turn->token].put);
     return below(turn, 2) ? STOA_OK : act(turn, self);
+}
+
+static watch *watch_of(uint64_t id, unsigned owner)
+{
+    for (uint32_t i = b.watch_count; i-- && b.watches[i].life == b.life;) {
+        if (b.watches[i].id == id && b.watches[i].owner == owner) { return &b.watches[i]; }
+    }
+    return NULL;
+}
+
+static stoa_err rover_on_stoa_system_down(stoa_turn *turn, rover *self, const stoa_system_down *in)
+{
+    watch *w = watch_of(in->token, (unsigned)self->slot);
+    if (!w) {
+        fail_msg("rover %llu heard of an end that it does not monitor", (unsigned long long)self->slot);
+        return STOA_E_INVALID;
+    }
+    assert_true(w->committed && in->ref == w->whom.at && w->incarnation == b.incarnations[w->owner]);
+    assert_int_equal(++w->downs, 1);
+    return below(turn, 4) ? STOA_OK : act(turn, self);
+}
+
+static stoa_err pup_on_do(stoa_turn *turn, pup *self, const pup_do *in)
+{
+    self->done++;
+    switch (in->what) {
+    case 0: return stoa_turn_exit(turn, NULL);
+    case 1: return stoa_turn_exit(turn, "of its own will");
+    case 2: return stoa_fail(turn, "at random");
+    default: return STOA_OK;
+    }
 }
 
 static stoa_err rover_on_vault_grown(stoa_turn *turn, rover *self, const vault_grown *in)
@@ -344,7 +441,7 @@ static stoa_err vault_on_poke(stoa_turn *turn, const vault *self, const vault_po
     in_order(b.last, in->from, me, in->id);
     uint64_t id = enter(CAST, me);
     if (id && rover_send_note(turn, b.actors[below(turn, ROVERS)], (rover_note){id, me})) { strike_out(id); }
-    if (below(turn, 2)) { ask_rover(turn, me); }
+    if (below(turn, 2)) { (void)ask_rover(turn, me); }
     vault_grown grown = {++b.used, me}; /* an id, without an entry: topics may be dropped */
     return b.used + 1 < ENTRIES_MAX ? vault_publish_grown(turn, 0, &grown) : STOA_OK;
 }
@@ -381,7 +478,7 @@ static bool booked(const stoa_row *row)
 {
     static const stoa_row *const rows[] = {
         &rover_rows[rover_ROW_hop], &rover_rows[rover_ROW_note], &rover_rows[rover_ROW_query], &rover_rows[rover_ROW_tick],
-        &vault_rows[vault_ROW_put], &vault_rows[vault_ROW_poke], &vault_rows[vault_ROW_tick]};
+        &vault_rows[vault_ROW_put], &vault_rows[vault_ROW_poke], &vault_rows[vault_ROW_tick], &pup_rows[pup_ROW_do]};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (rows[i] == row) { return true; }
     }
@@ -420,8 +517,10 @@ static void a_turn(const stoa_sim_event *event)
     }
     for (uint32_t i = 0; i < b.staged_count; i++) { b.entries[b.staged[i]].committed = !event->err; }
     if (cancelling && !event->err) { b.entries[cancelling].cancelled = true; }
-    b.staged_count = 0;
-    cancelling = 0;
+    if (cancelling_ask && !event->err) { b.entries[cancelling_ask].cancelled = true; }
+    if (b.watch_staged) { b.watches[b.watch_staged - 1].committed = !event->err; }
+    b.staged_count = b.watch_staged = 0;
+    cancelling = cancelling_ask = 0;
 }
 
 static void observe(void *context, const stoa_sim_event *event)
@@ -429,7 +528,8 @@ static void observe(void *context, const stoa_sim_event *event)
     (void)context;
     entry *e;
     if (event->what == STOA_SIM_TURN) { a_turn(event); }
-    if (event->what == STOA_SIM_FAILED) { b.incarnations[slot_of(event->name)]++; }
+    bool known = event->what == STOA_SIM_FAILED && strchr(event->name, '/'); /* pups have no name */
+    if (known) { b.incarnations[slot_of(event->name)]++; }
     if (event->what == STOA_SIM_DEAD_LETTER) {
         b.dead_letters++;
         e = entry_of(event);
@@ -487,7 +587,8 @@ static void crash(bool power)
     }
     assert_int_equal(stoa_sim_crash(b.sim, &b.node), STOA_OK);
     b.life++;
-    b.staged_count = 0;
+    b.staged_count = b.watch_staged = 0;
+    cancelling = cancelling_ask = 0;
     memset(b.incarnations, 0, sizeof b.incarnations);
     open_process();
 }
@@ -515,9 +616,20 @@ static void check_states(void)
 static void check_entry(uint64_t id, const entry *e)
 {
     bool same = e->incarnation == b.incarnations[e->owner];
-    bool ended = e->cls == CAST ? e->turns + e->dead > 0 : e->cls == ASK ? e->answers == 1 || !same
+    bool ended = e->cls == CAST ? e->turns + e->dead > 0 : e->cls == ASK ? e->answers == 1 || e->cancelled || !same
                                                          : e->turns == 1 || e->cancelled || !same;
     if (!ended) { fail_msg("entry %llu of %u (class %u) never ended", (unsigned long long)id, e->owner, e->cls); }
+}
+
+static void check_watches(void)
+{
+    for (uint32_t i = 0; i < b.watch_count; i++) {
+        const watch *w = &b.watches[i];
+        bool counts = w->committed && w->life == b.life && w->incarnation == b.incarnations[w->owner];
+        if (counts && !w->downs && !stoa_sim_state(b.sim, w->whom, NULL)) {
+            fail_msg("rover %u never heard of an end (monitor %llx)", w->owner, (unsigned long long)w->id);
+        }
+    }
 }
 
 static void check_counters(void)
@@ -559,6 +671,7 @@ static void come_to_rest(void)
         const entry *e = &b.entries[id];
         if (e->cls && e->committed && e->life == b.life) { check_entry(id, e); }
     }
+    check_watches();
     check_counters();
     check_states();
     check_journals();
@@ -591,10 +704,11 @@ static uint64_t run(uint64_t seed)
 {
     static const uint32_t cores[] = {1, 2, 3, 4, 8, STOA_CORES_MAX};
     entry *entries = calloc(ENTRIES_MAX, sizeof *entries);
+    watch *watches = calloc(WATCHES_MAX, sizeof *watches);
     stoa_random chance;
     stoa_log_level_set(STOA_LOG_OFF); /* failures are meant */
     stoa_random_seed(&chance, seed);
-    b = (struct books){.entries = entries};
+    b = (struct books){.entries = entries, .watches = watches};
     stoa_sim_disks_free();
     for (uint32_t i = 0; i < SHARDS; i++) {
         char name[24];
@@ -621,6 +735,7 @@ static uint64_t run(uint64_t seed)
     stoa_sim_free(b.sim);
     stoa_sim_disks_free();
     free(entries);
+    free(watches);
     return hash;
 }
 
