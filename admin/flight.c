@@ -31,7 +31,9 @@ static void put_ns(stoa_buf *out, uint64_t ns)
         const char *name;
     } scales[] = {{10000000000, 1000000000, "s"}, {10000000, 1000000, "ms"}, {10000, 1000, "us"}, {0, 1, "ns"}};
     size_t i = 0;
-    while (ns < scales[i].from) { i++; }
+    while (ns < scales[i].from) {
+        i++;
+    }
     stoa_buf_printf(out, "%" PRIu64 " %s", ns / scales[i].unit, scales[i].name);
 }
 
@@ -79,7 +81,8 @@ static void put_frames(writer *w, const stoa_flight_event *event)
         stoa_doc_close(&w->doc, '}');
         if (i == FRAMES_SHOWN) { stoa_buf_puts(&w->details, " < ..."); }
         if (i < FRAMES_SHOWN) {
-            stoa_buf_printf(&w->details, "%s%s+%" PRIu64, i ? " < " : "; at ", frame->in[0] ? frame->in : "?", frame->offset);
+            stoa_buf_printf(&w->details, "%s%s+%" PRIu64, i ? " < " : "; at ", frame->in[0] ? frame->in : "?",
+                            frame->offset);
         }
     }
     stoa_doc_close(&w->doc, ']');
@@ -145,9 +148,10 @@ stoa_err stoa_flight_document(const char *name, const void *bytes, size_t size_b
     stoa_doc_uint(&w.doc, "overwritten", summary.overwritten);
     stoa_doc_close(&w.doc, '}');
     stoa_doc_close(&w.doc, '}');
-    stoa_buf_puts(view, "fields flight: file, node, version, pid/id, opened_ns=opened/time, cores/n, records/n, torn/n, "
-                        "overwritten/n\n"
-                        "table records: at_ns=time/time, core/id, what, actor, message, details/wrap");
+    stoa_buf_puts(view,
+                  "fields flight: file, node, version, pid/id, opened_ns=opened/time, cores/n, records/n, torn/n, "
+                  "overwritten/n\n"
+                  "table records: at_ns=time/time, core/id, what, actor, message, details/wrap");
     return document->cut || view->cut ? STOA_FAIL(STOA_E_NOMEM, "too many records; give --last") : STOA_OK;
 }
 
@@ -212,7 +216,9 @@ static bool take_number(const char *text, uint64_t max, uint64_t *out)
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (errno || *end || end == text || *text < '0' || *text > '9' || value > max) { return say_usage("not such a number: ", text); }
+    if (errno || *end || end == text || *text < '0' || *text > '9' || value > max) {
+        return say_usage("not such a number: ", text);
+    }
     *out = value;
     return true;
 }
@@ -236,9 +242,10 @@ static bool take_flag(flags *f, int flag, const char *value)
 
 static bool read_flags(flags *f, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"core", required_argument, NULL, 'c'}, {"last", required_argument, NULL, 'l'}, {"output", required_argument, NULL, 'o'},
-        {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"core", required_argument, NULL, 'c'},
+                                            {"last", required_argument, NULL, 'l'},
+                                            {"output", required_argument, NULL, 'o'},
+                                            {NULL, 0, NULL, 0}};
     int flag;
     optind = 0; /* begins anew */
     opterr = 0;

@@ -7,8 +7,8 @@
 #include "admin/session.h"
 #include "base/flight.h"
 
-/* Append the records of the file as one JSON document, and how to show it. name is what the file is called. Errors: those of
- * stoa_flight_read, NOMEM. */
+/* Append the records of the file as one JSON document, and how to show it. name is what the file is called. Errors:
+ * those of stoa_flight_read, NOMEM. */
 stoa_err stoa_flight_document(const char *name, const void *bytes, size_t size_bytes, const stoa_flight_query *query,
                               stoa_buf *document, stoa_buf *view);
 

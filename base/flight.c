@@ -1,7 +1,7 @@
 /* flight.c - the classes of records, and reading a recorder's file. See flight.h.
  *
- * The file may be anything: sizes are checked once against the bytes that are there, then each record by its own check. What a
- * record refers to and the file does not have is left empty.
+ * The file may be anything: sizes are checked once against the bytes that are there, then each record by its own check.
+ * What a record refers to and the file does not have is left empty.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/flight.h"
@@ -71,11 +71,13 @@ static stoa_err check_head(const void *bytes, size_t size_bytes, stoa_flight_hea
     if (size_bytes < sizeof head.magic || memcmp(bytes, STOA_FLIGHT_MAGIC, sizeof head.magic) != 0) {
         return STOA_FAIL(STOA_E_MALFORMED, "not the file of a flight recorder");
     }
-    if (size_bytes < sizeof head) { return STOA_FAIL(STOA_E_CORRUPT, "cut off: %zu bytes are not even a head", size_bytes); }
+    if (size_bytes < sizeof head) {
+        return STOA_FAIL(STOA_E_CORRUPT, "cut off: %zu bytes are not even a head", size_bytes);
+    }
     memcpy(&head, bytes, sizeof head);
     if (head.version != STOA_FLIGHT_VERSION) {
-        return STOA_FAIL(STOA_E_VERSION, "format version %" PRIu32 " of the flight recorder; this reads version %d", head.version,
-                         STOA_FLIGHT_VERSION);
+        return STOA_FAIL(STOA_E_VERSION, "format version %" PRIu32 " of the flight recorder; this reads version %d",
+                         head.version, STOA_FLIGHT_VERSION);
     }
     uint64_t lanes_at = stoa_flight_lanes_at(head.classes);
     if (head.classes > STOA_FLIGHT_CLASSES_MAX || size_bytes < lanes_at) {
@@ -110,7 +112,8 @@ typedef struct reading {
 static uint64_t ring_at(const stoa_flight_head *head, uint32_t lane, uint32_t ring)
 {
     uint64_t before = head->lanes_at + lane * head->lane_bytes;
-    return before + head->names * (uint64_t)sizeof(stoa_flight_name) + head->actors * (uint64_t)sizeof(stoa_flight_actor) +
+    return before + head->names * (uint64_t)sizeof(stoa_flight_name) +
+           head->actors * (uint64_t)sizeof(stoa_flight_actor) +
            ring * (uint64_t)head->records * sizeof(stoa_flight_record);
 }
 
@@ -254,8 +257,9 @@ static size_t begin_of_last(const reading *r, uint64_t last)
     return i;
 }
 
-stoa_err stoa_flight_read(const void *bytes, size_t size_bytes, const stoa_flight_query *query, stoa_flight_summary *out,
-                          void (*visit)(void *context, const stoa_flight_event *event), void *context)
+stoa_err stoa_flight_read(const void *bytes, size_t size_bytes, const stoa_flight_query *query,
+                          stoa_flight_summary *out, void (*visit)(void *context, const stoa_flight_event *event),
+                          void *context)
 {
     reading r = {.bytes = bytes, .query = query, .summary = out};
     stoa_err err = check_head(bytes, size_bytes, &r.head);
@@ -267,7 +271,9 @@ stoa_err stoa_flight_read(const void *bytes, size_t size_bytes, const stoa_fligh
     copy_text(out->build, r.head.build, sizeof r.head.build);
     copy_text(out->node, r.head.node, sizeof r.head.node);
     for (uint32_t lane = 0; lane < r.head.lanes; lane++) {
-        for (uint32_t ring = 0; ring < r.head.rings; ring++) { collect_ring(&r, lane, ring); }
+        for (uint32_t ring = 0; ring < r.head.rings; ring++) {
+            collect_ring(&r, lane, ring);
+        }
     }
     if (r.count) { qsort(r.places, r.count, sizeof *r.places, in_order); }
     size_t i = query->last ? begin_of_last(&r, query->last) : 0;

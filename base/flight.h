@@ -1,22 +1,26 @@
 /* flight.h - a flight recorder's file: its format, and how to read it. Who writes it: runtime/flight.h.
  *
- * The file is mapped by the process that writes it, so what was written is there after any end of that process; a machine that
- * loses power loses what the system had not yet written out. It says everything about itself: sizes, the classes of records
- * with their words, and the names that records refer to; so any version can print the file of any other of the same format
- * version. All numbers are little endian.
+ * The file is mapped by the process that writes it, so what was written is there after any end of that process; a
+ * machine that loses power loses what the system had not yet written out. It says everything about itself: sizes, the
+ * classes of records with their words, and the names that records refer to; so any version can print the file of any
+ * other of the same format version. All numbers are little endian.
  *
  *     head        stoa_flight_head, sealed by a CRC-32C
  *     classes     head.classes x stoa_flight_class, behind the head; under the head's seal
- *     lanes       head.lanes x head.lane_bytes, from head.lanes_at: one for each core, and the last for all other threads. One
+ *     lanes       head.lanes x head.lane_bytes, from head.lanes_at: one for each core, and the last for all other
+ * threads. One
  *                 writer each (the last: one at a time).
  *
- *     a lane      head.names  x stoa_flight_name     texts by number, from 1: messages, reasons. Written once, then used.
- *                 head.actors x stoa_flight_actor    names of actors, each in the slot of its reference; a later one takes it over
+ *     a lane      head.names  x stoa_flight_name     texts by number, from 1: messages, reasons. Written once, then
+ * used.
+ *                 head.actors x stoa_flight_actor    names of actors, each in the slot of its reference; a later one
+ * takes it over
  *                 head.rings  x head.records x stoa_flight_record    rings: LOG, PULSE
  *
- * A record has a number, seq, from 1 up in its ring; it lies in slot (seq - 1) mod head.records, and the CRC-32C in it covers
- * all that stands before it. A record that was being written when the process ended, or while the file is read, fails its check and is
- * counted as torn; one that lies where its number does not belong is corrupt and counted as torn too.
+ * A record has a number, seq, from 1 up in its ring; it lies in slot (seq - 1) mod head.records, and the CRC-32C in it
+ * covers all that stands before it. A record that was being written when the process ended, or while the file is read,
+ * fails its check and is counted as torn; one that lies where its number does not belong is corrupt and counted as torn
+ * too.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_BASE_FLIGHT_H
@@ -120,15 +124,15 @@ uint32_t stoa_flight_head_check(const void *file, uint32_t classes);
 /* --- reading */
 
 typedef struct stoa_flight_frame {
-    uint64_t address, offset; /* offset: into the function, or into the module where the function is not known */
+    uint64_t address, offset;      /* offset: into the function, or into the module where the function is not known */
     char in[STOA_FLIGHT_TEXT + 1]; /* function, or module */
 } stoa_flight_frame;
 
 /* One record with the words for it; frames are the records of its backtrace. */
 typedef struct stoa_flight_event {
     uint64_t time_ns, seq, actor, a, b;
-    uint32_t code, core, skipped;      /* core: STOA_FLIGHT_NO_CORE for none */
-    char text[STOA_FLIGHT_WORD + 1];   /* of the class; "class 99" for one that the file does not name */
+    uint32_t code, core, skipped;                /* core: STOA_FLIGHT_NO_CORE for none */
+    char text[STOA_FLIGHT_WORD + 1];             /* of the class; "class 99" for one that the file does not name */
     char actor_name[STOA_FLIGHT_ACTOR_TEXT + 1]; /* "" when it is not known (any more) */
     char message[STOA_FLIGHT_TEXT + 1], name[STOA_FLIGHT_TEXT + 1];
     char name_label[STOA_FLIGHT_WORD + 1], a_label[STOA_FLIGHT_WORD + 1], b_label[STOA_FLIGHT_WORD + 1];
@@ -149,10 +153,11 @@ typedef struct stoa_flight_summary {
     uint64_t records, torn, overwritten; /* whole ones; that fail their check; that made room for later ones */
 } stoa_flight_summary;
 
-/* Visit the records in the order of their times. bytes need no alignment beyond 8 and may be anything. Allocates while it runs.
- * Errors, with a sentence in the trail: MALFORMED (no such file), VERSION, CORRUPT (cut off; the head's check or its sizes are
- * wrong), NOMEM. */
-stoa_err stoa_flight_read(const void *bytes, size_t size_bytes, const stoa_flight_query *query, stoa_flight_summary *out,
-                          void (*visit)(void *context, const stoa_flight_event *event), void *context);
+/* Visit the records in the order of their times. bytes need no alignment beyond 8 and may be anything. Allocates while
+ * it runs. Errors, with a sentence in the trail: MALFORMED (no such file), VERSION, CORRUPT (cut off; the head's check
+ * or its sizes are wrong), NOMEM. */
+stoa_err stoa_flight_read(const void *bytes, size_t size_bytes, const stoa_flight_query *query,
+                          stoa_flight_summary *out, void (*visit)(void *context, const stoa_flight_event *event),
+                          void *context);
 
 #endif

@@ -60,7 +60,8 @@ stoa_err stoa_command_stalls(stoa_platform *platform, stoa_door_call *call)
     stoa_err err = stoa_stalls(platform->node, put_stall, &doc);
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table stalls: at_ns=time/time, core/id, actor, message, ns=took/ns, cpu_ns=cpu/ns?, state, "
-                               "where/wrap");
+    stoa_buf_puts(&call->view,
+                  "table stalls: at_ns=time/time, core/id, actor, message, ns=took/ns, cpu_ns=cpu/ns?, state, "
+                  "where/wrap");
     return err;
 }

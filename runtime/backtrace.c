@@ -1,7 +1,7 @@
 /* backtrace.c - unwinding through glibc's backtrace(3), names from ELF symbol tables. See backtrace.h.
  *
- * glibc loads the unwinder at the first call, which allocates; from then on it walks the unwind tables without locks (glibc 2.35 and
- * later find them so).
+ * glibc loads the unwinder at the first call, which allocates; from then on it walks the unwind tables without locks
+ * (glibc 2.35 and later find them so).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/backtrace.h"
@@ -65,14 +65,21 @@ static bool within(size_t all, uint64_t at, uint64_t bytes)
 static void find_symbols(const char *file, size_t bytes)
 {
     const Elf64_Ehdr *head = (const void *)file;
-    if (bytes < sizeof *head || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_ident[EI_CLASS] != ELFCLASS64) { return; }
-    if (head->e_shentsize != sizeof(Elf64_Shdr) || !within(bytes, head->e_shoff, head->e_shnum * sizeof(Elf64_Shdr))) { return; }
+    if (bytes < sizeof *head || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_ident[EI_CLASS] != ELFCLASS64) {
+        return;
+    }
+    if (head->e_shentsize != sizeof(Elf64_Shdr) || !within(bytes, head->e_shoff, head->e_shnum * sizeof(Elf64_Shdr))) {
+        return;
+    }
     const Elf64_Shdr *sections = (const void *)(file + head->e_shoff);
     for (unsigned i = 0; i < head->e_shnum; i++) {
         const Elf64_Shdr *symbols = &sections[i];
         if (symbols->sh_type != SHT_SYMTAB || symbols->sh_link >= head->e_shnum) { continue; }
         const Elf64_Shdr *strings = &sections[symbols->sh_link];
-        if (!within(bytes, symbols->sh_offset, symbols->sh_size) || !within(bytes, strings->sh_offset, strings->sh_size)) { return; }
+        if (!within(bytes, symbols->sh_offset, symbols->sh_size) ||
+            !within(bytes, strings->sh_offset, strings->sh_size)) {
+            return;
+        }
         known.symbols = (const void *)(file + symbols->sh_offset);
         known.symbol_count = symbols->sh_size / sizeof(Elf64_Sym);
         known.strings = file + strings->sh_offset;
@@ -121,7 +128,8 @@ static const char *function_in_program(uintptr_t at, uint64_t *offset_out)
 {
     for (size_t i = 0; i < known.symbol_count; i++) {
         const Elf64_Sym *symbol = &known.symbols[i];
-        if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || at < symbol->st_value || at - symbol->st_value >= symbol->st_size) {
+        if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || at < symbol->st_value ||
+            at - symbol->st_value >= symbol->st_size) {
             continue;
         }
         if (symbol->st_name >= known.strings_bytes) { return NULL; }
@@ -163,7 +171,9 @@ void stoa_frames_print(const stoa_flight_frames *frames, uint32_t max, stoa_buf 
         char digits[24];
         size_t at = sizeof digits;
         uint64_t offset = frames->offset[i];
-        do { digits[--at] = (char)('0' + offset % 10); } while (offset /= 10);
+        do {
+            digits[--at] = (char)('0' + offset % 10);
+        } while (offset /= 10);
         stoa_buf_puts(out, i ? " < " : "");
         stoa_buf_puts(out, frames->in[i]);
         stoa_buf_puts(out, "+");
@@ -198,12 +208,14 @@ __attribute__((no_sanitize("address", "thread"))) static uintptr_t word_at(uintp
     return *(const volatile uintptr_t *)at;
 }
 
-/* The unwinder cannot pass a call of what is no function. Its caller's address is on top of the stack, and all code here keeps frame
- * pointers. */
+/* The unwinder cannot pass a call of what is no function. Its caller's address is on top of the stack, and all code
+ * here keeps frame pointers. */
 static void walk(const registers *r, uintptr_t low, uintptr_t high, stoa_backtrace *out)
 {
     uintptr_t frame = r->frame;
-    if (r->stack >= low && r->stack + sizeof(uintptr_t) <= high && module_of(word_at(r->stack))) { add(out, word_at(r->stack)); }
+    if (r->stack >= low && r->stack + sizeof(uintptr_t) <= high && module_of(word_at(r->stack))) {
+        add(out, word_at(r->stack));
+    }
     while (frame >= low && frame + 2 * sizeof(uintptr_t) <= high && frame % sizeof(uintptr_t) == 0) {
         uintptr_t next = word_at(frame);
         if (!module_of(word_at(frame + sizeof(uintptr_t)))) { return; }
@@ -227,5 +239,7 @@ void stoa_backtrace_take(const void *context, uintptr_t low, uintptr_t high, sto
     }
     if (!met) { add(out, r.pc); }
     if (!met && low) { walk(&r, low, high, out); }
-    for (int i = from; i < count && met; i++) { add(out, (uintptr_t)raw[i]); }
+    for (int i = from; i < count && met; i++) {
+        add(out, (uintptr_t)raw[i]);
+    }
 }

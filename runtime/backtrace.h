@@ -1,7 +1,8 @@
 /* backtrace.h - where a thread is, and what the functions there are called. Internal to runtime/.
  *
- * Names come from the program's own symbol table, static functions included, which is mapped once; of other modules only the
- * exported names are known, and only to who may ask the dynamic linker. A stripped program has offsets into its modules instead.
+ * Names come from the program's own symbol table, static functions included, which is mapped once; of other modules
+ * only the exported names are known, and only to who may ask the dynamic linker. A stripped program has offsets into
+ * its modules instead.
  *
  * After stoa_symbols_load everything here may run in a signal handler, but for asking the linker: that takes its lock.
  *
@@ -23,8 +24,8 @@ typedef struct stoa_backtrace {
 /* Map the symbol table and load what unwinding needs. Once for a process; later calls do nothing. Allocates. */
 void stoa_symbols_load(void);
 
-/* The calling thread's frames; with context (a ucontext_t, from a signal handler) those of what the signal interrupted. The thread's
- * stack is low..high, 0 where that is not known: then a jump to nowhere cannot be followed back. */
+/* The calling thread's frames; with context (a ucontext_t, from a signal handler) those of what the signal interrupted.
+ * The thread's stack is low..high, 0 where that is not known: then a jump to nowhere cannot be followed back. */
 void stoa_backtrace_take(const void *context, uintptr_t low, uintptr_t high, stoa_backtrace *out);
 
 /* Names for the frames; they stay where they are as long as their module is loaded. */

@@ -1,7 +1,8 @@
 /* fatal.c - the last words of a process. See fatal.h.
  *
- * What a handler here calls must be allowed in a signal handler: the recorder, the unwinder, the program's own symbol table, write(2).
- * The line of log comes behind the record, because naming functions of other modules asks the dynamic linker, which takes a lock.
+ * What a handler here calls must be allowed in a signal handler: the recorder, the unwinder, the program's own symbol
+ * table, write(2). The line of log comes behind the record, because naming functions of other modules asks the dynamic
+ * linker, which takes a lock.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/fatal.h"
@@ -20,9 +21,9 @@
 enum {
     NODES_MAX = 8,
     STACK_BYTES = 256 << 10,
-    LOOK_SIGNAL = 7,      /* SIGRTMIN + it: asks a core's thread where it is */
-    ANSWER_MS = 100,      /* how long a core's thread may take to say */
-    END_MS = 5000,        /* how long the end of the process may take another thread */
+    LOOK_SIGNAL = 7, /* SIGRTMIN + it: asks a core's thread where it is */
+    ANSWER_MS = 100, /* how long a core's thread may take to say */
+    END_MS = 5000,   /* how long the end of the process may take another thread */
     LINE_BYTES = STOA_LOG_LINE_MAX,
 };
 
@@ -79,7 +80,9 @@ static void put_number(stoa_buf *line, const char *key, uint64_t value)
 {
     char digits[24];
     size_t at = sizeof digits;
-    do { digits[--at] = (char)('0' + value % 10); } while (value /= 10);
+    do {
+        digits[--at] = (char)('0' + value % 10);
+    } while (value /= 10);
     stoa_buf_puts(line, ",\"");
     stoa_buf_puts(line, key);
     stoa_buf_puts(line, "\":");
@@ -137,7 +140,9 @@ static bool first_to_tell(void)
         ending_here = true;
         return true;
     }
-    for (int i = 0; i < END_MS / 10 && !ending_here; i++) { pause_ms(10); }
+    for (int i = 0; i < END_MS / 10 && !ending_here; i++) {
+        pause_ms(10);
+    }
     return false;
 }
 
@@ -146,7 +151,9 @@ static bool first_to_tell(void)
 static int index_of(int number)
 {
     int i = 0;
-    while (i < NUMBERS && numbers[i] != number) { i++; }
+    while (i < NUMBERS && numbers[i] != number) {
+        i++;
+    }
     return i;
 }
 
@@ -230,7 +237,9 @@ static stoa_err take_signals(void)
         (void)sigdelset(&look.sa_mask, numbers[i]);
     }
     for (int i = 0; i < NUMBERS; i++) {
-        if (sigaction(numbers[i], &fatal, &before[i])) { return STOA_FAIL(STOA_E_IO, "%s: %s", names[i], strerror(errno)); }
+        if (sigaction(numbers[i], &fatal, &before[i])) {
+            return STOA_FAIL(STOA_E_IO, "%s: %s", names[i], strerror(errno));
+        }
     }
     if (sigaction(SIGRTMIN + LOOK_SIGNAL, &look, &look_before)) {
         return STOA_FAIL(STOA_E_IO, "SIGRTMIN + %d: %s", LOOK_SIGNAL, strerror(errno));
@@ -243,7 +252,9 @@ static void give_signals_back(void)
 {
     stoa_panic_hook_set(NULL);
     (void)sigaction(SIGRTMIN + LOOK_SIGNAL, &look_before, NULL);
-    for (int i = 0; i < NUMBERS; i++) { (void)sigaction(numbers[i], &before[i], NULL); }
+    for (int i = 0; i < NUMBERS; i++) {
+        (void)sigaction(numbers[i], &before[i], NULL);
+    }
 }
 
 stoa_err stoa_fatal_open(stoa_node *node)
@@ -253,7 +264,9 @@ stoa_err stoa_fatal_open(stoa_node *node)
     if (!node->options.catch_signals) { return STOA_OK; }
     stoa_symbols_load();
     (void)pthread_mutex_lock(&lock);
-    while (i < NODES_MAX && atomic_load(&nodes[i])) { i++; }
+    while (i < NODES_MAX && atomic_load(&nodes[i])) {
+        i++;
+    }
     if (i == NODES_MAX) {
         err = STOA_FAIL(STOA_E_FULL, "at most %d nodes of a process may catch signals", NODES_MAX);
     } else if (users == 0) {
@@ -331,7 +344,9 @@ bool stoa_fatal_ask(stoa_core *core, stoa_caught *out)
     stoa_probe *probe = &core->probe;
     if (!core->place.node->options.catch_signals) { return false; }
     uint32_t question = atomic_load(&probe->asked) + 1;
-    if (atomic_load_explicit(&probe->answered, memory_order_acquire) + 1 != question) { return false; } /* one is on its way */
+    if (atomic_load_explicit(&probe->answered, memory_order_acquire) + 1 != question) {
+        return false;
+    } /* one is on its way */
     atomic_store(&probe->asked, question);
     if (pthread_kill(core->thread, SIGRTMIN + LOOK_SIGNAL)) {
         atomic_store(&probe->asked, question - 1);

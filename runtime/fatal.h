@@ -1,10 +1,11 @@
-/* fatal.h - how a process ends that cannot go on: a broken assertion, a signal, a turn past the hard limit. Internal to runtime/.
+/* fatal.h - how a process ends that cannot go on: a broken assertion, a signal, a turn past the hard limit. Internal to
+ * runtime/.
  *
- * A node with options.catch_signals takes SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and one real-time signal (SIGRTMIN + 7) of the
- * process, from the first such node to the last. Who ends is recorded with the signal or assertion, the actor and the message
- * under the hand, and a backtrace, in the flight recorder and as one line of log; then the signal goes to whoever had it before, as
- * a rule to the system, and the process ends by it. Without catch_signals nothing is taken, and a hard overrun is recorded
- * without a backtrace and ends in abort().
+ * A node with options.catch_signals takes SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and one real-time signal (SIGRTMIN +
+ * 7) of the process, from the first such node to the last. Who ends is recorded with the signal or assertion, the actor
+ * and the message under the hand, and a backtrace, in the flight recorder and as one line of log; then the signal goes
+ * to whoever had it before, as a rule to the system, and the process ends by it. Without catch_signals nothing is
+ * taken, and a hard overrun is recorded without a backtrace and ends in abort().
  *
  * Each core has a stack of its own for signals, so a stack that ran over is recorded too. On other threads it is not.
  *
@@ -35,7 +36,7 @@ typedef struct stoa_probe {
     void *stack;
     uintptr_t low, high; /* of the thread's own stack */
     _Atomic uint32_t asked, answered;
-    stoa_caught caught; /* of the question answered last */
+    stoa_caught caught;                          /* of the question answered last */
     _Atomic uint64_t overrun_ns, overrun_cpu_ns; /* the watcher's verdict, 0: none */
 } stoa_probe;
 
@@ -47,8 +48,8 @@ void stoa_fatal_close(stoa_node *node);
 void stoa_fatal_enter(struct stoa_core *core);
 void stoa_fatal_leave(struct stoa_core *core);
 
-/* Ask the core's thread where it is, and wait for the answer, some ms at most. The watcher's thread. False: it does not answer, or
- * signals are not ours. */
+/* Ask the core's thread where it is, and wait for the answer, some ms at most. The watcher's thread. False: it does not
+ * answer, or signals are not ours. */
 bool stoa_fatal_ask(struct stoa_core *core, stoa_caught *out);
 
 /* The turn that the core runs has passed the hard limit: end the process. The watcher's thread. */

@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 enum {
-    NAMES = 512,           /* texts a lane may refer to; what comes later has no text */
-    ACTORS = 1024,         /* names of actors a lane keeps */
-    KEYS = 2 * NAMES,      /* slots of the map from a text's address to its number */
-    PATIENCE = 10 << 20,   /* looks at the lock of the shared lane, before a dying thread goes on without it */
+    NAMES = 512,         /* texts a lane may refer to; what comes later has no text */
+    ACTORS = 1024,       /* names of actors a lane keeps */
+    KEYS = 2 * NAMES,    /* slots of the map from a text's address to its number */
+    PATIENCE = 10 << 20, /* looks at the lock of the shared lane, before a dying thread goes on without it */
     PATH_BYTES = 4096,
     SECOND_NS = 1000000000,
 };
@@ -34,10 +34,10 @@ struct stoa_flight_lane {
     uint32_t mask;
     uint32_t name_count;
     key keys[KEYS];
-    uint64_t since_ns[STOA_FLIGHT_CODES];   /* LOG: begin of the second that is counted; PULSE: the last record */
-    uint32_t written[STOA_FLIGHT_CODES];    /* LOG: in that second */
-    uint32_t skipped[STOA_FLIGHT_CODES];    /* since the last record */
-    atomic_flag busy; /* of the last lane: somebody writes */
+    uint64_t since_ns[STOA_FLIGHT_CODES]; /* LOG: begin of the second that is counted; PULSE: the last record */
+    uint32_t written[STOA_FLIGHT_CODES];  /* LOG: in that second */
+    uint32_t skipped[STOA_FLIGHT_CODES];  /* since the last record */
+    atomic_flag busy;                     /* of the last lane: somebody writes */
 };
 
 struct stoa_flight {
@@ -60,11 +60,15 @@ static const struct {
 static stoa_err keep_earlier(const char *path)
 {
     char from[PATH_BYTES], to[PATH_BYTES];
-    if (strlen(path) + 8 > sizeof from) { return STOA_FAIL(STOA_E_RANGE, "the path of the flight recorder is too long"); }
+    if (strlen(path) + 8 > sizeof from) {
+        return STOA_FAIL(STOA_E_RANGE, "the path of the flight recorder is too long");
+    }
     for (int i = STOA_FLIGHT_KEPT; i > 0; i--) {
         (void)snprintf(to, sizeof to, "%s.%d", path, i);
         (void)snprintf(from, sizeof from, i > 1 ? "%s.%d" : "%s", path, i - 1);
-        if (rename(from, to) && errno != ENOENT) { return STOA_FAIL(STOA_E_IO, "%s to %s: %s", from, to, strerror(errno)); }
+        if (rename(from, to) && errno != ENOENT) {
+            return STOA_FAIL(STOA_E_IO, "%s to %s: %s", from, to, strerror(errno));
+        }
     }
     return STOA_OK;
 }
@@ -80,7 +84,8 @@ static stoa_err map_file(const char *path, uint64_t bytes, char **out)
     (void)close(fd);
     if (failed) {
         (void)unlink(path);
-        return STOA_FAIL(failed == ENOSPC ? STOA_E_FULL : STOA_E_IO, "%s of %" PRIu64 " bytes: %s", path, bytes, strerror(failed));
+        return STOA_FAIL(failed == ENOSPC ? STOA_E_FULL : STOA_E_IO, "%s of %" PRIu64 " bytes: %s", path, bytes,
+                         strerror(failed));
     }
     *out = at;
     return STOA_OK;
@@ -109,7 +114,9 @@ static void write_classes(char *file)
 static uint32_t class_count(void)
 {
     uint32_t count = 0;
-    while (stoa_flight_row_at(count)) { count++; }
+    while (stoa_flight_row_at(count)) {
+        count++;
+    }
     return count;
 }
 

@@ -1,9 +1,10 @@
-/* flight.h - the flight recorder: what happened on each core, in a mapped file that survives the process. Internal to runtime/.
+/* flight.h - the flight recorder: what happened on each core, in a mapped file that survives the process. Internal to
+ * runtime/.
  *
- * base/flight.h has the format. A lane belongs to one thread, a core; what other threads have to say goes into the last lane, under
- * a lock. Writing a record is some 30 ns and no system call: it copies 64 bytes and their check into the mapping. (The system
- * writes the pages out when it likes; the first record on a page behind that costs a page fault.) Every class has its limit a
- * second, so that no storm of one kind of record pushes out all others.
+ * base/flight.h has the format. A lane belongs to one thread, a core; what other threads have to say goes into the last
+ * lane, under a lock. Writing a record is some 30 ns and no system call: it copies 64 bytes and their check into the
+ * mapping. (The system writes the pages out when it likes; the first record on a page behind that costs a page fault.)
+ * Every class has its limit a second, so that no storm of one kind of record pushes out all others.
  *
  * Without a recorder a core's lane is NULL, and a note costs one comparison.
  *
@@ -29,7 +30,8 @@ typedef struct stoa_flight_options {
 } stoa_flight_options;
 enum { STOA_FLIGHT_CORE_BYTES_MIN = 64 << 10 };
 
-/* Create the file, with all its space; earlier ones move one number up. Errors: IO (with the path), FULL (no space), NOMEM, RANGE. */
+/* Create the file, with all its space; earlier ones move one number up. Errors: IO (with the path), FULL (no space),
+ * NOMEM, RANGE. */
 stoa_err stoa_flight_open(const stoa_flight_options *options, stoa_flight **out);
 /* The file stays. NULL is fine. */
 void stoa_flight_close(stoa_flight *flight);
@@ -57,8 +59,8 @@ typedef struct stoa_flight_frames {
     const char *in[STOA_FLIGHT_FRAMES_MAX]; /* as a note's name */
 } stoa_flight_frames;
 
-/* A record and its frames into the lane of other threads. Any thread, also one that handles a signal: it waits for the lane's
- * lock a bounded while, and then writes anyway. */
+/* A record and its frames into the lane of other threads. Any thread, also one that handles a signal: it waits for the
+ * lane's lock a bounded while, and then writes anyway. */
 void stoa_flight_put_shared(stoa_flight *flight, uint64_t wall_ns, const stoa_flight_note *note,
                             const stoa_flight_frames *frames);
 /* The same into the thread's own lane. */

@@ -63,7 +63,9 @@ static stoa_err record_flight(stoa_node *node)
     if (!o->flight_path) { return STOA_OK; }
     stoa_err err = stoa_flight_open(&options, &node->flight);
     if (!err) { stoa_node_note(node, STOA_FLIGHT_BOOT, STOA_VERSION, node->core_count, o->memory_bytes * node->core_count); }
-    return err;
+    if (!err || err == STOA_E_RANGE) { return err; }
+    stoa_log_error("no_flight_recorder", err); /* a full disk keeps no node from serving */
+    return STOA_OK;
 }
 
 /* Where stalls are watched; the cores run. */

@@ -35,7 +35,8 @@ typedef struct stoa_options {
     const char *path;
     stoa_metrics *metrics;          /* NULL: none kept */
     uint32_t time_every;            /* with metrics: one turn in so many is timed per kind and core; 0: none */
-    /* The flight recorder: a file of so many bytes a core that survives the process; read it with `stoa flight`. NULL: none. */
+    /* The flight recorder: a file of so many bytes a core that survives the process; read it with `stoa flight`. NULL: none.
+     * Where it cannot be made, that is logged, and the node runs without. */
     const char *flight_path;
     uint64_t flight_bytes;          /* 0 means 1 MiB */
     const char *name;               /* of the node, for the recorder; NULL: "" */

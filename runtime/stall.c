@@ -14,18 +14,20 @@
 #include "runtime/internal.h"
 
 enum {
-    IDLE_FACTOR = 5,   /* all cores idle: look so many times less often */
-    STEP_MAX = 4,      /* intervals that a look may count for, however long it came after the last one */
-    LINES_MAX = 10,    /* of log in LINES_S seconds */
+    IDLE_FACTOR = 5, /* all cores idle: look so many times less often */
+    STEP_MAX = 4,    /* intervals that a look may count for, however long it came after the last one */
+    LINES_MAX = 10,  /* of log in LINES_S seconds */
     LINES_S = 60,
     LINE_FRAMES = 8,
+    QUESTIONS_MAX = 20, /* to a thread that does not answer: it may wait for a processor */
 };
 
 /* A core, as the watcher saw it last. */
 typedef struct watched {
-    stoa_running running;     /* actor NULL: none */
-    uint64_t ns, cpu_at_ns;   /* seen for; its thread's processor time when it was seen first */
-    stoa_stall_view *stall;       /* NULL: not long enough */
+    stoa_running running;   /* actor NULL: none */
+    uint64_t ns, cpu_at_ns; /* seen for; its thread's processor time when it was seen first */
+    stoa_stall_view *stall; /* NULL: not long enough */
+    uint32_t questions;     /* where it is, for this stall */
     stoa_counter *counter;
 } watched;
 
@@ -51,12 +53,14 @@ static bool takes(const stoa_kind *kind, const stoa_row *row)
 {
     if ((uintptr_t)row - (uintptr_t)kind->rows < kind->rows_bytes) { return true; }
     const stoa_hear *hear = kind->hears;
-    while (hear->row && hear->row != row) { hear++; }
+    while (hear->row && hear->row != row) {
+        hear++;
+    }
     return hear->row != NULL;
 }
 
-/* Plain loads of what another thread writes: relaxed, each a word, and none of them is followed before it was checked. Actors and
- * messages stay mapped as long as the core lives. */
+/* Plain loads of what another thread writes: relaxed, each a word, and none of them is followed before it was checked.
+ * Actors and messages stay mapped as long as the core lives. */
 __attribute__((no_sanitize("thread", "address"))) bool stoa_running_look(const stoa_core *core, stoa_running *out)
 {
     const stoa_actor *actor = __atomic_load_n(&core->turning.actor, __ATOMIC_RELAXED);
@@ -108,9 +112,10 @@ static void log_line(stoa_watch *w, const char *event, const stoa_stall_view *st
         return;
     }
     row_text(stall->row, message, sizeof message);
-    stoa_log(STOA_LOG_WARN, event, STOA_KU("core", stall->core), STOA_KV("actor", stall->actor), STOA_KV("message", message),
-             STOA_KU("ms", stall->ns / STOA_MS(1)), STOA_KU("cpu_ms", stall->cpu_ns / STOA_MS(1)),
-             STOA_KV("backtrace", backtrace), STOA_KU("not_logged", w->unwritten));
+    stoa_log(STOA_LOG_WARN, event, STOA_KU("core", stall->core), STOA_KV("actor", stall->actor),
+             STOA_KV("message", message), STOA_KU("ms", stall->ns / STOA_MS(1)),
+             STOA_KU("cpu_ms", stall->cpu_ns / STOA_MS(1)), STOA_KV("backtrace", backtrace),
+             STOA_KU("not_logged", w->unwritten));
     w->unwritten = 0;
 }
 
@@ -130,6 +135,7 @@ static void identify(stoa_core *core, const stoa_running *running, stoa_stall_vi
 {
     stoa_caught caught;
     frames->count = 0;
+    stall->without = "";
     if (stoa_fatal_ask(core, &caught)) {
         if (caught.running.turn == running->turn && caught.running.actor == running->actor) {
             memcpy(stall->actor, caught.name, sizeof stall->actor);
@@ -139,7 +145,8 @@ static void identify(stoa_core *core, const stoa_running *running, stoa_stall_vi
             stall->without = "it ended before it was asked";
         }
     } else {
-        stall->without = core->place.node->options.catch_signals ? "its thread did not answer" : "signals are not caught";
+        stall->without =
+            core->place.node->options.catch_signals ? "its thread did not answer" : "signals are not caught";
     }
     if (!stall->actor[0]) { stoa_running_name(core, running, stall->actor); }
 }
@@ -155,11 +162,23 @@ static stoa_flight_note note_of(const stoa_stall_view *stall, stoa_flight_code c
                               .b = stall->cpu_ns};
 }
 
-static void begin(stoa_watch *w, stoa_core *core, watched *seen)
+static void tell(stoa_watch *w, stoa_core *core, watched *seen)
 {
     char text[STOA_LOG_LINE_MAX / 2] = "";
     stoa_buf backtrace = STOA_BUF_FIXED(text);
     stoa_flight_frames frames;
+    stoa_stall_view *stall = seen->stall;
+    bool again = seen->questions++ > 0;
+    identify(core, &seen->running, stall, &frames);
+    if (again && !frames.count) { return; } /* nothing new */
+    stoa_flight_note note = note_of(stall, STOA_FLIGHT_STALL);
+    stoa_flight_put_shared(w->node->flight, stall->wall_ns + stall->ns, &note, &frames);
+    stoa_frames_print(&frames, LINE_FRAMES, &backtrace);
+    log_line(w, "stall", stall, text[0] ? text : stall->without);
+}
+
+static void begin(stoa_watch *w, stoa_core *core, watched *seen)
+{
     stoa_stall_view *stall = &w->stalls[w->stall_count % STOA_STALLS];
     for (uint32_t i = 0; i < w->node->core_count; i++) {
         if (w->cores[i].stall == stall) { w->cores[i].stall = NULL; } /* older than all that are kept */
@@ -172,14 +191,10 @@ static void begin(stoa_watch *w, stoa_core *core, watched *seen)
     stall->cpu_ns = cpu_ns(core) - seen->cpu_at_ns;
     stall->row = seen->running.row;
     stall->ref = seen->running.ref;
-    stall->without = "";
-    identify(core, &seen->running, stall, &frames);
     seen->stall = stall;
+    seen->questions = 0;
     if (seen->counter) { stoa_counter_add(seen->counter, 1); }
-    stoa_flight_note note = note_of(stall, STOA_FLIGHT_STALL);
-    stoa_flight_put_shared(w->node->flight, stall->wall_ns + stall->ns, &note, &frames);
-    stoa_frames_print(&frames, LINE_FRAMES, &backtrace);
-    log_line(w, "stall", stall, text[0] ? text : stall->without);
+    tell(w, core, seen);
 }
 
 static void finish(stoa_watch *w, watched *seen)
@@ -213,6 +228,9 @@ static bool look(stoa_watch *w, stoa_core *core, uint64_t step_ns)
     if (seen->stall) {
         seen->stall->ns = seen->ns;
         seen->stall->cpu_ns = cpu_ns(core) - seen->cpu_at_ns;
+        if (options->catch_signals && !seen->stall->frame_count && seen->questions < QUESTIONS_MAX) {
+            tell(w, core, seen);
+        }
     } else if (options->stall_ns && seen->ns >= options->stall_ns) {
         begin(w, core, seen);
     }
@@ -246,7 +264,9 @@ static void *watch_main(void *argument)
         w->last_ns = now;
         if (step_ns > w->interval_ns * STEP_MAX) { step_ns = w->interval_ns * STEP_MAX; }
         busy = false;
-        for (uint32_t i = 0; i < w->node->core_count && !w->stop; i++) { busy |= look(w, w->node->cores[i], step_ns); }
+        for (uint32_t i = 0; i < w->node->core_count && !w->stop; i++) {
+            busy |= look(w, w->node->cores[i], step_ns);
+        }
     }
     (void)pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -318,9 +338,13 @@ stoa_err stoa_stalls(stoa_node *node, void (*visit)(void *context, const stoa_st
     if (!copy) { return STOA_FAIL(STOA_E_NOMEM, "stalls"); }
     (void)pthread_mutex_lock(&w->lock);
     uint64_t count = w->stall_count, first = count > STOA_STALLS ? count - STOA_STALLS : 0;
-    for (uint64_t i = first; i < count; i++) { copy[i - first] = w->stalls[i % STOA_STALLS]; }
+    for (uint64_t i = first; i < count; i++) {
+        copy[i - first] = w->stalls[i % STOA_STALLS];
+    }
     (void)pthread_mutex_unlock(&w->lock);
-    for (uint64_t i = first; i < count; i++) { visit(context, &copy[i - first]); }
+    for (uint64_t i = first; i < count; i++) {
+        visit(context, &copy[i - first]);
+    }
     free(copy);
     return STOA_OK;
 }

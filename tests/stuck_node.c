@@ -1,8 +1,10 @@
-/* stuck_node.c - a whole node, as stoad is, with one actor more, which runs in circles when it is told: for integration/flight_test.py.
+/* stuck_node.c - a whole node, as stoad is, with one actor more, which runs in circles when it is told: for
+ * integration/flight_test.py.
  *
  *     stuck_node PATH=VALUE ...      settings, as flags of stoad without their dashes
  *
- * Says "ready"; then from each line on standard input: "spin" starts a turn that does not end, "go" ends it, "quit" closes the node.
+ * Says "ready"; then from each line on standard input: "spin" starts a turn that does not end, "go" ends it, "quit"
+ * closes the node.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <signal.h>
@@ -13,7 +15,7 @@
 #include "node/platform.h"
 #include "runtime/stoa.h"
 
-#define spinner_spin_FIELDS STOA_NO_FIELDS
+#define spinner_spin_FIELDS  STOA_NO_FIELDS
 #define spinner_ROWS(ROW, K) ROW(K, CAST, spin, _, "Run in circles.")
 STOA_TABLE(spinner)
 STOA_TABLE_DEFINE(spinner)
@@ -27,7 +29,9 @@ static _Atomic bool let_go;
 
 __attribute__((noinline)) static void run_in_circles(uint64_t *rounds)
 {
-    while (!atomic_load(&let_go)) { ++*rounds; }
+    while (!atomic_load(&let_go)) {
+        ++*rounds;
+    }
 }
 
 static stoa_err spinner_on_spin(stoa_turn *turn, spinner *self, const spinner_spin *in)
@@ -64,7 +68,9 @@ int main(int argc, char **argv)
     stoa_buf faults = STOA_BUF_GROWING;
     stoa_config_source source = {.text = stoa_settings_embedded, .overrides = (const char *const *)(argv + 1)};
     (void)argc;
-    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) { (void)signal(fatal[i], SIG_DFL); } /* a sanitizer has them */
+    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
+        (void)signal(fatal[i], SIG_DFL);
+    } /* a sanitizer has them */
     if (stoa_settings_load(&source, &settings, &faults)) { return fail(faults.at); }
     stoa_buf_deinit(&faults);
     if (stoa_platform_open(&settings, &platform)) { return fail("open"); }

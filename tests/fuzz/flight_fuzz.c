@@ -1,6 +1,6 @@
-/* flight_fuzz.c - any bytes as a flight recorder's file: nothing is read outside them, what is told is in order and terminated, and the
- * document is JSON. Method: the input as it is; and a file around it whose head and checks are sound, so that what lies behind them
- * is reached.
+/* flight_fuzz.c - any bytes as a flight recorder's file: nothing is read outside them, what is told is in order and
+ * terminated, and the document is JSON. Method: the input as it is; and a file around it whose head and checks are
+ * sound, so that what lies behind them is reached.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
@@ -30,7 +30,9 @@ static void visit(void *context, const stoa_flight_event *event)
     check_text(event->message, STOA_FLIGHT_TEXT);
     check_text(event->actor_name, STOA_FLIGHT_ACTOR_TEXT);
     check_text(event->b_label, STOA_FLIGHT_WORD);
-    for (uint32_t i = 0; i < event->frame_count; i++) { check_text(event->frames[i].in, STOA_FLIGHT_TEXT); }
+    for (uint32_t i = 0; i < event->frame_count; i++) {
+        check_text(event->frames[i].in, STOA_FLIGHT_TEXT);
+    }
     s->time_ns = event->time_ns;
     s->count++;
 }
@@ -113,7 +115,8 @@ static void try_inside(const uint8_t *bytes, size_t size_bytes, const stoa_fligh
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 {
-    stoa_flight_query all = {0}, some = {.one_core = true, .core = size_bytes ? bytes[size_bytes - 1] % 4u : 0, .last = 3};
+    stoa_flight_query all = {0},
+                      some = {.one_core = true, .core = size_bytes ? bytes[size_bytes - 1] % 4u : 0, .last = 3};
     try_file(bytes, size_bytes, &all);
     try_inside(bytes, size_bytes, &all);
     try_inside(bytes, size_bytes, &some);

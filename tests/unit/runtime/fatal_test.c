@@ -1,6 +1,7 @@
-/* fatal_test.c - goal: however a process ends, its recorder says with which actor and message under the hand, and where; a turn that
- * takes too long is named while it does; and who embeds the runtime keeps the signals. Method: this program starts itself again for
- * each end, which then has a node with one actor that does what it is told; the parent sees how it ended and reads its file.
+/* fatal_test.c - goal: however a process ends, its recorder says with which actor and message under the hand, and
+ * where; a turn that takes too long is named while it does; and who embeds the runtime keeps the signals. Method: this
+ * program starts itself again for each end, which then has a node with one actor that does what it is told; the parent
+ * sees how it ended and reads its file.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -51,17 +52,35 @@ __attribute__((noinline)) static uint64_t deeper(uint64_t n)
 }
 
 /* What a sanitizer would find first. */
-__attribute__((noinline, no_sanitize("undefined", "address", "thread"))) static void touch_nowhere(void) { *nowhere = 1; }
-__attribute__((noinline, no_sanitize("undefined"))) static void divide(void) { zero = 100 / zero; }
+__attribute__((noinline, no_sanitize("undefined", "address", "thread"))) static void touch_nowhere(void)
+{
+    *nowhere = 1;
+}
+__attribute__((noinline, no_sanitize("undefined"))) static void divide(void)
+{
+    zero = 100 / zero;
+}
 __attribute__((noinline, no_sanitize("undefined"))) static void call_nothing(void)
 {
     no_function();
     zero = 0; /* no call of a last thing: those leave no frame */
 }
-__attribute__((noinline)) static void trap(void) { __builtin_trap(); }
-__attribute__((noinline)) static void assert_what_is_not(void) { STOA_ASSERT(zero == 1); }
-static void overflow(void) { (void)deeper(1); }
-__attribute__((noinline)) static void bus(void) { zero = raise(SIGBUS); }
+__attribute__((noinline)) static void trap(void)
+{
+    __builtin_trap();
+}
+__attribute__((noinline)) static void assert_what_is_not(void)
+{
+    STOA_ASSERT(zero == 1);
+}
+static void overflow(void)
+{
+    (void)deeper(1);
+}
+__attribute__((noinline)) static void bus(void)
+{
+    zero = raise(SIGBUS);
+}
 __attribute__((noinline)) static void abort_here(void)
 {
     if (!zero) { abort(); }
@@ -113,7 +132,8 @@ static void open_node(stoa_options options, stoa_node **node_out, stoa_ref *ref_
     stoa_options all = options;
     all.cores = 2;
     assert_int_equal(stoa_node_open(&all, node_out), STOA_OK);
-    assert_int_equal(stoa_spawn(*node_out, &fragile_kind, "fragile/vase", &(stoa_spawn_options){.core = 1}, ref_out), STOA_OK);
+    assert_int_equal(stoa_spawn(*node_out, &fragile_kind, "fragile/vase", &(stoa_spawn_options){.core = 1}, ref_out),
+                     STOA_OK);
 }
 
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -125,7 +145,9 @@ static int child(const char *what, const char *path)
     stoa_node *node;
     stoa_ref ref;
     stoa_options options = {.flight_path = path, .flight_bytes = 64 << 10, .catch_signals = true};
-    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) { (void)signal(fatal[i], SIG_DFL); } /* a sanitizer has them too */
+    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
+        (void)signal(fatal[i], SIG_DFL);
+    } /* a sanitizer has them too */
     if (strncmp(what, "overrun", 7) == 0) {
         options.hard_ns = STOA_MS(300);
         options.catch_signals = strcmp(what, "overrun") == 0;
@@ -136,7 +158,9 @@ static int child(const char *what, const char *path)
         if (strcmp(what, ends[i].what) == 0) { (void)fragile_post_break_it(node, ref, (fragile_break_it){i}); }
     }
     if (strcmp(what, "kill") == 0) { (void)raise(SIGKILL); }
-    for (int i = 0; i < 600; i++) { (void)poll(NULL, 0, 100); }
+    for (int i = 0; i < 600; i++) {
+        (void)poll(NULL, 0, 100);
+    }
     return 0;
 }
 
@@ -165,7 +189,9 @@ static void keep(void *context, const stoa_flight_event *event)
 static void read_all(int fd, char *at, size_t bytes)
 {
     size_t used = 0;
-    for (ssize_t got; used < bytes - 1 && (got = read(fd, at + used, bytes - 1 - used)) > 0;) { used += (size_t)got; }
+    for (ssize_t got; used < bytes - 1 && (got = read(fd, at + used, bytes - 1 - used)) > 0;) {
+        used += (size_t)got;
+    }
     at[used] = '\0';
 }
 
@@ -225,8 +251,8 @@ static void every_end_is_recorded_with_actor_message_and_place(void **state)
     for (size_t i = 0; i < ENDS; i++) {
         const struct end *end = &ends[i];
         run(end->what, &out);
-        print_message("%s: %s %s, %u frames, innermost %s\n", end->what, out.last.text, out.last.name, out.last.frame_count,
-                      out.last.frames[0].in);
+        print_message("%s: %s %s, %u frames, innermost %s\n", end->what, out.last.text, out.last.name,
+                      out.last.frame_count, out.last.frames[0].in);
         assert_true(WIFSIGNALED(out.status));
         assert_int_equal(WTERMSIG(out.status), end->signal);
         assert_string_equal(out.last.text, end->text);
@@ -261,7 +287,8 @@ static void a_turn_past_the_hard_limit_ends_the_process(void **state)
     assert_string_equal(out.last.message, "fragile.spin");
     assert_true(out.last.a >= STOA_MS(300));
     assert_true(has_frame(&out.last, "run_in_circles"));
-    assert_non_null(strstr(out.log, "\"event\":\"overrun\",\"core\":1,\"actor\":\"fragile/vase\",\"message\":\"fragile.spin\""));
+    assert_non_null(
+        strstr(out.log, "\"event\":\"overrun\",\"core\":1,\"actor\":\"fragile/vase\",\"message\":\"fragile.spin\""));
     run("overrun_plain", &out); /* signals are not ours: no backtrace, but the same end */
     assert_true(WIFSIGNALED(out.status) && WTERMSIG(out.status) == SIGABRT);
     assert_string_equal(out.last.text, "overrun");
@@ -273,28 +300,27 @@ static void a_turn_past_the_hard_limit_ends_the_process(void **state)
 /* --- stalls, in this process */
 
 typedef struct stalls {
-    uint32_t count;
-    stoa_stall_view last;
+    stoa_stall_view spun; /* the last one */
 } stalls;
 
 static void see(void *context, const stoa_stall_view *stall)
 {
     stalls *s = context;
-    s->count++;
-    s->last = *stall;
+    if (stall->row == &fragile_rows[fragile_ROW_spin]) { s->spun = *stall; }
 }
 
-static stalls wait_for_stall(stoa_node *node, uint32_t count, bool over)
+/* The newest stall of a turn that spins, of a number above. On a machine that is busy others may be seen, too, and the
+ * backtrace may take a while. */
+static stoa_stall_view wait_for_stall(stoa_node *node, uint64_t after, bool framed, bool over)
 {
-    stalls s = {0};
     for (int i = 0; i < 30000; i++) {
-        s.count = 0;
+        stalls s = {0};
         assert_int_equal(stoa_stalls(node, see, &s), STOA_OK);
-        if (s.count >= count && s.last.over == over) { return s; }
+        if (s.spun.number > after && s.spun.over == over && (s.spun.frame_count || !framed)) { return s.spun; }
         (void)poll(NULL, 0, 2);
     }
     fail_msg("no stall was seen");
-    return s;
+    return (stoa_stall_view){0};
 }
 
 static void a_stall_is_named_while_it_lasts(void **state)
@@ -303,6 +329,7 @@ static void a_stall_is_named_while_it_lasts(void **state)
     stoa_ref ref;
     stoa_metrics *metrics;
     stoa_counter *counter;
+    uint64_t before = 0;
     (void)state;
     assert_int_equal(stoa_metrics_new(&metrics), STOA_OK);
     open_node((stoa_options){.stall_ns = STOA_MS(50), .catch_signals = true, .metrics = metrics}, &node, &ref);
@@ -310,23 +337,23 @@ static void a_stall_is_named_while_it_lasts(void **state)
         bool framed = false;
         atomic_store(&let_go, false);
         assert_int_equal(fragile_post_spin(node, ref, (fragile_spin){0}), STOA_OK);
-        stalls s = wait_for_stall(node, round, false);
-        assert_int_equal(s.count, round);
-        assert_int_equal(s.last.number, round);
-        assert_string_equal(s.last.actor, "fragile/vase");
-        assert_string_equal(s.last.row->name, "spin");
-        assert_int_equal(s.last.core, 1);
-        assert_true(stoa_ref_equal(s.last.ref, ref));
-        assert_true(s.last.ns >= STOA_MS(50));
-        for (uint32_t i = 0; i < s.last.frame_count; i++) { framed |= strcmp(s.last.frames[i].in, "run_in_circles") == 0; }
+        stoa_stall_view stall = wait_for_stall(node, before, true, false);
+        assert_string_equal(stall.actor, "fragile/vase");
+        assert_int_equal(stall.core, 1);
+        assert_true(stoa_ref_equal(stall.ref, ref));
+        assert_true(stall.ns >= STOA_MS(50));
+        for (uint32_t i = 0; i < stall.frame_count; i++) {
+            framed |= strcmp(stall.frames[i].in, "run_in_circles") == 0;
+        }
         assert_true(framed);
         atomic_store(&let_go, true);
-        s = wait_for_stall(node, round, true);
-        assert_true(s.last.ns >= STOA_MS(50));
-        assert_true(s.last.cpu_ns > 0);
+        stall = wait_for_stall(node, before, true, true);
+        assert_true(stall.ns >= STOA_MS(50));
+        assert_true(stall.cpu_ns > 0);
+        before = stall.number;
     }
     assert_int_equal(stoa_metrics_counter(metrics, "stoa_stalls_total", "core=\"1\"", "x", &counter), STOA_OK);
-    assert_int_equal(stoa_counter_get(counter), 3);
+    assert_true(stoa_counter_get(counter) >= 3);
     stoa_node_close(node, 0);
     stoa_metrics_free(metrics);
 }
@@ -339,16 +366,18 @@ static void without_signals_a_stall_is_named_too(void **state)
     atomic_store(&let_go, false);
     open_node((stoa_options){.stall_ns = STOA_MS(50)}, &node, &ref);
     assert_int_equal(fragile_post_spin(node, ref, (fragile_spin){0}), STOA_OK);
-    stalls s = wait_for_stall(node, 1, false);
-    assert_string_equal(s.last.actor, "fragile/vase");
-    assert_string_equal(s.last.row->name, "spin");
-    assert_int_equal(s.last.frame_count, 0);
-    assert_string_equal(s.last.without, "signals are not caught");
+    stoa_stall_view stall = wait_for_stall(node, 0, false, false);
+    assert_string_equal(stall.actor, "fragile/vase");
+    assert_int_equal(stall.frame_count, 0);
+    assert_string_equal(stall.without, "signals are not caught");
     atomic_store(&let_go, true);
     stoa_node_close(node, 0);
 }
 
-static void on_own(int number) { (void)number; }
+static void on_own(int number)
+{
+    (void)number;
+}
 
 static void who_embeds_the_runtime_keeps_the_signals(void **state)
 {
@@ -356,12 +385,16 @@ static void who_embeds_the_runtime_keeps_the_signals(void **state)
     stoa_node *node, *other;
     stoa_ref ref;
     (void)state;
-    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) { assert_int_equal(sigaction(fatal[i], &own, NULL), 0); }
+    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
+        assert_int_equal(sigaction(fatal[i], &own, NULL), 0);
+    }
     open_node((stoa_options){.stall_ns = STOA_MS(50), .hard_ns = STOA_S(60)}, &node, &ref);
     for (int number = 1; number < SIGRTMAX; number++) { /* not one is taken */
         if (sigaction(number, NULL, &now)) { continue; }
         bool ours = false;
-        for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) { ours |= fatal[i] == number; }
+        for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
+            ours |= fatal[i] == number;
+        }
         if (ours) { assert_ptr_equal(now.sa_handler, on_own); }
         if (!ours && number == SIGRTMIN + 7) { assert_ptr_equal(now.sa_handler, SIG_DFL); }
     }

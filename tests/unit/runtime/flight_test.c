@@ -1,5 +1,6 @@
-/* flight_test.c - goal: what a recorder wrote is read back, in order and by name, whatever became of the file meanwhile. Method: real
- * files in a folder of our own, wrapped, cut, bent, with records torn and with classes of another version.
+/* flight_test.c - goal: what a recorder wrote is read back, in order and by name, whatever became of the file
+ * meanwhile. Method: real files in a folder of our own, wrapped, cut, bent, with records torn and with classes of
+ * another version.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -38,8 +39,12 @@ typedef struct world {
 
 static stoa_flight_options options_of(const world *w)
 {
-    return (stoa_flight_options){
-        .path = w->path, .node = "test", .build = "9.9.9", .cores = CORES, .core_bytes = STOA_FLIGHT_CORE_BYTES_MIN, .wall_ns = T0};
+    return (stoa_flight_options){.path = w->path,
+                                 .node = "test",
+                                 .build = "9.9.9",
+                                 .cores = CORES,
+                                 .core_bytes = STOA_FLIGHT_CORE_BYTES_MIN,
+                                 .wall_ns = T0};
 }
 
 static int set_up(void **state)
@@ -117,8 +122,13 @@ static stoa_flight_note note_of(uint32_t core, uint64_t a)
 static void a_record_comes_back_with_all_its_words(void **state)
 {
     world *w = *state;
-    stoa_flight_note note = {.code = STOA_FLIGHT_FAILED, .core = 1, .actor = 42, .actor_name = "ping/two", .row = &ball,
-                             .name = "the net tore", .a = 3};
+    stoa_flight_note note = {.code = STOA_FLIGHT_FAILED,
+                             .core = 1,
+                             .actor = 42,
+                             .actor_name = "ping/two",
+                             .row = &ball,
+                             .name = "the net tore",
+                             .a = 3};
     stoa_flight_put(stoa_flight_lane_of(w->flight, 1), T0 + 5, &note);
     look(w);
     assert_int_equal(w->count, 1);
@@ -149,7 +159,9 @@ static void a_full_ring_keeps_the_newest(void **state)
     }
     look(w);
     assert_int_equal(w->count, RECORDS);
-    for (uint32_t i = 0; i < w->count; i++) { assert_int_equal(w->events[i].a, ALL - RECORDS + 1 + i); }
+    for (uint32_t i = 0; i < w->count; i++) {
+        assert_int_equal(w->events[i].a, ALL - RECORDS + 1 + i);
+    }
     assert_int_equal(w->summary.overwritten, ALL - RECORDS);
     assert_int_equal(w->summary.torn, 0);
     assert_int_equal(parse(w, (stoa_flight_query){.last = 5}), STOA_OK);
@@ -168,17 +180,22 @@ static void lanes_are_merged_by_time_and_told_apart_by_core(void **state)
     stoa_flight_put_shared(w->flight, T0 + 100, &all, NULL);
     look(w);
     assert_int_equal(w->count, 21);
-    for (uint32_t i = 0; i < 20; i++) { assert_int_equal(w->events[i].a, i); }
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_int_equal(w->events[i].a, i);
+    }
     assert_string_equal(w->events[20].text, "exit");
     assert_int_equal(parse(w, (stoa_flight_query){.one_core = true, .core = 1}), STOA_OK);
     assert_int_equal(w->count, 10);
-    for (uint32_t i = 0; i < w->count; i++) { assert_int_equal(w->events[i].core, 1); }
+    for (uint32_t i = 0; i < w->count; i++) {
+        assert_int_equal(w->events[i].core, 1);
+    }
 }
 
 static void frames_belong_to_their_record(void **state)
 {
     world *w = *state;
-    stoa_flight_frames frames = {.count = 3, .address = {10, 20, 30}, .offset = {1, 2, 3}, .in = {"inner", "middle", "main"}};
+    stoa_flight_frames frames = {
+        .count = 3, .address = {10, 20, 30}, .offset = {1, 2, 3}, .in = {"inner", "middle", "main"}};
     stoa_flight_note note = note_of(0, 1);
     stoa_flight_put_shared(w->flight, T0, &note, &frames);
     stoa_flight_put_shared(w->flight, T0 + 1, &note, NULL);
@@ -194,7 +211,8 @@ static void frames_belong_to_their_record(void **state)
     assert_int_equal(w->events[0].frame_count, 3);
 }
 
-/* Names outnumber what the table of actors and of texts holds: the record stays, its word is gone or another's was never shown. */
+/* Names outnumber what the table of actors and of texts holds: the record stays, its word is gone or another's was
+ * never shown. */
 static void names_are_right_or_missing(void **state)
 {
     world *w = *state;
@@ -204,13 +222,15 @@ static void names_are_right_or_missing(void **state)
         uint32_t n = i * 4;
         (void)snprintf(reasons[n], sizeof reasons[n], "reason %u", n);
         (void)snprintf(actors[n], sizeof actors[n], "ping/%u", n);
-        stoa_flight_note note = {.code = STOA_FLIGHT_FAILED, .actor = 1000 + n, .actor_name = actors[n], .name = reasons[n], .a = n};
+        stoa_flight_note note = {
+            .code = STOA_FLIGHT_FAILED, .actor = 1000 + n, .actor_name = actors[n], .name = reasons[n], .a = n};
         stoa_flight_put(stoa_flight_lane_of(w->flight, 0), T0 + STOA_S(i), &note);
     }
     for (uint32_t n = 0; n < 900; n++) {
         (void)snprintf(reasons[n], sizeof reasons[n], "reason %u", n);
         (void)snprintf(actors[n], sizeof actors[n], "ping/%u", n);
-        stoa_flight_note note = {.code = STOA_FLIGHT_FAILED, .actor = 1000 + n, .actor_name = actors[n], .name = reasons[n], .a = n};
+        stoa_flight_note note = {
+            .code = STOA_FLIGHT_FAILED, .actor = 1000 + n, .actor_name = actors[n], .name = reasons[n], .a = n};
         stoa_flight_put(stoa_flight_lane_of(w->flight, 0), T0 + STOA_S(1000 + n), &note);
     }
     look(w);
@@ -261,7 +281,8 @@ static void a_torn_record_is_counted_and_left_out(void **state)
     look(w);
     stoa_flight_head head;
     memcpy(&head, w->bytes, sizeof head);
-    char *first = w->bytes + head.lanes_at + head.names * sizeof(stoa_flight_name) + head.actors * sizeof(stoa_flight_actor);
+    char *first =
+        w->bytes + head.lanes_at + head.names * sizeof(stoa_flight_name) + head.actors * sizeof(stoa_flight_actor);
     for (size_t byte = 0; byte < sizeof(stoa_flight_record); byte++) { /* wherever it tore */
         if (byte >= offsetof(stoa_flight_record, check)) { break; }
         first[4 * 64 + byte] ^= 0x10;
@@ -324,7 +345,8 @@ static void the_words_are_those_of_the_file(void **state)
     assert_int_equal(parse(w, (stoa_flight_query){0}), STOA_OK);
     assert_string_equal(w->events[0].text, "standstill");
     assert_string_equal(w->events[0].a_label, "xxxxxxxxxxxxxxxx");
-    char *first = w->bytes + head->lanes_at + head->names * sizeof(stoa_flight_name) + head->actors * sizeof(stoa_flight_actor);
+    char *first =
+        w->bytes + head->lanes_at + head->names * sizeof(stoa_flight_name) + head->actors * sizeof(stoa_flight_actor);
     stoa_flight_record *record = (stoa_flight_record *)(void *)first;
     record->code = 4711;
     record->check = stoa_flight_check(record);
@@ -375,12 +397,18 @@ static void many_threads_share_the_last_lane(void **state)
 {
     world *w = *state;
     pthread_t threads[WRITERS];
-    for (int i = 0; i < WRITERS; i++) { assert_int_equal(pthread_create(&threads[i], NULL, write_shared, w->flight), 0); }
-    for (int i = 0; i < WRITERS; i++) { assert_int_equal(pthread_join(threads[i], NULL), 0); }
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, write_shared, w->flight), 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
     look(w);
     assert_int_equal(w->summary.torn, 0);
     assert_int_equal(w->summary.overwritten, WRITERS * (EACH + EACH / 8 * 2) - RECORDS);
-    for (uint32_t i = 0; i < w->count; i++) { assert_string_equal(w->events[i].message, "ping.ball"); }
+    for (uint32_t i = 0; i < w->count; i++) {
+        assert_string_equal(w->events[i].message, "ping.ball");
+    }
 }
 
 int main(void)
