@@ -52,7 +52,7 @@ static stoa_err buyer_on_find(stoa_turn *turn, buyer *self, const buyer_find *in
     (void)in;
     self->sender = turn->from;
     for (uint64_t i = 0; i < STALLS && !err; i++) { /* all are under way at once; i comes back as the answer's token */
-        err = stall_ask_price(turn, stoa_turn_find(turn, stalls[i]), (stall_price){0}, STOA_MS(300), i);
+        err = stall_ask_price(turn, stoa_turn_find(turn, stalls[i]), (stall_price){0}, STOA_S(1), i);
     }
     return err; /* an error takes back what was asked so far */
 }

@@ -42,7 +42,7 @@ int main(void)
     greeter_welcome out = {0};
     stoa_err err = stoa_node_open(&options, &node);
     if (!err) { err = stoa_spawn(node, &greeter_kind, "greeter/door", STOA_DISK, &door); }
-    if (!err) { err = greeter_call_hello(node, door, (greeter_hello){stoa_text("Ada")}, STOA_MS(500), &out); }
+    if (!err) { err = greeter_call_hello(node, door, (greeter_hello){stoa_text("Ada")}, STOA_S(10), &out); }
     if (!err) { printf("Hello Ada, visitor %" PRIu64 "\n", out.visitor); }
     if (err) { fprintf(stderr, "%s\n", stoa_err_trail()); }
     stoa_node_close(node, STOA_MS(100));

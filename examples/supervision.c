@@ -87,13 +87,13 @@ int main(void)
     stoa_err err = stoa_node_open(&(stoa_options){.cores = 1}, &node);
     if (!err) { err = stoa_spawn(node, &boat_kind, "boat/eight", NULL, &eight); }
     left = stoa_find(node, "rower/left"), right = stoa_find(node, "rower/right");
-    for (int i = 0; i < 2 && !err; i++) { err = rower_call_stroke(node, left, (rower_stroke){0}, STOA_S(1), &l); }
-    if (!err) { err = rower_call_stroke(node, right, (rower_stroke){0}, STOA_S(1), &r); }
+    for (int i = 0; i < 2 && !err; i++) { err = rower_call_stroke(node, left, (rower_stroke){0}, STOA_S(10), &l); }
+    if (!err) { err = rower_call_stroke(node, right, (rower_stroke){0}, STOA_S(10), &r); }
     printf("left %" PRIu64 ", right %" PRIu64 "\n", l.strokes, r.strokes);
-    if (!err) { puts(stoa_err_name(rower_call_cramp(node, left, (rower_cramp){0}, STOA_S(1), &l))); }
-    if (!err) { err = rower_call_stroke(node, left, (rower_stroke){0}, STOA_S(1), &l); }
-    if (!err) { err = rower_call_stroke(node, right, (rower_stroke){0}, STOA_S(1), &r); }
-    if (!err) { err = boat_call_look(node, eight, (boat_look){0}, STOA_S(1), &seen); }
+    if (!err) { puts(stoa_err_name(rower_call_cramp(node, left, (rower_cramp){0}, STOA_S(10), &l))); }
+    if (!err) { err = rower_call_stroke(node, left, (rower_stroke){0}, STOA_S(10), &l); }
+    if (!err) { err = rower_call_stroke(node, right, (rower_stroke){0}, STOA_S(10), &r); }
+    if (!err) { err = boat_call_look(node, eight, (boat_look){0}, STOA_S(10), &seen); }
     printf("left %" PRIu64 ", right %" PRIu64 "; %" PRIu64 " ended, because of %.*s\n", l.strokes, r.strokes, seen.ends,
            STOA_TEXT_ARGS(&seen.reason));
     if (err) { fprintf(stderr, "%s\n", stoa_err_trail()); }

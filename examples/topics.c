@@ -82,10 +82,10 @@ int main(void)
     for (int i = 0; i < 3 && !err; i++) { err = stoa_spawn(node, &listener_kind, names[i], NULL, &listeners[i]); }
     if (!err) { err = stoa_spawn(node, &sensor_kind, "sensor/kitchen", NULL, &kitchen); }
     if (!err) { err = stoa_spawn(node, &sensor_kind, "sensor/attic", NULL, &attic); }
-    if (!err) { err = sensor_call_measure(node, attic, (sensor_measure){31}, STOA_S(1), &done); }
-    if (!err) { err = sensor_call_measure(node, kitchen, (sensor_measure){22}, STOA_S(1), &done); }
+    if (!err) { err = sensor_call_measure(node, attic, (sensor_measure){31}, STOA_S(10), &done); }
+    if (!err) { err = sensor_call_measure(node, kitchen, (sensor_measure){22}, STOA_S(10), &done); }
     for (int i = 0; i < 3 && !err; i++) {
-        err = listener_call_tell(node, listeners[i], (listener_tell){0}, STOA_S(1), &told);
+        err = listener_call_tell(node, listeners[i], (listener_tell){0}, STOA_S(10), &told);
         printf("%s: %" PRIu64 ", the last %" PRId64 " %.*s\n", names[i], told.readings, told.degrees,
                STOA_TEXT_ARGS(&told.topic));
     }
