@@ -1,7 +1,6 @@
 /* deliver.c - where messages go: to an actor of this core, to another place, back to who asked, or to the dead letters.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
 #include <string.h>
 
 #include "runtime/internal.h"
@@ -14,7 +13,7 @@ void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)
     *letter = (stoa_dead_letter){.wall_ns = core->wall_ns, .row = msg->row, .to = msg->to, .from = msg->from, .why = why};
     bool here = stoa_ref_place(msg->to) == core->place.index;
     const stoa_actor *actor = here ? stoa_core_actor(core, msg->to) : NULL;
-    if (actor) { (void)snprintf(letter->name, sizeof letter->name, "%s", stoa_actor_name(actor)); }
+    if (actor) { (void)memccpy(letter->name, stoa_actor_name(actor), 0, sizeof letter->name - 1); }
     stoa_core_note(core, STOA_FLIGHT_DEAD_LETTER, actor, msg->row, stoa_err_name(why), msg->from.at, 0);
     struct stoa_sim *sim = core->place.node->options.sim;
     if (sim) { stoa_sim_dead_letter(sim, core, letter, msg->row ? stoa_msg_payload(msg) : NULL); }
