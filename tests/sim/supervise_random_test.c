@@ -30,7 +30,7 @@ static struct {
     uint32_t count;
     uint8_t outcomes[ASKS_MAX];
     uint32_t asked, acknowledged;
-    uint32_t downs, gathered, restarts, most; /* most actors alive at a time */
+    uint32_t downs, gathered, restarts, most, deaths; /* most actors alive at a time */
 } book;
 
 static void know(stoa_ref ref)
@@ -265,12 +265,6 @@ static stoa_err client_on_ledger_total(stoa_turn *turn, client *self, const ledg
 
 /* --- a run */
 
-static void on_escalation(void *context, const char *reason)
-{
-    (void)context;
-    (void)reason;
-}
-
 static void check_families(const stoa_core *core)
 {
     uint32_t at = 0;
@@ -300,15 +294,62 @@ static uint64_t used(stoa_node *node, uint32_t core)
     return view.used_bytes;
 }
 
-static void end_plain(stoa_node *node, bool kill)
+static stoa_ref open_ledger(stoa_node *node)
+{
+    stoa_shard *shard;
+    stoa_ref ref;
+    stoa_shard_options in = {.name = "s", .durability = stoa_durability_DISK, .journal = &stoa_journal_sim, .path = "sim:s"};
+    assert_int_equal(stoa_shard_open(node, &in, &shard), STOA_OK);
+    assert_int_equal(stoa_spawn(node, &ledger_kind, "ledger/one", &(stoa_spawn_options){.shard = shard}, &ref), STOA_OK);
+    return ref;
+}
+
+static void check_ledger(stoa_node *node, stoa_ref one)
+{
+    ledger_total total = {0};
+    stoa_err err = STOA_E_FAILED;
+    for (int i = 0; i < 50 && err; i++) { err = ledger_call_read(node, one, (ledger_read){0}, STOA_S(1), &total); }
+    assert_int_equal(err, STOA_OK);
+    if (total.total < book.acknowledged) { fail_msg("an acknowledged addition is lost"); }
+    assert_true(total.total <= book.asked);
+}
+
+/* All blocks of all cores are back, but those of who stays. */
+static void check_nothing_left(stoa_node *node, const uint64_t *base)
 {
     for (uint32_t i = 0; i < node->core_count; i++) {
-        if (kill) {
-            stoa_tree_kill_all(node->cores[i]);
-        } else {
-            stoa_tree_shutdown(node->cores[i]);
-        }
+        const stoa_core *core = node->cores[i];
+        assert_int_equal(core->actor_alive, i == 0 ? 1 : 0);
+        assert_int_equal(core->ties.count, 0);
+        if (used(node, i) != base[i]) { fail_msg("core %u: %lld bytes left", i, (long long)(used(node, i) - base[i])); }
     }
+}
+
+static void check_all(stoa_node *node)
+{
+    uint32_t alive = 0;
+    check(node);
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        check_families(node->cores[i]);
+        alive += node->cores[i]->actor_alive;
+    }
+    if (alive > book.most) { book.most = alive; }
+}
+
+/* Grow and shake whom there is; until the steps are over, or so much failed that the node ends. */
+static void live(stoa_sim *sim, stoa_node *node)
+{
+    for (int step = 0; step < STEPS && !stoa_sim_dead(sim); step++) {
+        stoa_ref who = somebody(stoa_sim_random(sim));
+        if (stoa_sim_random(sim) % 2) {
+            (void)limb_post_shake(node, who, (limb_shake){{0}});
+        } else {
+            (void)limb_post_grow(node, who, (limb_grow){1 + stoa_sim_random(sim) % 3});
+        }
+        stoa_sim_run(sim, stoa_sim_random(sim) % STOA_MS(2));
+        check_all(node);
+    }
+    for (uint32_t i = 0; i < node->core_count; i++) { book.restarts += (uint32_t)node->cores[i]->restarts; }
 }
 
 static uint64_t random_run(uint64_t seed)
@@ -316,8 +357,7 @@ static uint64_t random_run(uint64_t seed)
     static const stoa_kind *const kinds[] = {&ledger_kind, NULL};
     stoa_sim *sim;
     stoa_node *node;
-    stoa_shard *shard;
-    stoa_ref one, ref;
+    stoa_ref ref;
     stoa_sim_disk *disk;
     memset(&book, 0, sizeof book);
     assert_int_equal(stoa_sim_disk_get("s", seed, &disk), STOA_OK);
@@ -330,10 +370,7 @@ static uint64_t random_run(uint64_t seed)
     options.faults.per_million[STOA_SIM_MEMORY_OUT] = 50;
     options.faults.longest_ns[STOA_SIM_MEMORY_OUT] = STOA_MS(2);
     assert_int_equal(stoa_sim_new(&options, &sim, &node), STOA_OK);
-    node->options.escalate = on_escalation;
-    stoa_shard_options in = {.name = "s", .durability = stoa_durability_DISK, .journal = &stoa_journal_sim, .path = "sim:s"};
-    assert_int_equal(stoa_shard_open(node, &in, &shard), STOA_OK);
-    assert_int_equal(stoa_spawn(node, &ledger_kind, "ledger/one", &(stoa_spawn_options){.shard = shard}, &one), STOA_OK);
+    stoa_ref one = open_ledger(node);
     stoa_sim_run(sim, STOA_MS(20));
     uint64_t base[4];
     for (uint32_t i = 0; i < node->core_count; i++) { base[i] = used(node, i); }
@@ -346,39 +383,20 @@ static uint64_t random_run(uint64_t seed)
         know(ref);
         (void)limb_post_grow(node, ref, (limb_grow){8});
     }
-    for (int step = 0; step < STEPS; step++) {
-        stoa_ref who = somebody(stoa_sim_random(sim));
-        if (stoa_sim_random(sim) % 2) {
-            (void)limb_post_shake(node, who, (limb_shake){{0}});
-        } else {
-            (void)limb_post_grow(node, who, (limb_grow){1 + stoa_sim_random(sim) % 3});
-        }
-        stoa_sim_run(sim, stoa_sim_random(sim) % STOA_MS(2));
+    live(sim, node);
+    if (stoa_sim_dead(sim)) {
+        book.deaths++;
+        assert_int_equal(stoa_sim_crash(sim, &node), STOA_OK);
+        check_ledger(node, open_ledger(node));
+    } else {
+        stoa_sim_faults(sim, NULL);
+        for (uint32_t i = 0; i < node->core_count; i++) { stoa_tree_shutdown(node->cores[i]); }
+        stoa_sim_run(sim, STOA_MS(200));
+        for (uint32_t i = 0; i < node->core_count; i++) { assert_true(stoa_tree_ended(node->cores[i])); }
         check(node);
-        uint32_t alive = 0;
-        for (uint32_t i = 0; i < node->core_count; i++) {
-            check_families(node->cores[i]);
-            alive += node->cores[i]->actor_alive;
-        }
-        if (alive > book.most) { book.most = alive; }
-    }
-    for (uint32_t i = 0; i < node->core_count; i++) { book.restarts += (uint32_t)node->cores[i]->restarts; }
-
-    end_plain(node, false);
-    stoa_sim_run(sim, STOA_MS(200));
-    end_plain(node, true); /* whom a fault kept */
-    stoa_sim_run(sim, STOA_MS(500));
-    check(node);
-    ledger_total total = {0};
-    for (int i = 0; i < 50 && ledger_call_read(node, one, (ledger_read){0}, STOA_S(1), &total); i++) {}
-    if (total.total < book.acknowledged) { fail_msg("an acknowledged addition is lost"); }
-    assert_true(total.total <= book.asked);
-    stoa_sim_run(sim, STOA_S(2));
-    for (uint32_t i = 0; i < node->core_count; i++) {
-        const stoa_core *core = node->cores[i];
-        assert_int_equal(core->actor_alive, i == 0 ? 1 : 0);
-        assert_int_equal(core->ties.count, 0);
-        if (used(node, i) != base[i]) { fail_msg("core %u: %lld bytes left", i, (long long)(used(node, i) - base[i])); }
+        check_ledger(node, one);
+        stoa_sim_run(sim, STOA_S(2));
+        check_nothing_left(node, base);
     }
     uint64_t hash = stoa_sim_hash(sim);
     stoa_sim_free(sim);
@@ -390,7 +408,7 @@ static void trees_stay_whole_whatever_fails(void **state)
 {
     (void)state;
     uint64_t seeds = getenv("STOA_DEEP") ? 10000 : 300, all = 0, downs = 0, gathered = 0, acknowledged = 0;
-    uint64_t restarts = 0, most = 0;
+    uint64_t restarts = 0, most = 0, deaths = 0;
     uint64_t only = getenv("STOA_SEED") ? strtoull(getenv("STOA_SEED"), NULL, 10) : 0;
     for (uint64_t seed = only ? only : 1; seed <= (only ? only : seeds); seed++) {
         printf("seed %llu (again: STOA_SEED=%llu)\r", (unsigned long long)seed, (unsigned long long)seed);
@@ -402,12 +420,13 @@ static void trees_stay_whole_whatever_fails(void **state)
         acknowledged += book.acknowledged;
         restarts += book.restarts;
         most += book.most;
+        deaths += book.deaths;
         if (first != second) { fail_msg("seed %llu is not deterministic", (unsigned long long)seed); }
     }
     printf("%llu seeds, hash of all %016llx (the same in every build)\n", (unsigned long long)seeds, (unsigned long long)all);
-    printf("%llu actors at most, %llu restarts, %llu ends heard of, %llu gathers, %llu additions\n", (unsigned long long)most,
-           (unsigned long long)restarts, (unsigned long long)downs, (unsigned long long)gathered,
-           (unsigned long long)acknowledged);
+    printf("%llu actors at most, %llu nodes ended, %llu restarts, %llu ends heard of, %llu gathers, %llu additions\n",
+           (unsigned long long)most, (unsigned long long)deaths, (unsigned long long)restarts, (unsigned long long)downs,
+           (unsigned long long)gathered, (unsigned long long)acknowledged);
     if (!only) { assert_true(downs > seeds && gathered > seeds && acknowledged > seeds); } /* it really happened */
 }
 
