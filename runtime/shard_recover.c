@@ -248,6 +248,7 @@ static void *scratch_state(replay *r, uint32_t stream)
 static stoa_err replay_all(replay *r, struct stoa_shard *shard)
 {
     stoa_err err = replay_log(r, shard->journal);
+    r->until = shard->applied; /* the log ended earlier */
     for (uint64_t number = shard->block_done; number <= shard->block_open && !err; number++) {
         const stoa_block_slot *slot = &shard->blocks[number % STOA_BLOCKS];
         if (!slot->count || slot->first + slot->count - 1 <= r->applied) { continue; }
@@ -285,6 +286,9 @@ void stoa_shard_rebuild(struct stoa_shard *shard, stoa_actor *actor)
     if (!err) { err = replay_all(&r, shard); }
     if (err) {
         stoa_log_error("rebuild_failed", err);
+#ifndef NDEBUG
+        STOA_ASSERT(err == STOA_E_NOMEM || err == STOA_E_IO);
+#endif
     } else {
         compare(shard, actor, &r);
     }
