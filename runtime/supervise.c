@@ -327,6 +327,7 @@ static stoa_actor *end_child(stoa_core *core, const stoa_actor *supervisor, stoa
                       .stays_away = ending,
                       .group = !ending,
                       .kill = kill};
+    if (known) { log_end(core, child, "actor_killed", &fate); } /* it was asked, and did not end */
     begin_end(core, child, fate);
     return child;
 }

@@ -376,7 +376,7 @@ static uint64_t random_run(uint64_t seed)
     for (uint32_t i = 0; i < node->core_count; i++) { base[i] = used(node, i); }
 
     for (uint32_t i = 0; i < 2 * node->core_count; i++) {
-        char name[16];
+        char name[32];
         stoa_spawn_options at = {.core = i / 2};
         (void)snprintf(name, sizeof name, i % 2 ? "client/%u" : "limb/%u", i);
         if (stoa_spawn(node, i % 2 ? &client_kind : limbs[seed % 6], name, &at, &ref) || i % 2) { continue; }

@@ -247,13 +247,13 @@ static void stage_open(stage *s)
     assert_int_equal(stoa_node_open(&(stoa_options){.cores = CORES, .kinds = kinds}, &s->node), STOA_OK);
     open_ledger(s);
     for (uint32_t i = 0; i < CORES; i++) {
-        char name[16];
+        char name[32];
         (void)snprintf(name, sizeof name, "boss/%u", i);
         const stoa_kind *kind = like_boss((stoa_strategy)i, &s->kinds[i]);
         assert_int_equal(stoa_spawn(s->node, kind, name, &(stoa_spawn_options){.core = i}, &s->bosses[i]), STOA_OK);
     }
     for (uint32_t i = 0; i < CORES; i++) {
-        char name[16];
+        char name[32];
         watcher_args args = {s->bosses[(i + 1) % CORES]};
         stoa_spawn_options options = {.core = i, .args = &args};
         (void)snprintf(name, sizeof name, "watcher/%u", i);
