@@ -320,15 +320,16 @@ static void no_acknowledged_ask_is_lost_and_the_tree_is_whole(void **state)
     for (uint32_t i = 0; i < WORKERS; i++) { /* permanent: there, whatever happened to them */
         worker_total out;
         stoa_err err = STOA_E_FAILED;
-        for (int k = 0; k < 100 && err; k++) {
+        for (int k = 0; k < 1000 && err; k++) { /* it, or the ledger, may be down for a moment */
             err = worker_call_add(s.node, s.workers[i], (worker_add){1}, STOA_S(20), &out);
             unknown += err == STOA_E_TIMEOUT;
+            if (err) { (void)poll(NULL, 0, 10); }
         }
         assert_int_equal(err, STOA_OK);
         acknowledged++;
     }
     ledger_total total;
-    assert_int_equal(ledger_call_read(s.node, s.ledger, (ledger_read){{0}}, STOA_S(20), &total), STOA_OK);
+    while (ledger_call_read(s.node, s.ledger, (ledger_read){{0}}, STOA_S(20), &total)) { (void)poll(NULL, 0, 10); }
     printf("%llu acknowledged, %llu refused, %llu unknown, %llu in the ledger; %llu rounds, %llu downs, %llu exits\n",
            (unsigned long long)acknowledged, (unsigned long long)refused, (unsigned long long)unknown,
            (unsigned long long)total.total, (unsigned long long)rounds, (unsigned long long)downs, (unsigned long long)exits);
