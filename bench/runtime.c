@@ -54,6 +54,8 @@ static const row rows[] = {
     {"runtime.fanin",              "M msg/s",       MORE,  65, 0, EITHER,   20000000, EITHER, 2000000, bench_fanin},
     {"runtime.big",                "M msg/s",       MORE,  40, 0, EITHER,      10000, EITHER,   10000, bench_big},
     {"runtime.chameneos",          "M meetings/s",  MORE,  12, 0, EITHER,     500000, EITHER,  500000, bench_chameneos},
+    {"runtime.fanout",             "M msg/s",       MORE,   0, 0, EITHER,       2000,      0,       0, bench_fan_out},
+    {"runtime.choose",             "ns",            LESS,   0, 0,   ONE,     2000000,      0,       0, bench_choose},
     {"runtime.create",             "M actors/s",    MORE,   8, 0,   ONE,     1000000, EITHER,  200000, bench_create},
     {"runtime.idle",               "bytes",         LESS, 192, 0,   ONE,     1000000,    ONE, 1000000, bench_idle},
     {"runtime.request",            "ns/call",       LESS,  80, 0,   ONE,     1000000, EITHER,  200000, bench_request},

@@ -80,6 +80,9 @@ void bench_fanin(const bench_task *task, bench_samples *out);
 /* crowd.c */
 void bench_big(const bench_task *task, bench_samples *out);
 void bench_chameneos(const bench_task *task, bench_samples *out);
+/* fan.c */
+void bench_fan_out(const bench_task *task, bench_samples *out);
+void bench_choose(const bench_task *task, bench_samples *out);
 /* life.c */
 void bench_create(const bench_task *task, bench_samples *out);
 void bench_idle(const bench_task *task, bench_samples *out);
