@@ -183,7 +183,8 @@ def include_fault(tree, path, room, target):
 
 
 def check_internal(tree):
-    """A header whose head says 'Internal to FOLDER/' is included from that folder and its unit tests only."""
+    """A header whose head says 'Internal to FOLDER/' is included from that folder and its tests only: unit tests, and for
+    runtime those under the simulator, which is a part of it."""
     inside = {}
     for path in tree.sources(".h", ".def"):
         match = re.search(r"\bInternal to ([\w/]+)/", " ".join(head_comment(tree.lines(path))))
@@ -191,7 +192,9 @@ def check_internal(tree):
             inside[path] = match.group(1)
     for path in tree.sources():
         for number, target, _ in tree.includes(path):
-            if target in inside and not path.startswith((f"{inside[target]}/", f"tests/unit/{inside[target]}/")):
+            folder = inside.get(target)
+            tests = (f"tests/unit/{folder}/",) + (("tests/sim/",) if folder == "runtime" else ())
+            if folder and not path.startswith((f"{folder}/", *tests)):
                 yield Fault(path, number, "internal", f'"{target}" is internal to {inside[target]}/')
 
 

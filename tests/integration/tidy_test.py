@@ -107,9 +107,10 @@ class Tidy(unittest.TestCase):
         self.expect("actors/trade/book.c:4: [internal]", "internal to runtime/")
         os.remove(os.path.join(self.root, "actors/trade/book.c"))
         self.write("tests/unit/runtime/core_test.c", head("core_test.c") + '#include "runtime/core.h"\n')
+        self.write("tests/sim/x_test.c", head("x_test.c") + '#include "runtime/core.h"\n')
         self.assertEqual(self.tidy(), [])
-        self.write("tests/sim/core_test.c", head("core_test.c") + '#include "runtime/core.h"\n')
-        self.expect("tests/sim/core_test.c:4: [internal]", "internal to runtime/")
+        self.write("tests/contract/x_test.c", head("x_test.c") + '#include "runtime/core.h"\n')
+        self.expect("tests/contract/x_test.c:4: [internal]", "internal to runtime/")
 
     def test_layers_have_no_cycle(self):
         self.write("tools/layers.txt", CLEAN["tools/layers.txt"].replace("base:", "base: sdk"))
