@@ -10,7 +10,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "bench/runtime/rig.h"
 
-enum { LISTENERS = 1000, MEMBERS = 10, WINDOW = 32, GRANT = 8, CHOICES = 256 };
+enum { LISTENERS = 1000, MEMBERS = 10, WINDOW = 8, GRANT = 4, CHOICES = 256 };
 
 // clang-format off
 #define listener_read_FIELDS(F, S) F(S, uint64_t, sum)
