@@ -15,7 +15,7 @@
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
-enum { SPIN_BALANCED_NS = 50000, STOA_BATCH_MESSAGES = 256 };
+enum { SPIN_BALANCED_NS = 50000 };
 
 /* --- life */
 
@@ -92,48 +92,6 @@ void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns)
 }
 
 /* --- running */
-
-/* One that was freed while it waited here, or has yet to start. Returns whether there is anything to run. */
-static bool run_unusual(stoa_core *core, stoa_actor *actor)
-{
-    if (!(actor->flags & STOA_ACTOR_ALIVE)) {
-        stoa_actor_recycle(core, actor);
-        return false;
-    }
-    uint32_t generation = actor->generation;
-    if (!(actor->flags & STOA_ACTOR_DOWN)) { stoa_tree_start(core, actor); }
-    return actor->generation == generation && (actor->flags & STOA_ACTOR_ALIVE);
-}
-
-static void run_actor(stoa_core *core, stoa_actor *actor)
-{
-    bool usual = (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_FRESH)) == STOA_ACTOR_ALIVE;
-    if (__builtin_expect(!usual, 0) && !run_unusual(core, actor)) { return; }
-    /* the snapshot rule: never what this run enqueues; deep mailboxes drain faster */
-    uint32_t n = actor->queued < STOA_BUDGET ? actor->queued : STOA_BUDGET + (actor->queued >> 3);
-    stoa_turns_run(core, actor, n);
-}
-
-/* What was runnable when it began, once each; ends early where what it was to end with is gone. */
-static uint32_t run_queue(stoa_core *core)
-{
-    stoa_runnable *last = core->run_tail;
-    uint64_t enough = core->messages + STOA_BATCH_MESSAGES;
-    uint32_t ran = 0;
-    while (core->run_head && core->messages < enough) {
-        stoa_runnable *runnable = core->run_head;
-        core->run_head = runnable->next;
-        runnable->queued = false;
-        ran++;
-        if (runnable->is_shard) {
-            if (stoa_shard_run((struct stoa_shard *)runnable)) { stoa_core_enqueue(core, runnable); }
-        } else {
-            run_actor(core, (stoa_actor *)runnable);
-        }
-        if (runnable == last) { break; }
-    }
-    return ran;
-}
 
 /* A periodic timer keeps its message and sends a copy, which is refused as any message is where there is no room. Ticks that
  * were missed are left out; the others stay on their beat. */
@@ -226,9 +184,12 @@ static void read_clock(stoa_core *core)
     if (core->was_busy) { core->busy_ns += now - core->now_ns; }
     core->wall_ns += now - core->now_ns;
     core->now_ns = now;
-    if (now - core->wall_read_ns < WALL_EVERY_NS && core->wall_read_ns) { return; }
-    core->wall_ns = clock->wall_ns(clock);
-    core->wall_read_ns = now;
+    if (now - core->wall_read_ns >= WALL_EVERY_NS || !core->wall_read_ns) {
+        core->wall_ns = clock->wall_ns(clock);
+        core->wall_read_ns = now;
+    }
+    core->turning.turn.now_ns = core->now_ns;
+    core->turning.turn.wall_ns = core->wall_ns;
 }
 
 /* The clock is read before a batch that follows a busy one and after an idle one, so that what arrives at an idle core does
@@ -244,7 +205,7 @@ bool stoa_core_batch(stoa_core *core)
     }
     uint64_t enough = core->messages + STOA_BATCH_MESSAGES;
     do {
-        done += run_queue(core);
+        done += stoa_core_run(core);
         if (core->signals || core->unfinished.at) {
             stoa_signals_run(core);
             done++;

@@ -24,6 +24,7 @@
 
 enum {
     STOA_BUDGET = 64,
+    STOA_BATCH_MESSAGES = 256,
     STOA_ACTOR_CHUNK = 4096,  /* actors in a chunk */
     STOA_ACTOR_CHUNKS = 4096, /* chunks of a core */
     STOA_STATE_INLINE = 1024, /* larger states lie apart from their actor */
@@ -169,6 +170,8 @@ typedef struct stoa_turning {
     uint32_t born, born_last;    /* children spawned: index + 1, chained through younger */
     uint64_t rings, listed;      /* places: slots written ahead into their ring; messages in the list */
     uint32_t sent;               /* messages put into mailboxes of this core already */
+    uint32_t sent_max;           /* how many may be: none past what waits in the list, or where contexts are needed */
+    bool rest;                   /* more than such messages takes effect: rings, list, births, subscriptions */
     bool handed_over;            /* somebody else answers */
     bool answered;
     bool plain;                  /* nothing of a context is set */
@@ -328,8 +331,8 @@ bool stoa_kind_hears(const stoa_kind *kind, const stoa_row *row);
 void stoa_turning_init(stoa_core *core);
 /* Handle one message in one turn (turn.c); frees msg. */
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
-/* Handle up to count messages of a plain actor's mailbox; what is left is enqueued. The actor may be gone afterwards. */
-void stoa_turns_run(stoa_core *core, stoa_actor *actor, uint32_t count);
+/* Run what is runnable now, once each, up to STOA_BATCH_MESSAGES; returns how many actors and shards had their go. */
+uint32_t stoa_core_run(stoa_core *core);
 /* Subscriptions that a turn made and ended take effect, or not (group.c). */
 void stoa_topics_let_go(stoa_turning *turning);
 void stoa_topics_take_back(stoa_turning *turning);

@@ -136,6 +136,7 @@ static void born(stoa_turning *t, stoa_actor *actor)
         t->born = index;
     }
     t->born_last = index;
+    t->rest = true;
 }
 
 stoa_err stoa_turn_spawn(stoa_turn *turn, const stoa_kind *kind, const stoa_child *child, stoa_ref *out)

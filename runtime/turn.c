@@ -24,6 +24,8 @@ void stoa_turning_stage(stoa_turning *t, stoa_msg *msg)
     msg->next = NULL;
     *t->staged_end = msg;
     t->staged_end = &msg->next;
+    t->sent_max = 0;
+    t->rest = true;
 }
 
 /* Whether an actor of this core takes one more message. *kept_out: it is a plain one, and the place in its mailbox is kept.
@@ -89,6 +91,7 @@ static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa
     if (!ring || from->spill[place].head) { return false; }
     if (!(t->rings & bit)) {
         t->rings |= bit;
+        t->rest = true;
         ring->mark = ring->ahead_count;
     }
     stoa_slot *slot = stoa_ring_ahead(ring, ring->mark);
@@ -120,9 +123,9 @@ stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const
 {
     stoa_turning *t = turning_of(turn);
     stoa_core *core = t->core;
-    bool direct = stoa_ref_place(to) == core->place.index && !t->marks && !t->staged && t->sent < STOA_SENT_MAX;
-    stoa_actor *target = direct ? stoa_actor_slot(core, stoa_ref_index(to)) : NULL;
-    if (!target || target->generation != (uint32_t)(to.at >> 40) || !stoa_mailbox_room(target)) {
+    bool direct = stoa_ref_place(to) == core->place.index && t->sent < t->sent_max;
+    stoa_actor *target = stoa_actor_slot(core, stoa_ref_index(to));
+    if (!direct || target->generation != (uint32_t)(to.at >> 40) || !stoa_mailbox_room(target)) {
         return send_otherwise(t, to, row, payload);
     }
     stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes, 0);
@@ -372,6 +375,15 @@ static void take_back_one(stoa_turning *t, stoa_msg *msg)
     stoa_place_free(&core->place, msg);
 }
 
+/* Nothing is staged any more. */
+static inline void clean(stoa_turning *t)
+{
+    t->staged_end = &t->staged;
+    t->listed = 0;
+    t->sent_max = t->marks ? 0 : STOA_SENT_MAX;
+    t->rest = false;
+}
+
 static void take_back(stoa_turning *t)
 {
     if (t->changed) { stoa_topics_take_back(t); }
@@ -390,10 +402,9 @@ static void take_back(stoa_turning *t)
         t->staged = msg->next;
         take_back_one(t, msg);
     }
-    t->staged_end = &t->staged;
-    t->listed = 0;
     if (t->born) { stoa_tree_unborn(t); }
     if (t->actor->shard) { stoa_shard_clear_staged(t->actor->shard); }
+    clean(t);
 }
 
 /* The place in the mailbox is kept; but the same turn may have ended the actor. */
@@ -461,8 +472,6 @@ static void let_go_listed(stoa_turning *t)
             stoa_core_deliver(core, msg);
         }
     }
-    t->staged_end = &t->staged;
-    t->listed = 0;
 }
 
 static void let_go_ahead(stoa_turning *t)
@@ -481,12 +490,13 @@ static void let_go_rest(stoa_turning *t)
     if (t->changed) { stoa_topics_let_go(t); } /* first: who left does not hear what this turn publishes */
     if (t->rings) { let_go_ahead(t); }         /* they were written before what is listed for the same place */
     if (t->staged) { let_go_listed(t); }
+    clean(t);
 }
 
 static inline void let_go(stoa_turning *t)
 {
     t->sent = 0;
-    if (__builtin_expect((t->rings | t->born | (uintptr_t)t->staged | (uintptr_t)t->changed) != 0, 0)) { let_go_rest(t); }
+    if (__builtin_expect(t->rest, 0)) { let_go_rest(t); }
 }
 
 static stoa_handler hearer_of(const stoa_kind *kind, const stoa_row *row)
@@ -504,6 +514,12 @@ static inline stoa_handler handler_of(const stoa_kind *kind, const stoa_row *row
     return __builtin_expect(handler != NULL, 1) ? handler : hearer_of(kind, row);
 }
 
+static inline void mark(stoa_turning *t, bool marks)
+{
+    t->marks = marks;
+    t->sent_max = marks ? 0 : STOA_SENT_MAX;
+}
+
 static inline void clear_context(stoa_turning *t)
 {
     t->turn.token = 0;
@@ -513,7 +529,7 @@ static inline void clear_context(stoa_turning *t)
     t->ask = 0;
     t->topic = "";
     t->plain = true;
-    t->marks = t->actor->shard != NULL;
+    mark(t, t->actor->shard != NULL);
 }
 
 /* Everything of a turn that is no message's. */
@@ -536,17 +552,16 @@ static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
     t->after = 0;
     t->handed_over = t->answered = false;
     clear_context(t);
+    clean(t);
 }
 
 /* The core's own turning is left clean by each turn: only whose it is changes. */
 static inline stoa_turning *turning_for(stoa_core *core, stoa_actor *actor)
 {
     stoa_turning *t = &core->turning;
-    t->turn.now_ns = core->now_ns;
-    t->turn.wall_ns = core->wall_ns;
     t->turn.self = stoa_actor_ref(core, actor);
     t->actor = actor;
-    t->marks = actor->shard != NULL;
+    mark(t, actor->shard != NULL);
     return t;
 }
 
@@ -567,7 +582,7 @@ static void take_context(stoa_turning *t, stoa_msg *msg)
     t->reply_to = context->reply_to;
     t->ask = context->ask;
     t->turn.command = context->command;
-    if (context->command) { t->marks = true; }
+    if (context->command) { mark(t, true); }
     if (msg->flags & STOA_MSG_ANSWER) {
         t->turn.token = context->ask;
         t->turn.error = (stoa_err)context->error;
@@ -615,14 +630,16 @@ static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_t
     const stoa_row *row = msg->row;
     t->msg = msg;
     t->turn.from = msg->from;
-    t->handed_over = t->answered = false;
     if (__builtin_expect(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_LENT), 0)) {
         take_context(t, msg);
     } else if (!t->plain) {
         clear_context(t);
     }
-    const stoa_row *reply = row->cls == STOA_ROW_COMMAND ? row->reply : NULL;
-    if (reply) { stoa_clear_payload(core->reply, reply->payload.size_bytes); }
+    const stoa_row *reply = row->reply;
+    if (reply) {
+        t->handed_over = t->answered = false;
+        stoa_clear_payload(core->reply, reply->payload.size_bytes);
+    }
     stoa_handler handler = handler_of(actor->kind, row);
     stoa_err err = STOA_E_NO_HANDLER;
     if (sim && stoa_sim_loses_turn(sim, t)) {
@@ -697,7 +714,8 @@ void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
     turn(core, turning_for(core, actor), actor, msg);
 }
 
-void stoa_turns_run(stoa_core *core, stoa_actor *actor, uint32_t count)
+/* Handle up to count messages of a plain actor's mailbox; what is left is enqueued. The actor may be gone afterwards. */
+static inline void run_turns(stoa_core *core, stoa_actor *actor, uint32_t count)
 {
     uint32_t generation = actor->generation, left = count;
     stoa_turning *t = turning_for(core, actor);
@@ -711,6 +729,48 @@ void stoa_turns_run(stoa_core *core, stoa_actor *actor, uint32_t count)
         stoa_core_enqueue(core, &actor->run);
     }
     if (__builtin_expect(actor->flags & STOA_ACTOR_CLOSING, 0) && !stoa_mailbox_waits(actor)) { stoa_tree_drained(core, actor); }
+}
+
+/* One that was freed while it waited here, or has yet to start. Returns whether there is anything to run. */
+static bool run_unusual(stoa_core *core, stoa_actor *actor)
+{
+    if (!(actor->flags & STOA_ACTOR_ALIVE)) {
+        stoa_actor_recycle(core, actor);
+        return false;
+    }
+    uint32_t generation = actor->generation;
+    if (!(actor->flags & STOA_ACTOR_DOWN)) { stoa_tree_start(core, actor); }
+    return actor->generation == generation && (actor->flags & STOA_ACTOR_ALIVE);
+}
+
+static inline void run_actor(stoa_core *core, stoa_actor *actor)
+{
+    bool usual = (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_FRESH)) == STOA_ACTOR_ALIVE;
+    if (__builtin_expect(!usual, 0) && !run_unusual(core, actor)) { return; }
+    /* the snapshot rule: never what this run enqueues; deep mailboxes drain faster */
+    uint32_t n = actor->queued < STOA_BUDGET ? actor->queued : STOA_BUDGET + (actor->queued >> 3);
+    run_turns(core, actor, n);
+}
+
+/* Ends early where what it was to end with is gone. */
+uint32_t stoa_core_run(stoa_core *core)
+{
+    stoa_runnable *last = core->run_tail;
+    uint64_t enough = core->messages + STOA_BATCH_MESSAGES;
+    uint32_t ran = 0;
+    while (core->run_head && core->messages < enough) {
+        stoa_runnable *runnable = core->run_head;
+        core->run_head = runnable->next;
+        runnable->queued = false;
+        ran++;
+        if (runnable->is_shard) {
+            if (stoa_shard_run((struct stoa_shard *)runnable)) { stoa_core_enqueue(core, runnable); }
+        } else {
+            run_actor(core, (stoa_actor *)runnable);
+        }
+        if (runnable == last) { break; }
+    }
+    return ran;
 }
 
 /* Who looks from elsewhere sees actor run, without a message. Returns whom they saw before. */
