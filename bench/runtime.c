@@ -23,6 +23,7 @@
 #include "bench/runtime/rig.h"
 
 enum { RUNS = 5, ONE = 1, TWO = 2, EITHER = ONE | TWO, QUICK_PART = 1000, QUICK_STEPS_MIN = 4 };
+#define BUSY_LOAD 0.5
 typedef enum better { LESS, MORE } better;
 
 typedef struct row {
@@ -177,10 +178,19 @@ static settings arguments(int argc, char **argv)
     return set;
 }
 
+/* Cores spin and take turns with whatever else runs; who reads the figures should know. */
+static void tell_busy(void)
+{
+    double load;
+    if (getloadavg(&load, 1) != 1 || load < BUSY_LOAD) { return; }
+    (void)fprintf(stderr, "runtime: the machine is busy (load %.1f): its figures are not this program's\n", load);
+}
+
 int main(int argc, char **argv)
 {
     settings set = arguments(argc, argv);
     stoa_log_level_set(STOA_LOG_ERROR); /* a million failures are no news here */
+    tell_busy();
     double before = 0;
     uint32_t ran = 0;
     for (uint32_t i = 0; i < ROWS; i++) {
