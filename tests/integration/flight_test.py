@@ -29,6 +29,11 @@ def stoa(*arguments):
                           stdin=subprocess.DEVNULL)
 
 
+def functions(told):
+    """Of a record's or stall's frames; compilers make kin of a function, f.isra.0."""
+    return [frame["in"].partition(".")[0] for frame in told["frames"]]
+
+
 def records(path, *arguments):
     done = stoa("flight", path, "-o", "json", *arguments)
     assert done.returncode == OK, done
@@ -134,7 +139,7 @@ class Flight(unittest.TestCase):
             self.assertEqual(len(told), 1)
             self.assertEqual(told[0]["with"]["signal"], number.name)
             self.assertEqual(told[0]["core"], 0)
-            self.assertIn("core_main", [frame["in"] for frame in told[0]["frames"]])
+            self.assertIn("core_main", functions(told[0]))
             line = self.event("fatal_signal")
             self.assertEqual((line["signal"], line["core"]), (number.name, 0))
             self.assertIn("core_main", line["backtrace"])
@@ -150,10 +155,10 @@ class Flight(unittest.TestCase):
         stall = self.wait_for(lambda: find("runs"), "stall")[0]
         self.assertEqual((stall["core"], stall["message"]), (0, "spinner.spin"))
         self.assertGreaterEqual(stall["ns"], 50_000_000)
-        self.assertIn("run_in_circles", [frame["in"] for frame in stall["frames"]])
+        self.assertIn("run_in_circles", functions(stall))
         table = stoa("--data", self.data, "stalls").stdout
         self.assertRegex(table, r"spinner/dervish +spinner\.spin")
-        self.assertIn("run_in_circles+", table)
+        self.assertRegex(table, r"run_in_circles[.a-z0-9]*\+")
         line = self.wait_for(lambda: [line for line in self.lines()
                                       if line["event"] == "stall" and "+" in line["backtrace"]], "line of log")[0]
         self.assertIn("run_in_circles", line["backtrace"])
@@ -180,7 +185,7 @@ class Flight(unittest.TestCase):
         self.assertEqual([(r["actor"], r["message"], r["core"]) for r in told],
                          [("spinner/dervish", "spinner.spin", 0)])
         self.assertGreaterEqual(told[0]["with"]["took"], 10_000_000_000)
-        self.assertIn("run_in_circles", [frame["in"] for frame in told[0]["frames"]])
+        self.assertIn("run_in_circles", functions(told[0]))
         self.assertGreaterEqual(self.event("overrun")["took_ms"], 10_000)
 
     def test_a_process_that_was_stopped_is_not_taken_for_stuck(self):
