@@ -189,12 +189,16 @@ class Flight(unittest.TestCase):
         self.assertGreaterEqual(self.event("overrun")["took_ms"], 10_000)
 
     def test_a_process_that_was_stopped_is_not_taken_for_stuck(self):
-        self.start_stuck("watch.limit=3s")
+        self.start_stuck("watch.limit=5s")
         self.tell("spin")
+        self.event("stall")
         self.process.send_signal(signal.SIGSTOP)
-        self.tell("go")  # read when it goes on
-        time.sleep(4)
+        time.sleep(6)  # its clock goes on meanwhile
         self.process.send_signal(signal.SIGCONT)
+        stalls = json.loads(stoa("--data", self.data, "-o", "json", "stalls").stdout)["stalls"]
+        self.assertEqual([(s["actor"], s["state"]) for s in stalls], [("spinner/dervish", "runs")])
+        self.assertLess(stalls[0]["ns"], 5_000_000_000)
+        self.tell("go")
         self.tell("quit")
         self.assertEqual(self.process.wait(60), 0)
 
