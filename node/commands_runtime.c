@@ -88,6 +88,11 @@ static void put_actor(stoa_doc *doc, const stoa_actor_view *view)
     stoa_doc_uint(doc, "restarts", view->restarts);
     stoa_doc_uint(doc, "state_bytes", view->state_bytes);
     stoa_put_turn(doc, view);
+    stoa_doc_text(doc, "status", view->status);
+    stoa_doc_text(doc, "restart", view->restart);
+    stoa_doc_uint(doc, "children", view->children);
+    stoa_doc_text(doc, "last_end", view->last_end);
+    stoa_doc_text(doc, "last_why", view->last_why);
 }
 
 stoa_err stoa_command_actors(stoa_platform *platform, stoa_door_call *call)
@@ -133,35 +138,78 @@ stoa_err stoa_command_actor(stoa_platform *platform, stoa_door_call *call)
     }
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, "fields actor: name, kind, core/id, shard, queued/n, messages/n, refused/n, "
-                               "last_refusal, restarts/n, state_bytes=state/bytes, turn_ns=turn/ns\nvalue state");
+                               "last_refusal, restarts/n, state_bytes=state/bytes, turn_ns=turn/ns, status, restart, "
+                               "children/n, last_end, last_why\nvalue state");
     stoa_buf_deinit(&state);
     free(list.at);
     return err == STOA_E_UNSUPPORTED ? STOA_OK : err;
 }
 
-/* --- tree: cores, their shards, who lives in them */
+/* --- tree: cores, their shards, who lives in them, and whose child everybody is */
 
-static void put_leaf(stoa_doc *doc, const stoa_actor_view *view)
+enum { TREE_LEVELS = 16 }; /* what is below is counted, not shown */
+
+static int by_parent(const void *a, const void *b)
 {
+    const stoa_actor_view *x = a, *y = b;
+    if (x->parent.at != y->parent.at) { return x->parent.at < y->parent.at ? -1 : 1; }
+    return strcmp(x->name, y->name);
+}
+
+/* The first actor of a list by parent whose parent is not below that one. */
+static size_t first_child(const actors *list, stoa_ref parent)
+{
+    size_t from = 0, to = list->count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (list->at[middle].parent.at < parent.at) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    return from;
+}
+
+static void put_children(stoa_doc *doc, const actors *list, stoa_ref parent, unsigned level);
+
+static void put_leaf(stoa_doc *doc, const actors *list, const stoa_actor_view *view, unsigned level)
+{
+    bool serves = strcmp(view->status, "serves") == 0;
     stoa_doc_open(doc, NULL, '{');
     stoa_doc_text(doc, "name", view->name);
-    stoa_doc_text(doc, "is", view->shard ? "event-sourced" : "plain");
+    stoa_doc_printf(doc, "is", "%s%s%s%s%s", view->shard ? "event-sourced" : view->restart, serves ? "" : ", ",
+                    serves ? "" : view->status, view->children ? ", " : "", view->children ? view->strategy : "");
     stoa_doc_uint(doc, "queued", view->queued);
     stoa_doc_uint(doc, "messages", view->messages);
     stoa_doc_uint(doc, "restarts", view->restarts);
+    stoa_doc_uint(doc, "children_count", view->children);
+    stoa_doc_text(doc, "last_end", view->last_end);
+    if (view->children && level < TREE_LEVELS) {
+        stoa_doc_open(doc, "children", '[');
+        put_children(doc, list, view->ref, level + 1);
+        stoa_doc_close(doc, ']');
+    }
     stoa_doc_close(doc, '}');
+}
+
+static void put_children(stoa_doc *doc, const actors *list, stoa_ref parent, unsigned level)
+{
+    for (size_t i = first_child(list, parent); i < list->count && list->at[i].parent.at == parent.at; i++) {
+        put_leaf(doc, list, &list->at[i], level);
+    }
 }
 
 static bool lives(const stoa_actor_view *view, uint32_t core, const char *shard)
 {
-    if (view->core != core || !view->shard != !shard) { return false; }
+    if (view->parent.at || view->core != core || !view->shard != !shard) { return false; }
     return !shard || strcmp(view->shard, shard) == 0;
 }
 
 static void put_leaves(stoa_doc *doc, const actors *list, uint32_t core, const char *shard)
 {
     for (size_t i = 0; i < list->count; i++) {
-        if (lives(&list->at[i], core, shard)) { put_leaf(doc, &list->at[i]); }
+        if (lives(&list->at[i], core, shard)) { put_leaf(doc, list, &list->at[i], 0); }
     }
 }
 
@@ -181,6 +229,8 @@ static void put_shards(stoa_doc *doc, stoa_platform *platform, const actors *lis
         stoa_doc_uint(doc, "queued", view.waiting);
         stoa_doc_null(doc, "messages");
         stoa_doc_null(doc, "restarts");
+        stoa_doc_uint(doc, "children_count", view.actors);
+        stoa_doc_null(doc, "last_end");
         stoa_doc_open(doc, "children", '[');
         put_leaves(doc, list, core, view.name);
         stoa_doc_close(doc, ']');
@@ -194,6 +244,7 @@ stoa_err stoa_command_tree(stoa_platform *platform, stoa_door_call *call)
     actors list;
     stoa_err err = collect_actors(platform, NULL, NULL, &list);
     if (err) { return err; }
+    if (list.count) { qsort(list.at, list.count, sizeof *list.at, by_parent); }
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "cores", '[');
     for (uint32_t core = 0; core < stoa_core_count(platform->node); core++) {
@@ -205,6 +256,8 @@ stoa_err stoa_command_tree(stoa_platform *platform, stoa_door_call *call)
         stoa_doc_uint(&doc, "queued", view.queued);
         stoa_doc_uint(&doc, "messages", view.messages);
         stoa_doc_uint(&doc, "restarts", view.restarts);
+        stoa_doc_uint(&doc, "children_count", view.actors);
+        stoa_doc_null(&doc, "last_end");
         stoa_doc_open(&doc, "children", '[');
         put_shards(&doc, platform, &list, core);
         put_leaves(&doc, &list, core, NULL);
@@ -213,7 +266,7 @@ stoa_err stoa_command_tree(stoa_platform *platform, stoa_door_call *call)
     }
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "tree cores: name, is, queued/n, messages/n, restarts/n");
+    stoa_buf_puts(&call->view, "tree cores: name, is, queued/n, messages/n, restarts/n, last_end?");
     free(list.at);
     return STOA_OK;
 }

@@ -144,6 +144,12 @@ typedef struct stoa_actor_view {
     uint64_t handler_ns; /* of the last turn that was timed, 0: none yet */
     stoa_err last_refusal;
     const char *shard; /* or NULL */
+    stoa_ref parent;   /* NONE: it hangs below its core's root */
+    uint32_t children;
+    const char *status;   /* "serves", "starts", "down" (until its restart), "ends" */
+    const char *restart;  /* "permanent", "transient", "temporary" */
+    const char *strategy; /* how it restarts its children */
+    const char *last_end, *last_why; /* of its last incarnation: the reason, and its class; NULL: the first one lives */
 } stoa_actor_view;
 /* Visit all actors whose name matches the glob pattern (NULL: all), ordered by name. */
 stoa_err stoa_actors(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_actor_view *view),

@@ -19,6 +19,28 @@ typedef struct actor_list {
     stoa_err err;
 } actor_list;
 
+static const char *status_of(const stoa_actor *actor)
+{
+    if (actor->flags & STOA_ACTOR_ENDING) { return "ends"; }
+    if (actor->flags & STOA_ACTOR_DOWN) { return "down"; }
+    return (actor->flags & STOA_ACTOR_FRESH) ? "starts" : "serves";
+}
+
+static void fill_place_in_tree(stoa_core *core, const stoa_actor *actor, stoa_actor_view *view)
+{
+    static const char *const restarts[] = {"temporary", "transient", "permanent"};
+    static const char *const strategies[] = {"one_for_one", "one_for_all", "rest_for_one"};
+    const stoa_actor *parent = stoa_tree_parent(core, actor);
+    const stoa_actor_more *more = actor->more;
+    view->parent = parent ? stoa_actor_ref(core, parent) : STOA_REF_NONE;
+    view->children = more ? more->family.count : 0;
+    view->status = status_of(actor);
+    view->restart = restarts[actor->shard ? STOA_PERMANENT : more ? more->restart : STOA_TEMPORARY];
+    view->strategy = strategies[actor->kind->supervision.strategy];
+    view->last_end = more ? more->fate.text : NULL;
+    view->last_why = view->last_end ? stoa_end_texts[more->fate.why] : NULL;
+}
+
 static void fill_view(stoa_core *core, const stoa_actor *actor, stoa_actor_view *view)
 {
     memset(view, 0, sizeof *view);
@@ -34,6 +56,7 @@ static void fill_view(stoa_core *core, const stoa_actor *actor, stoa_actor_view 
     view->handler_ns = actor->handler_ns;
     view->last_refusal = (stoa_err)actor->last_refusal;
     view->shard = actor->shard ? actor->shard->name : NULL;
+    fill_place_in_tree(core, actor, view);
 }
 
 static void list_on_core(stoa_core *core, void *context)
