@@ -192,6 +192,15 @@ stoa_err stoa_turn_gather_ask(stoa_turn *turn, const stoa_gather *gather, stoa_r
  * One that is already in the mailbox still comes. */
 void stoa_turn_cancel_ask(stoa_turn *turn, uint64_t token);
 
+/* --- descriptors (plain kinds, on a real node): tell this actor once, by HEAR(K, stoa_system, ready), when fd can be read or
+ * written, was closed by the other side or failed; after that it is watched no more until it is watched again. The core looks
+ * between its batches, and a sleeping one wakes. A descriptor has one watcher on a core; watches end with the actor or its
+ * restart; the owner unwatches before it closes. Errors: INVALID (not a descriptor, or one that is always ready, as a file),
+ * EXISTS (another actor watches it), FULL, NO_HANDLER, UNSUPPORTED (in a shard, in the simulator). Part of the turn: a refused one changes nothing. */
+enum { STOA_READABLE = 1, STOA_WRITABLE = 2, STOA_HANGUP = 4 /* told, not asked for */ };
+stoa_err stoa_turn_watch(stoa_turn *turn, int fd, unsigned events, uint64_t token);
+stoa_err stoa_turn_unwatch(stoa_turn *turn, int fd);
+
 /* --- memory of a plain actor beside its state: zeroed, aligned to 8, at most 512 KiB - 64 a piece; it goes back as a whole at
  * the actor's end and before its restart. Not undone when the turn is refused, as changes to the state are not. NULL: the
  * core's memory is used up, or this is above kind->memory_quota_bytes: then the actor fails with this turn. */

@@ -50,6 +50,7 @@ void stoa_core_deinit(stoa_core *core)
     free(core->reply);
     free(core->dead);
     stoa_asks_deinit(&core->asks);
+    stoa_watches_deinit(&core->watches);
     stoa_ties_deinit(&core->ties);
     stoa_gathers_deinit(&core->gathers);
     stoa_wheel_deinit(&core->wheel);
@@ -175,7 +176,7 @@ static bool run_errands(stoa_core *core)
     return true;
 }
 
-enum { WALL_EVERY_NS = 1000000 };
+enum { WALL_EVERY_NS = 1000000, WATCH_EVERY_NS = 20000 };
 
 static void read_clock(stoa_core *core)
 {
@@ -213,6 +214,9 @@ bool stoa_core_batch(stoa_core *core)
     } while (core->run_head && core->messages < enough);
     core->turning.actor = NULL; /* who looks from elsewhere sees that no turn runs */
     for (uint32_t i = 0; i < core->shard_count; i++) { done += stoa_shard_poll(core->shards[i]); }
+    if (core->watches.count && (!done || core->now_ns - core->watches.looked_ns >= WATCH_EVERY_NS)) {
+        done += stoa_watches_look(core);
+    }
     stoa_place_flush(&core->place);
     core->was_busy = done > 0;
     if (!done) { read_clock(core); }
@@ -257,7 +261,7 @@ static bool sleep_until_called(stoa_core *core)
         if (wait > STOA_S(10)) { wait = STOA_S(10); }
         if (slept) {
             stoa_core_note(core, STOA_FLIGHT_SLEEP, NULL, NULL, NULL, wait, core->messages);
-            stoa_place_sleep(&core->place, wait);
+            stoa_place_sleep(&core->place, core->watches.count ? core->watches.epoll : -1, wait);
         }
     }
     atomic_store(&core->place.sleeping, 0);

@@ -20,6 +20,7 @@
 #include "runtime/place.h"
 #include "runtime/stall.h"
 #include "runtime/timer.h"
+#include "runtime/watch.h"
 #include "runtime/tree.h"
 
 enum {
@@ -73,6 +74,7 @@ typedef struct stoa_actor_more {
     uint32_t ties;     /* made by this actor: first entry of core->ties */
     uint32_t asks;     /* under way: first entry of core->asks */
     uint32_t gathers;  /* under way: first entry of core->gathers */
+    uint32_t watches;  /* first entry of core->watches */
     stoa_msg *watched; /* blocks of ties to this actor */
     stoa_msg *timers;  /* armed */
     struct stoa_held *arena;
@@ -197,6 +199,7 @@ typedef struct stoa_core {
     uint32_t shard_count;
     stoa_wheel wheel;
     stoa_asks asks;
+    stoa_watches watches;
     stoa_random random;
     uint64_t now_ns;
     uint64_t wall_ns, wall_read_ns; /* UTC at now_ns; when it was last read from the clock */

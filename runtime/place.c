@@ -290,11 +290,11 @@ uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, sto
     return taken;
 }
 
-void stoa_place_sleep(stoa_place *place, uint64_t timeout_ns)
+void stoa_place_sleep(stoa_place *place, int other, uint64_t timeout_ns)
 {
     struct timespec timeout = {(time_t)(timeout_ns / STOA_S(1)), (long)(timeout_ns % STOA_S(1))};
-    struct pollfd descriptor = {.fd = place->bell, .events = POLLIN};
-    if (ppoll(&descriptor, 1, &timeout, NULL) > 0) {
+    struct pollfd descriptors[2] = {{.fd = place->bell, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+    if (ppoll(descriptors, 2, &timeout, NULL) > 0 && descriptors[0].revents) {
         uint64_t rings;
         ssize_t got = read(place->bell, &rings, sizeof rings);
         (void)got; /* EAGAIN: somebody read it before */

@@ -153,7 +153,7 @@ static inline bool stoa_place_pending(stoa_place *place)
 }
 /* Wake the owner if it sleeps. Any thread. */
 void stoa_place_ring_bell(stoa_place *place);
-/* Sleep until the bell rings or timeout_ns passed. */
-void stoa_place_sleep(stoa_place *place, uint64_t timeout_ns);
+/* Sleep until the bell rings, other (-1: none) is readable, or timeout_ns passed. */
+void stoa_place_sleep(stoa_place *place, int other, uint64_t timeout_ns);
 
 #endif

@@ -30,10 +30,12 @@ STOA_ENUM(stoa_end)
 #define stoa_system_gathered_FIELDS(F, S)                                                                              \
     F(S, uint64_t, token)                                                                                              \
     F(S, uint32_t, asked) F(S, uint32_t, answered) F(S, uint32_t, refused) F(S, uint32_t, timed_out)
+#define stoa_system_ready_FIELDS(F, S) F(S, uint64_t, token) F(S, int32_t, fd) F(S, uint32_t, events)
 #define stoa_system_ROWS(ROW, K)                                                                                       \
     ROW(K, CAST, down, _, "A monitored actor ended; token is the monitor. returns: it is restarted under the same ref.") \
     ROW(K, CAST, exit, _, "A linked actor ended, and this one traps exits.")                                           \
-    ROW(K, CAST, gathered, _, "Every ask of a gather was answered, refused or timed out.")
+    ROW(K, CAST, gathered, _, "Every ask of a gather was answered, refused or timed out.")                             \
+    ROW(K, CAST, ready, _, "A watched descriptor is ready; it is watched no more until the actor watches it again.")
 STOA_TABLE(stoa_system)
 
 STOA_API_END
