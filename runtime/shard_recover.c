@@ -265,9 +265,7 @@ static void compare(const struct stoa_shard *shard, stoa_actor *actor, const rep
     if (r->applied == shard->applied && memcmp(r->scratch, actor->state, actor->kind->state_bytes) == 0) { return; }
     stoa_log(STOA_LOG_ERROR, "state_differs_from_log", STOA_KV("actor", stoa_actor_name(actor)),
              STOA_KU("position", shard->applied), STOA_KU("replayed", r->applied));
-#ifndef NDEBUG
-    STOA_ASSERT(!"a state that its events did not make");
-#endif
+    STOA_ASSERT(!shard->node->options.sim); /* a broken kind, or a broken replay: tests do not go on with it */
     if (r->applied == shard->applied) { memcpy(actor->state, r->scratch, actor->kind->state_bytes); }
 }
 
@@ -286,9 +284,7 @@ void stoa_shard_rebuild(struct stoa_shard *shard, stoa_actor *actor)
     if (!err) { err = replay_all(&r, shard); }
     if (err) {
         stoa_log_error("rebuild_failed", err);
-#ifndef NDEBUG
-        STOA_ASSERT(err == STOA_E_NOMEM || err == STOA_E_IO);
-#endif
+        STOA_ASSERT(!shard->node->options.sim || err == STOA_E_NOMEM || err == STOA_E_IO);
     } else {
         compare(shard, actor, &r);
     }

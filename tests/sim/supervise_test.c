@@ -739,6 +739,91 @@ static void who_takes_more_memory_than_its_quota_fails_alone(void **state)
     stage_close(&s);
 }
 
+/* --- event-sourced actors */
+
+#define tally_add_FIELDS(F, S)   F(S, uint64_t, amount) F(S, uint64_t, fail)
+#define tally_total_FIELDS(F, S) F(S, uint64_t, total)
+#define tally_added_FIELDS(F, S) F(S, uint64_t, amount)
+#define tally_ROWS(ROW, K)                                                                                             \
+    ROW(K, COMMAND, add, total, "Add, or fail after it.")                                                              \
+    ROW(K, REPLY, total, _, "The total.")                                                                              \
+    ROW(K, EVENT, added, _, "Added.")
+STOA_TABLE(tally)
+STOA_TABLE_DEFINE(tally)
+typedef struct tally {
+    uint64_t total, resumed;
+} tally;
+#define tally_HEARS STOA_HEARS_NOTHING
+static uint64_t resumes;
+static stoa_err tally_resume(stoa_turn *turn, const void *state)
+{
+    (void)turn;
+    (void)state;
+    resumes++;
+    return STOA_OK;
+}
+STOA_KIND(tally, .resume = tally_resume)
+static stoa_err tally_on_add(stoa_turn *turn, const tally *self, const tally_add *in, tally_total *out)
+{
+    out->total = self->total + in->amount;
+    stoa_err err = in->amount ? tally_emit_added(turn, (tally_added){in->amount}) : STOA_OK;
+    return !err && in->fail ? stoa_fail(turn, "told to") : err;
+}
+static void tally_apply_added(tally *self, const tally_added *event)
+{
+    self->total += event->amount;
+}
+
+static void add(stage *s, stoa_ref to, uint64_t amount, bool fail)
+{
+    tally_total out;
+    tally_add in = {amount, fail};
+    for (int i = 0; i < 100; i++) { /* until it is back */
+        stoa_err err = tally_call_add(s->node, to, in, STOA_S(1), &out);
+        if (fail || !err) { return; }
+        stoa_sim_run(s->sim, STOA_MS(20));
+    }
+    fail_msg("it does not come back");
+}
+
+/* With the journal's blocks at every stage: in the log, under way, still open. */
+static void an_event_sourced_actor_comes_back_from_its_log(void **state)
+{
+    (void)state;
+    static const stoa_kind *const kinds[] = {&tally_kind, NULL};
+    static const stoa_durability promises[] = {stoa_durability_NONE, stoa_durability_MEMORY, stoa_durability_DISK};
+    for (size_t p = 0; p < 3; p++) {
+        stage s = {0};
+        stoa_shard *shard;
+        stoa_ref a, b;
+        stoa_sim_disk *disk;
+        assert_int_equal(stoa_sim_disk_get("s", p, &disk), STOA_OK);
+        assert_int_equal(stoa_sim_new(&(stoa_sim_options){.seed = p, .kinds = kinds}, &s.sim, &s.node), STOA_OK);
+        stoa_shard_options options = {.name = "s", .durability = promises[p], .journal = &stoa_journal_sim, .path = "sim:s"};
+        assert_int_equal(stoa_shard_open(s.node, &options, &shard), STOA_OK);
+        assert_int_equal(stoa_spawn(s.node, &tally_kind, "tally/a", &(stoa_spawn_options){.shard = shard}, &a), STOA_OK);
+        assert_int_equal(stoa_spawn(s.node, &tally_kind, "tally/b", &(stoa_spawn_options){.shard = shard}, &b), STOA_OK);
+        uint64_t expected = 0;
+        for (uint64_t i = 1; i <= 200; i++) {
+            add(&s, a, i, false);
+            expected += i;
+            if (i % 3 == 0) { add(&s, b, i, false); }
+            if (i % 5 == 0) { stoa_sim_run(s.sim, STOA_MS(i % 7)); }
+            if (i % 8 != 0) { continue; }
+            uint64_t before = resumes;
+            stoa_actor *actor = stoa_core_actor(s.node->cores[0], a);
+            add(&s, a, 1000, true); /* what this turn emitted never happened */
+            while (resumes == before) { stoa_sim_run(s.sim, STOA_MS(10)); }
+            assert_int_equal(((const tally *)actor->state)->total, expected);
+        }
+        tally_total out;
+        assert_int_equal(tally_call_add(s.node, a, (tally_add){0}, STOA_S(1), &out), STOA_OK);
+        assert_int_equal(out.total, expected);
+        stoa_sim_free(s.sim);
+        stoa_sim_disks_free();
+    }
+}
+
 /* --- asks */
 
 static void a_gather_ends_once_after_its_last_answer(void **state)
@@ -802,6 +887,7 @@ int main(void)
         cmocka_unit_test(a_normal_end_fails_nobody),
         cmocka_unit_test(what_a_failed_actor_held_goes_back_at_once),
         cmocka_unit_test(who_takes_more_memory_than_its_quota_fails_alone),
+        cmocka_unit_test(an_event_sourced_actor_comes_back_from_its_log),
         cmocka_unit_test(a_gather_ends_once_after_its_last_answer),
         cmocka_unit_test(a_cancelled_ask_is_never_answered),
     };

@@ -266,6 +266,14 @@ static void stage_open(stage *s)
     }
 }
 
+static void stage_close(stage *s)
+{
+    char remove[64];
+    stoa_node_close(s->node, STOA_S(5));
+    (void)snprintf(remove, sizeof remove, "rm -rf %s", s->folder);
+    assert_int_equal(system(remove), 0);
+}
+
 static void look(stoa_core *core, void *context)
 {
     uint64_t *left = context; /* actors, ties */
@@ -340,10 +348,31 @@ static void no_acknowledged_ask_is_lost_and_the_tree_is_whole(void **state)
         assert_int_equal(stoa_stop(s.node, s.bosses[i]), STOA_OK);
     }
     wait_until_empty(&s);
-    stoa_node_close(s.node, STOA_S(5));
-    char remove[64];
-    (void)snprintf(remove, sizeof remove, "rm -rf %s", s.folder);
-    assert_int_equal(system(remove), 0);
+    stage_close(&s);
+}
+
+/* --- a state that its events did not make, by a broken kind or memory */
+
+static void spoil(stoa_core *core, void *context)
+{
+    stoa_actor *actor = stoa_core_actor(core, *(stoa_ref *)context);
+    ((ledger *)actor->state)->total += 1000000;
+    stoa_actor_fail(core, actor, "spoilt");
+}
+
+static void a_spoilt_state_is_replaced_by_what_the_log_says(void **state)
+{
+    (void)state;
+    stage s;
+    worker_total out;
+    stage_open(&s);
+    stoa_log_level_set(STOA_LOG_OFF);
+    stoa_core_do(s.node->cores[0], spoil, &s.ledger);
+    stoa_err err = STOA_E_FAILED;
+    while (err) { err = worker_call_add(s.node, s.workers[0], (worker_add){1}, STOA_S(20), &out); }
+    assert_int_equal(out.total, 1);
+    stage_close(&s);
+    stoa_log_level_set(STOA_LOG_WARN);
 }
 
 /* --- the end of the node */
@@ -442,6 +471,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_crash_loop_ends_the_process_with_its_reason), /* first: it forks */
         cmocka_unit_test(a_node_closes_in_order_and_leaves_behind_who_will_not_end),
+        cmocka_unit_test(a_spoilt_state_is_replaced_by_what_the_log_says),
         cmocka_unit_test(no_acknowledged_ask_is_lost_and_the_tree_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
