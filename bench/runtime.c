@@ -46,6 +46,7 @@ static const row rows[] = {
     {"runtime.limit.malloc",       "ns",            LESS,   0, 0,   ONE,    10000000,      0,       0, bench_limit_malloc},
     {"runtime.limit.call",         "ns/hop",        LESS,   0, 0,   ONE,    50000000,      0,       0, bench_limit_call},
     {"runtime.pingpong",           "ns/RTT",        LESS,  25, 0,   ONE,     4000000, EITHER,  300000, bench_pingpong},
+    {"runtime.watched",            "ns/RTT",        LESS,   0, 1.02, ONE,   4000000,      0,       0, bench_watched},
     {"runtime.ring",               "ns/hop",        LESS,  12, 0,   ONE,    10000000, EITHER, 1000000, bench_ring},
     {"runtime.limit.cache_line",   "ns/RTT",        LESS,   0, 0,   TWO,     1000000,      0,       0, bench_limit_cache_line},
     {"runtime.cross",              "ns/RTT",        LESS, 260, 0,   TWO,      500000,    TWO,   20000, bench_pingpong},

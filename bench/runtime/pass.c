@@ -1,9 +1,13 @@
-/* pass.c - one message that is passed on: runtime.pingpong, runtime.ring, runtime.cross.
+/* pass.c - one message that is passed on: runtime.pingpong, runtime.watched, runtime.ring, runtime.cross.
  *
  * A ball goes from actor to actor until it has been passed so many times; each adds what it reads to the sum that the ball
  * carries. Two actors on a core, a hundred on a core, two on two cores.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "bench/runtime/rig.h"
 
 enum { RING = 100 };
@@ -59,11 +63,13 @@ static double once(const bench_task *task, void *context)
     return (double)bench_wait(task, left * (left + 1) / 2) / (double)task->steps;
 }
 
-static void pass(const bench_task *task, uint32_t actors, uint64_t passes, bench_samples *out)
+static void pass_on(stoa_node *node, const bench_task *task, uint32_t actors, uint64_t passes, bench_samples *out)
 {
-    round r = {.node = bench_open(task->cores, STOA_IDLE_LATENCY), .passes = passes};
+    round r = {.node = node, .passes = passes};
     stoa_ref at[RING];
-    for (uint32_t i = 0; i < actors; i++) { at[i] = bench_spawn(r.node, &passer_kind, i, NULL); }
+    for (uint32_t i = 0; i < actors; i++) {
+        at[i] = bench_spawn(r.node, &passer_kind, i, NULL);
+    }
     for (uint32_t i = 0; i < actors; i++) {
         passer_linked linked; /* a ball from another core could overtake what is only posted */
         passer_link link = {at[(i + 1) % actors].at};
@@ -72,6 +78,28 @@ static void pass(const bench_task *task, uint32_t actors, uint64_t passes, bench
     r.first = at[0];
     bench_repeat(task, once, &r, out);
     bench_close(r.node);
+}
+
+static void pass(const bench_task *task, uint32_t actors, uint64_t passes, bench_samples *out)
+{
+    pass_on(bench_open(task->cores, STOA_IDLE_LATENCY), task, actors, passes, out);
+}
+
+/* The same with a flight recorder, a stall detector, and signals caught. */
+void bench_watched(const bench_task *task, bench_samples *out)
+{
+    enum { TIME_EVERY = 1024 }; /* turns that are timed cost by themselves: few, so that there are some to record */
+    char folder[] = "/tmp/stoa-bench-XXXXXX", path[64];
+    if (!mkdtemp(folder)) { bench_fail("no folder for the flight recorder"); }
+    (void)snprintf(path, sizeof path, "%s/flight", folder);
+    stoa_options watched = {.flight_path = path,
+                            .stall_ns = STOA_MS(50),
+                            .hard_ns = STOA_S(60),
+                            .catch_signals = true,
+                            .time_every = TIME_EVERY};
+    pass_on(bench_open_with(&watched, task->cores, STOA_IDLE_LATENCY), task, 2, 2, out);
+    (void)unlink(path);
+    (void)rmdir(folder);
 }
 
 /* A step is a round trip; across two cores it is the same, as actors alternate between them. */

@@ -77,9 +77,19 @@ static uint32_t spawned;
 
 stoa_node *bench_open(uint32_t cores, stoa_idle idle)
 {
+    return bench_open_with(&(stoa_options){0}, cores, idle);
+}
+
+stoa_node *bench_open_with(const stoa_options *more, uint32_t cores, stoa_idle idle)
+{
     stoa_node *node;
     bool room = sysconf(_SC_NPROCESSORS_ONLN) >= (long)cores;
-    stoa_options options = {.cores = cores, .pin = room, .idle = idle, .memory_bytes = UINT64_C(1) << 30, .seed = 1};
+    stoa_options options = *more;
+    options.cores = cores;
+    options.pin = room;
+    options.idle = idle;
+    options.memory_bytes = UINT64_C(1) << 30;
+    options.seed = 1;
     bench_must(stoa_node_open(&options, &node), "node");
     return node;
 }

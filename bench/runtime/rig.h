@@ -44,6 +44,8 @@ void bench_fail(const char *what);
 
 /* A node whose cores are pinned where there is a CPU for each of them. */
 stoa_node *bench_open(uint32_t cores, stoa_idle idle);
+/* The same with more options. */
+stoa_node *bench_open_with(const stoa_options *more, uint32_t cores, stoa_idle idle);
 void bench_close(stoa_node *node);
 /* A plain actor under a name that is used once. args: kind->args_bytes. */
 stoa_ref bench_spawn(stoa_node *node, const stoa_kind *kind, uint32_t core, const void *args);
@@ -73,6 +75,7 @@ uint64_t bench_resident(void);
 /* --- the workloads; what each of them does is said where it is */
 /* pass.c */
 void bench_pingpong(const bench_task *task, bench_samples *out);
+void bench_watched(const bench_task *task, bench_samples *out);
 void bench_ring(const bench_task *task, bench_samples *out);
 /* flow.c */
 void bench_counting(const bench_task *task, bench_samples *out);
