@@ -22,7 +22,7 @@ struct stoa_turning;
 struct stoa_msg;
 
 enum { STOA_TREE_STEPS = 1024 };
-enum { STOA_NO_FAMILY = UINT32_MAX }; /* parent of an actor that is nobody's child yet */
+#define STOA_NO_FAMILY UINT32_MAX /* parent of an actor that is nobody's child yet */
 
 /* The children of an actor or of a core's root, and what their restarts may draw on. */
 typedef struct stoa_family {
