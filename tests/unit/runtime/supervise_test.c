@@ -356,6 +356,7 @@ static void no_acknowledged_ask_is_lost_and_the_tree_is_whole(void **state)
 static void spoil(stoa_core *core, void *context)
 {
     stoa_actor *actor = stoa_core_actor(core, *(stoa_ref *)context);
+    STOA_ASSERT(actor);
     ((ledger *)actor->state)->total += 1000000;
     stoa_actor_fail(core, actor, "spoilt");
 }
