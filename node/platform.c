@@ -71,9 +71,13 @@ static stoa_err node(stoa_platform *p)
     const stoa_settings *s = &p->settings;
     char flight[STOA_PATH_MAX + 16];
     (void)snprintf(flight, sizeof flight, "%s%s", s->flight_file[0] ? s->flight_file : s->data, s->flight_file[0] ? "" : "/flight");
+    stoa_idle idle[STOA_SETTINGS_CORES];
+    for (uint32_t i = 0; i < STOA_SETTINGS_CORES; i++) {
+        idle[i] = (stoa_idle)(i < s->by_core_count ? s->by_core[i].idle : s->idle);
+    }
     stoa_options options = {.cores = (uint32_t)s->cores,
                             .pin = s->pin,
-                            .idle = (stoa_idle)s->idle,
+                            .idle_by_core = idle,
                             .memory_bytes = s->memory_bytes,
                             .kinds = stoa_world_kinds,
                             .metrics = p->metrics,

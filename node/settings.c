@@ -74,6 +74,11 @@ static const stoa_config_row quoter_table[] = {
     {0},
 };
 
+static const stoa_config_row core_table[] = {
+    {.path = "idle", .cls = STOA_CONFIG_CHOICE, .offset = offsetof(stoa_settings_core, idle), .choices = idles, .doc = "As node.idle, for this core."},
+    {0},
+};
+
 const stoa_config_row stoa_settings_table[] = {
     {.path = "node.name", .cls = STOA_CONFIG_TEXT, .offset = AT(node_name), .fallback = "stoa", .min = 1, .max = 30, .doc = "What clients are told."},
     {.path = "node.data", .cls = STOA_CONFIG_TEXT, .offset = AT(data), .fallback = "", .max = STOA_PATH_MAX, .doc = "Folder of journals, keys and the admin socket; empty: $HOME/.stoa."},
@@ -107,6 +112,7 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "market.seed", .cls = STOA_CONFIG_INT, .offset = AT(market_seed), .fallback = "1", .min = 1, .max = INT64_MAX, .doc = "Of the simulated market: same seed, same market."},
     {.path = "market.price", .cls = STOA_CONFIG_DECIMAL, .offset = AT(market_price), .fallback = "60000", .min = 1, .max = INT64_MAX, .unit = "quote", .doc = "Where the simulated price begins."},
     {.path = "market.interval", .cls = STOA_CONFIG_DURATION, .offset = AT(market_interval_ns), .fallback = "10ms", .min = 1000000, .max = INT64_C(60) * 1000000000, .doc = "Between two orders of the simulated market."},
+    {.path = "cores", .cls = STOA_CONFIG_GROUPS, .offset = AT(by_core), .min = 0, .max = STOA_SETTINGS_CORES, .group = core_table, .group_bytes = sizeof(stoa_settings_core), .count_offset = AT(by_core_count), .doc = "What the first cores do otherwise than the rest, in their order."},
     {.path = "symbols", .cls = STOA_CONFIG_GROUPS, .offset = AT(symbols), .min = 0, .max = STOA_SETTINGS_SYMBOLS, .group = symbol_table, .group_bytes = sizeof(stoa_settings_symbol), .count_offset = AT(symbol_count), .doc = "What can be traded."},
     {.path = "accounts", .cls = STOA_CONFIG_GROUPS, .offset = AT(accounts), .min = 0, .max = STOA_SETTINGS_ACCOUNTS, .group = account_table, .group_bytes = sizeof(stoa_settings_account), .count_offset = AT(account_count), .doc = "Who can trade."},
     {.path = "clients", .cls = STOA_CONFIG_GROUPS, .offset = AT(clients), .min = 0, .max = STOA_SETTINGS_CLIENTS, .group = client_table, .group_bytes = sizeof(stoa_settings_client), .count_offset = AT(client_count), .doc = "Who may connect, and as whom."},
@@ -198,6 +204,13 @@ static void check_quoters(const stoa_settings *s, stoa_buf *faults)
     }
 }
 
+static void check_cores(const stoa_settings *s, stoa_buf *faults)
+{
+    if (s->by_core_count > (uint64_t)s->cores) {
+        stoa_buf_printf(faults, "cores: %u are described, node.cores is %lld\n", s->by_core_count, (long long)s->cores);
+    }
+}
+
 static void check_venue(const stoa_settings *s, stoa_buf *faults)
 {
     if (market_venue_find(s->market_venue, strlen(s->market_venue))) { return; }
@@ -221,6 +234,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
 {
     stoa_err err = stoa_config_load(stoa_settings_table, source, out, faults);
     if (err) { return err; }
+    check_cores(out, faults);
     check_symbols(out, faults);
     check_accounts(out, faults);
     check_clients(out, faults);

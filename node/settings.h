@@ -11,6 +11,7 @@
 #include "base/decimal.h"
 
 enum {
+    STOA_SETTINGS_CORES = 16,
     STOA_SETTINGS_SYMBOLS = 16,
     STOA_SETTINGS_ACCOUNTS = 256,
     STOA_SETTINGS_CLIENTS = 64,
@@ -49,12 +50,18 @@ typedef struct stoa_settings_quoter {
     uint64_t stale_ns, retry_ns;
 } stoa_settings_quoter;
 
+typedef struct stoa_settings_core {
+    int32_t idle; /* stoa_idle */
+} stoa_settings_core;
+
 typedef struct stoa_settings {
     char node_name[31];
     char data[STOA_PATH_MAX + 1];
     int64_t cores;
     bool pin;
     int32_t idle; /* stoa_idle */
+    stoa_settings_core by_core[STOA_SETTINGS_CORES];
+    uint32_t by_core_count;
     uint64_t memory_bytes;
     uint64_t drain_ns;
     int32_t log_level;

@@ -40,7 +40,8 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     core->flight = stoa_flight_lane_of(node->flight, index);
     core->time_every = node->options.sim ? 1 : node->options.metrics || core->flight ? node->options.time_every : 0;
     core->time_left = core->time_every;
-    core->place.never_sleeps = node->options.idle == STOA_IDLE_LATENCY && !node->options.sim;
+    core->idle = node->options.idle_by_core ? node->options.idle_by_core[index] : node->options.idle;
+    core->place.never_sleeps = core->idle == STOA_IDLE_LATENCY && !node->options.sim;
     return err;
 }
 
@@ -282,7 +283,7 @@ static void look_out(stoa_core *core)
 static void *core_main(void *argument)
 {
     stoa_core *core = argument;
-    stoa_idle idle = core->place.node->options.idle;
+    stoa_idle idle = core->idle;
     uint64_t spin_ns = idle == STOA_IDLE_BALANCED ? SPIN_BALANCED_NS : 0;
     uint64_t idle_since = 0;
     stoa_fatal_enter(core);

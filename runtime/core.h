@@ -208,6 +208,7 @@ typedef struct stoa_core {
     uint64_t dead_count;
     uint64_t messages, cross, wakeups, timers, restarts, busy_ns;
     uint64_t fanned, lent; /* published messages that came by, and what subscribers got of them */
+    stoa_idle idle;
     bool was_busy; /* the last batch found something to do */
     uint32_t time_every, time_left; /* 1, 1 in the simulator, which looks at every turn */
     uint64_t timers_from_ns;        /* the simulator's: no timer fires before; 0 elsewhere */

@@ -27,6 +27,7 @@ typedef struct stoa_options {
     uint32_t cores;                 /* 0 means 1; at most STOA_CORES_MAX */
     bool pin;                       /* pin core i to the i-th CPU the process may use */
     stoa_idle idle;
+    const stoa_idle *idle_by_core;  /* one for each core, or NULL: idle for all */
     uint64_t memory_bytes;          /* per core, for messages; 0 means 256 MiB */
     uint64_t seed;                  /* of the cores' random generators; 0: from the system's entropy */
     const stoa_kind *const *kinds;  /* NULL-terminated: all event-sourced kinds that a journal may name */
