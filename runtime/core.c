@@ -35,6 +35,7 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     core->wall_ns = node->clock->wall_ns(node->clock);
     if (!err) { err = stoa_ties_init(&core->ties); }
     if (!err) { err = stoa_gathers_init(&core->gathers); }
+    core->slice = UINT32_MAX;
     stoa_turning_init(core);
     stoa_actors_init(core);
     core->flight = stoa_flight_lane_of(node->flight, index);
@@ -179,11 +180,26 @@ static bool run_errands(stoa_core *core)
 
 enum { WALL_EVERY_NS = 1000000, WATCH_EVERY_NS = 20000 };
 
+/* How many messages are worth a slice. No clock is read for it but the batch's own, and none in the simulator, whose time does
+ * not pass within a batch: there only messages count. */
+static void measure_messages(stoa_core *core, uint64_t took_ns)
+{
+    uint64_t count = core->messages - core->timed_count;
+    core->timed_count = core->messages;
+    if (!count || core->place.node->options.sim) { return; }
+    core->message_ns = (3 * core->message_ns + took_ns / count) / 4;
+    uint64_t slice = STOA_SLICE_NS / (core->message_ns + 1);
+    core->slice = slice < 1 ? 1 : slice < UINT32_MAX ? (uint32_t)slice : UINT32_MAX;
+}
+
 static void read_clock(stoa_core *core)
 {
     stoa_clock *clock = core->place.node->clock;
     uint64_t now = clock->now_ns(clock);
-    if (core->was_busy) { core->busy_ns += now - core->now_ns; }
+    if (core->was_busy) {
+        core->busy_ns += now - core->now_ns;
+        measure_messages(core, now - core->now_ns);
+    }
     core->wall_ns += now - core->now_ns;
     core->now_ns = now;
     if (now - core->wall_read_ns >= WALL_EVERY_NS || !core->wall_read_ns) {
@@ -205,7 +221,7 @@ bool stoa_core_batch(stoa_core *core)
     if (core->wheel.next_ns <= core->now_ns && core->now_ns >= core->timers_from_ns) {
         done += stoa_wheel_advance(&core->wheel, core->now_ns, fire, core);
     }
-    uint64_t enough = core->messages + STOA_BATCH_MESSAGES;
+    uint64_t enough = core->messages + stoa_core_quantum(core, STOA_BATCH_MESSAGES);
     do {
         done += stoa_core_run(core);
         if (core->signals || core->unfinished.at) {

@@ -26,6 +26,8 @@
 enum {
     STOA_BUDGET = 64,
     STOA_BATCH_MESSAGES = 256,
+    STOA_SLICE_NS = 250000, /* an actor, and a batch, goes on for about so long at most */
+    STOA_SENDS_A_TURN = 8,  /* so many messages sent weigh as much as one handled */
     STOA_ACTOR_CHUNK = 4096,  /* actors in a chunk */
     STOA_ACTOR_CHUNKS = 4096, /* chunks of a core */
     STOA_STATE_INLINE = 1024, /* larger states lie apart from their actor */
@@ -172,6 +174,7 @@ typedef struct stoa_turning {
     uint32_t born, born_last;    /* children spawned: index + 1, chained through younger */
     uint64_t rings, listed;      /* places: slots written ahead into their ring; messages in the list */
     uint32_t sent;               /* messages put into mailboxes of this core already */
+    uint32_t charge;             /* messages sent in this go */
     uint32_t sent_max;           /* how many may be: none past what waits in the list, or where contexts are needed */
     bool rest;                   /* more than such messages takes effect: rings, list, births, subscriptions */
     bool handed_over;            /* somebody else answers */
@@ -210,6 +213,9 @@ typedef struct stoa_core {
     uint64_t fanned, lent; /* published messages that came by, and what subscribers got of them */
     stoa_idle idle;
     bool was_busy; /* the last batch found something to do */
+    uint32_t slice;       /* messages that take about STOA_SLICE_NS, as messages went lately */
+    uint64_t message_ns;  /* what one took, smoothed */
+    uint64_t timed_count; /* messages, when the clock was read last */
     uint32_t time_every, time_left; /* 1, 1 in the simulator, which looks at every turn */
     uint64_t timers_from_ns;        /* the simulator's: no timer fires before; 0 elsewhere */
     struct {
@@ -335,6 +341,11 @@ bool stoa_kind_hears(const stoa_kind *kind, const stoa_row *row);
 void stoa_turning_init(stoa_core *core);
 /* Handle one message in one turn (turn.c); frees msg. */
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
+/* So many messages at one go, fewer where they take long. */
+static inline uint32_t stoa_core_quantum(const stoa_core *core, uint32_t messages)
+{
+    return messages < core->slice ? messages : core->slice;
+}
 /* Run what is runnable now, once each, up to STOA_BATCH_MESSAGES; returns how many actors and shards had their go. */
 uint32_t stoa_core_run(stoa_core *core);
 /* Subscriptions that a turn made and ended take effect, or not (group.c). */

@@ -446,6 +446,7 @@ static void let_go_listed(stoa_turning *t)
     while (t->staged) {
         stoa_msg *msg = t->staged;
         t->staged = msg->next;
+        t->charge++;
         if (__builtin_expect(msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL | STOA_MSG_ASKS | STOA_MSG_ACT), 0)) {
             if (msg->flags & STOA_MSG_CANCEL) {
                 if (msg->flags & STOA_MSG_TIMER) { stoa_timer_disown(t->actor->more, msg); } /* it ran */
@@ -495,6 +496,7 @@ static void let_go_rest(stoa_turning *t)
 
 static inline void let_go(stoa_turning *t)
 {
+    t->charge += t->sent;
     t->sent = 0;
     if (__builtin_expect(t->rest, 0)) { let_go_rest(t); }
 }
@@ -714,17 +716,19 @@ void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
     turn(core, turning_for(core, actor), actor, msg);
 }
 
-/* Handle up to count messages of a plain actor's mailbox; what is left is enqueued. The actor may be gone afterwards. */
+/* Handle up to count messages of a plain actor's mailbox, fewer where its turns send many: who floods others waits for its
+ * next go. What is left is enqueued. The actor may be gone afterwards. */
 static inline void run_turns(stoa_core *core, stoa_actor *actor, uint32_t count)
 {
-    uint32_t generation = actor->generation, left = count;
+    uint32_t generation = actor->generation, done = 0;
     stoa_turning *t = turning_for(core, actor);
-    while (left && stoa_mailbox_waits(actor)) {
-        left--;
+    t->charge = 0;
+    while (done + t->charge / STOA_SENDS_A_TURN < count && stoa_mailbox_waits(actor)) {
+        done++;
         turn(core, t, actor, stoa_mailbox_get(actor));
         if (actor->generation != generation || !(actor->flags & STOA_ACTOR_ALIVE)) { break; }
     }
-    core->messages += count - left;
+    core->messages += done;
     if (stoa_mailbox_waits(actor) && !actor->run.queued && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE) {
         stoa_core_enqueue(core, &actor->run);
     }
@@ -749,14 +753,14 @@ static inline void run_actor(stoa_core *core, stoa_actor *actor)
     if (__builtin_expect(!usual, 0) && !run_unusual(core, actor)) { return; }
     /* the snapshot rule: never what this run enqueues; deep mailboxes drain faster */
     uint32_t n = actor->queued < STOA_BUDGET ? actor->queued : STOA_BUDGET + (actor->queued >> 3);
-    run_turns(core, actor, n);
+    run_turns(core, actor, stoa_core_quantum(core, n));
 }
 
 /* Ends early where what it was to end with is gone. */
 uint32_t stoa_core_run(stoa_core *core)
 {
     stoa_runnable *last = core->run_tail;
-    uint64_t enough = core->messages + STOA_BATCH_MESSAGES;
+    uint64_t enough = core->messages + stoa_core_quantum(core, STOA_BATCH_MESSAGES);
     uint32_t ran = 0;
     while (core->run_head && core->messages < enough) {
         stoa_runnable *runnable = core->run_head;
