@@ -236,6 +236,13 @@ static void run(const char *what, outcome *out)
     assert_true(out->booted && out->spawned);
 }
 
+/* A thread that is interrupted within TSan's own code cannot be followed back from there. */
+#ifdef __SANITIZE_THREAD__
+static const bool followed_back_at_any_time = false;
+#else
+static const bool followed_back_at_any_time = true;
+#endif
+
 /* Compilers make parts and kin of a function: f.cold, f.isra.0. */
 static bool is_of(const char *symbol, const char *function)
 {
@@ -293,7 +300,7 @@ static void a_turn_past_the_hard_limit_ends_the_process(void **state)
     assert_string_equal(out.last.actor_name, "fragile/vase");
     assert_string_equal(out.last.message, "fragile.spin");
     assert_true(out.last.a >= STOA_MS(300));
-    assert_true(has_frame(&out.last, "run_in_circles"));
+    assert_true(has_frame(&out.last, "run_in_circles") || !followed_back_at_any_time);
     assert_non_null(
         strstr(out.log, "\"event\":\"overrun\",\"core\":1,\"actor\":\"fragile/vase\",\"message\":\"fragile.spin\""));
     run("overrun_plain", &out); /* signals are not ours: no backtrace, but the same end */
@@ -352,7 +359,7 @@ static void a_stall_is_named_while_it_lasts(void **state)
         for (uint32_t i = 0; i < stall.frame_count; i++) {
             framed |= is_of(stall.frames[i].in, "run_in_circles");
         }
-        assert_true(framed);
+        assert_true(framed || !followed_back_at_any_time);
         atomic_store(&let_go, true);
         stall = wait_for_stall(node, before, true, true);
         assert_true(stall.ns >= STOA_MS(50));
