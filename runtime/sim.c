@@ -279,7 +279,7 @@ static uint64_t ready_ns(const stoa_sim *sim, uint32_t index)
     stoa_core *core = sim->node->cores[index];
     const stoa_sim_core *at = &sim->cores[index];
     uint64_t due = 0;
-    if (!stoa_core_has_work(core)) {
+    if (!at->called && !stoa_core_has_work(core)) {
         due = stoa_core_next_ns(core);
         if (due < at->timers_from) { due = at->timers_from; }
     }
@@ -306,6 +306,7 @@ static void run_core(stoa_sim *sim, uint32_t index)
 {
     stoa_core *core = sim->node->cores[index];
     for (uint32_t i = 0; i < sim->node->core_count; i++) { sim->cores[i].not_before = 0; }
+    sim->cores[index].called = false;
     if (!stoa_core_batch(core)) { sim->cores[index].not_before = sim->clock.now + STOA_US(BLOCKED_US); }
     stoa_reclaim_park(&sim->node->topics.reclaim, index);
     emit_batch(sim, core);

@@ -165,6 +165,7 @@ static void give_back(stoa_sim *sim, uint32_t core)
         stoa_slab_free(slab, block);
     }
     sim->cores[core].memory_until = 0;
+    sim->cores[core].called = true;
 }
 
 static void hold_some(stoa_sim *sim, uint32_t core, uint64_t for_ns)

@@ -20,6 +20,7 @@ typedef struct stoa_sim_core {
     uint64_t stalled_until, timers_from, memory_until;
     uint64_t not_before; /* its last batch found nothing that could be done: it waits for others */
     stoa_msg *hogged;    /* the free blocks, while its memory is out */
+    bool called;         /* its memory came back, as blocks come home in a ring: it looks again */
     uint64_t held; /* bit per place whose ring is hidden */
     uint64_t held_until[STOA_PLACES_MAX];
 } stoa_sim_core;
