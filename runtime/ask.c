@@ -28,13 +28,12 @@ stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out)
 {
     uint32_t index = asks->free;
     if (index) {
-        asks->free = asks->at[index].next_free;
+        asks->free = asks->at[index].next;
     } else {
         if (asks->used == STOA_ASKS_MAX) { return STOA_E_FULL; }
         index = asks->used++;
     }
     ask.generation = asks->at[index].generation + 1;
-    ask.alive = true;
     asks->at[index] = ask;
     *id_out = (uint64_t)ask.generation << 32 | index;
     return STOA_OK;
@@ -45,14 +44,11 @@ stoa_ask *stoa_asks_find(stoa_asks *asks, uint64_t id)
     uint32_t index = (uint32_t)id;
     if (index == 0 || index >= asks->used) { return NULL; }
     stoa_ask *ask = &asks->at[index];
-    return ask->alive && ask->generation == (uint32_t)(id >> 32) ? ask : NULL;
+    return ask->asker.at && ask->generation == (uint32_t)(id >> 32) ? ask : NULL;
 }
 
 void stoa_asks_free(stoa_asks *asks, uint64_t id)
 {
     stoa_ask *ask = stoa_asks_find(asks, id);
-    if (!ask) { return; }
-    ask->alive = false;
-    ask->next_free = asks->free;
-    asks->free = (uint32_t)id;
+    if (ask) { stoa_asks_drop(asks, ask); }
 }

@@ -111,17 +111,17 @@ typedef struct stoa_actor_chunk {
     uint32_t stride, used;
 } stoa_actor_chunk;
 
-/* An ask under way: who asked at this place, and its deadline. */
+/* An ask under way: who asked at this place, and its deadline. It ends with the incarnation that asked. */
 typedef struct stoa_ask {
-    stoa_ref asker;
+    stoa_ref asker; /* NONE: free */
     uint64_t token, deadline_timer, due_ns;
     const stoa_row *reply;
-    uint32_t incarnation; /* of the asker: its restarts; an answer to an earlier one is dropped */
-    uint32_t generation, next_free;
-    uint32_t next, prev; /* of the asker's list */
     uint64_t gather;     /* 0: none */
-    bool alive;
+    uint32_t generation;
+    uint32_t next, prev; /* of the asker's list; next also of the free ones */
+    uint32_t pad_;
 } stoa_ask;
+_Static_assert(sizeof(stoa_ask) == 64, "one cache line");
 
 typedef struct stoa_asks {
     stoa_ask *at; /* STOA_ASKS_MAX of them, reserved and touched as they are used; entry 0 unused */
@@ -133,8 +133,15 @@ stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out);
 /* The ask with that id, or NULL when it was answered, cancelled or never was. */
 stoa_ask *stoa_asks_find(stoa_asks *asks, uint64_t id);
 void stoa_asks_free(stoa_asks *asks, uint64_t id);
+/* The same for one that is at hand. */
+static inline void stoa_asks_drop(stoa_asks *asks, stoa_ask *ask)
+{
+    ask->asker = STOA_REF_NONE;
+    ask->next = asks->free;
+    asks->free = (uint32_t)(ask - asks->at);
+}
 /* End an actor's ask: its deadline, its entry, its place in the asker's list. */
-void stoa_ask_end(struct stoa_core *core, stoa_actor *asker, uint64_t id);
+void stoa_ask_end(struct stoa_core *core, stoa_actor *asker, stoa_ask *ask);
 
 enum { STOA_TIMER_MESSAGE, STOA_TIMER_ASK, STOA_TIMER_RESTART, STOA_TIMER_KILL };
 

@@ -70,16 +70,15 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
 {
     stoa_context context = *stoa_msg_context(msg);
     stoa_ask *ask = stoa_asks_find(&core->asks, context.ask);
-    if (!ask || !stoa_ref_equal(ask->asker, msg->to)) {
+    stoa_actor *asker = ask ? stoa_core_actor(core, msg->to) : NULL;
+    if (!asker || !stoa_ref_equal(ask->asker, msg->to)) { /* too late, or the asker is about to go with all its asks */
         stoa_core_dead_letter(core, msg, STOA_E_TIMEOUT);
         stoa_place_free(&core->place, msg);
         return NULL;
     }
     uint64_t token = ask->token;
     const stoa_row *reply = ask->reply;
-    stoa_actor *asker = stoa_core_actor(core, msg->to);
-    bool earlier = !asker || asker->restarts != ask->incarnation;
-    if (!msg->row && !earlier) { /* an error comes without a payload: the handler sees zeros */
+    if (!msg->row) { /* an error comes without a payload: the handler sees zeros */
         stoa_msg *full = stoa_slab_new(&core->place.slab, reply->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
         if (!full) { /* the ask lives on: its deadline tells the asker */
             stoa_core_dead_letter(core, msg, STOA_E_NOMEM);
@@ -94,17 +93,7 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
         msg = full;
     }
     context.gather = ask->gather;
-    if (asker) {
-        stoa_ask_end(core, asker, context.ask);
-    } else {
-        (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer);
-        stoa_asks_free(&core->asks, context.ask);
-    }
-    if (earlier) {
-        stoa_core_dead_letter(core, msg, STOA_E_FAILED);
-        stoa_place_free(&core->place, msg);
-        return NULL;
-    }
+    stoa_ask_end(core, asker, ask);
     context.ask = token;
     *stoa_msg_context(msg) = context;
     return msg;

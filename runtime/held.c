@@ -140,10 +140,9 @@ void stoa_ask_own(stoa_core *core, stoa_actor_more *more, uint64_t id)
     more->asks = (uint32_t)id;
 }
 
-void stoa_ask_end(stoa_core *core, stoa_actor *asker, uint64_t id)
+void stoa_ask_end(stoa_core *core, stoa_actor *asker, stoa_ask *ask)
 {
-    stoa_ask *all = core->asks.at, *ask = stoa_asks_find(&core->asks, id);
-    if (!ask) { return; }
+    stoa_ask *all = core->asks.at;
     if (ask->next) { all[ask->next].prev = ask->prev; }
     if (ask->prev) {
         all[ask->prev].next = ask->next;
@@ -151,17 +150,12 @@ void stoa_ask_end(stoa_core *core, stoa_actor *asker, uint64_t id)
         asker->more->asks = ask->next;
     }
     (void)stoa_wheel_cancel(&core->wheel, ask->deadline_timer);
-    stoa_asks_free(&core->asks, id);
-}
-
-static uint64_t ask_id(const stoa_core *core, uint32_t index)
-{
-    return (uint64_t)core->asks.at[index].generation << 32 | index;
+    stoa_asks_drop(&core->asks, ask);
 }
 
 static void release_asks(stoa_core *core, stoa_actor *actor)
 {
-    while (actor->more->asks) { stoa_ask_end(core, actor, ask_id(core, actor->more->asks)); }
+    while (actor->more->asks) { stoa_ask_end(core, actor, &core->asks.at[actor->more->asks]); }
 }
 
 /* --- giving up */
@@ -178,9 +172,9 @@ static void give_up(stoa_core *core, stoa_msg *msg)
     stoa_actor *actor = stoa_core_actor(core, what->asker);
     uint32_t at = actor && actor->more ? actor->more->asks : 0;
     while (at) {
-        uint32_t next = core->asks.at[at].next;
-        if (core->asks.at[at].token == what->token) { stoa_ask_end(core, actor, ask_id(core, at)); }
-        at = next;
+        stoa_ask *ask = &core->asks.at[at];
+        at = ask->next;
+        if (ask->token == what->token) { stoa_ask_end(core, actor, ask); }
     }
     if (actor && actor->more) { stoa_gathers_cancel(core, actor, what->token); }
     stoa_place_free(&core->place, msg);

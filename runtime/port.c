@@ -121,7 +121,7 @@ static void check_deadlines(stoa_port *port)
     port->deadline_checked_ns = now;
     for (uint32_t i = 1; i < port->asks.used; i++) {
         stoa_ask *ask = &port->asks.at[i];
-        if (!ask->alive || ask->due_ns > now) { continue; }
+        if (!ask->asker.at || ask->due_ns > now) { continue; }
         stoa_delivery d = {.row = ask->reply, .answer = true, .token = ask->token, .error = STOA_E_TIMEOUT, .topic = ""};
         stoa_asks_free(&port->asks, (uint64_t)ask->generation << 32 | i);
         port->polled++;

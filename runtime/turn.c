@@ -150,8 +150,7 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
     stoa_actor_more *more = stoa_more(core, t->actor);
     stoa_err err = more ? message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS, &msg) : STOA_E_FULL;
     if (err) { return err; }
-    stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = turn->now_ns + deadline_ns, .reply = row->reply,
-                    .incarnation = t->actor->restarts};
+    stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = turn->now_ns + deadline_ns, .reply = row->reply};
     err = stoa_asks_new(&core->asks, ask, &id);
     if (!err) {
         err = stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, (void *)(uintptr_t)id, &timer);
@@ -371,7 +370,7 @@ static void take_back_one(stoa_turning *t, stoa_msg *msg)
     }
     if (msg->flags & STOA_MSG_COUNTED) { stoa_msg_target(msg)->queued--; }
     if (msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL)) { (void)stoa_wheel_cancel(&core->wheel, context->ask); }
-    if (msg->flags & STOA_MSG_ASKS) { stoa_ask_end(core, t->actor, context->ask); }
+    if (msg->flags & STOA_MSG_ASKS) { stoa_ask_end(core, t->actor, stoa_asks_find(&core->asks, context->ask)); }
     stoa_place_free(&core->place, msg);
 }
 
