@@ -4,7 +4,8 @@
  * everything that leaves a shard, timers), the payload. Ownership moves with the send. A block that is freed at another place
  * is chained and sent home through the ring between the two, so that slabs need no lock.
  *
- * Blocks are powers of two from 64 B to 512 KiB, cut from 2 MiB chunks that are mapped once and stay with the slab.
+ * Blocks are powers of two from 64 B to 512 KiB of one range, which is reserved once and stays with the slab (slab.c). 2 MiB more
+ * than the quota are kept for answers and for what the runtime tells actors.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_MESSAGE_H
@@ -112,23 +113,36 @@ static inline const void *stoa_msg_payload(stoa_msg *msg)
     return stoa_msg_body((msg->flags & STOA_MSG_LENT) ? stoa_msg_lent(msg)->held : msg);
 }
 
-enum { STOA_SLAB_CLASSES = 14, STOA_SLAB_CHUNK_BYTES = 2 << 20 };
+enum {
+    STOA_SLAB_CLASSES = 14,
+    STOA_SLAB_RESERVED = 16, /* a block of the reserve: this and its class */
+    STOA_SLAB_RESERVE_BYTES = 2 << 20,
+    STOA_BLOCK_SHIFT = 6, /* the smallest block: 64 bytes */
+};
+
+/* Offsets of what was never used, and blocks that wait to be one with their other halves (slab.c). */
+typedef struct stoa_bank {
+    size_t fresh, end;
+    stoa_msg *pool[STOA_SLAB_CLASSES];
+    uint32_t filled; /* classes of pool that are not empty, a bit each */
+} stoa_bank;
 
 typedef struct stoa_slab {
-    stoa_msg *free[STOA_SLAB_CLASSES];
-    unsigned char *carve, *carve_end; /* rest of the newest chunk */
-    void **chunks;                    /* every chunk ever mapped */
-    uint32_t chunk_count, chunk_cap;
-    uint64_t limit_bytes, mapped_bytes, used_bytes;
+    stoa_msg *free[2 * STOA_SLAB_RESERVED]; /* given back lately, by class */
+    unsigned char *base;                    /* the quota, and the reserve behind it */
+    uint8_t *joined;                        /* which blocks are in the pools */
+    stoa_bank bank[2];                      /* of the quota, of the reserve */
+    uint64_t limit_bytes, used_bytes;
     uint8_t home;
 } stoa_slab;
 
 stoa_err stoa_slab_init(stoa_slab *slab, uint8_t home, uint64_t limit_bytes);
 void stoa_slab_deinit(stoa_slab *slab);
-/* A block of that class where the free list has none: cut from a chunk or from a larger block; NULL: the quota is used up. */
-stoa_msg *stoa_slab_carve(stoa_slab *slab, uint32_t size_class);
+/* A block of that class where its list is empty. NULL: the quota is used up. */
+stoa_msg *stoa_slab_find(stoa_slab *slab, uint32_t size_class);
+/* Bytes that were ever used: they stay with the slab. */
+uint64_t stoa_slab_mapped(const stoa_slab *slab);
 
-enum { STOA_BLOCK_SHIFT = 6 }; /* the smallest block: 64 bytes */
 static inline uint32_t stoa_slab_class(size_t bytes)
 {
     if (__builtin_expect(bytes <= 1 << STOA_BLOCK_SHIFT, 1)) { return 0; }
@@ -136,29 +150,46 @@ static inline uint32_t stoa_slab_class(size_t bytes)
     return 64 - (uint32_t)__builtin_clzl(blocks);
 }
 
-/* A block for a message of payload_bytes, header filled but for to, from, row; NULL when the quota is used up. */
-static inline stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags)
+static inline size_t stoa_msg_bytes(uint32_t payload_bytes, uint32_t flags)
 {
-    size_t bytes = sizeof(stoa_msg) + payload_bytes + ((flags & STOA_MSG_CONTEXT) ? sizeof(stoa_context) : 0);
-    uint32_t size_class = stoa_slab_class(bytes);
-    if (__builtin_expect(size_class >= STOA_SLAB_CLASSES, 0)) { return NULL; }
+    return sizeof(stoa_msg) + payload_bytes + ((flags & STOA_MSG_CONTEXT) ? sizeof(stoa_context) : 0);
+}
 
-    stoa_msg *msg = slab->free[size_class];
-    if (__builtin_expect(msg != NULL, 1)) {
-        slab->free[size_class] = msg->next;
-    } else {
-        msg = stoa_slab_carve(slab, size_class);
-        if (!msg) { return NULL; }
-    }
-    slab->used_bytes += (uint64_t)1 << (STOA_BLOCK_SHIFT + size_class);
+static inline uint64_t stoa_block_bytes(uint32_t size_class)
+{
+    return (uint64_t)1 << (STOA_BLOCK_SHIFT + size_class % STOA_SLAB_RESERVED);
+}
+
+static inline void stoa_slab_fill(stoa_slab *slab, stoa_msg *msg, uint32_t payload_bytes, uint32_t flags, uint32_t size_class)
+{
+    slab->used_bytes += stoa_block_bytes(size_class);
     msg->next = NULL;
     msg->size_bytes = payload_bytes;
     msg->flags = (uint16_t)flags;
     msg->home = slab->home;
     msg->size_class = (uint8_t)size_class;
     if (flags & STOA_MSG_CONTEXT) { *stoa_msg_context(msg) = (stoa_context){0}; }
+}
+
+/* A block for a message of payload_bytes, header filled but for to, from, row; NULL when the quota is used up. */
+static inline stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags)
+{
+    uint32_t size_class = stoa_slab_class(stoa_msg_bytes(payload_bytes, flags));
+    if (__builtin_expect(size_class >= STOA_SLAB_CLASSES, 0)) { return NULL; }
+
+    stoa_msg *msg = slab->free[size_class];
+    if (__builtin_expect(msg != NULL, 1)) {
+        slab->free[size_class] = msg->next;
+    } else {
+        msg = stoa_slab_find(slab, size_class);
+        if (!msg) { return NULL; }
+    }
+    stoa_slab_fill(slab, msg, payload_bytes, flags, size_class);
     return msg;
 }
+
+/* The same for answers and what the runtime tells actors: from the reserve where the quota is used up. */
+stoa_msg *stoa_slab_new_surely(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags);
 
 /* Payloads are mostly a few words: cheaper in place than through a call. */
 static inline void stoa_copy_payload(void *to, const void *from, uint32_t bytes)
@@ -191,7 +222,7 @@ static inline bool stoa_slab_ample(const stoa_slab *slab)
 /* Back to this slab (msg->home must be it). */
 static inline void stoa_slab_free(stoa_slab *slab, stoa_msg *msg)
 {
-    slab->used_bytes -= (uint64_t)1 << (STOA_BLOCK_SHIFT + msg->size_class);
+    slab->used_bytes -= stoa_block_bytes(msg->size_class);
     msg->next = slab->free[msg->size_class];
     slab->free[msg->size_class] = msg;
 }

@@ -144,7 +144,7 @@ static void look_on_core(stoa_core *core, void *context)
                                   .restarts = core->restarts,
                                   .fanned = core->fanned,
                                   .lent = core->lent,
-                                  .memory_bytes = core->place.slab.mapped_bytes,
+                                  .memory_bytes = stoa_slab_mapped(&core->place.slab),
                                   .used_bytes = core->place.slab.used_bytes,
                                   .busy_ns = core->busy_ns};
 }
