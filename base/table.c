@@ -24,3 +24,9 @@ const stoa_type stoa_type_stoa_id = {
     const stoa_type stoa_type_stoa_text##N = {                                                               \
         .name = "stoa_text" #N, .cls = STOA_CLASS_TEXT, .size_bytes = sizeof(stoa_text##N), .limit = (N)};
 STOA_TEXT_SIZES(TEXT)
+
+const char *stoa_row_class_name(stoa_row_class cls)
+{
+    static const char *const names[] = {"command", "cast", "event", "reply", "topic", "control"};
+    return (size_t)cls < sizeof names / sizeof names[0] ? names[cls] : "?";
+}

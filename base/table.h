@@ -10,7 +10,8 @@
  *     STOA_TABLE(greeter)            in a header: structs greeter_hello, ... and greeter_rows[]
  *     STOA_TABLE_DEFINE(greeter)     in one .c file; STOA_TABLE_HERE(greeter) is both
  *
- * Row classes: COMMAND (answered with its reply), CAST (one way), EVENT (journaled), REPLY, TOPIC (published).
+ * Row classes: COMMAND (answered with its reply), CAST (one way), CONTROL (a cast that is handled ahead of what waits), EVENT
+ * (journaled), REPLY, TOPIC (published).
  * Rows and fields are wire and journal format. How a table may change, so that a node of one version understands its
  * neighbour, the version before or after it (tests/unit/base/evolution_test.c holds both against each other, and
  * tests/golden/tables.txt what was shipped):
@@ -80,7 +81,10 @@ typedef enum stoa_row_class {
     STOA_ROW_EVENT,
     STOA_ROW_REPLY,
     STOA_ROW_TOPIC,
+    STOA_ROW_CONTROL,
 } stoa_row_class;
+/* "command", "cast", ... */
+const char *stoa_row_class_name(stoa_row_class cls);
 
 typedef struct stoa_row {
     const char *kind, *name, *doc;
@@ -178,6 +182,7 @@ STOA_TEXT_SIZES(STOA_TEXT_TYPE_)
 #define STOA_REPLY_EVENT_(K, reply)   NULL
 #define STOA_REPLY_REPLY_(K, reply)   NULL
 #define STOA_REPLY_TOPIC_(K, reply)   NULL
+#define STOA_REPLY_CONTROL_(K, reply) NULL
 #define STOA_ROW_ENTRY_(K, cls_, name_, reply_, doc_)                                                                  \
     {.kind = #K,                                                                                                       \
      .name = #name_,                                                                                                   \

@@ -28,8 +28,8 @@ static void print_errors(stoa_buf *out)
 
 static void print_row(stoa_buf *out, const stoa_row *row)
 {
-    static const char *const classes[] = {"command", "cast", "event", "reply", "topic"};
-    stoa_buf_printf(out, "| %u | %s | %s | %s | ", row->id, row->name, classes[row->cls], row->reply ? row->reply->name : "");
+    stoa_buf_printf(out, "| %u | %s | %s | %s | ", row->id, row->name, stoa_row_class_name(row->cls),
+                    row->reply ? row->reply->name : "");
     for (uint32_t i = 0; i < row->payload.field_count; i++) {
         const stoa_field *field = &row->payload.fields[i];
         if (field->type->cls == STOA_CLASS_NONE) { continue; }

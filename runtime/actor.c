@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "runtime/internal.h"
+#include "runtime/mailbox.h"
 
 enum { STATE_OFFSET = sizeof(stoa_actor) };
 _Static_assert(STATE_OFFSET % 16 == 0, "states are aligned like what malloc returns");
@@ -105,6 +106,7 @@ static stoa_err more_fill(stoa_core *core, stoa_actor *actor, const char *name, 
 static void more_free(stoa_core *core, stoa_actor *actor)
 {
     if (!actor->more) { return; }
+    stoa_conflating_free(actor);
     stoa_block_free(core, actor->more->args);
     stoa_block_free(core, actor->more);
     actor->more = NULL;
@@ -126,17 +128,17 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
         .kind = kind,
         .state = state,
         .limit = kind->mailbox_limit ? kind->mailbox_limit : STOA_MAILBOX_DEFAULT,
-        .when_full = (uint8_t)kind->when_full,
         .parent = STOA_NO_FAMILY,
     };
     stoa_err err = name || args ? more_fill(core, actor, name, args) : STOA_OK;
+    if (!err) { err = stoa_conflating_new(core, actor); }
     if (err) {
         more_free(core, actor);
         state_free(kind, state);
         slot_give_back(core, actor, stride);
         return STOA_FAIL(err, "actor %s of kind %s", name ? name : "", kind->name);
     }
-    actor->flags = STOA_ACTOR_ALIVE;
+    actor->flags = kind->conflate.key ? STOA_ACTOR_ALIVE | STOA_ACTOR_CONFLATES : STOA_ACTOR_ALIVE;
     core->actor_alive++;
     stoa_core_note(core, STOA_FLIGHT_SPAWN, actor, NULL, NULL, core->actor_alive, 0);
     *out = actor;
@@ -158,6 +160,7 @@ void stoa_actor_free(stoa_core *core, stoa_actor *actor)
     stoa_mailbox_refuse(core, actor, STOA_E_CLOSED);
     if (kind->stop && started) { kind->stop(actor->state); }
     if (actor->more) {
+        stoa_room_tell(core, actor, STOA_E_CLOSED);
         stoa_held_release(core, actor);
         if (actor->more->name[0]) { stoa_names_remove(&core->place.node->names, actor->more->name); }
         more_free(core, actor);

@@ -13,13 +13,14 @@
  * For each row of its table a kind defines static functions of these exact types (a wrong payload does not compile):
  *   COMMAND hello, welcome   stoa_err K_on_hello(stoa_turn *, [const] K *self, const K_hello *in, K_welcome *out)
  *   CAST tick                stoa_err K_on_tick(stoa_turn *, [const] K *self, const K_tick *in)
+ *   CONTROL pause            the same; it is handled before all casts and commands that wait
  *   EVENT greeted            void K_apply_greeted(K *self, const K_greeted *event)           (event-sourced kinds)
  * and for each HEAR(K, other, row) of K_HEARS - topics it subscribes to, answers to its asks, others' casts:
  *                            stoa_err K_on_other_row(stoa_turn *, [const] K *self, const other_row *in)
- * STOA_PROXY(other) in a .c file declares the typed sends to another kind: other_send_x, other_ask_x, other_forward_x,
- * other_after_x, other_every_x, other_call_x (from outside the runtime) for commands and casts; K_emit_x for events, K_answer_x for
- * replies, K_publish_x for topics (and K_send_x, to one actor), and for casts to all of a group. STOA_KIND and
- * STOA_PLAIN_KIND include the kind's own proxy.
+ * STOA_PROXY(other) in a .c file declares the typed sends to another kind: other_send_x, other_within_x, other_told_x (casts),
+ * other_ask_x, other_forward_x, other_after_x, other_every_x, other_call_x (from outside the runtime) for commands and casts;
+ * K_emit_x for events, K_answer_x for replies, K_publish_x for topics (and K_send_x, to one actor), and for casts to all of a
+ * group. STOA_KIND and STOA_PLAIN_KIND include the kind's own proxy.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_ACTOR_H
@@ -66,6 +67,17 @@ typedef struct stoa_turn {
 /* --- sending: staged, released when the turn returns OK. The payload is copied. Errors: FULL (mailbox, ring, quota; the turn
  * may go on or return it), CLOSED (no such actor). Use the typed proxies. */
 stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload);
+/* The same with a deadline: what waited longer than within_ns is not handled any more but a dead letter (STALE). So are asks
+ * whose deadline has passed before their turn came (TIMEOUT); the asker knows by then. */
+stoa_err stoa_turn_send_within(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t within_ns);
+/* The same, and told when it is refused after it was sent, as only the receiver's core knows of its mailbox: this actor then
+ * hears stoa_system.refused with the token in place of a dead letter. Errors: also NO_HANDLER (this kind does not hear that). */
+stoa_err stoa_turn_send_told(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t token);
+/* Ask to be told when an actor's mailbox is half empty, on whatever core: stoa_system.room with the token, once; at once when it
+ * is already, or when the actor has ended. What it says, how many this one may send, is its share of the room and is not kept
+ * for it: who never sends more, asks anew then, and is the only one who does, is never refused. A call with a token that still
+ * waits changes nothing. Errors: FULL, NO_HANDLER, INVALID (an actor of the same shard, which is never full). */
+stoa_err stoa_turn_when_room(stoa_turn *turn, stoa_ref to, uint64_t token);
 /* A request: the answer comes back as a message of the row's reply type, with token; without an answer within deadline_ns the
  * handler of the reply sees turn->error TIMEOUT. */
 stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
@@ -215,10 +227,14 @@ typedef struct stoa_hear {
     stoa_handler handler;
 } stoa_hear;
 
+/* What becomes of a cast or a published message that finds the mailbox full. Commands, asks and control rows are refused,
+ * whatever the kind says; answers and timers that are due are always taken: the actor itself has asked for them. What is dropped
+ * is a dead letter, counted with its reason. */
 typedef enum stoa_full {
-    STOA_FULL_REFUSE,      /* the sender gets FULL: commands and asks always */
-    STOA_FULL_DROP_OLDEST, /* for casts and topics: counted as dead letters */
-    STOA_FULL_DROP_NEWEST,
+    STOA_FULL_REFUSE, /* an actor of the same core gets FULL from its send; from elsewhere, or with a key of conflation, it is a
+                       * dead letter */
+    STOA_FULL_DROP_OLDEST, /* the oldest one that may be dropped goes instead; none among the first 64: refused */
+    STOA_FULL_DROP_NEWEST, /* it goes itself, and the sender does not learn of it */
 } stoa_full;
 
 /* How an actor of the kind treats its children. All zero: one_for_one, 100 restarts within 10 s, at once. */
@@ -236,6 +252,21 @@ typedef struct stoa_supervision {
     bool jitter; /* wait between half of that and all of it, at random */
 } stoa_supervision;
 
+/* Conflation: a cast or a published message that finds one of the same row and key waiting becomes one with it, in that one's
+ * place, so that who is slow hears the newest of each key instead of all. turn->from is the newer one's. What must not be merged
+ * keeps its order: a message for which key is 0, a command, an ask, an answer or a timer parts what was sent before it from what
+ * is sent behind it. So there is at most one waiting message a key between two of those, and an actor that hears nothing else
+ * is never full while its mailbox_limit is above its number of keys (and above). Messages of different keys change their order.
+ * Both functions see payloads only; they are called on the receiver's core, and not for what a shard's actors send each other. */
+typedef struct stoa_conflate {
+    /* What the payload is about; 0: nothing can be merged with it. NULL: this kind does not conflate. */
+    uint64_t (*key)(const stoa_row *row, const void *payload);
+    /* Make older what both say together, with the same key; false, and older is as it was: they cannot be one (a gap between two
+     * ranges of numbers), the newer one waits on its own. NULL: the newer one replaces the older one. */
+    bool (*merge)(const stoa_row *row, void *older, const void *newer);
+    uint32_t above; /* only while more than so many wait: a short burst is heard as it was sent */
+} stoa_conflate;
+
 struct stoa_kind {
     const char *name;
     const stoa_row *rows; /* of its table: what it handles itself */
@@ -248,8 +279,9 @@ struct stoa_kind {
     bool sourced;
 
     /* The author's, as designated initializers behind the name in STOA_KIND: */
-    uint32_t mailbox_limit;  /* messages; 0 means 1024 */
+    uint32_t mailbox_limit;  /* messages; 0 means 1024. Control rows have 64 of their own */
     stoa_full when_full;
+    stoa_conflate conflate;
     /* Plain kinds: called as the first turn, at spawn and after each restart, with the arguments given at spawn. */
     stoa_err (*start)(stoa_turn *turn, void *state, const void *args);
     size_t args_bytes;
@@ -276,6 +308,10 @@ struct stoa_kind {
     STOA_PROXY_FUNCTION_ stoa_err K##_send_##name(stoa_turn *turn, stoa_ref to, K##_##name payload)                           \
     {                                                                                                                  \
         return stoa_turn_send(turn, to, &K##_rows[K##_ROW_##name], &payload);                                          \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_within_##name(stoa_turn *turn, stoa_ref to, K##_##name payload, uint64_t within_ns)      \
+    {                                                                                                                  \
+        return stoa_turn_send_within(turn, to, &K##_rows[K##_ROW_##name], &payload, within_ns);                        \
     }                                                                                                                  \
     STOA_PROXY_FUNCTION_ stoa_err K##_forward_##name(stoa_turn *turn, stoa_ref to, K##_##name payload)                        \
     {                                                                                                                  \
@@ -312,10 +348,15 @@ struct stoa_kind {
     {                                                                                                                  \
         return stoa_turn_publish(turn, slot, &K##_rows[K##_ROW_##name], payload);                                      \
     }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_told_##name(stoa_turn *turn, stoa_ref to, K##_##name payload, uint64_t token)            \
+    {                                                                                                                  \
+        return stoa_turn_send_told(turn, to, &K##_rows[K##_ROW_##name], &payload, token);                              \
+    }                                                                                                                  \
     STOA_PROXY_FUNCTION_ stoa_err K##_post_##name(stoa_node *node, stoa_ref to, K##_##name payload)                           \
     {                                                                                                                  \
         return stoa_post(node, to, &K##_rows[K##_ROW_##name], &payload);                                               \
     }
+#define STOA_PROXY_CONTROL_(K, name, reply) STOA_PROXY_CAST_(K, name, reply)
 #define STOA_PROXY_EVENT_(K, name, reply)                                                                              \
     STOA_PROXY_FUNCTION_ stoa_err K##_emit_##name(stoa_turn *turn, K##_##name payload)                                        \
     {                                                                                                                  \
@@ -357,6 +398,7 @@ stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void
         (void)out;                                                                                                     \
         return K##_on_##name(turn, state, in);                                                                         \
     }
+#define STOA_ON_CONTROL_(SELF, K, name, reply) STOA_ON_CAST_(SELF, K, name, reply)
 #define STOA_ON_EVENT_(SELF, K, name, reply)                                                                           \
     static void K##_apply_##name(K *self, const K##_##name *event);                                                    \
     static void K##_fold_##name##_(void *state, const void *event)                                                     \
@@ -380,12 +422,14 @@ stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void
 
 #define STOA_HANDLER_COMMAND_(K, name) [K##_ROW_##name] = K##_do_##name##_,
 #define STOA_HANDLER_CAST_(K, name)    [K##_ROW_##name] = K##_do_##name##_,
+#define STOA_HANDLER_CONTROL_(K, name) STOA_HANDLER_CAST_(K, name)
 #define STOA_HANDLER_EVENT_(K, name)
 #define STOA_HANDLER_REPLY_(K, name)
 #define STOA_HANDLER_TOPIC_(K, name)
 #define STOA_HANDLER_ROW_(K, cls, name, reply, doc) STOA_HANDLER_##cls##_(K, name)
 #define STOA_APPLIER_COMMAND_(K, name)
 #define STOA_APPLIER_CAST_(K, name)
+#define STOA_APPLIER_CONTROL_(K, name)
 #define STOA_APPLIER_EVENT_(K, name) [K##_ROW_##name] = K##_fold_##name##_,
 #define STOA_APPLIER_REPLY_(K, name)
 #define STOA_APPLIER_TOPIC_(K, name)

@@ -101,7 +101,8 @@ void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns)
 static uint64_t tick(stoa_core *core, stoa_msg *msg)
 {
     stoa_context *context = stoa_msg_context(msg);
-    stoa_msg *copy = stoa_slab_new(&core->place.slab, msg->size_bytes, 0);
+    stoa_msg *copy = stoa_slab_new(&core->place.slab, msg->size_bytes, msg->flags & STOA_MSG_URGENT);
+    if (!copy) { stoa_core_dead_letter(core, msg, STOA_E_NOMEM); }
     if (copy) {
         copy->to = copy->from = msg->to;
         copy->row = msg->row;
@@ -135,7 +136,7 @@ static uint64_t fire_ask(stoa_core *core, uint64_t id)
     const stoa_ask *ask = stoa_asks_find(&core->asks, id);
     if (!ask) { return 0; }
     uint32_t bytes = ask->reply->payload.size_bytes; /* whole, so that nothing is left to be had on its way */
-    stoa_msg *late = stoa_slab_new(&core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    stoa_msg *late = stoa_slab_new_surely(&core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
     if (!late) { return core->now_ns + STOA_MS(10); }
     late->to = ask->asker;
     late->from = STOA_REF_NONE;
@@ -248,6 +249,7 @@ bool stoa_core_has_work(stoa_core *core)
     for (uint32_t i = 0; i < core->shard_count; i++) {
         struct stoa_shard *shard = core->shards[i];
         if (atomic_load_explicit(&shard->durable_block, memory_order_acquire) > shard->block_done) { return true; }
+        if (stoa_shard_may_go_on(shard)) { return true; }
     }
     return false;
 }

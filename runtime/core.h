@@ -54,6 +54,8 @@ enum {
     STOA_ACTOR_ENDING = 8,
     STOA_ACTOR_CLOSING = 16, /* takes only answers and timers */
     STOA_ACTOR_FRESH = 32,   /* its start is still to be run */
+    STOA_ACTOR_CONFLATES = 64, /* what comes may become one with what waits (conflate.c) */
+    STOA_ACTOR_AWAITED = 128,  /* somebody waits for room in its mailbox (credit.c) */
 };
 
 /* What few actors have or nobody needs often: a block of the core's slab (stoa_more). */
@@ -81,6 +83,12 @@ typedef struct stoa_actor_more {
     stoa_msg *timers;  /* armed */
     struct stoa_held *arena;
     uint64_t arena_bytes; /* of its blocks */
+
+    struct stoa_conflating *conflating; /* what waits, by key; NULL: its kind does not conflate */
+    stoa_msg *awaiting;                 /* who waits for room in its mailbox */
+    uint32_t awaiting_count;
+    uint32_t dropped[STOA_DROP_COUNT];
+    uint64_t conflated;
 } stoa_actor_more;
 
 /* Two cache lines; the state follows where it is small (actor.c). */
@@ -101,7 +109,7 @@ typedef struct stoa_actor {
     uint32_t parent, elder, younger; /* index + 1 of the parent and of its children beside this one, 0: the root, none */
     int16_t last_refusal;
     uint8_t flags;
-    uint8_t when_full;
+    uint8_t urgent; /* control rows among those queued */
 } stoa_actor;
 _Static_assert(sizeof(stoa_actor) == 128, "an idle actor stays small");
 
@@ -216,6 +224,7 @@ typedef struct stoa_core {
     void *reply; /* scratch of STOA_REPLY_MAX bytes */
     stoa_dead_letter *dead;
     uint64_t dead_count;
+    uint64_t dropped[STOA_DROP_COUNT], conflated;
     uint64_t messages, cross, wakeups, timers, restarts, busy_ns;
     uint64_t fanned, lent; /* published messages that came by, and what subscribers got of them */
     stoa_idle idle;
@@ -282,6 +291,8 @@ void stoa_core_deliver(stoa_core *core, stoa_msg *msg);
 void stoa_core_take(stoa_core *core, stoa_msg *msg);
 /* Into the mailbox of a plain actor, whatever its limit and state. */
 void stoa_core_push(stoa_core *core, stoa_actor *actor, stoa_msg *msg);
+/* Whether the rules of a mailbox allow to drop or merge it. */
+bool stoa_msg_may_be_dropped(stoa_msg *msg);
 /* Refuse all that waits in the mailbox of a plain actor. */
 void stoa_mailbox_refuse(stoa_core *core, stoa_actor *actor, stoa_err why);
 /* An answer meets its ask: the ask ends, the message (perhaps another) carries its token. NULL: too late, freed. */
@@ -298,8 +309,10 @@ static inline void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable)
     }
     core->run_tail = runnable;
 }
-/* Refuse msg: the asker gets why, otherwise it is a dead letter. Frees msg. */
+/* Refuse msg: the asker gets why, who wanted to be told is told, otherwise it is a dead letter. Frees msg. */
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why);
+/* The same for what nobody asked, with the reason it is counted under. */
+void stoa_core_drop(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason);
 /* A record of what happened to actor (NULL: to the core) into the flight recorder, if there is one. name stays where it is. */
 void stoa_core_record(stoa_core *core, stoa_flight_code code, const stoa_actor *actor, const stoa_row *row, const char *name,
                       uint64_t a, uint64_t b);
@@ -308,6 +321,7 @@ static inline void stoa_core_note(stoa_core *core, stoa_flight_code code, const 
 {
     if (core->flight) { stoa_core_record(core, code, actor, row, name, a, b); }
 }
+/* Note and count it; the reason follows from why. Does not free msg. */
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
 /* Hand msg (published on its topic) to this core's subscribers and pass it on to other places; frees or lends it (fan.c). */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);

@@ -7,27 +7,63 @@
 #include "runtime/mailbox.h"
 #include "runtime/shard.h"
 
-void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)
+const char *stoa_drop_name(stoa_drop reason)
+{
+#define STOA_DROP_TEXT_(NAME, text, doc) text,
+    static const char *const names[] = {STOA_DROPS(STOA_DROP_TEXT_)};
+    return (size_t)reason < STOA_DROP_COUNT ? names[reason] : "?";
+}
+
+static stoa_drop reason_of(stoa_err why)
+{
+    static const struct {
+        stoa_err why;
+        stoa_drop reason;
+    } reasons[] = {{STOA_E_FULL, STOA_DROP_FULL},     {STOA_E_CLOSED, STOA_DROP_CLOSED}, {STOA_E_FAILED, STOA_DROP_FAILED},
+                   {STOA_E_TIMEOUT, STOA_DROP_LATE},  {STOA_E_NOMEM, STOA_DROP_MEMORY},  {STOA_E_STALE, STOA_DROP_STALE},
+                   {STOA_E_NO_HANDLER, STOA_DROP_NO_HANDLER}};
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        if (reasons[i].why == why) { return reasons[i].reason; }
+    }
+    return STOA_DROP_REFUSED;
+}
+
+static void letter_for(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason)
 {
     stoa_dead_letter *letter = &core->dead[core->dead_count++ % STOA_DEAD_LETTERS];
-    *letter = (stoa_dead_letter){.wall_ns = core->wall_ns, .row = msg->row, .to = msg->to, .from = msg->from, .why = why};
+    *letter = (stoa_dead_letter){
+        .wall_ns = core->wall_ns, .row = msg->row, .to = msg->to, .from = msg->from, .why = why, .reason = reason};
+    core->dropped[reason]++;
     bool here = stoa_ref_place(msg->to) == core->place.index;
-    const stoa_actor *actor = here ? stoa_core_actor(core, msg->to) : NULL;
+    stoa_actor *actor = here ? stoa_core_actor(core, msg->to) : NULL;
     if (actor) { (void)memccpy(letter->name, stoa_actor_name(actor), 0, sizeof letter->name - 1); }
     stoa_core_note(core, STOA_FLIGHT_DEAD_LETTER, actor, msg->row, stoa_err_name(why), msg->from.at, 0);
+    if (actor && actor->more) { actor->more->dropped[reason]++; }
     struct stoa_sim *sim = core->place.node->options.sim;
     if (sim) { stoa_sim_dead_letter(sim, core, letter, msg->row ? stoa_msg_payload(msg) : NULL); }
+}
+
+void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)
+{
+    letter_for(core, msg, why, reason_of(why));
+}
+
+void stoa_core_drop(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason)
+{
+    stoa_msg *refusal = (msg->flags & STOA_MSG_TOLD) ? stoa_refusal_new(core, msg, why) : NULL;
+    if (!refusal) { letter_for(core, msg, why, reason); }
+    stoa_place_free(&core->place, msg);
+    if (refusal) { stoa_core_deliver(core, refusal); }
 }
 
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
 {
     stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : NULL;
     if (!context || !context->reply_to.at || (msg->flags & STOA_MSG_ANSWER)) {
-        stoa_core_dead_letter(core, msg, why);
-        stoa_place_free(&core->place, msg);
+        stoa_core_drop(core, msg, why, reason_of(why));
         return;
     }
-    stoa_msg *answer = stoa_slab_new(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    stoa_msg *answer = stoa_slab_new_surely(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
     if (!answer) { stoa_core_dead_letter(core, msg, why); }
     if (answer) {
         answer->to = context->reply_to;
@@ -38,32 +74,6 @@ void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
     }
     stoa_place_free(&core->place, msg);
     if (answer) { stoa_core_deliver(core, answer); }
-}
-
-void stoa_mailbox_refuse(stoa_core *core, stoa_actor *actor, stoa_err why)
-{
-    while (stoa_mailbox_waits(actor)) { stoa_core_refuse(core, stoa_mailbox_get(actor), why); }
-}
-
-/* What is asked, answered or was due is never dropped. */
-static bool droppable(const stoa_msg *msg)
-{
-    return !(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_ANSWER | STOA_MSG_FIRED)) || (msg->flags & STOA_MSG_LENT);
-}
-
-/* A full mailbox: the oldest goes where the kind says so and it may, otherwise the new one is refused. */
-static void mailbox_full(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
-{
-    actor->refused++;
-    actor->last_refusal = STOA_E_FULL;
-    if (actor->when_full == STOA_FULL_DROP_OLDEST && droppable(msg) && actor->head && droppable(actor->head)) {
-        stoa_msg *oldest = actor->head;
-        actor->head = oldest->next;
-        stoa_core_refuse(core, oldest, STOA_E_FULL);
-        stoa_mailbox_put(core, actor, msg);
-        return;
-    }
-    stoa_core_refuse(core, msg, STOA_E_FULL);
 }
 
 stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
@@ -79,7 +89,7 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
     uint64_t token = ask->token;
     const stoa_row *reply = ask->reply;
     if (!msg->row) { /* an error comes without a payload: the handler sees zeros */
-        stoa_msg *full = stoa_slab_new(&core->place.slab, reply->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+        stoa_msg *full = stoa_slab_new_surely(&core->place.slab, reply->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
         if (!full) { /* the ask lives on: its deadline tells the asker */
             stoa_core_dead_letter(core, msg, STOA_E_NOMEM);
             stoa_place_free(&core->place, msg);
@@ -97,12 +107,6 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
     context.ask = token;
     *stoa_msg_context(msg) = context;
     return msg;
-}
-
-void stoa_core_push(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
-{
-    actor->queued++;
-    stoa_mailbox_put(core, actor, msg);
 }
 
 static void take_special(stoa_core *core, stoa_msg *msg)
@@ -126,19 +130,18 @@ static void take_special(stoa_core *core, stoa_msg *msg)
         stoa_shard_take(actor->shard, actor, msg);
     } else if (actor->flags & (STOA_ACTOR_DOWN | STOA_ACTOR_CLOSING)) {
         stoa_tree_late(core, actor, msg);
-    } else if (actor->queued >= actor->limit && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
-        mailbox_full(core, actor, msg);
-    } else {
+    } else if (stoa_mailbox_admits(core, actor, msg)) {
         stoa_core_push(core, actor, msg);
     }
 }
 
 void stoa_core_take(stoa_core *core, stoa_msg *msg)
 {
-    stoa_actor *actor = (msg->flags & (STOA_MSG_TOPIC | STOA_MSG_ANSWER | STOA_MSG_ACT)) ? NULL : stoa_core_actor(core, msg->to);
+    uint32_t special = STOA_MSG_TOPIC | STOA_MSG_ANSWER | STOA_MSG_ACT | STOA_MSG_URGENT;
+    stoa_actor *actor = (msg->flags & special) ? NULL : stoa_core_actor(core, msg->to);
     if (__builtin_expect(actor && stoa_mailbox_room(actor), 1)) {
         actor->queued++;
-        stoa_mailbox_put(core, actor, msg);
+        stoa_mailbox_put_last(core, actor, msg);
         return;
     }
     take_special(core, msg);

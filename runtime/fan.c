@@ -15,6 +15,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/internal.h"
+#include "runtime/mailbox.h"
 
 static uint64_t *count_of(stoa_msg *holder)
 {
@@ -76,7 +77,7 @@ static void pass_on(stoa_core *core, stoa_msg *published, uint32_t place)
 
 static void lend(stoa_core *core, stoa_msg *published, stoa_msg *holder, stoa_ref to)
 {
-    stoa_msg *lent = stoa_slab_new(&core->place.slab, sizeof(stoa_lent), STOA_MSG_LENT);
+    stoa_msg *lent = stoa_slab_new(&core->place.slab, sizeof(stoa_lent), STOA_MSG_LENT | stoa_row_flags(published->row));
     if (!lent) {
         lost(core, published, to, STOA_E_NOMEM);
         return;

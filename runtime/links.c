@@ -160,7 +160,7 @@ static void tell(stoa_core *core, stoa_msg *msg, stoa_ref to, stoa_ref about, un
     msg->from = about;
     msg->row = &stoa_system_rows[row];
     msg->size_bytes = sizeof down;
-    msg->flags = STOA_MSG_FIRED;
+    msg->flags = STOA_MSG_SYSTEM;
     stoa_core_take(core, msg);
 }
 

@@ -34,6 +34,11 @@ enum {
     STOA_MSG_URGENT = 256, /* travels on the control lane of the mailbox, ahead of the normal one */
     STOA_MSG_COUNTED = 512, /* staged: has its place in the mailbox of a plain actor of this core already */
     STOA_MSG_ACT = 1024,    /* no message to an actor but something to do at its place: the body begins with a stoa_act */
+    STOA_MSG_TOLD = 2048,   /* refused, its sender hears stoa_system.refused with the token context.ask */
+    STOA_MSG_DUE = 4096,    /* not handled after context.due_ns */
+    STOA_MSG_ABROAD = 8192, /* counts as held by the place that it was sent to, until it is home again (place.c) */
+    /* What the runtime tells an actor because it asked for it: ahead of the rest, and never refused. */
+    STOA_MSG_SYSTEM = STOA_MSG_URGENT | STOA_MSG_FIRED,
 };
 
 struct stoa_msg {
@@ -63,6 +68,7 @@ typedef struct stoa_context {
     uint64_t position;    /* stamp of the wall; of a timer: when it is due */
     union {
         stoa_topic *topic; /* published on */
+        uint64_t due_ns;   /* DUE: of a request */
         uint64_t gather;   /* of an answer: the gather it counts for */
         stoa_msg *older;   /* of a running timer */
     };
@@ -188,8 +194,13 @@ static inline stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, u
     return msg;
 }
 
+stoa_msg *stoa_slab_new_reserved(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags);
 /* The same for answers and what the runtime tells actors: from the reserve where the quota is used up. */
-stoa_msg *stoa_slab_new_surely(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags);
+static inline stoa_msg *stoa_slab_new_surely(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags)
+{
+    stoa_msg *msg = stoa_slab_new(slab, payload_bytes, flags);
+    return __builtin_expect(msg != NULL, 1) ? msg : stoa_slab_new_reserved(slab, payload_bytes, flags);
+}
 
 /* Payloads are mostly a few words: cheaper in place than through a call. */
 static inline void stoa_copy_payload(void *to, const void *from, uint32_t bytes)

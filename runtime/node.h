@@ -136,6 +136,22 @@ stoa_ref stoa_find(stoa_node *node, const char *name);
 /* stoa_call and stoa_post are declared in actor.h: use the typed K_call_x, K_post_x. stoa_call's errors: the answer's, or
  * TIMEOUT, CLOSED, FULL. */
 
+/* Why a message reached nobody, or was not handled: DROP(constant, name, what happened). */
+#define STOA_DROPS(DROP)                                                                                               \
+    DROP(FULL, "full", "the mailbox was full, and nobody was there to be told")                                        \
+    DROP(OLDEST, "oldest", "it was the oldest of a full mailbox whose kind drops those")                               \
+    DROP(NEWEST, "newest", "the mailbox was full, and its kind drops what comes then")                                 \
+    DROP(STALE, "stale", "its deadline had passed before its turn came")                                               \
+    DROP(LATE, "late", "an answer to an ask that had ended")                                                           \
+    DROP(CLOSED, "closed", "the receiver is gone")                                                                     \
+    DROP(FAILED, "failed", "the receiver failed before, or began anew")                                                \
+    DROP(MEMORY, "memory", "the core's memory was used up")                                                            \
+    DROP(NO_HANDLER, "no_handler", "the receiver's kind does not take it")                                             \
+    DROP(REFUSED, "refused", "its handler returned an error, and nobody was there to be told")
+#define STOA_DROP_NAME_(NAME, text, doc) STOA_DROP_##NAME,
+typedef enum stoa_drop { STOA_DROPS(STOA_DROP_NAME_) STOA_DROP_COUNT } stoa_drop;
+const char *stoa_drop_name(stoa_drop reason);
+
 typedef struct stoa_actor_view {
     char name[STOA_NAME_MAX + 1];
     const char *kind;
@@ -144,6 +160,8 @@ typedef struct stoa_actor_view {
     uint64_t messages, refused, restarts, state_bytes;
     uint64_t handler_ns; /* of the last turn that was timed, 0: none yet */
     stoa_err last_refusal;
+    uint64_t dropped[STOA_DROP_COUNT]; /* by reason; zero for an actor without a name that holds nothing */
+    uint64_t conflated;                /* messages that became one with another that waited */
     const char *shard; /* or NULL */
     stoa_ref parent;   /* NONE: it hangs below its core's root */
     uint32_t children;
@@ -162,7 +180,8 @@ typedef struct stoa_core_view {
     uint32_t core, actors, queued;
     uint64_t messages, cross, wakeups, timers, dead_letters, restarts;
     uint64_t fanned, lent; /* published messages that came by, and what subscribers here got of them */
-    uint64_t memory_bytes, used_bytes; /* mapped for messages, and in use */
+    uint64_t dropped[STOA_DROP_COUNT], conflated;
+    uint64_t memory_bytes, used_bytes; /* ever used for messages, and in use */
     uint64_t busy_ns;                  /* spent in batches that found something to do */
 } stoa_core_view;
 stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out);
@@ -201,6 +220,7 @@ typedef struct stoa_dead_letter {
     const stoa_row *row;
     stoa_ref to, from;
     stoa_err why;
+    stoa_drop reason;
     char name[STOA_NAME_MAX + 1]; /* of the target, if it is known */
 } stoa_dead_letter;
 stoa_err stoa_dead_letters(stoa_node *node, void (*visit)(void *context, const stoa_dead_letter *letter), void *context);

@@ -92,13 +92,33 @@ uint32_t stoa_ring_publish(stoa_ring *ring, uint32_t count)
     return done;
 }
 
+/* What a place has of our memory, until it comes home. Acts may stay away for long, and are bounded by who makes them. */
+static uint64_t abroad_bytes(const stoa_msg *msg)
+{
+    return stoa_block_bytes(msg->size_class) + ((msg->flags & STOA_MSG_LENT) ? msg->row->payload.size_bytes : 0);
+}
+
+static void go_abroad(stoa_place *place, uint32_t to, stoa_msg *msg)
+{
+    if (msg->home != place->index || (msg->flags & (STOA_MSG_ACT | STOA_MSG_ABROAD))) { return; }
+    msg->flags |= STOA_MSG_ABROAD;
+    place->abroad[to] += abroad_bytes(msg);
+}
+
+static void come_home(stoa_place *place, uint32_t from, stoa_msg *msg)
+{
+    if (!(msg->flags & STOA_MSG_ABROAD)) { return; }
+    msg->flags &= (uint16_t)~STOA_MSG_ABROAD;
+    place->abroad[from] -= abroad_bytes(msg);
+}
+
 /* Put one message to what gathers. A small plain one is copied and its block is free again. Not while a turn runs. */
 static bool ring_put(stoa_place *place, uint32_t to, stoa_msg *msg)
 {
     stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
     stoa_slot *slot = stoa_ring_ahead(ring, ring->ahead_count);
     if (!slot) { return false; }
-    bool small = msg->flags == 0 && msg->size_bytes <= STOA_INLINE_BYTES;
+    bool small = (msg->flags & ~STOA_MSG_ABROAD) == 0 && msg->size_bytes <= STOA_INLINE_BYTES;
     slot->to = msg->to;
     slot->from = msg->from;
     slot->row = msg->row;
@@ -106,8 +126,10 @@ static bool ring_put(stoa_place *place, uint32_t to, stoa_msg *msg)
     slot->cls = small ? STOA_SLOT_INLINE : STOA_SLOT_MSG;
     if (small) {
         stoa_copy_payload(slot->as.bytes, stoa_msg_body(msg), msg->size_bytes);
+        come_home(place, to, msg);
         stoa_place_free(place, msg);
     } else {
+        go_abroad(place, to, msg);
         slot->as.msg = msg;
     }
     ring->ahead_count++;
@@ -119,6 +141,7 @@ void stoa_place_push(stoa_place *place, uint32_t to, stoa_msg *msg)
 {
     if (!place->spill[to].head && ring_put(place, to, msg)) { return; }
     msg->next = NULL;
+    go_abroad(place, to, msg);
     if (place->spill[to].head) {
         place->spill[to].tail->next = msg;
     } else {
@@ -192,6 +215,8 @@ static void drop_spill(stoa_place *place, uint32_t to)
         stoa_msg *msg = place->spill[to].head;
         place->spill[to].head = msg->next;
         place->spill[to].count--;
+        come_home(place, to, msg);
+        if (place->index < place->node->core_count) { stoa_core_dead_letter((stoa_core *)place, msg, STOA_E_CLOSED); }
         stoa_place_free(place, msg);
     }
 }
@@ -227,18 +252,22 @@ void stoa_place_flush(stoa_place *place)
     place->dirty = still;
 }
 
-static void take_home(stoa_place *place, stoa_msg *chain)
+static void take_home(stoa_place *place, uint32_t from, stoa_msg *chain)
 {
     while (chain) {
         stoa_msg *next = chain->next;
+        come_home(place, from, chain);
         stoa_slab_free(&place->slab, chain);
         chain = next;
     }
 }
 
-static stoa_msg *take_slot(stoa_place *place, stoa_slot *slot)
+static stoa_msg *take_slot(stoa_place *place, uint32_t from, stoa_slot *slot)
 {
-    if (slot->cls == STOA_SLOT_MSG) { return slot->as.msg; }
+    if (slot->cls == STOA_SLOT_MSG) {
+        if (slot->as.msg->home == place->index) { come_home(place, from, slot->as.msg); }
+        return slot->as.msg;
+    }
     stoa_msg *msg = stoa_slab_new(&place->slab, slot->size_bytes, 0);
     if (!msg) { return NULL; }
     msg->to = slot->to;
@@ -249,28 +278,28 @@ static stoa_msg *take_slot(stoa_place *place, stoa_slot *slot)
 }
 
 /* Out of blocks: those on their way home may be further behind in the same ring. Take them now. */
-static bool take_homes(stoa_place *place, stoa_ring *ring)
+static bool take_homes(stoa_place *place, uint32_t from, stoa_ring *ring)
 {
     bool any = false;
     stoa_slot *slot;
     for (uint64_t at = ring->read; at - ring->read < STOA_RING_SLOTS && (slot = stoa_ring_next(ring, at)); at++) {
         if (slot->cls != STOA_SLOT_HOME || !slot->as.msg) { continue; }
-        take_home(place, slot->as.msg);
+        take_home(place, from, slot->as.msg);
         slot->as.msg = NULL;
         any = true;
     }
     return any;
 }
 
-static uint32_t drain_ring(stoa_place *place, stoa_ring *ring, void (*take)(stoa_place *place, stoa_msg *msg))
+static uint32_t drain_ring(stoa_place *place, uint32_t from, stoa_ring *ring, void (*take)(stoa_place *place, stoa_msg *msg))
 {
     uint32_t taken = 0;
     for (stoa_slot *slot; taken < STOA_DRAIN_MAX && (slot = stoa_ring_next(ring, ring->read)); taken++) {
         if (slot->cls == STOA_SLOT_HOME) {
-            take_home(place, slot->as.msg); /* NULL: taken ahead of its turn */
+            take_home(place, from, slot->as.msg); /* NULL: taken ahead of its turn */
         } else {
-            stoa_msg *msg = take_slot(place, slot);
-            if (!msg && take_homes(place, ring)) { msg = take_slot(place, slot); }
+            stoa_msg *msg = take_slot(place, from, slot);
+            if (!msg && take_homes(place, from, ring)) { msg = take_slot(place, from, slot); }
             if (!msg) { break; } /* quota used up: leave it in the ring until blocks come back */
             take(place, msg);
         }
@@ -283,9 +312,10 @@ static uint32_t drain_ring(stoa_place *place, stoa_ring *ring, void (*take)(stoa
 uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, stoa_msg *msg))
 {
     uint32_t taken = 0;
-    for (uint64_t from = atomic_load_explicit(&place->inbound, memory_order_acquire); from; from &= from - 1) {
-        stoa_ring *ring = atomic_load_explicit(&place->in[__builtin_ctzll(from)], memory_order_relaxed);
-        taken += drain_ring(place, ring, take);
+    for (uint64_t left = atomic_load_explicit(&place->inbound, memory_order_acquire); left; left &= left - 1) {
+        uint32_t from = (uint32_t)__builtin_ctzll(left);
+        stoa_ring *ring = atomic_load_explicit(&place->in[from], memory_order_relaxed);
+        taken += drain_ring(place, from, ring, take);
     }
     return taken;
 }

@@ -6,7 +6,8 @@
  * What is sent gathers with the producer and is published at the end of its batch, in one piece a slot: a consumer that looks
  * all the time would else take the line away between two words. One doorbell, only where the consumer sleeps.
  *
- * A full ring spills into a list at the producer, bounded; stoa_place_room tells before anything is staged.
+ * A full ring spills into a list at the producer, bounded; stoa_place_room tells before anything is staged. Nor may one place
+ * hold more than an eighth of another's memory: who does not read what it is sent gets no more, and the others do not notice.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_PLACE_H
@@ -24,6 +25,7 @@ enum {
     STOA_INLINE_BYTES = 32,
     STOA_SPILL_MAX = 65536,
     STOA_DRAIN_MAX = 256,
+    STOA_ABROAD_PART = 8,
 };
 
 typedef enum stoa_slot_class { STOA_SLOT_INLINE, STOA_SLOT_MSG, STOA_SLOT_HOME } stoa_slot_class;
@@ -67,6 +69,7 @@ typedef struct stoa_place {
         uint32_t count;
     } spill[STOA_PLACES_MAX];
     stoa_msg *homeward[STOA_PLACES_MAX]; /* freed blocks of place i */
+    uint64_t abroad[STOA_PLACES_MAX];    /* bytes of this slab that place i holds, with the payloads it was lent */
     int bell;                            /* eventfd */
     bool never_sleeps;                   /* needs no bell: it always looks */
     _Atomic bool closed;                 /* a port that nobody serves any more */
@@ -119,7 +122,8 @@ static inline stoa_slot *stoa_ring_ahead(stoa_ring *ring, uint32_t committed)
 /* Whether another message to place may be staged. */
 static inline bool stoa_place_room(const stoa_place *place, uint32_t to)
 {
-    return place->spill[to].count < STOA_SPILL_MAX && atomic_load_explicit(&place->out[to], memory_order_relaxed);
+    return place->spill[to].count < STOA_SPILL_MAX && place->abroad[to] < place->slab.limit_bytes / STOA_ABROAD_PART &&
+           atomic_load_explicit(&place->out[to], memory_order_relaxed);
 }
 
 /* Whether the ring itself has room: for who cannot be relied on to flush what spills. */

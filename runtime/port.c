@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/internal.h"
+#include "runtime/mailbox.h"
 
 enum { PORT_MEMORY_BYTES = 64 << 20, DEADLINE_CHECK_MS = 1 };
 
@@ -154,13 +155,14 @@ uint32_t stoa_port_poll(stoa_port *port, stoa_port_handler handler, void *contex
 /* --- sending */
 
 static stoa_err port_message(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
-                             uint8_t flags, stoa_msg **out)
+                             uint32_t flags, stoa_msg **out)
 {
     uint32_t place = stoa_ref_place(to);
     if (!to.at || place >= stoa_node_places(port->place.node)) { return STOA_E_CLOSED; }
     if (!atomic_load(&port->place.out[place])) { return STOA_E_CLOSED; }
     if (!stoa_place_room(&port->place, place)) { return STOA_E_FULL; }
     if (command) { flags |= STOA_MSG_CONTEXT; }
+    flags |= stoa_row_flags(row);
     stoa_msg *msg = stoa_slab_new(&port->place.slab, row->payload.size_bytes, flags);
     if (!msg) { return STOA_E_FULL; }
     msg->to = to;
@@ -186,7 +188,7 @@ stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const 
     stoa_clock *clock = port->place.node->clock;
     stoa_msg *msg;
     uint64_t id;
-    stoa_err err = port_message(port, to, row, payload, command, STOA_MSG_CONTEXT, &msg);
+    stoa_err err = port_message(port, to, row, payload, command, STOA_MSG_CONTEXT | STOA_MSG_DUE, &msg);
     if (err) { return err; }
     stoa_ask ask = {.asker = stoa_port_ref(port), .token = token, .reply = row->reply,
                     .due_ns = clock->now_ns(clock) + deadline_ns};
@@ -197,6 +199,7 @@ stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const 
     }
     stoa_msg_context(msg)->reply_to = stoa_port_ref(port);
     stoa_msg_context(msg)->ask = id;
+    stoa_msg_context(msg)->due_ns = ask.due_ns;
     stoa_place_push(&port->place, stoa_ref_place(to), msg);
     return STOA_OK;
 }
@@ -267,9 +270,11 @@ static bool wait_a_little(stoa_node *node, const stoa_call_wait *wait, bool *don
 }
 
 /* Blocks come home through the rings: who only posts must look now and then. Under the lock. */
-static void take_back_blocks(stoa_node *node)
+static void take_back_blocks(stoa_node *node, stoa_ref to)
 {
-    if (stoa_slab_ample(&node->front->place.slab)) { return; }
+    const stoa_place *front = &node->front->place;
+    uint32_t place = stoa_ref_place(to) % STOA_PLACES_MAX;
+    if (stoa_slab_ample(&front->slab) && front->abroad[place] < front->slab.limit_bytes / STOA_ABROAD_PART / 2) { return; }
     (void)stoa_port_poll(node->front, answered, node, STOA_DRAIN_MAX);
 }
 
@@ -280,7 +285,7 @@ stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void
     stoa_call_wait wait = {.out = out, .out_bytes = out_bytes};
     uint64_t now = node->clock->now_ns(node->clock);
     (void)pthread_mutex_lock(&node->front_lock);
-    take_back_blocks(node);
+    take_back_blocks(node, to);
     wait.token = ++node->front->command_base;
     stoa_err err = stoa_port_ask(node->front, to, row, payload, 0, deadline_ns, wait.token);
     if (!err) {
@@ -306,7 +311,7 @@ stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void
 stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload)
 {
     (void)pthread_mutex_lock(&node->front_lock);
-    take_back_blocks(node);
+    take_back_blocks(node, to);
     uint32_t place = stoa_ref_place(to);
     bool known = to.at && place < node->core_count;
     stoa_err err = !known                                             ? STOA_E_CLOSED

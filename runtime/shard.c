@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "runtime/internal.h"
+#include "runtime/mailbox.h"
 
 STOA_TABLE_DEFINE(stoa_shard_log)
 
@@ -32,6 +33,17 @@ stoa_msg *stoa_msg_list_pop(stoa_msg_list *list)
     list->head = msg->next;
     list->count--;
     return msg;
+}
+
+void stoa_msg_list_take(stoa_msg_list *list, stoa_msg *before, stoa_msg *msg)
+{
+    if (before) {
+        before->next = msg->next;
+    } else {
+        list->head = msg->next;
+    }
+    if (list->tail == msg) { list->tail = before; }
+    list->count--;
 }
 
 /* --- blocks */
@@ -274,32 +286,46 @@ void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
         stoa_core_refuse(shard->core, msg, STOA_E_FAILED);
         return;
     }
-    if (actor->queued >= actor->limit && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
-        actor->refused++;
-        actor->last_refusal = STOA_E_FULL;
-        stoa_core_refuse(shard->core, msg, STOA_E_FULL);
-        return;
-    }
-    actor->queued++;
-    stoa_msg_list_push(&shard->inbox, msg);
+    if (!stoa_mailbox_admits(shard->core, actor, msg)) { return; }
+    stoa_mailbox_keep(actor, msg->flags);
+    stoa_conflating_note(actor, msg);
+    stoa_msg_list_push((msg->flags & STOA_MSG_URGENT) ? &shard->control : &shard->inbox, msg);
     if (!shard->stalled) { stoa_core_enqueue(shard->core, &shard->run); }
 }
 
-void stoa_shard_disown(struct stoa_shard *shard, stoa_actor *actor)
+/* Control first. */
+static stoa_msg *next_waiting(struct stoa_shard *shard)
+{
+    return stoa_msg_list_pop(shard->control.head ? &shard->control : &shard->inbox);
+}
+
+static void left(stoa_actor *actor, stoa_msg *msg)
+{
+    stoa_mailbox_unkeep(actor, msg->flags);
+    stoa_conflating_forget(actor, msg);
+}
+
+static void disown(struct stoa_shard *shard, stoa_msg_list *list, stoa_actor *actor)
 {
     stoa_ref self = stoa_actor_ref(shard->core, actor);
     stoa_msg_list rest = {0};
     stoa_msg *msg;
-    while ((msg = stoa_msg_list_pop(&shard->inbox)) != NULL) {
+    while ((msg = stoa_msg_list_pop(list)) != NULL) {
         if (!stoa_ref_equal(msg->to, self) || !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED))) {
             stoa_msg_list_push(&rest, msg);
             continue;
         }
-        actor->queued--;
+        left(actor, msg);
         if (msg->flags & STOA_MSG_ANSWER) { stoa_core_dead_letter(shard->core, msg, STOA_E_FAILED); }
         stoa_place_free(&shard->core->place, msg);
     }
-    shard->inbox = rest;
+    *list = rest;
+}
+
+void stoa_shard_disown(struct stoa_shard *shard, stoa_actor *actor)
+{
+    disown(shard, &shard->control, actor);
+    disown(shard, &shard->inbox, actor);
 }
 
 static void run_one(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
@@ -334,19 +360,21 @@ static void run_cascade(struct stoa_shard *shard)
 
 bool stoa_shard_run(struct stoa_shard *shard)
 {
-    uint32_t budget = shard->inbox.count < CASCADES_PER_RUN ? shard->inbox.count : CASCADES_PER_RUN;
-    while (budget-- && shard->inbox.head) {
+    uint32_t waits = shard->control.count + shard->inbox.count;
+    uint32_t budget = waits < CASCADES_PER_RUN ? waits : CASCADES_PER_RUN;
+    while (budget-- && (shard->control.head || shard->inbox.head)) {
         if (!room_for_cascade(shard)) {
             seal(shard);
             shard->stalled = !room_for_cascade(shard);
             if (shard->stalled) { break; }
         }
-        stoa_msg *msg = stoa_msg_list_pop(&shard->inbox);
+        stoa_msg *msg = next_waiting(shard);
         STOA_ASSERT(msg);
         stoa_actor *actor = stoa_core_actor(shard->core, msg->to);
         shard->cause = 0;
         if (actor) {
-            actor->queued--;
+            left(actor, msg);
+            if (actor->flags & STOA_ACTOR_AWAITED) { stoa_room_tell(shard->core, actor, STOA_OK); }
             run_one(shard, actor, msg);
             run_cascade(shard);
         } else {
@@ -356,12 +384,17 @@ bool stoa_shard_run(struct stoa_shard *shard)
     run_cascade(shard); /* what a resume left */
     seal(shard);
     (void)release_committed(shard);
-    return shard->inbox.head && !shard->stalled;
+    return (shard->control.head || shard->inbox.head) && !shard->stalled;
+}
+
+bool stoa_shard_may_go_on(const struct stoa_shard *shard)
+{
+    return shard->stalled && room_for_cascade(shard);
 }
 
 static bool resume_stalled(struct stoa_shard *shard)
 {
-    if (!shard->stalled || !room_for_cascade(shard)) { return false; }
+    if (!stoa_shard_may_go_on(shard)) { return false; }
     shard->stalled = false;
     stoa_core_enqueue(shard->core, &shard->run);
     return true;
@@ -388,6 +421,6 @@ bool stoa_shard_poll(struct stoa_shard *shard)
 
 bool stoa_shard_idle(const struct stoa_shard *shard)
 {
-    return !shard->inbox.head && !shard->cascade.head && !shard->wall.head && shard->block_open == shard->block_done &&
+    return !shard->control.head && !shard->inbox.head && !shard->cascade.head && !shard->wall.head && shard->block_open == shard->block_done &&
            shard->blocks[shard->block_open % STOA_BLOCKS].count == 0;
 }

@@ -62,6 +62,8 @@ typedef struct stoa_msg_list {
 } stoa_msg_list;
 void stoa_msg_list_push(stoa_msg_list *list, stoa_msg *msg);
 stoa_msg *stoa_msg_list_pop(stoa_msg_list *list);
+/* Take msg out; before is the one before it, NULL for the first. */
+void stoa_msg_list_take(stoa_msg_list *list, stoa_msg *before, stoa_msg *msg);
 
 struct stoa_shard {
     stoa_runnable run; /* first */
@@ -69,7 +71,7 @@ struct stoa_shard {
     stoa_node *node;
     char name[32];
     stoa_durability durability;
-    stoa_msg_list inbox, cascade, wall;
+    stoa_msg_list control, inbox, cascade, wall; /* control: the control lane of all its actors, before the inbox */
     stoa_actor **actors; /* by stream; [0] is NULL */
     uint64_t *seqs;      /* last event of each stream */
     uint32_t actor_count, actor_cap;
@@ -111,6 +113,8 @@ bool stoa_shard_run(struct stoa_shard *shard);
 void stoa_shard_disown(struct stoa_shard *shard, stoa_actor *actor);
 /* Look what the journal has done; release; returns whether anything happened. */
 bool stoa_shard_poll(struct stoa_shard *shard);
+/* Whether it had no room for another cascade, and has now: poll it. */
+bool stoa_shard_may_go_on(const struct stoa_shard *shard);
 /* When the shard wants to be polled though nothing came; UINT64_MAX: never. */
 uint64_t stoa_shard_due_ns(const struct stoa_shard *shard);
 bool stoa_shard_idle(const struct stoa_shard *shard);

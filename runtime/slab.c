@@ -188,13 +188,11 @@ stoa_msg *stoa_slab_find(stoa_slab *slab, uint32_t size_class)
     return find(slab, 0, size_class);
 }
 
-stoa_msg *stoa_slab_new_surely(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags)
+stoa_msg *stoa_slab_new_reserved(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags)
 {
-    stoa_msg *msg = stoa_slab_new(slab, payload_bytes, flags);
     uint32_t size_class = stoa_slab_class(stoa_msg_bytes(payload_bytes, flags));
-    if (msg || size_class >= STOA_SLAB_CLASSES) { return msg; }
-    stoa_msg **list = &slab->free[STOA_SLAB_RESERVED + size_class];
-    msg = *list;
+    if (size_class >= STOA_SLAB_CLASSES) { return NULL; }
+    stoa_msg **list = &slab->free[STOA_SLAB_RESERVED + size_class], *msg = *list;
     if (msg) {
         *list = msg->next;
     } else {

@@ -31,11 +31,27 @@ STOA_ENUM(stoa_end)
     F(S, uint64_t, token)                                                                                              \
     F(S, uint32_t, asked) F(S, uint32_t, answered) F(S, uint32_t, refused) F(S, uint32_t, timed_out)
 #define stoa_system_ready_FIELDS(F, S) F(S, uint64_t, token) F(S, int32_t, fd) F(S, uint32_t, events)
+#define stoa_system_room_FIELDS(F, S)                                                                                  \
+    F(S, uint64_t, ref)                                                                                                \
+    F(S, uint64_t, token)                                                                                              \
+    F(S, int32_t, error)                                                                                               \
+    F(S, uint32_t, room)
+#define stoa_system_refused_FIELDS(F, S)                                                                               \
+    F(S, uint64_t, ref)                                                                                                \
+    F(S, uint64_t, token)                                                                                              \
+    F(S, int32_t, error)                                                                                               \
+    F(S, uint32_t, row)
 #define stoa_system_ROWS(ROW, K)                                                                                       \
-    ROW(K, CAST, down, _, "A monitored actor ended; token is the monitor. returns: it is restarted under the same ref.") \
-    ROW(K, CAST, exit, _, "A linked actor ended, and this one traps exits.")                                           \
+    ROW(K, CONTROL, down, _,                                                                                           \
+        "A monitored actor ended; token is the monitor. returns: it is restarted under the same ref. May overtake what " \
+        "that actor sent before.")                                                                                     \
+    ROW(K, CONTROL, exit, _, "A linked actor ended, and this one traps exits.")                                        \
     ROW(K, CAST, gathered, _, "Every ask of a gather was answered, refused or timed out.")                             \
-    ROW(K, CAST, ready, _, "A watched descriptor is ready; it is watched no more until the actor watches it again.")
+    ROW(K, CAST, ready, _, "A watched descriptor is ready; it is watched no more until the actor watches it again.")    \
+    ROW(K, CONTROL, room, _,                                                                                           \
+        "So many messages may go to an actor that was waited for; error FULL: too many wait, try again in a while; CLOSED: " \
+        "it is gone.")                                                                                                 \
+    ROW(K, CONTROL, refused, _, "A message that was sent to be told of (row is its number) was refused, and why.")
 STOA_TABLE(stoa_system)
 
 STOA_API_END

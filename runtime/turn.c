@@ -30,19 +30,18 @@ void stoa_turning_stage(stoa_turning *t, stoa_msg *msg)
 
 /* Whether an actor of this core takes one more message. *kept_out: it is a plain one, and the place in its mailbox is kept.
  * Errors as stoa_turn_send. */
-static inline stoa_err room_here(stoa_turning *t, stoa_ref to, stoa_actor **kept_out)
+static inline stoa_err room_here(stoa_turning *t, stoa_ref to, uint32_t flags, const stoa_row *row, const void *payload,
+                                 stoa_actor **kept_out)
 {
     stoa_actor *target = stoa_core_actor(t->core, to);
     if (__builtin_expect(!target, 0)) { return STOA_E_CLOSED; }
-    if (__builtin_expect(stoa_mailbox_room(target) && !t->actor->shard, 1)) {
+    if (__builtin_expect(stoa_mailbox_room(target) && !t->actor->shard && !(flags & STOA_MSG_URGENT), 1)) {
         target->queued++;
         *kept_out = target;
         return STOA_OK;
     }
     if (target->shard && target->shard == t->actor->shard) { return STOA_OK; } /* within the cascade */
-    if (target->flags & STOA_ACTOR_DOWN) { return (target->flags & STOA_ACTOR_ENDING) ? STOA_E_CLOSED : STOA_E_FAILED; }
-    if (target->flags & STOA_ACTOR_CLOSING) { return STOA_E_CLOSED; }
-    return target->queued >= target->limit && target->when_full == STOA_FULL_REFUSE ? STOA_E_FULL : STOA_OK;
+    return stoa_mailbox_ask_room(target, !t->actor->shard, flags, row, payload, kept_out);
 }
 
 static stoa_err room_there(const stoa_core *core, stoa_ref to, uint32_t place)
@@ -58,12 +57,13 @@ static __attribute__((always_inline)) inline stoa_err message_new(stoa_turning *
     stoa_actor *kept = NULL;
     uint32_t place = stoa_ref_place(to);
     bool here = place == core->place.index;
-    stoa_err err = here ? room_here(t, to, &kept) : room_there(core, to, place);
+    flags |= stoa_row_flags(row);
+    stoa_err err = here ? room_here(t, to, flags, row, payload, &kept) : room_there(core, to, place);
     if (__builtin_expect(err, 0)) { return err; }
     if (t->marks) { flags |= STOA_MSG_CONTEXT; }
     stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes, flags);
     if (__builtin_expect(!msg, 0)) {
-        if (kept) { kept->queued--; }
+        if (kept) { stoa_mailbox_unkeep(kept, flags); }
         return STOA_E_FULL;
     }
     if (!here) { t->listed |= UINT64_C(1) << place; }
@@ -84,7 +84,7 @@ static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa
     stoa_place *from = &t->core->place;
     uint64_t bit = UINT64_C(1) << place;
     uint32_t bytes = row->payload.size_bytes;
-    if (place >= STOA_PLACES_MAX || bytes > STOA_INLINE_BYTES || (t->listed & bit) || t->marks) {
+    if (place >= STOA_PLACES_MAX || bytes > STOA_INLINE_BYTES || (t->listed & bit) || t->marks || stoa_row_flags(row)) {
         return false;
     }
     stoa_ring *ring = atomic_load_explicit(&from->out[place], memory_order_relaxed);
@@ -123,7 +123,7 @@ stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const
 {
     stoa_turning *t = turning_of(turn);
     stoa_core *core = t->core;
-    bool direct = stoa_ref_place(to) == core->place.index && t->sent < t->sent_max;
+    bool direct = stoa_ref_place(to) == core->place.index && t->sent < t->sent_max && row->cls != STOA_ROW_CONTROL;
     stoa_actor *target = stoa_actor_slot(core, stoa_ref_index(to));
     if (!direct || target->generation != (uint32_t)(to.at >> 40) || !stoa_mailbox_room(target)) {
         return send_otherwise(t, to, row, payload);
@@ -136,7 +136,30 @@ stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const
     stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
     target->queued++;
     t->sent_to[t->sent++] = target;
-    stoa_mailbox_put(core, target, msg);
+    stoa_mailbox_put_last(core, target, msg);
+    return STOA_OK;
+}
+
+stoa_err stoa_turn_send_within(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t within_ns)
+{
+    stoa_turning *t = turning_of(turn);
+    stoa_msg *msg;
+    stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_DUE, &msg);
+    if (err) { return err; }
+    stoa_msg_context(msg)->due_ns = turn->now_ns + within_ns;
+    stoa_turning_stage(t, msg);
+    return STOA_OK;
+}
+
+stoa_err stoa_turn_send_told(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t token)
+{
+    stoa_turning *t = turning_of(turn);
+    stoa_msg *msg;
+    if (!stoa_kind_hears(t->actor->kind, &stoa_system_rows[stoa_system_ROW_refused])) { return STOA_E_NO_HANDLER; }
+    stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_TOLD, &msg);
+    if (err) { return err; }
+    stoa_msg_context(msg)->ask = token;
+    stoa_turning_stage(t, msg);
     return STOA_OK;
 }
 
@@ -148,7 +171,8 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
     stoa_msg *msg;
     uint64_t id, timer;
     stoa_actor_more *more = stoa_more(core, t->actor);
-    stoa_err err = more ? message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS, &msg) : STOA_E_FULL;
+    stoa_err err = more ? message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS | STOA_MSG_DUE, &msg)
+                        : STOA_E_FULL;
     if (err) { return err; }
     stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = turn->now_ns + deadline_ns, .reply = row->reply};
     err = stoa_asks_new(&core->asks, ask, &id);
@@ -157,7 +181,7 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
         if (err) { stoa_asks_free(&core->asks, id); }
     }
     if (err) {
-        if (msg->flags & STOA_MSG_COUNTED) { stoa_msg_target(msg)->queued--; }
+        if (msg->flags & STOA_MSG_COUNTED) { stoa_mailbox_unkeep(stoa_msg_target(msg), msg->flags); }
         stoa_place_free(&core->place, msg);
         return err;
     }
@@ -165,6 +189,7 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
     stoa_ask_own(core, more, id);
     stoa_msg_context(msg)->reply_to = turn->self;
     stoa_msg_context(msg)->ask = id;
+    stoa_msg_context(msg)->due_ns = ask.due_ns;
     stoa_turning_stage(t, msg);
     return STOA_OK;
 }
@@ -173,8 +198,10 @@ stoa_err stoa_turn_forward(stoa_turn *turn, stoa_ref to, const stoa_row *row, co
 {
     stoa_turning *t = turning_of(turn);
     stoa_msg *msg;
-    stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT, &msg);
+    uint32_t due = t->msg ? t->msg->flags & STOA_MSG_DUE : 0;
+    stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | due, &msg);
     if (err) { return err; }
+    if (due) { stoa_msg_context(msg)->due_ns = stoa_msg_context(t->msg)->due_ns; }
     stoa_msg_context(msg)->reply_to = t->reply_to;
     stoa_msg_context(msg)->ask = t->ask;
     t->handed_over = true;
@@ -187,7 +214,7 @@ static stoa_err answer(stoa_turning *t, const stoa_row *row, const void *payload
     t->answered = true;
     if (!t->reply_to.at || (t->msg && (t->msg->flags & STOA_MSG_ANSWER))) { return STOA_OK; }
     uint32_t bytes = row ? row->payload.size_bytes : 0;
-    stoa_msg *msg = stoa_slab_new(&t->core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    stoa_msg *msg = stoa_slab_new_surely(&t->core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
     if (!msg) { return STOA_E_FULL; }
     msg->to = t->reply_to;
     msg->from = t->turn.self;
@@ -223,14 +250,23 @@ stoa_err stoa_turn_emit(stoa_turn *turn, const stoa_row *row, const void *payloa
     return stoa_shard_stage(t->actor->shard, row, payload);
 }
 
+/* Timers keep their memory for long: an actor that has one arms more only while half of the core's memory is free. */
+static bool may_arm(stoa_turning *t)
+{
+    const stoa_actor_more *more = stoa_more(t->core, t->actor);
+    const stoa_slab *slab = &t->core->place.slab;
+    return more && (!more->timers || slab->used_bytes < slab->limit_bytes / 2);
+}
+
 static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns, const stoa_row *row, const void *payload,
                           stoa_timer *timer_out)
 {
     stoa_turning *t = turning_of(turn);
     stoa_core *core = t->core;
     uint64_t id;
-    if (!stoa_more(core, t->actor)) { return STOA_E_FULL; }
-    stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_TIMER);
+    if (!may_arm(t)) { return STOA_E_FULL; }
+    stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes,
+                                  STOA_MSG_CONTEXT | STOA_MSG_TIMER | stoa_row_flags(row));
     if (!msg) { return STOA_E_FULL; }
     stoa_err err = stoa_wheel_new(&core->wheel, STOA_TIMER_MESSAGE, msg, &id);
     if (err) {
@@ -368,7 +404,7 @@ static void take_back_one(stoa_turning *t, stoa_msg *msg)
         stoa_wheel_start(&core->wheel, context->ask, context->position);
         return;
     }
-    if (msg->flags & STOA_MSG_COUNTED) { stoa_msg_target(msg)->queued--; }
+    if (msg->flags & STOA_MSG_COUNTED) { stoa_mailbox_unkeep(stoa_msg_target(msg), msg->flags); }
     if (msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL)) { (void)stoa_wheel_cancel(&core->wheel, context->ask); }
     if (msg->flags & STOA_MSG_ASKS) { stoa_ask_end(core, t->actor, stoa_asks_find(&core->asks, context->ask)); }
     stoa_place_free(&core->place, msg);
@@ -413,10 +449,11 @@ static inline void put_counted(stoa_core *core, stoa_msg *msg)
     msg->to = stoa_actor_ref(core, target);
     msg->flags &= (uint16_t)~STOA_MSG_COUNTED;
     if (__builtin_expect((target->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE, 1)) {
+        stoa_conflating_note(target, msg);
         stoa_mailbox_put(core, target, msg);
         return;
     }
-    target->queued--;
+    stoa_mailbox_unkeep(target, msg->flags);
     stoa_core_refuse(core, msg, (target->flags & STOA_ACTOR_ALIVE) ? STOA_E_FAILED : STOA_E_CLOSED);
 }
 
@@ -598,7 +635,11 @@ static void refuse(stoa_turning *t, stoa_err why)
     take_back(t);
     t->actor->refused++;
     t->actor->last_refusal = (int16_t)why;
-    if (t->reply_to.at) {
+    stoa_msg *told = (t->msg->flags & STOA_MSG_TOLD) ? stoa_refusal_new(t->core, t->msg, why) : NULL;
+    if (told) {
+        stoa_turning_stage(t, told);
+        let_go(t);
+    } else if (t->reply_to.at) {
         (void)answer(t, NULL, NULL, why);
         let_go(t);
     } else {
@@ -624,11 +665,26 @@ static __attribute__((noinline)) void finish(stoa_turning *t)
     t->failed = NULL;
 }
 
+/* What waited past its deadline is not handled. Who asked knows by now. */
+static inline bool is_stale(const stoa_core *core, stoa_msg *msg)
+{
+    return (msg->flags & STOA_MSG_DUE) && core->now_ns > stoa_msg_context(msg)->due_ns;
+}
+
+static __attribute__((noinline)) void let_lie(stoa_core *core, stoa_msg *msg)
+{
+    stoa_core_drop(core, msg, stoa_msg_context(msg)->reply_to.at ? STOA_E_TIMEOUT : STOA_E_STALE, STOA_DROP_STALE);
+}
+
 /* sim: NULL in every build's fast path, which then has nothing of it. */
 static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg,
                                                           struct stoa_sim *sim)
 {
     const stoa_row *row = msg->row;
+    if (__builtin_expect(is_stale(core, msg), 0)) {
+        let_lie(core, msg);
+        return;
+    }
     t->msg = msg;
     t->turn.from = msg->from;
     if (__builtin_expect(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_LENT), 0)) {
@@ -720,17 +776,21 @@ void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
 static inline void run_turns(stoa_core *core, stoa_actor *actor, uint32_t count)
 {
     uint32_t generation = actor->generation, done = 0;
+    bool conflates = actor->flags & STOA_ACTOR_CONFLATES;
     stoa_turning *t = turning_for(core, actor);
     t->charge = 0;
     while (done + t->charge / STOA_SENDS_A_TURN < count && stoa_mailbox_waits(actor)) {
         done++;
-        turn(core, t, actor, stoa_mailbox_get(actor));
+        stoa_msg *msg = stoa_mailbox_get(actor);
+        if (__builtin_expect(conflates, 0)) { stoa_conflating_out(actor, msg); }
+        turn(core, t, actor, msg);
         if (actor->generation != generation || !(actor->flags & STOA_ACTOR_ALIVE)) { break; }
     }
     core->messages += done;
     if (stoa_mailbox_waits(actor) && !actor->run.queued && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE) {
         stoa_core_enqueue(core, &actor->run);
     }
+    if (__builtin_expect(actor->flags & STOA_ACTOR_AWAITED, 0)) { stoa_room_tell(core, actor, STOA_OK); }
     if (__builtin_expect(actor->flags & STOA_ACTOR_CLOSING, 0) && !stoa_mailbox_waits(actor)) { stoa_tree_drained(core, actor); }
 }
 

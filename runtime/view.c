@@ -57,6 +57,9 @@ static void fill_view(stoa_core *core, const stoa_actor *actor, stoa_actor_view 
     view->last_refusal = (stoa_err)actor->last_refusal;
     view->shard = actor->shard ? actor->shard->name : NULL;
     fill_place_in_tree(core, actor, view);
+    if (!actor->more) { return; }
+    view->conflated = actor->more->conflated;
+    for (unsigned i = 0; i < STOA_DROP_COUNT; i++) { view->dropped[i] = actor->more->dropped[i]; }
 }
 
 static void list_on_core(stoa_core *core, void *context)
@@ -128,7 +131,7 @@ static void look_on_core(stoa_core *core, void *context)
 {
     core_look *look = context;
     uint32_t queued = 0;
-    for (uint32_t i = 0; i < core->shard_count; i++) { queued += core->shards[i]->inbox.count; }
+    for (uint32_t i = 0; i < core->shard_count; i++) { queued += core->shards[i]->inbox.count + core->shards[i]->control.count; }
     uint32_t at = 0;
     for (const stoa_actor *actor; (actor = stoa_actor_next(core, &at));) {
         if (!actor->shard) { queued += actor->queued; }
@@ -146,7 +149,9 @@ static void look_on_core(stoa_core *core, void *context)
                                   .lent = core->lent,
                                   .memory_bytes = stoa_slab_mapped(&core->place.slab),
                                   .used_bytes = core->place.slab.used_bytes,
+                                  .conflated = core->conflated,
                                   .busy_ns = core->busy_ns};
+    memcpy(look->view.dropped, core->dropped, sizeof core->dropped);
 }
 
 stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out)
