@@ -75,6 +75,13 @@ void stoa_put_turn(stoa_doc *doc, const stoa_actor_view *view)
     }
 }
 
+static uint64_t dropped(const stoa_actor_view *view)
+{
+    uint64_t all = 0;
+    for (int reason = 0; reason < STOA_DROP_COUNT; reason++) { all += view->dropped[reason]; }
+    return all;
+}
+
 static void put_actor(stoa_doc *doc, const stoa_actor_view *view)
 {
     stoa_doc_text(doc, "name", view->name);
@@ -85,6 +92,8 @@ static void put_actor(stoa_doc *doc, const stoa_actor_view *view)
     stoa_doc_uint(doc, "messages", view->messages);
     stoa_doc_uint(doc, "refused", view->refused);
     stoa_doc_text(doc, "last_refusal", view->last_refusal ? stoa_err_name(view->last_refusal) : NULL);
+    stoa_doc_uint(doc, "dropped", dropped(view));
+    stoa_doc_uint(doc, "conflated", view->conflated);
     stoa_doc_uint(doc, "restarts", view->restarts);
     stoa_doc_uint(doc, "state_bytes", view->state_bytes);
     stoa_put_turn(doc, view);
@@ -138,7 +147,7 @@ stoa_err stoa_command_actor(stoa_platform *platform, stoa_door_call *call)
     }
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, "fields actor: name, kind, core/id, shard, queued/n, messages/n, refused/n, "
-                               "last_refusal, restarts/n, state_bytes=state/bytes, turn_ns=turn/ns, status, restart, "
+                               "last_refusal, dropped/n, conflated/n, restarts/n, state_bytes=state/bytes, turn_ns=turn/ns, status, restart, "
                                "children/n, last_end, last_why\nvalue state");
     stoa_buf_deinit(&state);
     free(list.at);
@@ -457,6 +466,7 @@ static void put_letter(void *context, const stoa_dead_letter *letter)
     }
     put_ref(w, "to", letter->to, letter->name);
     put_ref(w, "from", letter->from, NULL);
+    stoa_doc_text(w->doc, "reason", stoa_drop_name(letter->reason));
     stoa_doc_text(w->doc, "why", stoa_err_name(letter->why));
     stoa_doc_text(w->doc, "text", stoa_err_text(letter->why));
     stoa_doc_close(w->doc, '}');
@@ -475,7 +485,7 @@ stoa_err stoa_command_dead_letters(stoa_platform *platform, stoa_door_call *call
     err = stoa_dead_letters(platform->node, put_letter, &w);
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table dead_letters: at_ns=time/time, message, to, from, why, text/wrap");
+    stoa_buf_puts(&call->view, "table dead_letters: at_ns=time/time, message, to, from, reason, why, text/wrap");
     free(list.at);
     return err;
 }

@@ -23,6 +23,7 @@ static const figure core_figures[] = {
     {"stoa_core_timers_total", "Timers fired.", CORE(timers)},
     {"stoa_core_dead_letters_total", "Messages that reached nobody.", CORE(dead_letters)},
     {"stoa_core_restarts_total", "Actors restarted.", CORE(restarts)},
+    {"stoa_core_conflated_total", "Messages that became one with another that waited.", CORE(conflated)},
     {"stoa_core_memory_bytes", "Memory mapped for messages.", CORE(memory_bytes)},
     {"stoa_core_used_bytes", "Memory that messages are in.", CORE(used_bytes)},
 };
@@ -71,6 +72,17 @@ static void measure_shard(stoa_platform *p, stoa_shard *shard)
     set_all(p, shard_figures, sizeof shard_figures / sizeof shard_figures[0], labels, &view);
 }
 
+static void measure_drops(stoa_platform *p, const stoa_core_view *view)
+{
+    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
+        char labels[64];
+        stoa_counter *metric;
+        (void)snprintf(labels, sizeof labels, "core=\"%u\",reason=\"%s\"", view->core, stoa_drop_name((stoa_drop)reason));
+        stoa_err err = stoa_metrics_counter(p->metrics, "stoa_dropped_total", labels, "Messages that reached nobody, by reason.", &metric);
+        if (!err) { stoa_gauge_set(metric, view->dropped[reason]); }
+    }
+}
+
 void stoa_measure(stoa_platform *p)
 {
     for (uint32_t i = 0; p->node && i < stoa_core_count(p->node); i++) {
@@ -79,6 +91,7 @@ void stoa_measure(stoa_platform *p)
         if (stoa_core_look(p->node, i, &view)) { continue; }
         (void)snprintf(labels, sizeof labels, "core=\"%u\"", i);
         set_all(p, core_figures, sizeof core_figures / sizeof core_figures[0], labels, &view);
+        measure_drops(p, &view);
     }
     measure_shard(p, p->trade);
     measure_shard(p, p->room);
