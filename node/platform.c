@@ -21,7 +21,7 @@
 #include "node/world.h"
 #include "storage/rocksdb/journal.h"
 
-enum { TIME_EVERY = 64 };
+enum { TIME_EVERY = 256 }; /* two looks at the clock: under a hundredth of the shortest turns */
 
 const char *stoa_phase_name(int phase)
 {
