@@ -17,6 +17,7 @@
 -define(CHUNK, 256).
 -define(TIMERS, 256).
 -define(PAUSE_MS, 2).
+-define(LONG_RUNS, 3). % of what takes seconds
 
 main([Name, Runs, Steps]) ->
     logger:set_primary_config(level, none),
@@ -37,12 +38,12 @@ row("runtime.fanin", Runs, N) -> measure(Runs, flow(?SOURCES, N));
 row("runtime.big", Runs, N) -> measure(Runs, big(N));
 row("runtime.chameneos", Runs, N) -> measure(Runs, chameneos(N));
 row("runtime.create", Runs, N) -> measure(Runs, fun() -> create(N) end);
-row("runtime.idle", Runs, N) -> idle(Runs, N);
+row("runtime.idle", Runs, N) -> idle(min(Runs, ?LONG_RUNS), N);
 row("runtime.request", Runs, N) -> measure(Runs, request(N));
 row("runtime.restart", Runs, N) -> measure(Runs, fun() -> restart(N) end);
 row("runtime.restart_10k", Runs, N) ->
     measure(Runs, fun() -> restart(N) end),
-    measure(" supervisor", Runs, supervise(N));
+    measure(" supervisor", min(Runs, ?LONG_RUNS), supervise(N));
 row("runtime.timer", Runs, N) -> measure(Runs, fun() -> element(1, timers(N)) end);
 row("runtime.timer_cancel", Runs, N) -> measure(Runs, fun() -> element(2, timers(N)) end);
 row("runtime.wake", Runs, N) -> measure(Runs, wake(N));

@@ -16,7 +16,7 @@
 
 #include "runtime/stoa.h"
 
-enum { BENCH_RUNS_MAX = 8, BENCH_CORES_MAX = 2 };
+enum { BENCH_RUNS_MAX = 32, BENCH_CORES_MAX = 2 };
 
 typedef struct bench_samples {
     double at[BENCH_RUNS_MAX];

@@ -6,8 +6,8 @@
  * timer: an actor arms TIMERS timers, 1 to 60 s ahead, and in its next turn cancels them all; from the beginning of a turn to
  * the beginning of the next, so that a turn's taking effect is in it. None of them may fire.
  *
- * wake: both cores sleep whenever they have nothing to do. A timer runs an actor on the first one every PAUSE_MS; it reads the
- * clock, sends to an actor on the second, which reads it again. A run is the median of its wakes.
+ * wake: both cores sleep whenever they have nothing to do. After a pause of PAUSE_MS a timer runs an actor on the first one; it
+ * reads the clock and sends to an actor on the second, which reads it again and says so. A run is the median of its wakes.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
@@ -39,11 +39,13 @@ enum { TIMERS = 256, PAUSE_MS = 2, WAKES_MAX = 1024 };
 #define sleeper_poke_FIELDS(F, S) F(S, uint64_t, sent_ns)
 #define sleeper_ROWS(ROW, K) ROW(K, CAST, poke, _, "Look how long it took.")
 
-#define waker_start_FIELDS(F, S) F(S, uint64_t, wakes)
+#define waker_start_FIELDS STOA_NO_FIELDS
 #define waker_tick_FIELDS STOA_NO_FIELDS
-#define waker_ROWS(ROW, K)                              \
-    ROW(K, CAST, start, _, "Poke so often, with pauses.") \
-    ROW(K, CAST, tick, _, "Poke now.")
+#define waker_woken_FIELDS STOA_NO_FIELDS
+#define waker_ROWS(ROW, K)                                \
+    ROW(K, CAST, start, _, "Pause, and poke.")            \
+    ROW(K, CAST, tick, _, "Poke now.")                    \
+    ROW(K, CAST, woken, _, "The other is awake; pause, and poke again.")
 // clang-format on
 STOA_TABLE(server)
 STOA_TABLE_DEFINE(server)
@@ -71,12 +73,11 @@ typedef struct alarms {
 } alarms;
 
 typedef struct sleeper {
-    uint64_t expected, got;
+    uint64_t got;
 } sleeper;
 
 typedef struct waker {
     stoa_ref sleeper;
-    uint64_t left;
 } waker;
 
 typedef struct neighbour {
@@ -257,9 +258,8 @@ static uint64_t wakes_wanted;
 
 static stoa_err sleeper_on_poke(stoa_turn *turn, sleeper *self, const sleeper_poke *in)
 {
-    (void)turn;
     wakes[self->got++] = bench_now_ns() - in->sent_ns;
-    if (self->got < wakes_wanted) { return STOA_OK; }
+    if (self->got < wakes_wanted) { return waker_send_woken(turn, turn->from, (waker_woken){0}); }
     bench_ended(self->got);
     self->got = 0;
     return STOA_OK;
@@ -267,16 +267,22 @@ static stoa_err sleeper_on_poke(stoa_turn *turn, sleeper *self, const sleeper_po
 
 static stoa_err waker_on_start(stoa_turn *turn, waker *self, const waker_start *in)
 {
-    self->left = in->wakes;
+    (void)self;
+    (void)in;
     return waker_after_tick(turn, STOA_MS(PAUSE_MS), (waker_tick){0}, NULL);
 }
 
 static stoa_err waker_on_tick(stoa_turn *turn, waker *self, const waker_tick *in)
 {
     (void)in;
-    stoa_err err = STOA_OK;
-    if (--self->left) { err = waker_after_tick(turn, STOA_MS(PAUSE_MS), (waker_tick){0}, NULL); }
-    return err ? err : sleeper_send_poke(turn, self->sleeper, (sleeper_poke){bench_now_ns()});
+    return sleeper_send_poke(turn, self->sleeper, (sleeper_poke){bench_now_ns()});
+}
+
+static stoa_err waker_on_woken(stoa_turn *turn, waker *self, const waker_woken *in)
+{
+    (void)self;
+    (void)in;
+    return waker_after_tick(turn, STOA_MS(PAUSE_MS), (waker_tick){0}, NULL);
 }
 
 static int by_value(const void *a, const void *b)
@@ -290,7 +296,7 @@ static double wake_once(const bench_task *task, void *context)
     const place *p = context;
     wakes_wanted = task->steps < WAKES_MAX ? task->steps : WAKES_MAX;
     bench_begin();
-    bench_must(waker_post_start(p->node, p->actor, (waker_start){wakes_wanted}), task->name);
+    bench_must(waker_post_start(p->node, p->actor, (waker_start){0}), task->name);
     (void)bench_wait(task, wakes_wanted);
     qsort(wakes, wakes_wanted, sizeof wakes[0], by_value);
     return (double)wakes[wakes_wanted / 2] / 1e3;
