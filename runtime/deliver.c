@@ -130,7 +130,7 @@ static void take_special(stoa_core *core, stoa_msg *msg)
         stoa_shard_take(actor->shard, actor, msg);
     } else if (actor->flags & (STOA_ACTOR_DOWN | STOA_ACTOR_CLOSING)) {
         stoa_tree_late(core, actor, msg);
-    } else if (stoa_mailbox_admits(core, actor, msg)) {
+    } else if ((msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED)) || stoa_mailbox_admits(core, actor, msg)) {
         stoa_core_push(core, actor, msg);
     }
 }

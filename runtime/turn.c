@@ -681,13 +681,13 @@ static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_t
                                                           struct stoa_sim *sim)
 {
     const stoa_row *row = msg->row;
-    if (__builtin_expect(is_stale(core, msg), 0)) {
-        let_lie(core, msg);
-        return;
-    }
     t->msg = msg;
     t->turn.from = msg->from;
     if (__builtin_expect(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_LENT), 0)) {
+        if (is_stale(core, msg)) {
+            let_lie(core, msg);
+            return;
+        }
         take_context(t, msg);
     } else if (!t->plain) {
         clear_context(t);
@@ -771,18 +771,27 @@ void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
     turn(core, turning_for(core, actor), actor, msg);
 }
 
-/* Handle up to count messages of a plain actor's mailbox, fewer where its turns send many: who floods others waits for its
- * next go. What is left is enqueued. The actor may be gone afterwards. */
-static inline void run_turns(stoa_core *core, stoa_actor *actor, uint32_t count)
+/* Who waits for its mailbox to get emptier. */
+static __attribute__((noinline)) void look_after(stoa_core *core, stoa_actor *actor)
 {
+    if (actor->flags & STOA_ACTOR_AWAITED) { stoa_room_tell(core, actor, STOA_OK); }
+    if ((actor->flags & STOA_ACTOR_CLOSING) && !stoa_mailbox_waits(actor)) { stoa_tree_drained(core, actor); }
+}
+
+/* Handle what waits in a plain actor's mailbox, up to a count, fewer where its turns send many: who floods others waits for its
+ * next go. What is left is enqueued. The actor may be gone afterwards. */
+static __attribute__((always_inline)) inline void run_turns(stoa_core *core, stoa_actor *actor, bool conflates)
+{
+    /* the snapshot rule: never what this run enqueues; deep mailboxes drain faster */
+    uint32_t n = actor->queued < STOA_BUDGET ? actor->queued : STOA_BUDGET + (actor->queued >> 3);
+    uint32_t count = stoa_core_quantum(core, n);
     uint32_t generation = actor->generation, done = 0;
-    bool conflates = actor->flags & STOA_ACTOR_CONFLATES;
     stoa_turning *t = turning_for(core, actor);
     t->charge = 0;
     while (done + t->charge / STOA_SENDS_A_TURN < count && stoa_mailbox_waits(actor)) {
         done++;
         stoa_msg *msg = stoa_mailbox_get(actor);
-        if (__builtin_expect(conflates, 0)) { stoa_conflating_out(actor, msg); }
+        if (conflates) { stoa_conflating_out(actor, msg); }
         turn(core, t, actor, msg);
         if (actor->generation != generation || !(actor->flags & STOA_ACTOR_ALIVE)) { break; }
     }
@@ -790,29 +799,31 @@ static inline void run_turns(stoa_core *core, stoa_actor *actor, uint32_t count)
     if (stoa_mailbox_waits(actor) && !actor->run.queued && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE) {
         stoa_core_enqueue(core, &actor->run);
     }
-    if (__builtin_expect(actor->flags & STOA_ACTOR_AWAITED, 0)) { stoa_room_tell(core, actor, STOA_OK); }
-    if (__builtin_expect(actor->flags & STOA_ACTOR_CLOSING, 0) && !stoa_mailbox_waits(actor)) { stoa_tree_drained(core, actor); }
+    if (__builtin_expect(actor->flags & (STOA_ACTOR_AWAITED | STOA_ACTOR_CLOSING), 0)) { look_after(core, actor); }
 }
 
-/* One that was freed while it waited here, or has yet to start. Returns whether there is anything to run. */
-static bool run_unusual(stoa_core *core, stoa_actor *actor)
+/* One that was freed while it waited here, has yet to start, or conflates. */
+static __attribute__((noinline)) void run_unusual(stoa_core *core, stoa_actor *actor)
 {
     if (!(actor->flags & STOA_ACTOR_ALIVE)) {
         stoa_actor_recycle(core, actor);
-        return false;
+        return;
     }
     uint32_t generation = actor->generation;
-    if (!(actor->flags & STOA_ACTOR_DOWN)) { stoa_tree_start(core, actor); }
-    return actor->generation == generation && (actor->flags & STOA_ACTOR_ALIVE);
+    bool fresh = (actor->flags & (STOA_ACTOR_FRESH | STOA_ACTOR_DOWN)) == STOA_ACTOR_FRESH;
+    if (fresh) { stoa_tree_start(core, actor); }
+    if (actor->generation != generation || !(actor->flags & STOA_ACTOR_ALIVE)) { return; }
+    run_turns(core, actor, actor->flags & STOA_ACTOR_CONFLATES);
 }
 
 static inline void run_actor(stoa_core *core, stoa_actor *actor)
 {
-    bool usual = (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_FRESH)) == STOA_ACTOR_ALIVE;
-    if (__builtin_expect(!usual, 0) && !run_unusual(core, actor)) { return; }
-    /* the snapshot rule: never what this run enqueues; deep mailboxes drain faster */
-    uint32_t n = actor->queued < STOA_BUDGET ? actor->queued : STOA_BUDGET + (actor->queued >> 3);
-    run_turns(core, actor, stoa_core_quantum(core, n));
+    uint32_t unusual = STOA_ACTOR_FRESH | STOA_ACTOR_CONFLATES;
+    if (__builtin_expect((actor->flags & (STOA_ACTOR_ALIVE | unusual)) == STOA_ACTOR_ALIVE, 1)) {
+        run_turns(core, actor, false);
+    } else {
+        run_unusual(core, actor);
+    }
 }
 
 /* Ends early where what it was to end with is gone. */
