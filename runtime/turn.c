@@ -113,8 +113,12 @@ static __attribute__((noinline)) stoa_err send_otherwise(stoa_turning *t, stoa_r
     if (place != t->core->place.index && write_ahead(t, place, to, row, payload)) { return STOA_OK; }
     stoa_msg *msg;
     stoa_err err = message_new(t, to, row, payload, 0, &msg);
-    if (!err) { stoa_turning_stage(t, msg); }
-    return err;
+    if (err) {
+        t->charge++; /* trying costs as much */
+        return err;
+    }
+    stoa_turning_stage(t, msg);
+    return STOA_OK;
 }
 
 /* The way of most messages, small and plain, to an actor of this core with room: straight into its mailbox, which nobody
