@@ -2,7 +2,7 @@
  *
  * Actors of kinds with the same size of state lie side by side in chunks of 4,096, each followed by its state, so that an idle
  * actor costs its two cache lines and its state. Chunks are mapped once; a slot is used again with the next generation, so a
- * reference to who was there before finds nobody. A state above STOA_STATE_INLINE bytes has a mapping of its own.
+ * reference to who was there before finds nobody; after the last one of 16.7 million it is never used again. A state above STOA_STATE_INLINE bytes has a mapping of its own.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 
-enum { STATE_OFFSET = sizeof(stoa_actor) };
+enum { STATE_OFFSET = sizeof(stoa_actor), GENERATION_LAST = 0xffffff };
 _Static_assert(STATE_OFFSET % 16 == 0, "states are aligned like what malloc returns");
 
 static bool state_is_inline(const stoa_kind *kind)
@@ -71,6 +71,7 @@ static stoa_actor *slot_take(stoa_core *core, uint32_t stride)
 
 static void slot_give_back(stoa_core *core, stoa_actor *actor, uint32_t stride)
 {
+    if (actor->generation == GENERATION_LAST) { return; } /* the next one would have the references of the first */
     actor->stream = core->strides[stride].free;
     core->strides[stride].free = actor->index + 1;
 }
@@ -121,10 +122,10 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
         if (actor) { slot_give_back(core, actor, stride); }
         return STOA_FAIL(STOA_E_NOMEM, "actor %s of kind %s", name ? name : "", kind->name);
     }
-    uint32_t index = actor->index, generation = (actor->generation + 1) & 0xffffff;
+    uint32_t index = actor->index, generation = actor->generation + 1;
     *actor = (stoa_actor){
         .index = index,
-        .generation = generation ? generation : 1,
+        .generation = generation,
         .kind = kind,
         .state = state,
         .limit = kind->mailbox_limit ? kind->mailbox_limit : STOA_MAILBOX_DEFAULT,

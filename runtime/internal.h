@@ -81,6 +81,12 @@ static inline uint32_t stoa_node_places(stoa_node *node)
 /* A record of the node itself into the flight recorder. Any thread but a core's. */
 void stoa_node_note(stoa_node *node, stoa_flight_code code, const char *name, uint64_t a, uint64_t b);
 
+/* now and by, or never where that is beyond the end of the clock. */
+static inline uint64_t stoa_time_after(uint64_t now_ns, uint64_t by_ns)
+{
+    return by_ns < UINT64_MAX - now_ns ? now_ns + by_ns : UINT64_MAX;
+}
+
 const stoa_kind *stoa_node_kind(const stoa_node *node, const char *name);
 
 /* The simulator (sim.c) stands in for threads: cores do not start, journals finish when it says so. */

@@ -296,7 +296,7 @@ static void request_arrives(stoa_core *core, stoa_msg *msg)
 static void leave(stoa_core *core, stoa_tie *tie, const stoa_fate *fate)
 {
     disown(core, tie);
-    stoa_msg *msg = stoa_slab_new(&core->place.slab, sizeof(request), STOA_MSG_ACT);
+    stoa_msg *msg = stoa_slab_new_surely(&core->place.slab, sizeof(request), STOA_MSG_ACT);
     tie->state = msg ? LEAVING : LEAVING_UNASKED;
     if (!msg) { return; }
     *(request *)stoa_msg_body(msg) = (request){.act = {.run = request_arrives},

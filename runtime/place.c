@@ -208,16 +208,46 @@ void stoa_place_ring_bell(stoa_place *place)
     (void)written; /* full means it rings already */
 }
 
-/* Nobody reads there any more. */
-static void drop_spill(stoa_place *place, uint32_t to)
+/* --- what waits for a port that closed: nobody reads there any more */
+
+static void dead_letter(stoa_place *place, stoa_msg *msg)
 {
+    if (place->index < place->node->core_count) { stoa_core_dead_letter((stoa_core *)place, msg, STOA_E_CLOSED); }
+}
+
+static void drop_message(stoa_place *place, uint32_t to, stoa_msg *msg)
+{
+    come_home(place, to, msg);
+    dead_letter(place, msg);
+    stoa_place_free(place, msg);
+}
+
+static void drop_copy(stoa_place *place, const stoa_slot *slot)
+{
+    struct {
+        stoa_msg msg;
+        unsigned char body[STOA_INLINE_BYTES];
+    } letter = {.msg = {.to = slot->to, .from = slot->from, .row = slot->row, .size_bytes = slot->size_bytes}};
+    memcpy(letter.body, slot->as.bytes, slot->size_bytes);
+    dead_letter(place, &letter.msg);
+}
+
+/* Blocks on their way home stay with the slab, which lives as long as the node. */
+static void drop_all(stoa_place *place, uint32_t to)
+{
+    stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
+    place->gone |= UINT64_C(1) << to;
+    for (uint32_t i = 0; i < ring->ahead_count; i++) {
+        const stoa_slot *slot = &ring->ahead[i];
+        if (slot->cls == STOA_SLOT_MSG) { drop_message(place, to, slot->as.msg); }
+        if (slot->cls == STOA_SLOT_INLINE) { drop_copy(place, slot); }
+    }
+    ring->ahead_count = 0;
     while (place->spill[to].head) {
         stoa_msg *msg = place->spill[to].head;
         place->spill[to].head = msg->next;
         place->spill[to].count--;
-        come_home(place, to, msg);
-        if (place->index < place->node->core_count) { stoa_core_dead_letter((stoa_core *)place, msg, STOA_E_CLOSED); }
-        stoa_place_free(place, msg);
+        drop_message(place, to, msg);
     }
 }
 
@@ -245,7 +275,10 @@ void stoa_place_flush(stoa_place *place)
     uint64_t still = 0;
     for (uint64_t dirty = place->dirty; dirty; dirty &= dirty - 1) {
         uint32_t to = (uint32_t)__builtin_ctzll(dirty);
-        if (stoa_place_closed(place->node, to)) { drop_spill(place, to); }
+        if (stoa_place_closed(place->node, to)) {
+            drop_all(place, to);
+            continue;
+        }
         if (publish_all(place, to)) { still |= UINT64_C(1) << to; }
         stoa_place_ring_bell(stoa_node_place(place->node, to));
     }

@@ -60,6 +60,7 @@ typedef struct stoa_place {
     uint32_t index;
     uint32_t homeward_count;
     uint64_t dirty; /* places whose ring has slots not yet published */
+    uint64_t gone;  /* ports that were closed when they were to be sent something */
     stoa_slab slab;
     _Atomic(stoa_ring *) in[STOA_PLACES_MAX];  /* from place i */
     _Atomic(stoa_ring *) out[STOA_PLACES_MAX]; /* to place i */

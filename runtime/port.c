@@ -191,7 +191,7 @@ stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const 
     stoa_err err = port_message(port, to, row, payload, command, STOA_MSG_CONTEXT | STOA_MSG_DUE, &msg);
     if (err) { return err; }
     stoa_ask ask = {.asker = stoa_port_ref(port), .token = token, .reply = row->reply,
-                    .due_ns = clock->now_ns(clock) + deadline_ns};
+                    .due_ns = stoa_time_after(clock->now_ns(clock), deadline_ns)};
     err = stoa_asks_new(&port->asks, ask, &id);
     if (err) {
         stoa_place_free(&port->place, msg);
@@ -297,7 +297,8 @@ stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void
     if (err) { return STOA_FAIL(err, "%s.%s", row->kind, row->name); }
 
     bool alive = true, done = false;
-    while (!done && alive && node->clock->now_ns(node->clock) < now + deadline_ns + STOA_S(1)) {
+    uint64_t until = stoa_time_after(stoa_time_after(now, deadline_ns), STOA_S(1));
+    while (!done && alive && node->clock->now_ns(node->clock) < until) {
         alive = wait_a_little(node, &wait, &done);
     }
     (void)pthread_mutex_lock(&node->front_lock);

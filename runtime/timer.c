@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+static const uint64_t TICK_NS = UINT64_C(1) << STOA_TICK_SHIFT, LAST_TICK = UINT64_MAX >> STOA_TICK_SHIFT;
+
 static size_t reserved_bytes(const stoa_wheel *wheel)
 {
     return ((size_t)wheel->limit + 1) * sizeof *wheel->entries;
@@ -89,7 +91,7 @@ static void release(stoa_wheel *wheel, uint32_t at)
 void stoa_wheel_start(stoa_wheel *wheel, uint64_t id, uint64_t due_ns)
 {
     uint32_t at = (uint32_t)id;
-    uint64_t tick = (due_ns + (UINT64_C(1) << STOA_TICK_SHIFT) - 1) >> STOA_TICK_SHIFT;
+    uint64_t tick = due_ns <= LAST_TICK << STOA_TICK_SHIFT ? (due_ns + TICK_NS - 1) >> STOA_TICK_SHIFT : LAST_TICK;
     if (tick <= wheel->now_tick) { tick = wheel->now_tick + 1; }
     wheel->entries[at].due_tick = tick;
     insert(wheel, at);
@@ -103,6 +105,14 @@ void *stoa_wheel_stop(stoa_wheel *wheel, uint64_t id, bool *ran_out)
     *ran_out = wheel->entries[at].slot != 0;
     if (*ran_out) { take_out(wheel, at); }
     return wheel->entries[at].what;
+}
+
+void *stoa_wheel_what(const stoa_wheel *wheel, uint64_t id, uint16_t cls)
+{
+    uint32_t at = (uint32_t)id;
+    if (at == 0 || at >= wheel->used) { return NULL; }
+    const stoa_wheel_entry *entry = &wheel->entries[at];
+    return entry->generation == (uint32_t)(id >> 32) && entry->cls == cls ? entry->what : NULL;
 }
 
 void *stoa_wheel_cancel(stoa_wheel *wheel, uint64_t id)

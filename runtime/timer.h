@@ -42,6 +42,8 @@ stoa_err stoa_wheel_new(stoa_wheel *wheel, uint16_t cls, void *what, uint64_t *i
 void stoa_wheel_start(stoa_wheel *wheel, uint64_t id, uint64_t due_ns);
 /* Take it out and keep the entry, to be started again or cancelled. *ran_out: whether it was running. NULL: not alive. */
 void *stoa_wheel_stop(stoa_wheel *wheel, uint64_t id, bool *ran_out);
+/* What a timer of that class has; NULL: not alive, or of another class. */
+void *stoa_wheel_what(const stoa_wheel *wheel, uint64_t id, uint16_t cls);
 /* Take it out and free the entry; returns what, or NULL when the id is not alive. */
 void *stoa_wheel_cancel(stoa_wheel *wheel, uint64_t id);
 /* Called for a timer that is due; returns when it is due again, 0 for never: the entry is then freed. */

@@ -82,11 +82,10 @@ static __attribute__((always_inline)) inline stoa_err message_new(stoa_turning *
 static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa_row *row, const void *payload)
 {
     stoa_place *from = &t->core->place;
-    uint64_t bit = UINT64_C(1) << place;
     uint32_t bytes = row->payload.size_bytes;
-    if (place >= STOA_PLACES_MAX || bytes > STOA_INLINE_BYTES || (t->listed & bit) || t->marks || stoa_row_flags(row)) {
-        return false;
-    }
+    if (place >= STOA_PLACES_MAX || bytes > STOA_INLINE_BYTES || t->marks || stoa_row_flags(row)) { return false; }
+    uint64_t bit = UINT64_C(1) << place;
+    if ((t->listed | from->gone) & bit) { return false; }
     stoa_ring *ring = atomic_load_explicit(&from->out[place], memory_order_relaxed);
     if (!ring || from->spill[place].head) { return false; }
     if (!(t->rings & bit)) {
@@ -150,7 +149,7 @@ stoa_err stoa_turn_send_within(stoa_turn *turn, stoa_ref to, const stoa_row *row
     stoa_msg *msg;
     stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_DUE, &msg);
     if (err) { return err; }
-    stoa_msg_context(msg)->due_ns = turn->now_ns + within_ns;
+    stoa_msg_context(msg)->due_ns = stoa_time_after(turn->now_ns, within_ns);
     stoa_turning_stage(t, msg);
     return STOA_OK;
 }
@@ -178,7 +177,7 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
     stoa_err err = more ? message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS | STOA_MSG_DUE, &msg)
                         : STOA_E_FULL;
     if (err) { return err; }
-    stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = turn->now_ns + deadline_ns, .reply = row->reply};
+    stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = stoa_time_after(turn->now_ns, deadline_ns), .reply = row->reply};
     err = stoa_asks_new(&core->asks, ask, &id);
     if (!err) {
         err = stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, (void *)(uintptr_t)id, &timer);
@@ -282,7 +281,7 @@ static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns
     stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
     stoa_context *context = stoa_msg_context(msg);
     context->period_ns = period_ns;
-    context->position = turn->now_ns + delay_ns;
+    context->position = stoa_time_after(turn->now_ns, delay_ns);
     context->durability = t->actor->restarts;
     context->ask = id;
     stoa_turning_stage(t, msg);
@@ -306,13 +305,14 @@ stoa_err stoa_turn_every(stoa_turn *turn, uint64_t period_ns, const stoa_row *ro
  * timer of this very turn is in the list already. */
 void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer)
 {
-    stoa_turning *t = turning_of(turn);
+    stoa_wheel *wheel = &turning_of(turn)->core->wheel;
+    stoa_msg *msg = stoa_wheel_what(wheel, timer.at, STOA_TIMER_MESSAGE);
+    if (!msg || !stoa_ref_equal(msg->to, turn->self) || (msg->flags & STOA_MSG_CANCEL)) { return; }
     bool ran;
-    stoa_msg *msg = timer.at ? stoa_wheel_stop(&t->core->wheel, timer.at, &ran) : NULL;
-    if (!msg || (msg->flags & STOA_MSG_CANCEL)) { return; }
+    (void)stoa_wheel_stop(wheel, timer.at, &ran);
     msg->flags |= STOA_MSG_CANCEL;
     if (ran) {
-        stoa_turning_stage(t, msg);
+        stoa_turning_stage(turning_of(turn), msg);
     } else {
         msg->flags &= (uint16_t)~STOA_MSG_TIMER;
     }
