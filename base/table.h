@@ -158,6 +158,8 @@ STOA_TEXT_SIZES(STOA_TEXT_TYPE_)
                                      .size_bytes = sizeof(S),                                                          \
                                      .fields = S##_fields_,                                                            \
                                      .field_count = STOA_COUNT_OF_(S##_fields_)};
+/* Both, for a record that one file alone uses. */
+#define STOA_RECORD_HERE(S) STOA_RECORD(S) STOA_RECORD_DEFINE(S)
 #define STOA_LIST(L, elem, cap)                                                                                        \
     typedef struct L {                                                                                                 \
         uint32_t count, pad_;                                                                                          \

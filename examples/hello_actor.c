@@ -14,12 +14,11 @@
     ROW(K, EVENT, greeted, _, "A visitor was greeted.")
 STOA_TABLE_HERE(greeter)
 
-typedef struct greeter { /* no pointers: the state is its own snapshot */
-    uint64_t visitors;
-    stoa_text30 last;
-} greeter;
+#define greeter_FIELDS(F, S) F(S, uint64_t, visitors) F(S, stoa_text30, last)
+STOA_RECORD_HERE(greeter) /* the state; no pointers: it is its own snapshot */
+
 #define greeter_HEARS STOA_HEARS_NOTHING
-STOA_KIND(greeter, .mailbox_limit = 1024)
+STOA_KIND(greeter, .mailbox_limit = 1024, .state_type = &stoa_type_greeter)
 
 static stoa_err greeter_on_hello(stoa_turn *turn, const greeter *self, const greeter_hello *in, greeter_welcome *out)
 {

@@ -35,6 +35,7 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     core->wall_ns = node->clock->wall_ns(node->clock);
     if (!err) { err = stoa_ties_init(&core->ties); }
     if (!err) { err = stoa_gathers_init(&core->gathers); }
+    if (!err) { err = stoa_tracing_init(&core->tracing); }
     core->slice = UINT32_MAX;
     stoa_turning_init(core);
     stoa_actors_init(core);
@@ -55,6 +56,7 @@ void stoa_core_deinit(stoa_core *core)
     stoa_watches_deinit(&core->watches);
     stoa_ties_deinit(&core->ties);
     stoa_gathers_deinit(&core->gathers);
+    stoa_tracing_deinit(&core->tracing);
     stoa_wheel_deinit(&core->wheel);
     stoa_place_deinit(&core->place);
 }
@@ -75,23 +77,39 @@ void stoa_core_record(stoa_core *core, stoa_flight_code code, const stoa_actor *
     stoa_flight_put(core->flight, core->wall_ns, &note);
 }
 
+/* The histograms of kind, made when it is seen first; NULL: too many kinds, or no metrics. */
+static stoa_times *times_of(stoa_core *core, const stoa_kind *kind)
+{
+    stoa_metrics *metrics = core->place.node->options.metrics;
+    for (uint32_t i = 0; metrics && i < STOA_TIMED_KINDS; i++) {
+        stoa_times *times = &core->times[i];
+        if (times->kind == kind) { return times; }
+        if (times->kind) { continue; }
+        char labels[96];
+        (void)snprintf(labels, sizeof labels, "kind=\"%s\",core=\"%u\"", kind->name, core->place.index);
+        times->kind = kind;
+        if (stoa_metrics_histogram(metrics, "stoa_turn_seconds", labels, "Time of a turn, sampled.", &times->turns)) {
+            times->turns = NULL;
+        }
+        if (stoa_metrics_histogram(metrics, "stoa_queue_seconds", labels,
+                                   "Time from a message's sending to its turn, sampled.", &times->waits)) {
+            times->waits = NULL;
+        }
+        return times;
+    }
+    return NULL;
+}
+
 void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns)
 {
-    if (!core->place.node->options.metrics) { return; }
-    for (uint32_t i = 0; i < STOA_TIMED_KINDS; i++) {
-        if (!core->times[i].kind) {
-            char labels[96];
-            (void)snprintf(labels, sizeof labels, "kind=\"%s\",core=\"%u\"", kind->name, core->place.index);
-            core->times[i].kind = kind;
-            if (stoa_metrics_histogram(core->place.node->options.metrics, "stoa_turn_seconds", labels,
-                                       "Time of a turn, sampled.", &core->times[i].turns)) {
-                core->times[i].turns = NULL;
-            }
-        }
-        if (core->times[i].kind != kind) { continue; }
-        if (core->times[i].turns) { stoa_histogram_add(core->times[i].turns, ns); }
-        return;
-    }
+    const stoa_times *times = times_of(core, kind);
+    if (times && times->turns) { stoa_histogram_add(times->turns, ns); }
+}
+
+void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns)
+{
+    const stoa_times *times = times_of(core, kind);
+    if (times && times->waits) { stoa_histogram_add(times->waits, ns); }
 }
 
 /* --- running */
@@ -125,6 +143,7 @@ static uint64_t fire_message(stoa_core *core, stoa_msg *msg)
     }
     if (context->period_ns) { return tick(core, msg); }
     stoa_timer_disown(actor->more, msg);
+    if (msg->flags & STOA_MSG_MARKED) { stoa_msg_mark(msg)->sent_ns = context->position; }
     msg->flags = (uint16_t)((msg->flags & ~STOA_MSG_TIMER) | STOA_MSG_FIRED);
     stoa_core_take(core, msg);
     return 0;

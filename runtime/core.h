@@ -20,6 +20,7 @@
 #include "runtime/place.h"
 #include "runtime/stall.h"
 #include "runtime/timer.h"
+#include "runtime/trace.h"
 #include "runtime/watch.h"
 #include "runtime/tree.h"
 
@@ -173,7 +174,10 @@ void stoa_gathers_release(struct stoa_core *core, stoa_actor *actor);
 void stoa_gathers_cancel(struct stoa_core *core, stoa_actor *actor, uint64_t token);
 
 /* What is left to do behind a turn. */
-enum { STOA_AFTER_FAILED = 1, STOA_AFTER_EXIT = 2, STOA_AFTER_GATHER = 4 };
+enum { STOA_AFTER_FAILED = 1, STOA_AFTER_EXIT = 2, STOA_AFTER_GATHER = 4, STOA_AFTER_SPAN = 8 };
+
+/* What the messages that a turn sends need: a context (the actor's shard, or the command, is told), a mark (trace.c). */
+enum { STOA_MARKS_CONTEXT = 1, STOA_MARKS_TRACE = 2 };
 
 /* A turn as the runtime sees it. */
 typedef struct stoa_turning {
@@ -197,11 +201,18 @@ typedef struct stoa_turning {
     bool plain;                  /* nothing of a context is set */
     uint8_t after;               /* STOA_AFTER_* */
     stoa_end why;                /* of failed */
-    bool marks;                  /* what it sends needs a context: the actor's shard, or the command, is told */
+    uint8_t marks;               /* STOA_MARKS_* */
+    stoa_span span;              /* MARKS_TRACE: of this turn; its trace is 0 where what it sends is timed only */
     const char *topic;
     struct stoa_subscription *changed; /* subscriptions it made, or wants to end */
     stoa_actor *sent_to[STOA_SENT_MAX]; /* whose mailbox each of those is the last of, in their order */
 } stoa_turning;
+
+/* What is measured of a kind on a core. */
+typedef struct stoa_times {
+    const stoa_kind *kind; /* NULL: not in use */
+    stoa_histogram *turns, *waits;
+} stoa_times;
 
 typedef struct stoa_core {
     stoa_place place; /* first */
@@ -234,10 +245,7 @@ typedef struct stoa_core {
     uint64_t timed_count; /* messages, when the clock was read last */
     uint32_t time_every, time_left; /* 1, 1 in the simulator, which looks at every turn */
     uint64_t timers_from_ns;        /* the simulator's: no timer fires before; 0 elsewhere */
-    struct {
-        const stoa_kind *kind;
-        stoa_histogram *turns;
-    } times[STOA_TIMED_KINDS];
+    stoa_times times[STOA_TIMED_KINDS];
     stoa_family root;
     stoa_ties ties;
     stoa_gathers gathers;
@@ -253,6 +261,7 @@ typedef struct stoa_core {
     pthread_t thread;
     bool started;
     _Atomic bool stop;
+    stoa_tracing tracing;
     stoa_flight_lane *flight; /* NULL: no recorder */
     uint64_t turn_due_ns;     /* from when on a timed turn is recorded */
     stoa_probe probe;
@@ -372,8 +381,9 @@ uint32_t stoa_core_run(stoa_core *core);
 /* Subscriptions that a turn made and ended take effect, or not (group.c). */
 void stoa_topics_let_go(stoa_turning *turning);
 void stoa_topics_take_back(stoa_turning *turning);
-/* Note how long a turn of kind took. */
+/* Note how long a turn of kind took, and how long a message to one was on its way. */
 void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns);
+void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns);
 /* start of a plain actor, resume of an event-sourced one. */
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor);
 /* stopping of a plain actor. AGAIN: it wants to be called again. */

@@ -37,6 +37,7 @@ static void letter_for(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop r
     bool here = stoa_ref_place(msg->to) == core->place.index;
     stoa_actor *actor = here ? stoa_core_actor(core, msg->to) : NULL;
     if (actor) { (void)memccpy(letter->name, stoa_actor_name(actor), 0, sizeof letter->name - 1); }
+    if (msg->flags & (STOA_MSG_MARKED | STOA_MSG_LENT)) { (void)stoa_trace_without_turn(core, msg, msg->to, why); }
     stoa_core_note(core, STOA_FLIGHT_DEAD_LETTER, actor, msg->row, stoa_err_name(why), msg->from.at, 0);
     if (actor && actor->more) { actor->more->dropped[reason]++; }
     struct stoa_sim *sim = core->place.node->options.sim;
@@ -63,7 +64,10 @@ void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
         stoa_core_drop(core, msg, why, reason_of(why));
         return;
     }
-    stoa_msg *answer = stoa_slab_new_surely(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    uint64_t span = (msg->flags & STOA_MSG_MARKED) ? stoa_trace_without_turn(core, msg, msg->to, why) : 0;
+    stoa_mark mark = {.trace = span ? stoa_msg_mark(msg)->trace : 0, .parent = span, .sent_ns = core->now_ns};
+    stoa_msg *answer = span ? stoa_slab_new_marked(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER, mark)
+                            : stoa_slab_new_surely(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
     if (!answer) { stoa_core_dead_letter(core, msg, why); }
     if (answer) {
         answer->to = context->reply_to;
@@ -89,7 +93,10 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
     uint64_t token = ask->token;
     const stoa_row *reply = ask->reply;
     if (!msg->row) { /* an error comes without a payload: the handler sees zeros */
-        stoa_msg *full = stoa_slab_new_surely(&core->place.slab, reply->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+        uint32_t bytes = reply->payload.size_bytes, flags = STOA_MSG_CONTEXT | STOA_MSG_ANSWER;
+        stoa_msg *full = (msg->flags & STOA_MSG_MARKED)
+                             ? stoa_slab_new_marked(&core->place.slab, bytes, flags, *stoa_msg_mark(msg))
+                             : stoa_slab_new_surely(&core->place.slab, bytes, flags);
         if (!full) { /* the ask lives on: its deadline tells the asker */
             stoa_core_dead_letter(core, msg, STOA_E_NOMEM);
             stoa_place_free(&core->place, msg);
@@ -154,6 +161,9 @@ void stoa_core_deliver(stoa_core *core, stoa_msg *msg)
         stoa_core_take(core, msg);
     } else if (place < stoa_node_places(core->place.node) && !stoa_place_closed(core->place.node, place)) {
         core->cross++;
+        if ((msg->flags & STOA_MSG_MARKED) && place >= core->place.node->core_count) {
+            (void)stoa_trace_without_turn(core, msg, msg->to, STOA_OK);
+        }
         stoa_place_push(&core->place, place, msg);
     } else {
         stoa_core_dead_letter(core, msg, STOA_E_CLOSED);

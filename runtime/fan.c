@@ -72,6 +72,9 @@ static void pass_on(stoa_core *core, stoa_msg *published, uint32_t place)
     *stoa_msg_lent(pass) = (stoa_lent){.held = published};
     atomic_fetch_add_explicit(&stoa_msg_context(published)->holders, 1, memory_order_relaxed);
     core->cross++;
+    if ((published->flags & STOA_MSG_MARKED) && place >= core->place.node->core_count) {
+        (void)stoa_trace_without_turn(core, pass, to, STOA_OK);
+    }
     stoa_place_push(&core->place, place, pass);
 }
 

@@ -38,6 +38,7 @@ struct stoa_port {
     void *context;
     uint32_t polled;
     uint64_t deadline_checked_ns;
+    uint32_t mark_left; /* messages until one is marked */
 };
 
 struct stoa_node {
@@ -59,6 +60,10 @@ struct stoa_node {
     pthread_mutex_t front_lock;
     struct stoa_call_wait *waiting; /* under front_lock */
     _Atomic bool draining;
+    struct {
+        _Atomic bool armed;    /* a root is waited for */
+        _Atomic uint64_t last; /* trace */
+    } tracing;
     stoa_flight *flight; /* NULL: none */
     stoa_watch *watch;   /* NULL: none */
 };

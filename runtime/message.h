@@ -37,6 +37,8 @@ enum {
     STOA_MSG_TOLD = 2048,   /* refused, its sender hears stoa_system.refused with the token context.ask */
     STOA_MSG_DUE = 4096,    /* not handled after context.due_ns */
     STOA_MSG_ABROAD = 8192, /* counts as held by the place that it was sent to, until it is home again (place.c) */
+    STOA_MSG_MARKED = 16384, /* a stoa_mark stands at the end of the block (trace.c) */
+    STOA_MSG_ROOT = 32768,   /* chosen when its turn came: the turn begins a trace, or marks what it sends */
     /* What the runtime tells an actor because it asked for it: ahead of the rest, and never refused. */
     STOA_MSG_SYSTEM = STOA_MSG_URGENT | STOA_MSG_FIRED,
 };
@@ -91,6 +93,13 @@ typedef struct stoa_lent {
         uint64_t lent;    /* of that one: how many it counts */
     };
 } stoa_lent;
+
+/* Of a traced or sampled message: whose work it is, and since when it is on its way. */
+typedef struct stoa_mark {
+    uint64_t trace;   /* 0: of none, it is timed only */
+    uint64_t parent;  /* span of the turn that sent it */
+    uint64_t sent_ns; /* of a timer: when it was due */
+} stoa_mark;
 
 static inline stoa_context *stoa_msg_context(stoa_msg *msg)
 {

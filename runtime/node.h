@@ -176,6 +176,44 @@ stoa_err stoa_actors(stoa_node *node, const char *pattern, void (*visit)(void *c
 /* Print the actor's state as JSON, between two turns. Errors: NOT_FOUND, UNSUPPORTED (the kind prints nothing). */
 stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out);
 
+/* --- traces: one outside cause, and every turn that followed from it. A root is chosen: the next message that matches, or one
+ * in so many. What is sent in a turn of a trace carries it on: on a core and across, requests and answers, one-shot timers,
+ * topics, through the wall of a shard. Ticks of periodic timers and timeouts of asks begin anew. Each turn leaves a span; the
+ * last STOA_SPANS of each core are kept. */
+enum { STOA_SPANS = 2048, STOA_TRACE_PATTERN_MAX = 127 };
+typedef struct stoa_span {
+    uint64_t trace, span, parent; /* parent 0: the root */
+    uint64_t sent_ns;             /* monotonic; 0: not known; of a timer: when it was due */
+    uint64_t began_ns, ended_ns;  /* of the turn; equal where there was none: refused before, or left for a port */
+    stoa_ref actor, from;
+    const stoa_row *row;          /* NULL: an answer that is a refusal, on its way out */
+    stoa_err outcome;             /* of the turn, or why there was none */
+    stoa_err error;               /* the message is an answer: the refusal it brings */
+    uint32_t core;
+    char name[STOA_NAME_MAX + 1]; /* of the actor or port, "" where it has none */
+} stoa_span;
+/* Make the next message a root whose actor's name, or whose "kind.row", the glob pattern matches (NULL: any). Until then every
+ * turn is looked at, which costs some ten ns each. A later call takes the place of an earlier one. Errors: INVALID (too long). */
+stoa_err stoa_trace_next(stoa_node *node, const char *pattern);
+/* No root is waited for any more. */
+void stoa_trace_cancel(stoa_node *node);
+/* One turn in n of each core begins a trace, about: among those that are timed (time_every). 0: none. */
+void stoa_trace_every(stoa_node *node, uint32_t n);
+/* The latest trace, numbered from 1; 0: none yet. */
+uint64_t stoa_trace_last(stoa_node *node);
+/* Visit what is kept of a trace in the order of time; 0: of all. Errors: NOMEM. */
+stoa_err stoa_spans(stoa_node *node, uint64_t trace, void (*visit)(void *context, const stoa_span *span), void *context);
+
+/* What was measured of a kind on a core, in ns; counts are of samples. */
+typedef struct stoa_times_view {
+    const char *kind;
+    uint32_t core;
+    uint64_t turns, turn_p50_ns, turn_p99_ns;  /* of its turns */
+    uint64_t waits, queue_p50_ns, queue_p99_ns; /* from a message's sending to its turn */
+} stoa_times_view;
+/* Visit all kinds on all cores; nothing without options.metrics. */
+stoa_err stoa_kind_times(stoa_node *node, void (*visit)(void *context, const stoa_times_view *view), void *context);
+
 typedef struct stoa_core_view {
     uint32_t core, actors, queued;
     uint64_t messages, cross, wakeups, timers, dead_letters, restarts;

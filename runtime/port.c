@@ -154,6 +154,20 @@ uint32_t stoa_port_poll(stoa_port *port, stoa_port_handler handler, void *contex
 
 /* --- sending */
 
+/* Marked while a root is waited for, as it may become that, and now and then to time its way. */
+static stoa_msg *block_new(stoa_port *port, uint32_t payload_bytes, uint32_t flags)
+{
+    stoa_node *node = port->place.node;
+    bool marks = atomic_load_explicit(&node->tracing.armed, memory_order_relaxed);
+    if (node->options.metrics && !node->options.sim && node->options.time_every && !port->mark_left--) {
+        port->mark_left = node->options.time_every * STOA_MARK_EVERY - 1;
+        marks = true;
+    }
+    if (!marks) { return stoa_slab_new(&port->place.slab, payload_bytes, flags); }
+    stoa_mark mark = {.sent_ns = node->clock->now_ns(node->clock)};
+    return stoa_slab_new_marked(&port->place.slab, payload_bytes, flags, mark);
+}
+
 static stoa_err port_message(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
                              uint32_t flags, stoa_msg **out)
 {
@@ -163,7 +177,7 @@ static stoa_err port_message(stoa_port *port, stoa_ref to, const stoa_row *row, 
     if (!stoa_place_room(&port->place, place)) { return STOA_E_FULL; }
     if (command) { flags |= STOA_MSG_CONTEXT; }
     flags |= stoa_row_flags(row);
-    stoa_msg *msg = stoa_slab_new(&port->place.slab, row->payload.size_bytes, flags);
+    stoa_msg *msg = block_new(port, row->payload.size_bytes, flags);
     if (!msg) { return STOA_E_FULL; }
     msg->to = to;
     msg->from = stoa_port_ref(port);

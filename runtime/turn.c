@@ -44,6 +44,13 @@ static inline stoa_err room_here(stoa_turning *t, stoa_ref to, uint32_t flags, c
     return stoa_mailbox_ask_room(target, !t->actor->shard, flags, row, payload, kept_out);
 }
 
+/* A block for what this turn sends. */
+static inline stoa_msg *block_new(stoa_turning *t, uint32_t payload_bytes, uint32_t flags)
+{
+    if (__builtin_expect(t->marks & STOA_MARKS_TRACE, 0)) { return stoa_turning_new_marked(t, payload_bytes, flags); }
+    return stoa_slab_new(&t->core->place.slab, payload_bytes, flags);
+}
+
 static stoa_err room_there(const stoa_core *core, stoa_ref to, uint32_t place)
 {
     if (!to.at || place >= stoa_node_places(core->place.node)) { return STOA_E_CLOSED; }
@@ -60,8 +67,8 @@ static __attribute__((always_inline)) inline stoa_err message_new(stoa_turning *
     flags |= stoa_row_flags(row);
     stoa_err err = here ? room_here(t, to, flags, row, payload, &kept) : room_there(core, to, place);
     if (__builtin_expect(err, 0)) { return err; }
-    if (t->marks) { flags |= STOA_MSG_CONTEXT; }
-    stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes, flags);
+    if (t->marks & STOA_MARKS_CONTEXT) { flags |= STOA_MSG_CONTEXT; }
+    stoa_msg *msg = block_new(t, row->payload.size_bytes, flags);
     if (__builtin_expect(!msg, 0)) {
         if (kept) { stoa_mailbox_unkeep(kept, flags); }
         return STOA_E_FULL;
@@ -217,7 +224,10 @@ static stoa_err answer(stoa_turning *t, const stoa_row *row, const void *payload
     t->answered = true;
     if (!t->reply_to.at || (t->msg && (t->msg->flags & STOA_MSG_ANSWER))) { return STOA_OK; }
     uint32_t bytes = row ? row->payload.size_bytes : 0;
-    stoa_msg *msg = stoa_slab_new_surely(&t->core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    bool marks = t->marks & STOA_MARKS_TRACE;
+    uint32_t flags = STOA_MSG_CONTEXT | STOA_MSG_ANSWER;
+    stoa_msg *msg = __builtin_expect(marks, 0) ? stoa_turning_new_marked(t, bytes, flags)
+                                               : stoa_slab_new_surely(&t->core->place.slab, bytes, flags);
     if (!msg) { return STOA_E_FULL; }
     msg->to = t->reply_to;
     msg->from = t->turn.self;
@@ -268,8 +278,9 @@ static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns
     stoa_core *core = t->core;
     uint64_t id;
     if (!may_arm(t)) { return STOA_E_FULL; }
-    stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes,
-                                  STOA_MSG_CONTEXT | STOA_MSG_TIMER | stoa_row_flags(row));
+    bool traced = (t->marks & STOA_MARKS_TRACE) && t->span.trace && !period_ns;
+    uint32_t bytes = row->payload.size_bytes, flags = STOA_MSG_CONTEXT | STOA_MSG_TIMER | stoa_row_flags(row);
+    stoa_msg *msg = traced ? stoa_turning_new_marked(t, bytes, flags) : stoa_slab_new(&core->place.slab, bytes, flags);
     if (!msg) { return STOA_E_FULL; }
     stoa_err err = stoa_wheel_new(&core->wheel, STOA_TIMER_MESSAGE, msg, &id);
     if (err) {
@@ -328,7 +339,7 @@ stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, 
     atomic_fetch_add_explicit(&topic->published, 1, memory_order_relaxed);
     uint64_t places = stoa_topic_places(topic);
     if (!places) { return STOA_OK; }
-    stoa_msg *msg = stoa_slab_new(&t->core->place.slab, row->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
+    stoa_msg *msg = block_new(t, row->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
     if (!msg) { return STOA_E_FULL; }
     msg->to = stoa_ref_make(0, t->core->place.index, 0);
     msg->from = turn->self;
@@ -556,10 +567,10 @@ static inline stoa_handler handler_of(const stoa_kind *kind, const stoa_row *row
     return __builtin_expect(handler != NULL, 1) ? handler : hearer_of(kind, row);
 }
 
-static inline void mark(stoa_turning *t, bool marks)
+static inline void mark(stoa_turning *t, bool context)
 {
-    t->marks = marks;
-    t->sent_max = marks ? 0 : STOA_SENT_MAX;
+    t->marks = context ? STOA_MARKS_CONTEXT : 0;
+    t->sent_max = context ? 0 : STOA_SENT_MAX;
 }
 
 static inline void clear_context(stoa_turning *t)
@@ -612,14 +623,8 @@ void stoa_turning_init(stoa_core *core)
     core->turning = (stoa_turning){.core = core, .topic = "", .plain = true, .staged_end = &core->turning.staged};
 }
 
-static void take_context(stoa_turning *t, stoa_msg *msg)
+static void read_context(stoa_turning *t, stoa_msg *msg)
 {
-    clear_context(t);
-    t->plain = false;
-    if (msg->flags & STOA_MSG_LENT) {
-        t->topic = stoa_msg_context(stoa_msg_lent(msg)->held)->topic->name;
-    }
-    if (!(msg->flags & STOA_MSG_CONTEXT)) { return; }
     const stoa_context *context = stoa_msg_context(msg);
     t->reply_to = context->reply_to;
     t->ask = context->ask;
@@ -633,10 +638,23 @@ static void take_context(stoa_turning *t, stoa_msg *msg)
     }
 }
 
+/* More than a payload comes with the message. */
+enum { WITH_CONTEXT = STOA_MSG_CONTEXT | STOA_MSG_LENT | STOA_MSG_MARKED | STOA_MSG_ROOT };
+
+static void take_context(stoa_turning *t, stoa_msg *msg)
+{
+    clear_context(t);
+    t->plain = false;
+    if (msg->flags & STOA_MSG_LENT) { t->topic = stoa_msg_context(stoa_msg_lent(msg)->held)->topic->name; }
+    if (msg->flags & STOA_MSG_CONTEXT) { read_context(t, msg); }
+    if (msg->flags & (STOA_MSG_LENT | STOA_MSG_MARKED | STOA_MSG_ROOT)) { stoa_trace_begin(t, msg); }
+}
+
 /* The error is the answer; where nobody asked it is a dead letter. */
 static void refuse(stoa_turning *t, stoa_err why)
 {
     take_back(t);
+    t->span.outcome = why;
     t->actor->refused++;
     t->actor->last_refusal = (int16_t)why;
     stoa_msg *told = (t->msg->flags & STOA_MSG_TOLD) ? stoa_refusal_new(t->core, t->msg, why) : NULL;
@@ -664,6 +682,7 @@ static __attribute__((noinline)) void finish(stoa_turning *t)
 {
     uint8_t after = t->after;
     t->after = 0;
+    if (after & STOA_AFTER_SPAN) { stoa_trace_end(t); }
     if (after & STOA_AFTER_GATHER) { stoa_gather_count(t->core, t->gather, t->turn.error); }
     if (after & (STOA_AFTER_FAILED | STOA_AFTER_EXIT)) { end(t, after); }
     t->failed = NULL;
@@ -687,7 +706,7 @@ static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_t
     const stoa_row *row = msg->row;
     t->msg = msg;
     t->turn.from = msg->from;
-    if (__builtin_expect(msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_LENT), 0)) {
+    if (__builtin_expect(msg->flags & WITH_CONTEXT, 0)) {
         if (is_stale(core, msg)) {
             let_lie(core, msg);
             return;
@@ -728,6 +747,8 @@ static __attribute__((noinline)) void handle_simulated(stoa_core *core, stoa_tur
     struct stoa_sim *sim = core->place.node->options.sim;
     uint32_t generation = actor->generation;
     core->time_left = 1;
+    core->tracing.stride = 1;
+    if (stoa_trace_chooses(core, actor, msg)) { msg->flags |= STOA_MSG_ROOT; }
     handle(core, t, actor, msg, sim);
     bool lives = actor->generation == generation && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE;
     if (lives && stoa_sim_last_turn(sim, core, actor)) { stoa_actor_fail(core, actor, "injected: turn-last"); }
@@ -746,7 +767,14 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
     const stoa_kind *kind = actor->kind;
     const stoa_row *row = msg->row;
     uint32_t generation = actor->generation;
-    core->time_left = 1 + (uint32_t)stoa_random_below(&core->random, 2 * (uint64_t)core->time_every - 1);
+    bool chosen = stoa_trace_chooses(core, actor, msg);
+    uint64_t every = core->time_every;
+    core->time_left = stoa_trace_stride(core, every ? 1 + (uint32_t)stoa_random_below(&core->random, 2 * every - 1) : 0);
+    if (chosen) {
+        msg->flags |= STOA_MSG_ROOT;
+        handle(core, t, actor, msg, NULL);
+        return;
+    }
     uint64_t began_ns = clock->now_ns(clock);
     handle(core, t, actor, msg, NULL);
     uint64_t took_ns = clock->now_ns(clock) - began_ns;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/wire.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
@@ -108,8 +109,16 @@ static void inspect_on_core(stoa_core *core, void *context)
 {
     inspecting *look = context;
     const stoa_actor *actor = stoa_core_actor(core, look->ref);
-    look->err = !actor ? STOA_E_NOT_FOUND : !actor->kind->inspect ? STOA_E_UNSUPPORTED : STOA_OK;
-    if (!look->err) { actor->kind->inspect(actor->state, look->out); }
+    look->err = actor ? STOA_OK : STOA_E_NOT_FOUND;
+    if (!actor) { return; }
+    const stoa_kind *kind = actor->kind;
+    if (kind->inspect) {
+        kind->inspect(actor->state, look->out);
+    } else if (kind->state_type && kind->state_type->size_bytes == kind->state_bytes) {
+        stoa_print_json(kind->state_type, actor->state, look->out);
+    } else {
+        look->err = STOA_E_UNSUPPORTED;
+    }
 }
 
 stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out)
