@@ -126,12 +126,40 @@ stoa_err stoa_command_actors(stoa_platform *platform, stoa_door_call *call)
     return list.count ? STOA_OK : stoa_nothing_found(platform, call, "actor", "actors", pattern);
 }
 
+static void put_state(stoa_doc *doc, const stoa_buf *state)
+{
+    if (state->used_bytes && !state->cut) {
+        stoa_doc_json(doc, "state", state->at, state->used_bytes);
+    } else {
+        stoa_doc_null(doc, "state");
+    }
+}
+
+/* `actor X inspect`: a kind that shows nothing is an error here. */
+static stoa_err inspect_only(stoa_platform *platform, stoa_door_call *call, const char *name)
+{
+    stoa_buf state = STOA_BUF_GROWING;
+    stoa_err err = stoa_inspect(platform->node, name, &state);
+    if (err == STOA_E_UNSUPPORTED) { err = STOA_FAIL(err, "the kind of '%s' does not show its state", name); }
+    if (err == STOA_E_NOT_FOUND) { err = stoa_not_found(platform, "actor", "actors", name); }
+    if (!err) {
+        stoa_doc doc = stoa_doc_to(&call->document);
+        stoa_doc_open(&doc, NULL, '{');
+        put_state(&doc, &state);
+        stoa_doc_close(&doc, '}');
+        stoa_buf_puts(&call->view, "value state");
+    }
+    stoa_buf_deinit(&state);
+    return err;
+}
+
 stoa_err stoa_command_actor(stoa_platform *platform, stoa_door_call *call)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_buf state = STOA_BUF_GROWING;
     const char *name = stoa_call_arg(call, 0);
     actors list;
+    if (stoa_call_arg(call, 1)) { return inspect_only(platform, call, name); }
     stoa_err err = collect_actors(platform, NULL, name, &list);
     if (err) { return err; }
     if (!list.count) { return stoa_not_found(platform, "actor", "actors", name); }
@@ -140,11 +168,7 @@ stoa_err stoa_command_actor(stoa_platform *platform, stoa_door_call *call)
     put_actor(&doc, &list.at[0]);
     stoa_doc_close(&doc, '}');
     err = stoa_inspect(platform->node, name, &state);
-    if (!err && state.used_bytes && !state.cut) {
-        stoa_doc_json(&doc, "state", state.at, state.used_bytes);
-    } else {
-        stoa_doc_null(&doc, "state");
-    }
+    put_state(&doc, &state);
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, "fields actor: name, kind, core/id, shard, queued/n, messages/n, refused/n, "
                                "last_refusal, dropped/n, conflated/n, restarts/n, state_bytes=state/bytes, turn_ns=turn/ns, status, restart, "

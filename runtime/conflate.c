@@ -187,6 +187,7 @@ bool stoa_conflating_merge(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
         *stoa_msg_context(older) = *stoa_msg_context(msg);
         older->flags = (uint16_t)((older->flags & ~STOA_MSG_DUE) | (msg->flags & STOA_MSG_DUE));
     }
+    if (msg->flags & (STOA_MSG_MARKED | STOA_MSG_LENT)) { (void)stoa_trace_without_turn(core, msg, msg->to, STOA_OK); }
     core->conflated++;
     actor->more->conflated++;
     stoa_place_free(&core->place, msg);

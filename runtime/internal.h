@@ -62,7 +62,8 @@ struct stoa_node {
     _Atomic bool draining;
     struct {
         _Atomic bool armed;    /* a root is waited for */
-        _Atomic uint64_t last; /* trace */
+        _Atomic uint64_t last;    /* trace */
+        _Atomic uint64_t awaited; /* that of the root that was waited for; 0: not yet */
     } tracing;
     stoa_flight *flight; /* NULL: none */
     stoa_watch *watch;   /* NULL: none */

@@ -195,6 +195,8 @@ typedef struct stoa_span {
 /* Make the next message a root whose actor's name, or whose "kind.row", the glob pattern matches (NULL: any). Until then every
  * turn is looked at, which costs some ten ns each. A later call takes the place of an earlier one. Errors: INVALID (too long). */
 stoa_err stoa_trace_next(stoa_node *node, const char *pattern);
+/* The trace of the root that was waited for last; 0: it has not come yet. */
+uint64_t stoa_trace_awaited(stoa_node *node);
 /* No root is waited for any more. */
 void stoa_trace_cancel(stoa_node *node);
 /* One turn in n of each core begins a trace, about: among those that are timed (time_every). 0: none. */

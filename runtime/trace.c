@@ -77,11 +77,14 @@ bool stoa_trace_chooses(stoa_core *core, const stoa_actor *actor, const stoa_msg
 {
     stoa_tracing *tracing = &core->tracing;
     tracing->root = 0;
-    if (is_next_root(core, actor, msg) || is_one_in_many(tracing)) {
-        tracing->root = atomic_fetch_add(&core->place.node->tracing.last, 1) + 1;
+    stoa_node *node = core->place.node;
+    bool next = is_next_root(core, actor, msg);
+    if (next || is_one_in_many(tracing)) {
+        tracing->root = atomic_fetch_add(&node->tracing.last, 1) + 1;
+        if (next) { atomic_store(&node->tracing.awaited, tracing->root); }
         return true;
     }
-    bool measures = core->place.node->options.metrics && !core->place.node->options.sim && !tracing->armed;
+    bool measures = node->options.metrics && !node->options.sim && !tracing->armed;
     return measures && ++tracing->timed % STOA_MARK_EVERY == 0;
 }
 
@@ -183,6 +186,7 @@ stoa_err stoa_trace_next(stoa_node *node, const char *pattern)
     int bytes = snprintf(copy, sizeof copy, "%s", pattern ? pattern : "*");
     if (bytes >= (int)sizeof copy) { return STOA_FAIL(STOA_E_INVALID, "a pattern has up to %d bytes", STOA_TRACE_PATTERN_MAX); }
     stoa_trace_cancel(node);
+    atomic_store(&node->tracing.awaited, 0);
     atomic_store(&node->tracing.armed, true);
     on_all(node, arm, copy);
     return STOA_OK;
@@ -204,6 +208,11 @@ static void set_every(stoa_core *core, void *context)
 void stoa_trace_every(stoa_node *node, uint32_t n)
 {
     on_all(node, set_every, &n);
+}
+
+uint64_t stoa_trace_awaited(stoa_node *node)
+{
+    return atomic_load(&node->tracing.awaited);
 }
 
 uint64_t stoa_trace_last(stoa_node *node)
