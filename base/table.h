@@ -160,6 +160,7 @@ STOA_TEXT_SIZES(STOA_TEXT_TYPE_)
                                      .field_count = STOA_COUNT_OF_(S##_fields_)};
 /* Both, for a record that one file alone uses. */
 #define STOA_RECORD_HERE(S) STOA_RECORD(S) STOA_RECORD_DEFINE(S)
+#define STOA_TYPE(S) (&stoa_type_##S)
 #define STOA_LIST(L, elem, cap)                                                                                        \
     typedef struct L {                                                                                                 \
         uint32_t count, pad_;                                                                                          \

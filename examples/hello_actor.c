@@ -18,7 +18,7 @@ STOA_TABLE_HERE(greeter)
 STOA_RECORD_HERE(greeter) /* the state; no pointers: it is its own snapshot */
 
 #define greeter_HEARS STOA_HEARS_NOTHING
-STOA_KIND(greeter, .mailbox_limit = 1024, .state_type = &stoa_type_greeter)
+STOA_KIND(greeter, .mailbox_limit = 1024, .state_type = STOA_TYPE(greeter))
 
 static stoa_err greeter_on_hello(stoa_turn *turn, const greeter *self, const greeter_hello *in, greeter_welcome *out)
 {

@@ -292,7 +292,7 @@ struct stoa_kind {
     /* Plain kinds: the last turn of an actor that was told to end; may send. AGAIN: not yet, call again after the next
      * answer or timer (nothing else is taken any more), until its shutdown_ms are over. */
     stoa_err (*stopping)(stoa_turn *turn, void *state);
-    /* For the REPL: print the state as one JSON object; or the state is a STOA_RECORD, and its type says how (&stoa_type_K).
+    /* For the REPL: print the state as one JSON object; or the state is a STOA_RECORD, and its type says how (STOA_TYPE(K)).
      * Both NULL: nothing to see. */
     void (*inspect)(const void *state, stoa_buf *out);
     const stoa_type *state_type;

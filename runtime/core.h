@@ -202,6 +202,7 @@ typedef struct stoa_turning {
     uint8_t after;               /* STOA_AFTER_* */
     stoa_end why;                /* of failed */
     uint8_t marks;               /* STOA_MARKS_* */
+    uint64_t timers;             /* MARKS_TRACE: since the trace's root */
     stoa_span span;              /* MARKS_TRACE: of this turn; its trace is 0 where what it sends is timed only */
     const char *topic;
     struct stoa_subscription *changed; /* subscriptions it made, or wants to end */

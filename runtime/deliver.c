@@ -65,7 +65,9 @@ void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
         return;
     }
     uint64_t span = (msg->flags & STOA_MSG_MARKED) ? stoa_trace_without_turn(core, msg, msg->to, why) : 0;
-    stoa_mark mark = {.trace = span ? stoa_msg_mark(msg)->trace : 0, .parent = span, .sent_ns = core->now_ns};
+    stoa_mark mark = span ? *stoa_msg_mark(msg) : (stoa_mark){0};
+    mark.parent = span;
+    mark.sent_ns = core->now_ns;
     stoa_msg *answer = span ? stoa_slab_new_marked(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER, mark)
                             : stoa_slab_new_surely(&core->place.slab, 0, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
     if (!answer) { stoa_core_dead_letter(core, msg, why); }

@@ -99,6 +99,7 @@ typedef struct stoa_mark {
     uint64_t trace;   /* 0: of none, it is timed only */
     uint64_t parent;  /* span of the turn that sent it */
     uint64_t sent_ns; /* of a timer: when it was due */
+    uint64_t timers;  /* how many there were on the way from the root */
 } stoa_mark;
 
 static inline stoa_context *stoa_msg_context(stoa_msg *msg)

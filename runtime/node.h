@@ -178,8 +178,8 @@ stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out);
 
 /* --- traces: one outside cause, and every turn that followed from it. A root is chosen: the next message that matches, or one
  * in so many. What is sent in a turn of a trace carries it on: on a core and across, requests and answers, one-shot timers,
- * topics, through the wall of a shard. Ticks of periodic timers and timeouts of asks begin anew. Each turn leaves a span; the
- * last STOA_SPANS of each core are kept. */
+ * topics, through the wall of a shard. Ticks of periodic timers and timeouts of asks begin anew, and so does what comes
+ * behind the 16th timer of a line. Each turn leaves a span; the last STOA_SPANS of each core are kept. */
 enum { STOA_SPANS = 2048, STOA_TRACE_PATTERN_MAX = 127 };
 typedef struct stoa_span {
     uint64_t trace, span, parent; /* parent 0: the root */

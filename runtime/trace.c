@@ -42,7 +42,10 @@ stoa_msg *stoa_slab_new_marked(stoa_slab *slab, uint32_t payload_bytes, uint32_t
 
 stoa_msg *stoa_turning_new_marked(stoa_turning *t, uint32_t payload_bytes, uint32_t flags)
 {
-    stoa_mark mark = {.trace = t->span.trace, .parent = t->span.span, .sent_ns = read_now(t->core)};
+    stoa_mark mark = {.trace = t->span.trace,
+                      .parent = t->span.span,
+                      .sent_ns = read_now(t->core),
+                      .timers = t->timers + ((flags & STOA_MSG_TIMER) != 0)};
     return stoa_slab_new_marked(&t->core->place.slab, payload_bytes, flags, mark);
 }
 
@@ -73,13 +76,14 @@ static bool is_one_in_many(stoa_tracing *tracing)
     return is;
 }
 
-bool stoa_trace_chooses(stoa_core *core, const stoa_actor *actor, const stoa_msg *msg)
+bool stoa_trace_chooses(stoa_core *core, const stoa_actor *actor, stoa_msg *msg)
 {
     stoa_tracing *tracing = &core->tracing;
     tracing->root = 0;
     stoa_node *node = core->place.node;
-    bool next = is_next_root(core, actor, msg);
-    if (next || is_one_in_many(tracing)) {
+    const stoa_mark *mark = stoa_msg_marked(msg);
+    bool next = is_next_root(core, actor, msg); /* also from within another trace: somebody waits for it */
+    if (next || (is_one_in_many(tracing) && !(mark && mark->trace))) {
         tracing->root = atomic_fetch_add(&node->tracing.last, 1) + 1;
         if (next) { atomic_store(&node->tracing.awaited, tracing->root); }
         return true;
@@ -114,10 +118,12 @@ void stoa_trace_begin(stoa_turning *t, stoa_msg *msg)
     if (!mark && !root) { return; }
     uint64_t now = read_now(t->core);
     if (mark && !mark->trace && now >= mark->sent_ns) { stoa_core_waited(t->core, t->actor->kind, now - mark->sent_ns); }
-    bool follows = mark && mark->trace;
+    bool begins = root && t->core->tracing.root;
+    bool follows = mark && mark->trace && !begins;
     if (!follows && !root) { return; }
     t->marks |= STOA_MARKS_TRACE;
     t->sent_max = 0;
+    t->timers = follows ? mark->timers : 0;
     t->span = (stoa_span){.trace = follows ? mark->trace : t->core->tracing.root};
     if (!t->span.trace) { return; }
     t->span.span = span_id(t->core);

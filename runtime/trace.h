@@ -33,6 +33,7 @@ typedef struct stoa_tracing {
 stoa_err stoa_tracing_init(stoa_tracing *tracing);
 void stoa_tracing_deinit(stoa_tracing *tracing);
 
+enum { STOA_TRACE_TIMERS = 16 }; /* a timer that arms itself again does not keep a trace alive for ever */
 enum { STOA_MARK_EVERY = 4 }; /* one of so many timed turns marks what it sends instead */
 
 static inline stoa_mark *stoa_msg_mark(stoa_msg *msg)
@@ -54,7 +55,7 @@ stoa_msg *stoa_slab_new_marked(stoa_slab *slab, uint32_t payload_bytes, uint32_t
 stoa_msg *stoa_turning_new_marked(struct stoa_turning *t, uint32_t payload_bytes, uint32_t flags);
 
 /* A turn is timed: whether this message begins a trace (core->tracing.root) or, in a node, marks (root 0). */
-bool stoa_trace_chooses(struct stoa_core *core, const struct stoa_actor *actor, const stoa_msg *msg);
+bool stoa_trace_chooses(struct stoa_core *core, const struct stoa_actor *actor, stoa_msg *msg);
 /* Turns from here to the next that is timed, 0: none is; usual: what it were without tracing. */
 uint32_t stoa_trace_stride(struct stoa_core *core, uint32_t usual);
 

@@ -278,7 +278,7 @@ static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns
     stoa_core *core = t->core;
     uint64_t id;
     if (!may_arm(t)) { return STOA_E_FULL; }
-    bool traced = (t->marks & STOA_MARKS_TRACE) && t->span.trace && !period_ns;
+    bool traced = (t->marks & STOA_MARKS_TRACE) && t->span.trace && !period_ns && t->timers < STOA_TRACE_TIMERS;
     uint32_t bytes = row->payload.size_bytes, flags = STOA_MSG_CONTEXT | STOA_MSG_TIMER | stoa_row_flags(row);
     stoa_msg *msg = traced ? stoa_turning_new_marked(t, bytes, flags) : stoa_slab_new(&core->place.slab, bytes, flags);
     if (!msg) { return STOA_E_FULL; }

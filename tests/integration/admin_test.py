@@ -230,6 +230,11 @@ class WithNode(unittest.TestCase):
             "explain order": ("steps", r"risk approved: sell 0\.5 BTCUSDT at 50000"),
             "dead-letters": ("dead_letters", r"no dead letters|time +message"),
             "stalls": ("stalls", r"no stalls|time +core"),
+            "trace next": ("spans", r"message +actor"),
+            "trace last": ("spans", r"message +actor"),
+            "trace": ("spans", r"id +1\b"),
+            "trace every": ("trace", r"every +0"),
+            "times": ("times", r"kind +core"),
             "metrics": ("metrics", r"stoa_door_commands_total"),
             "config": ("settings", r"(?m)^node:\n"),
             "log level": ("log", r"level +info"),
@@ -238,13 +243,13 @@ class WithNode(unittest.TestCase):
             "help": ("commands", r"explain order <order>"),
         }
         arguments = {"actor": "trade_account/alice", "book": "BTCUSDT", "room": "lobby", "hash": "trade",
-                     "names": "actors", "explain order": str(self.orders[0])}
+                     "names": "actors", "explain order": str(self.orders[0]), "trace": "1", "trace every": "0"}
         known = [command["name"] for command in self.json("help")["commands"]]
         self.assertEqual(sorted(known), sorted([*lines, "quit", "exit"]))
         for name, (key, pattern) in lines.items():
-            line = f"{name} {arguments.get(name, '')}"
-            self.assertRegex(self.table(line), pattern, line)
-            self.assertIn(key, self.json(line), line)
+            line, flags = f"{name} {arguments.get(name, '')}", ["--write"] if name == "trace every" else []
+            self.assertRegex(self.table(line, *flags), pattern, line)
+            self.assertIn(key, self.json(line, *flags), line)
 
     def test_the_node_says_what_it_is(self):
         node = self.json("node")["node"]

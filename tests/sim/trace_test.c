@@ -32,7 +32,7 @@ STOA_TABLE_HERE(keeper)
 #define keeper_FIELDS(F, S) F(S, uint64_t, sum) F(S, stoa_text30, note)
 STOA_RECORD_HERE(keeper)
 #define keeper_HEARS STOA_HEARS_NOTHING
-STOA_KIND(keeper, .mailbox_limit = 64, .state_type = &stoa_type_keeper)
+STOA_KIND(keeper, .mailbox_limit = 64, .state_type = STOA_TYPE(keeper))
 
 static stoa_err keeper_on_keep(stoa_turn *turn, const keeper *self, const keeper_keep *in, keeper_kept *out)
 {
@@ -56,9 +56,11 @@ static void keeper_apply_added(keeper *self, const keeper_added *event)
 
 #define ear_word_FIELDS(F, S)  F(S, uint64_t, n)
 #define ear_chain_FIELDS(F, S) F(S, uint64_t, left)
+#define ear_again_FIELDS       STOA_NO_FIELDS
 #define ear_ROWS(ROW, K)                                                                                               \
     ROW(K, CAST, word, _, "Nothing follows.")                                                                          \
-    ROW(K, CAST, chain, _, "One after the other.")
+    ROW(K, CAST, chain, _, "One after the other.")                                                                     \
+    ROW(K, CAST, again, _, "A timer that never ends.")
 STOA_TABLE_HERE(ear)
 #define hub_go_FIELDS   STOA_NO_FIELDS
 #define hub_late_FIELDS STOA_NO_FIELDS
@@ -94,6 +96,11 @@ static stoa_err ear_on_chain(stoa_turn *turn, ear *self, const ear_chain *in)
 {
     self->heard++;
     return in->left ? ear_send_chain(turn, turn->self, (ear_chain){in->left - 1}) : STOA_OK;
+}
+static stoa_err ear_on_again(stoa_turn *turn, ear *self, const ear_again *in)
+{
+    self->heard++;
+    return ear_after_again(turn, STOA_MS(1), *in, NULL);
 }
 static stoa_err ear_on_hub_news(stoa_turn *turn, ear *self, const hub_news *in)
 {
@@ -173,11 +180,14 @@ static void world_open(world *w, uint64_t seed)
 {
     stoa_shard *shard;
     stoa_ref ref;
+    static unsigned worlds; /* disks outlive their simulator: each has its own */
+    char path[32];
+    (void)snprintf(path, sizeof path, "sim:trace%u", worlds++);
     printf("seed %llu\n", (unsigned long long)seed);
     stoa_sim_options options = {.seed = seed, .cores = 2, .kinds = STOA_KINDS(&keeper_kind)};
     assert_int_equal(stoa_sim_new(&options, &w->sim, &w->node), STOA_OK);
     stoa_shard_options with = {.name = "s", .core = 1, .durability = stoa_durability_DISK, .journal = &stoa_journal_sim,
-                               .path = "sim:s"};
+                               .path = path};
     assert_int_equal(stoa_shard_open(w->node, &with, &shard), STOA_OK);
     assert_int_equal(stoa_spawn(w->node, &keeper_kind, "keeper/a", &(stoa_spawn_options){.shard = shard}, &ref), STOA_OK);
     assert_int_equal(stoa_spawn(w->node, &keeper_kind, "keeper/b", &(stoa_spawn_options){.shard = shard}, &ref), STOA_OK);
@@ -316,6 +326,35 @@ static void the_ring_of_spans_is_bounded(void **state)
     stoa_sim_free(w.sim);
 }
 
+static void a_timer_without_end_is_a_trace_with_one(void **state)
+{
+    (void)state;
+    world w;
+    world_open(&w, 13);
+    assert_int_equal(stoa_trace_next(w.node, "*.again"), STOA_OK);
+    assert_int_equal(ear_post_again(w.node, w.ear, (ear_again){0}), STOA_OK);
+    stoa_sim_run(w.sim, STOA_MS(100));
+    spans_of(&w, 1, &list);
+    assert_int_equal(list.count, 17); /* the root, and 16 timers */
+    stoa_sim_free(w.sim);
+}
+
+static void a_root_that_is_waited_for_may_be_of_another_trace(void **state)
+{
+    (void)state;
+    world w;
+    world_open(&w, 17);
+    assert_int_equal(stoa_trace_next(w.node, "*.chain"), STOA_OK);
+    assert_int_equal(ear_post_chain(w.node, w.ear, (ear_chain){UINT32_MAX}), STOA_OK);
+    stoa_sim_run(w.sim, STOA_MS(1));
+    assert_int_equal(stoa_trace_next(w.node, "*.chain"), STOA_OK);
+    stoa_sim_run(w.sim, STOA_MS(1));
+    assert_int_equal(stoa_trace_awaited(w.node), 2);
+    spans_of(&w, 2, &list);
+    assert_true(list.count > 1);
+    stoa_sim_free(w.sim);
+}
+
 static uint64_t hash_of(uint64_t seed, const char *pattern)
 {
     world w;
@@ -370,6 +409,8 @@ int main(void)
         cmocka_unit_test(a_trace_is_the_whole_tree),
         cmocka_unit_test(what_reaches_nobody_is_in_it),
         cmocka_unit_test(the_ring_of_spans_is_bounded),
+        cmocka_unit_test(a_timer_without_end_is_a_trace_with_one),
+        cmocka_unit_test(a_root_that_is_waited_for_may_be_of_another_trace),
         cmocka_unit_test(being_traced_changes_nothing),
         cmocka_unit_test(a_state_is_printed_by_its_type),
         cmocka_unit_test(a_pattern_too_long_is_refused),
