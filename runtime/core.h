@@ -206,7 +206,10 @@ typedef struct stoa_turning {
     stoa_span span;              /* MARKS_TRACE: of this turn; its trace is 0 where what it sends is timed only */
     const char *topic;
     struct stoa_subscription *changed; /* subscriptions it made, or wants to end */
-    stoa_actor *sent_to[STOA_SENT_MAX]; /* whose mailbox each of those is the last of, in their order */
+    struct {
+        stoa_actor *to;   /* whose mailbox it is the last of */
+        stoa_msg *behind; /* the one before it there, or NULL */
+    } ahead[STOA_SENT_MAX]; /* what was sent, in its order */
 } stoa_turning;
 
 /* What is measured of a kind on a core. */

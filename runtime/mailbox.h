@@ -95,11 +95,10 @@ static inline stoa_msg *stoa_mailbox_get(stoa_actor *actor)
     return msg;
 }
 
-/* Take the last message of the normal lane out again; there is one. */
-static inline stoa_msg *stoa_mailbox_take_last(stoa_actor *actor)
+/* Take the last message of the normal lane out again; before: the one it was put behind, NULL: it is alone. */
+static inline stoa_msg *stoa_mailbox_take_last(stoa_actor *actor, stoa_msg *before)
 {
-    stoa_msg *last = actor->tail, *before = NULL;
-    for (stoa_msg *at = actor->head; at != last; at = at->next) { before = at; }
+    stoa_msg *last = actor->tail;
     if (before) {
         before->next = NULL;
         actor->tail = before;

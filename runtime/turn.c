@@ -145,7 +145,8 @@ stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const
     msg->row = row;
     stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
     target->queued++;
-    t->sent_to[t->sent++] = target;
+    t->ahead[t->sent].to = target;
+    t->ahead[t->sent++].behind = target->head ? target->tail : NULL;
     stoa_mailbox_put_last(core, target, msg);
     return STOA_OK;
 }
@@ -438,9 +439,9 @@ static void take_back(stoa_turning *t)
 {
     if (t->changed) { stoa_topics_take_back(t); }
     while (t->sent) {
-        stoa_actor *target = t->sent_to[--t->sent];
+        stoa_actor *target = t->ahead[--t->sent].to;
         target->queued--;
-        stoa_place_free(&t->core->place, stoa_mailbox_take_last(target));
+        stoa_place_free(&t->core->place, stoa_mailbox_take_last(target, t->ahead[t->sent].behind));
     }
     for (; t->rings; t->rings &= t->rings - 1) {
         uint32_t place = (uint32_t)__builtin_ctzll(t->rings);
