@@ -262,7 +262,8 @@ static void tab_offers_what_may_stand_there(void **state)
     assert_completes("log level w", "", "warn");
     assert_completes("actor ", "actors", "risk/main trade_account/alice trade_account/bob");
     assert_completes("  actor   t", "actors", "trade_account/alice trade_account/bob");
-    assert_completes("actor risk/main ", "", "");
+    assert_completes("actor risk/main ", "", "inspect");
+    assert_completes("actor risk/main inspect ", "", "");
     assert_completes("orders x ", "", "all open");
     assert_completes("hash ", "shards", "risk/main trade_account/alice trade_account/bob");
     assert_completes("help ex", "", "exit explain");
