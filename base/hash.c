@@ -100,13 +100,51 @@ static void sodium_start(void)
     STOA_ASSERT(sodium_init() >= 0);
 }
 
-void stoa_hash256_parts(stoa_hash256 *out, const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+_Static_assert(sizeof(crypto_generichash_state) <= sizeof(stoa_hash256_run), "a run has room for libsodium's state");
+
+static crypto_generichash_state *state_of(stoa_hash256_run *run)
+{
+    return (crypto_generichash_state *)(void *)run->state;
+}
+
+void stoa_hash256_begin(stoa_hash256_run *run)
 {
     (void)pthread_once(&sodium_once, sodium_start);
-    crypto_generichash_state state;
-    int failed = crypto_generichash_init(&state, NULL, 0, sizeof out->at);
-    failed |= crypto_generichash_update(&state, a, a_bytes);
-    failed |= crypto_generichash_update(&state, b, b_bytes);
-    failed |= crypto_generichash_final(&state, out->at, sizeof out->at);
-    STOA_ASSERT(!failed);
+    STOA_ASSERT(!crypto_generichash_init(state_of(run), NULL, 0, sizeof(stoa_hash256)));
+}
+
+void stoa_hash256_add(stoa_hash256_run *run, const void *bytes, size_t size_bytes)
+{
+    STOA_ASSERT(!crypto_generichash_update(state_of(run), bytes, size_bytes));
+}
+
+void stoa_hash256_end(stoa_hash256_run *run, stoa_hash256 *out)
+{
+    STOA_ASSERT(!crypto_generichash_final(state_of(run), out->at, sizeof out->at));
+}
+
+void stoa_hash256_parts(stoa_hash256 *out, const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    stoa_hash256_run run;
+    stoa_hash256_begin(&run);
+    stoa_hash256_add(&run, a, a_bytes);
+    stoa_hash256_add(&run, b, b_bytes);
+    stoa_hash256_end(&run, out);
+}
+
+void stoa_hash256_print(const stoa_hash256 *hash, char text[STOA_HASH256_TEXT])
+{
+    (void)sodium_bin2hex(text, STOA_HASH256_TEXT, hash->at, sizeof hash->at);
+}
+
+int stoa_hash256_parse(const char *text, stoa_hash256 *out)
+{
+    stoa_hash256 hash;
+    size_t bytes = 0;
+    if (strnlen(text, STOA_HASH256_TEXT - 1) < STOA_HASH256_TEXT - 1) { return 0; }
+    if (sodium_hex2bin(hash.at, sizeof hash.at, text, STOA_HASH256_TEXT - 1, NULL, &bytes, NULL) || bytes != sizeof hash.at) {
+        return 0;
+    }
+    *out = hash;
+    return 1;
 }

@@ -36,6 +36,19 @@ typedef struct stoa_hash256 {
 /* BLAKE2b-256 over the parts, in order (libsodium). */
 void stoa_hash256_parts(stoa_hash256 *out, const void *a, size_t a_bytes, const void *b, size_t b_bytes);
 
+/* The same piece by piece: begin, add as often as need be, end once. */
+typedef struct stoa_hash256_run {
+    uint8_t state[384] __attribute__((aligned(64)));
+} stoa_hash256_run;
+void stoa_hash256_begin(stoa_hash256_run *run);
+void stoa_hash256_add(stoa_hash256_run *run, const void *bytes, size_t size_bytes);
+void stoa_hash256_end(stoa_hash256_run *run, stoa_hash256 *out);
+
+/* As 64 hexadecimal digits and a NUL; and back: 0 where text does not begin with 64 of them, and out is untouched. */
+enum { STOA_HASH256_TEXT = 65 };
+void stoa_hash256_print(const stoa_hash256 *hash, char text[STOA_HASH256_TEXT]);
+int stoa_hash256_parse(const char *text, stoa_hash256 *out);
+
 STOA_API_END
 
 #endif

@@ -65,6 +65,7 @@ struct stoa_node {
         _Atomic uint64_t last;    /* trace */
         _Atomic uint64_t awaited; /* that of the root that was waited for; 0: not yet */
     } tracing;
+    _Atomic uint64_t committed_ns; /* commit time of the latest block of any shard */
     stoa_flight *flight; /* NULL: none */
     stoa_watch *watch;   /* NULL: none */
 };

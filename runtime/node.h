@@ -81,6 +81,9 @@ typedef struct stoa_shard_options {
  * Errors: the journal's; CORRUPT; VERSION (an event of a row or kind that this build has not); STALE (the log has seen a higher epoch). */
 stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out);
 
+/* Who reads the shard's committed log (runtime/readers.h). The shard's; valid until the node closes. */
+struct stoa_readers *stoa_shard_readers(stoa_shard *shard);
+
 typedef struct stoa_shard_view {
     const char *name;
     stoa_durability durability;

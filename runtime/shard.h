@@ -20,6 +20,7 @@
 
 #include "base/wire.h"
 #include "runtime/core.h"
+#include "runtime/readers.h"
 #include "storage/journal.h"
 
 enum {
@@ -99,6 +100,7 @@ struct stoa_shard {
     uint64_t sim_due_ns;                /* simulator: when the submitted blocks are durable */
 
     uint64_t recovered, unproven, recovery_ns, blocks_written;
+    stoa_readers readers; /* of the committed log */
 };
 
 /* Actors (on the core). */
@@ -129,6 +131,8 @@ void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg);
 /* The journal's (shard_commit.c). */
 stoa_err stoa_shard_commit_start(struct stoa_shard *shard);
 void stoa_shard_commit_stop(struct stoa_shard *shard);
+/* The node's commit times go on behind the log's last block. */
+stoa_err stoa_shard_commit_after(struct stoa_shard *shard);
 void stoa_shard_submit(struct stoa_shard *shard);
 /* Append blocks [from, to) now, and sync behind the last: the simulator. */
 stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to, bool sync);

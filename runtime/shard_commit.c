@@ -18,13 +18,37 @@
 
 enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70 };
 
+/* Commit times of a node never fall and are never equal, over all its shards and its restarts, whatever becomes of the clock:
+ * what a block led to elsewhere on the node has a later one. So all shards cut at one time are a state that the node as a
+ * whole could have stopped in. */
+static uint64_t commit_time(stoa_node *node)
+{
+    uint64_t now = node->clock->wall_ns(node->clock), before = atomic_load(&node->committed_ns), next;
+    do { next = now > before ? now : before + 1; } while (!atomic_compare_exchange_weak(&node->committed_ns, &before, next));
+    return next;
+}
+
+static stoa_err commit_behind(void *context, const stoa_block *block)
+{
+    stoa_node *node = context;
+    uint64_t before = atomic_load(&node->committed_ns);
+    while (block->commit_ns > before && !atomic_compare_exchange_weak(&node->committed_ns, &before, block->commit_ns)) {}
+    return STOA_OK;
+}
+
+stoa_err stoa_shard_commit_after(struct stoa_shard *shard)
+{
+    stoa_journal_state state;
+    shard->journal->ops->state(shard->journal, &state);
+    return state.last ? shard->journal->ops->read(shard->journal, state.last, commit_behind, shard->node) : STOA_OK;
+}
+
 static stoa_err append_one(struct stoa_shard *shard, uint64_t number, bool sync)
 {
     const stoa_block_slot *slot = &shard->blocks[number % STOA_BLOCKS];
-    stoa_clock *clock = shard->node->clock;
     stoa_block block = {.first = slot->first,
                         .epoch = shard->epoch,
-                        .commit_ns = clock->wall_ns(clock),
+                        .commit_ns = commit_time(shard->node),
                         .count = slot->count,
                         .payload_bytes = slot->used_bytes,
                         .index_count = slot->index_count,
@@ -40,6 +64,11 @@ stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to,
         if (err) { return err; }
     }
     return STOA_OK;
+}
+
+stoa_readers *stoa_shard_readers(stoa_shard *shard)
+{
+    return &shard->readers;
 }
 
 static void pause_ms(uint32_t ms)
@@ -172,4 +201,5 @@ void stoa_shard_commit_stop(struct stoa_shard *shard)
     unmap(shard->seqs, STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
     (void)pthread_mutex_destroy(&shard->lock);
     (void)pthread_cond_destroy(&shard->wake);
+    stoa_readers_deinit(&shard->readers);
 }

@@ -204,6 +204,22 @@ stoa_err stoa_chain_link(const stoa_journal_state *at, const stoa_block_view *vi
     return STOA_OK;
 }
 
+stoa_err stoa_chain_admit_stored(const stoa_journal_state *at, const void *bytes, size_t size_bytes, stoa_block_view *out)
+{
+    stoa_block_view view;
+    stoa_err err = stoa_block_decode(bytes, size_bytes, &view);
+    if (err) { return err; }
+    stoa_block block = view.block;
+    block.index_count = 0; /* decode has looked at the entries */
+    err = stoa_chain_admit(at, &block);
+    if (err) { return err; }
+    if (!hash_equal(&view.previous, &at->hash)) {
+        return STOA_FAIL(STOA_E_FORKED, "block at %" PRIu64 ": it continues another log than this one", block.first);
+    }
+    *out = view;
+    return STOA_OK;
+}
+
 void stoa_chain_advance(stoa_journal_state *at, const stoa_block *block, const stoa_hash256 *hash)
 {
     at->last = stoa_block_last(block);

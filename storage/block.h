@@ -61,6 +61,10 @@ stoa_err stoa_chain_admit(const stoa_journal_state *at, const stoa_block *block)
 /* Whether view, found on disk, continues the log at *at. Errors: CORRUPT, with position and reason in the trail. */
 stoa_err stoa_chain_link(const stoa_journal_state *at, const stoa_block_view *view);
 
+/* Decode bytes that another journal stored, and see whether they continue the log at *at. Errors: CORRUPT (no block),
+ * INVALID (another position, an older epoch), FORKED (behind another block). */
+stoa_err stoa_chain_admit_stored(const stoa_journal_state *at, const void *bytes, size_t size_bytes, stoa_block_view *out);
+
 /* *at becomes the end of the log behind the block. */
 void stoa_chain_advance(stoa_journal_state *at, const stoa_block *block, const stoa_hash256 *hash);
 

@@ -85,6 +85,16 @@ typedef struct stoa_journal_ops {
     stoa_err (*read)(stoa_journal *journal, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
                      void *context);
 
+    /* The same for blocks as they are stored, byte for byte; the bytes are the journal's during visit. For copies that are
+     * to prove the same chain (storage/archive). Errors: as read. */
+    stoa_err (*read_stored)(stoa_journal *journal, uint64_t from,
+                            stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context);
+
+    /* Append a block byte for byte as another journal had it stored. Where this one is empty it must be a log's first.
+     * Errors: as append; CORRUPT (the bytes are no block) and FORKED (not the block that continues this chain) refuse it
+     * and leave the journal as it was. */
+    stoa_err (*append_stored)(stoa_journal *journal, const void *bytes, size_t size_bytes, bool sync);
+
     /* Visit positions indexed under id, ascending, each once. None is OK. */
     stoa_err (*lookup)(stoa_journal *journal, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
                        void *context);

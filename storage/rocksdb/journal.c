@@ -394,7 +394,26 @@ static stoa_err reserve(journal *j, size_t bytes)
     return STOA_OK;
 }
 
-/* The block and its index entries, in one batch. *state moves behind the block. */
+/* A stored block and its index entries, in one batch. */
+static stoa_err write_bytes(journal *j, const void *bytes, size_t size_bytes, uint64_t last, bool sync)
+{
+    char key[STOA_INDEX_KEY_BYTES];
+    stoa_key_put(key, last);
+    rocksdb_writebatch_put_cf(j->batch, j->engine.families[STOA_FAMILY_LOG], key, STOA_KEY_BYTES, bytes, size_bytes);
+    char *text = NULL;
+    rocksdb_write(j->engine.db, sync ? j->synced : j->lazy, j->batch, &text);
+    return stoa_engine_error(text, "append");
+}
+
+static void batch_entry(journal *j, stoa_index_entry entry)
+{
+    char key[STOA_INDEX_KEY_BYTES];
+    stoa_key_put(key, entry.id);
+    stoa_key_put(key + STOA_KEY_BYTES, entry.position);
+    rocksdb_writebatch_put_cf(j->batch, j->engine.families[STOA_FAMILY_INDEX], key, sizeof key, "", 0);
+}
+
+/* *state moves behind the block. */
 static stoa_err write_block(journal *j, const stoa_block *block, bool sync, stoa_journal_state *state)
 {
     size_t bytes = stoa_block_bytes(block);
@@ -403,22 +422,21 @@ static stoa_err write_block(journal *j, const stoa_block *block, bool sync, stoa
     stoa_hash256 hash;
     stoa_block_encode(block, &state->hash, j->bytes, &hash);
 
-    char key[STOA_INDEX_KEY_BYTES];
-    stoa_key_put(key, stoa_block_last(block));
     rocksdb_writebatch_clear(j->batch);
-    rocksdb_writebatch_put_cf(j->batch, j->engine.families[STOA_FAMILY_LOG], key, STOA_KEY_BYTES,
-                              (const char *)j->bytes, bytes);
-    for (uint32_t i = 0; i < block->index_count; i++) {
-        stoa_key_put(key, block->index[i].id);
-        stoa_key_put(key + STOA_KEY_BYTES, block->index[i].position);
-        rocksdb_writebatch_put_cf(j->batch, j->engine.families[STOA_FAMILY_INDEX], key, sizeof key, "", 0);
-    }
-
-    char *text = NULL;
-    rocksdb_write(j->engine.db, sync ? j->synced : j->lazy, j->batch, &text);
-    err = stoa_engine_error(text, "append");
+    for (uint32_t i = 0; i < block->index_count; i++) { batch_entry(j, block->index[i]); }
+    err = write_bytes(j, j->bytes, bytes, stoa_block_last(block), sync);
     if (!err) { stoa_chain_advance(state, block, &hash); }
     return err;
+}
+
+/* What follows a write: the mark, and then readers see the block. */
+static stoa_err written(journal *j, stoa_err err, bool sync, stoa_journal_state *state)
+{
+    if (err) { return err == STOA_E_FULL ? enter_full(j) : fail(j, err); }
+    err = move_mark(j, state, sync, false);
+    if (err) { return fail(j, err); }
+    set_state(j, state);
+    return STOA_OK;
 }
 
 static stoa_err rocks_append(stoa_journal *base, const stoa_block *block, bool sync)
@@ -429,12 +447,23 @@ static stoa_err rocks_append(stoa_journal *base, const stoa_block *block, bool s
     if (err) { return err; }
 
     stoa_journal_state state = j->state;
-    err = write_block(j, block, sync, &state);
-    if (err) { return err == STOA_E_FULL ? enter_full(j) : fail(j, err); }
-    err = move_mark(j, &state, sync, false);
-    if (err) { return fail(j, err); }
-    set_state(j, &state);
-    return STOA_OK;
+    return written(j, write_block(j, block, sync, &state), sync, &state);
+}
+
+static stoa_err rocks_append_stored(stoa_journal *base, const void *bytes, size_t size_bytes, bool sync)
+{
+    journal *j = (journal *)base;
+    stoa_block_view view;
+    stoa_err err = ready_to_write(j);
+    if (!err) { err = stoa_chain_admit_stored(&j->state, bytes, size_bytes, &view); }
+    if (err) { return err; }
+
+    stoa_journal_state state = j->state;
+    rocksdb_writebatch_clear(j->batch);
+    for (uint32_t i = 0; i < view.block.index_count; i++) { batch_entry(j, stoa_block_entry(&view, i)); }
+    err = write_bytes(j, bytes, size_bytes, stoa_block_last(&view.block), sync);
+    if (!err) { stoa_chain_advance(&state, &view.block, &view.hash); }
+    return written(j, err, sync, &state);
 }
 
 static stoa_err rocks_sync(stoa_journal *base)
@@ -464,9 +493,15 @@ static stoa_err iterator_end(const rocksdb_iterator_t *it, uint64_t position)
                : STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": the block is gone", position);
 }
 
+/* Who visits: one of the two. */
+typedef struct visitor {
+    stoa_err (*block)(void *context, const stoa_block *block);
+    stoa_err (*stored)(void *context, const void *bytes, size_t size_bytes);
+    void *context;
+} visitor;
+
 /* Visit from the iterator's block to the one that ends at last. */
-static stoa_err read_on(rocksdb_iterator_t *it, uint64_t last, stoa_block_walk *walk,
-                        stoa_err (*visit)(void *context, const stoa_block *block), void *context)
+static stoa_err read_on(rocksdb_iterator_t *it, uint64_t last, stoa_block_walk *walk, const visitor *v)
 {
     while (walk->at.last < last) {
         uint64_t next = walk->at.last + 1;
@@ -479,15 +514,14 @@ static stoa_err read_on(rocksdb_iterator_t *it, uint64_t last, stoa_block_walk *
         if (block.first > next || stoa_block_last(&block) < next) {
             return STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": found the block at %" PRIu64, next, block.first);
         }
-        err = visit(context, &block);
+        err = v->block ? v->block(v->context, &block) : v->stored(v->context, value, bytes);
         if (err) { return err; }
         rocksdb_iter_next(it);
     }
     return STOA_OK;
 }
 
-static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_journal_state *state,
-                          stoa_err (*visit)(void *context, const stoa_block *block), void *context)
+static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_journal_state *state, const visitor *v)
 {
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_fill_cache(options, 0);
@@ -497,7 +531,7 @@ static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_j
     rocksdb_iter_seek(it, key, sizeof key);
 
     stoa_block_walk walk = {.at.last = from - 1, .linked = from == 1};
-    stoa_err err = read_on(it, state->last, &walk, visit, context);
+    stoa_err err = read_on(it, state->last, &walk, v);
     if (!err && (walk.at.last != state->last || memcmp(&walk.at.hash, &state->hash, sizeof state->hash) != 0)) {
         err = STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": not the block that was written there", state->last);
     }
@@ -507,8 +541,7 @@ static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_j
     return err;
 }
 
-static stoa_err rocks_read(stoa_journal *base, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
-                           void *context)
+static stoa_err read_for(stoa_journal *base, uint64_t from, const visitor *v)
 {
     journal *j = (journal *)base;
     begin_read(j);
@@ -517,9 +550,21 @@ static stoa_err rocks_read(stoa_journal *base, uint64_t from, stoa_err (*visit)(
     if (!err && (from == 0 || from > state.last)) {
         err = STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, state.last);
     }
-    if (!err) { err = read_from(&j->engine, from, &state, visit, context); }
+    if (!err) { err = read_from(&j->engine, from, &state, v); }
     end_read(j);
     return err;
+}
+
+static stoa_err rocks_read(stoa_journal *base, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
+                           void *context)
+{
+    return read_for(base, from, &(const visitor){.block = visit, .context = context});
+}
+
+static stoa_err rocks_read_stored(stoa_journal *base, uint64_t from,
+                                  stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context)
+{
+    return read_for(base, from, &(const visitor){.stored = visit, .context = context});
 }
 
 static stoa_err lookup_in(const stoa_engine *engine, uint64_t id, uint64_t last,
@@ -591,8 +636,10 @@ static void rocks_close(stoa_journal *base)
 const stoa_journal_ops stoa_journal_rocksdb = {.scheme = "rocksdb",
                                                .open = rocks_open,
                                                .append = rocks_append,
+                                               .append_stored = rocks_append_stored,
                                                .sync = rocks_sync,
                                                .read = rocks_read,
+                                               .read_stored = rocks_read_stored,
                                                .lookup = rocks_lookup,
                                                .state = rocks_state,
                                                .close = rocks_close};

@@ -273,8 +273,7 @@ static stoa_err sync_now(handle *h)
     return STOA_OK;
 }
 
-static stoa_err store(stoa_sim_disk *disk, const stoa_block *block, const stoa_hash256 *previous,
-                      stoa_hash256 *hash_out)
+static stoa_err reserve(stoa_sim_disk *disk)
 {
     if (disk->count == disk->cap) {
         size_t cap = disk->cap ? disk->cap * 2 : 64;
@@ -283,6 +282,14 @@ static stoa_err store(stoa_sim_disk *disk, const stoa_block *block, const stoa_h
         disk->blocks = grown;
         disk->cap = cap;
     }
+    return STOA_OK;
+}
+
+static stoa_err store(stoa_sim_disk *disk, const stoa_block *block, const stoa_hash256 *previous,
+                      stoa_hash256 *hash_out)
+{
+    stoa_err err = reserve(disk);
+    if (err) { return err; }
     size_t size_bytes = stoa_block_bytes(block);
     uint8_t *bytes = malloc(size_bytes);
     if (!bytes) { return STOA_FAIL(STOA_E_NOMEM, "block of %zu bytes", size_bytes); }
@@ -292,21 +299,45 @@ static stoa_err store(stoa_sim_disk *disk, const stoa_block *block, const stoa_h
     return STOA_OK;
 }
 
+static stoa_err refuse_when_full(stoa_sim_disk *disk)
+{
+    if (disk->appends_refused == 0) { return STOA_OK; }
+    disk->appends_refused--;
+    return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name);
+}
+
 static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool sync)
 {
     handle *h = (handle *)journal;
     if (h->failed) { return failed(h); }
     stoa_err err = stoa_chain_admit(&h->state, block);
+    if (!err) { err = refuse_when_full(h->disk); }
     if (err) { return err; }
-    if (h->disk->appends_refused > 0) {
-        h->disk->appends_refused--;
-        return STOA_FAIL(STOA_E_FULL, "disk %s is full", h->disk->name);
-    }
 
     stoa_hash256 hash;
     err = store(h->disk, block, &h->state.hash, &hash);
     if (err) { return h->failed = err; }
     stoa_chain_advance(&h->state, block, &hash);
+    return sync ? sync_now(h) : STOA_OK;
+}
+
+static stoa_err sim_append_stored(stoa_journal *journal, const void *bytes, size_t size_bytes, bool sync)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    stoa_block_view view;
+    stoa_err err = stoa_chain_admit_stored(&h->state, bytes, size_bytes, &view);
+    if (!err) { err = refuse_when_full(h->disk); }
+    if (err) { return err; }
+
+    err = reserve(h->disk);
+    uint8_t *copy = err ? NULL : malloc(size_bytes);
+    if (!err && !copy) { err = STOA_FAIL(STOA_E_NOMEM, "block of %zu bytes", size_bytes); }
+    if (err) { return h->failed = err; }
+    memcpy(copy, bytes, size_bytes);
+    h->disk->blocks[h->disk->count++] =
+        (stored){.bytes = copy, .size_bytes = size_bytes, .last = stoa_block_last(&view.block)};
+    stoa_chain_advance(&h->state, &view.block, &view.hash);
     return sync ? sync_now(h) : STOA_OK;
 }
 
@@ -319,21 +350,28 @@ static stoa_err sim_sync(stoa_journal *journal)
     return err;
 }
 
-static stoa_err walk_from(const stoa_sim_disk *disk, uint64_t from, uint64_t last, stoa_block_walk *walk,
-                          stoa_err (*visit)(void *context, const stoa_block *block), void *context)
+/* Who visits: one of the two. */
+typedef struct visitor {
+    stoa_err (*block)(void *context, const stoa_block *block);
+    stoa_err (*stored)(void *context, const void *bytes, size_t size_bytes);
+    void *context;
+} visitor;
+
+static stoa_err walk_from(const stoa_sim_disk *disk, uint64_t from, uint64_t last, stoa_block_walk *walk, const visitor *v)
 {
     stoa_err err = STOA_OK;
     stoa_block block;
     for (size_t i = block_of(disk, from); !err && walk->at.last < last; i++) {
         if (i == disk->count) { return STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 " is gone", walk->at.last + 1); }
-        err = stoa_block_walk_next(walk, disk->blocks[i].bytes, disk->blocks[i].size_bytes, &block);
-        if (!err) { err = visit(context, &block); }
+        const stored *at = &disk->blocks[i];
+        err = stoa_block_walk_next(walk, at->bytes, at->size_bytes, &block);
+        if (err) { return err; }
+        err = v->block ? v->block(v->context, &block) : v->stored(v->context, at->bytes, at->size_bytes);
     }
     return err;
 }
 
-static stoa_err sim_read(stoa_journal *journal, uint64_t from,
-                         stoa_err (*visit)(void *context, const stoa_block *block), void *context)
+static stoa_err read_for(stoa_journal *journal, uint64_t from, const visitor *v)
 {
     handle *h = (handle *)journal;
     if (h->failed) { return failed(h); }
@@ -341,9 +379,21 @@ static stoa_err sim_read(stoa_journal *journal, uint64_t from,
         return STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, h->state.last);
     }
     stoa_block_walk walk = {.at.last = from - 1, .linked = from == 1};
-    stoa_err err = walk_from(h->disk, from, h->state.last, &walk, visit, context);
+    stoa_err err = walk_from(h->disk, from, h->state.last, &walk, v);
     stoa_block_walk_deinit(&walk);
     return err;
+}
+
+static stoa_err sim_read(stoa_journal *journal, uint64_t from,
+                         stoa_err (*visit)(void *context, const stoa_block *block), void *context)
+{
+    return read_for(journal, from, &(const visitor){.block = visit, .context = context});
+}
+
+static stoa_err sim_read_stored(stoa_journal *journal, uint64_t from,
+                                stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context)
+{
+    return read_for(journal, from, &(const visitor){.stored = visit, .context = context});
 }
 
 /* The smallest position above after that the block indexes under id; 0 when there is none. */
@@ -402,8 +452,10 @@ static void sim_close(stoa_journal *journal)
 const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .open = sim_open,
                                            .append = sim_append,
+                                           .append_stored = sim_append_stored,
                                            .sync = sim_sync,
                                            .read = sim_read,
+                                           .read_stored = sim_read_stored,
                                            .lookup = sim_lookup,
                                            .state = sim_state,
                                            .close = sim_close};

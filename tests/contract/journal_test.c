@@ -412,6 +412,72 @@ static void a_visit_may_read_and_look_up(void **state)
     ops->close(journal);
 }
 
+/* --- blocks as they are stored */
+
+enum { COPY_EVENTS = 2 + 3 + 4 + 5 };
+
+static stoa_err append_stored(void *context, const void *bytes, size_t size_bytes)
+{
+    stoa_journal *to = context;
+    return to->ops->append_stored(to, bytes, size_bytes, true);
+}
+
+static void blocks_copied_as_they_are_stored_make_the_same_log(void **state)
+{
+    (void)state;
+    stoa_journal *from = opened("from"), *to = opened("to");
+    for (uint32_t i = 0; i < 4; i++) { kit_ok(kit_append(from, kit_last(from) + 1, 2 + i, i * 100, true)); }
+    kit_ok(from->ops->read_stored(from, 1, append_stored, to));
+    stoa_journal_state a, b;
+    ops->state(from, &a);
+    ops->state(to, &b);
+    assert_memory_equal(&a, &b, sizeof a);
+    kit_check_all(to, COPY_EVENTS);
+    kit_check_index(to, COPY_EVENTS);
+    kit_ok(kit_append(to, COPY_EVENTS + 1, 1, 10, true));
+    kit_err(from->ops->read_stored(from, COPY_EVENTS + 1, append_stored, to), STOA_E_NOT_FOUND);
+    ops->close(from);
+    ops->close(to);
+}
+
+typedef struct stored_block {
+    uint8_t bytes[4096];
+    size_t size_bytes;
+} stored_block;
+
+static stoa_err keep_stored(void *context, const void *bytes, size_t size_bytes)
+{
+    stored_block *kept = context;
+    assert_true(size_bytes <= sizeof kept->bytes);
+    memcpy(kept->bytes, bytes, size_bytes);
+    kept->size_bytes = size_bytes;
+    return STOA_OK;
+}
+
+static void stored_blocks_that_do_not_continue_the_log_are_refused(void **state)
+{
+    (void)state;
+    stoa_journal *from = opened("from"), *to = opened("to"), *other = opened("other");
+    stored_block second;
+    kit_grow(from, 2, 3, 50);
+    kit_ok(from->ops->read_stored(from, 4, keep_stored, &second));
+
+    kit_err(to->ops->append_stored(to, second.bytes, second.size_bytes, true), STOA_E_INVALID); /* the first is missing */
+    kit_ok(kit_append(other, 1, 3, 60, true));
+    kit_err(other->ops->append_stored(other, second.bytes, second.size_bytes, true), STOA_E_FORKED);
+    kit_grow(to, 1, 3, 50);
+    second.bytes[second.size_bytes - 1] ^= 1;
+    kit_err(to->ops->append_stored(to, second.bytes, second.size_bytes, true), STOA_E_CORRUPT);
+    second.bytes[second.size_bytes - 1] ^= 1;
+    kit_ok(to->ops->append_stored(to, second.bytes, second.size_bytes, true));
+    kit_err(to->ops->append_stored(to, second.bytes, second.size_bytes, true), STOA_E_INVALID);
+    kit_check_all(to, 6);
+    kit_check_all(other, 3);
+    ops->close(from);
+    ops->close(to);
+    ops->close(other);
+}
+
 #define TESTS(setup, teardown)                                                                               \
     {                                                                                                        \
         TEST(an_empty_journal_has_nothing_in_it, setup, teardown),                                           \
@@ -429,6 +495,8 @@ static void a_visit_may_read_and_look_up(void **state)
             TEST(ten_thousand_blocks_are_kept, setup, teardown),                                             \
             TEST(a_journal_is_open_once, setup, teardown), TEST(two_journals_do_not_mix, setup, teardown),   \
             TEST(a_visit_may_read_and_look_up, setup, teardown),                                             \
+            TEST(blocks_copied_as_they_are_stored_make_the_same_log, setup, teardown),                       \
+            TEST(stored_blocks_that_do_not_continue_the_log_are_refused, setup, teardown),                   \
     }
 #define TEST(name, setup, teardown) cmocka_unit_test_setup_teardown(name, setup, teardown)
 

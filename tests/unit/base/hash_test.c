@@ -110,6 +110,22 @@ static void hash256_is_blake2b_over_both_parts(void **state)
     }
 }
 
+static void a_hash_is_read_back_from_its_digits(void **state)
+{
+    (void)state;
+    stoa_hash256 hash, back = {{0}};
+    char text[STOA_HASH256_TEXT];
+    stoa_hash256_parts(&hash, "abc", 3, NULL, 0);
+    stoa_hash256_print(&hash, text);
+    assert_string_equal(text, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
+    assert_true(stoa_hash256_parse(text, &back));
+    assert_memory_equal(&back, &hash, sizeof hash);
+    text[63] = 'g';
+    assert_false(stoa_hash256_parse(text, &back));
+    text[63] = '\0';
+    assert_false(stoa_hash256_parse(text, &back));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +134,7 @@ int main(void)
         cmocka_unit_test(hash64_never_changes),
         cmocka_unit_test(hash64_sees_every_bit),
         cmocka_unit_test(hash256_is_blake2b_over_both_parts),
+        cmocka_unit_test(a_hash_is_read_back_from_its_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
