@@ -18,7 +18,7 @@
  *     rows, fields, enum values   are appended; none is taken away, moved, or given another type
  *     missing trailing fields     were not known to an older writer: they read as zero, empty, no elements, the first value
  *     unknown trailing fields     of a newer writer are stepped over, in nested records and lists too
- *     a wider type                uint8 .. uint64, int32 .. int64, a longer text, a longer list of the same elements: what an
+ *     a wider type                uint8 .. uint64, int32 .. int64, longer text, bytes, a longer list of the same elements: what an
  *                                 older reader cannot hold it refuses (RANGE, TOO_LARGE; a journal: CORRUPT, the trail
  *                                 says which), whole
  *     an unknown enum value       is refused (INVALID), never taken for another
@@ -53,6 +53,7 @@ typedef enum stoa_class {
     STOA_CLASS_TEXT,    /* msgpack string of up to limit bytes, UTF-8 */
     STOA_CLASS_LIST,    /* msgpack array of up to limit elements */
     STOA_CLASS_RECORD,  /* msgpack array of fields */
+    STOA_CLASS_BYTES,   /* msgpack bin of up to limit bytes */
 } stoa_class;
 
 typedef struct stoa_type stoa_type;
@@ -67,7 +68,7 @@ struct stoa_type {
     const char *name;
     stoa_class cls;
     uint32_t size_bytes; /* in memory */
-    uint32_t limit;      /* ENUM: values; TEXT: bytes; LIST: elements */
+    uint32_t limit;      /* ENUM: values; TEXT, BYTES: bytes; LIST: elements */
     uint32_t field_count;
     const char *const *values; /* ENUM */
     const stoa_type *element;  /* LIST */
@@ -100,7 +101,7 @@ typedef struct stoa_table {
     uint32_t row_count;   /* highest id */
 } stoa_table;
 
-/* A list's header in memory: count, then elements at offset 8. */
+/* The header of a list, and of bytes, in memory: count, then elements at offset 8. */
 typedef struct stoa_list_head {
     uint32_t count, pad_;
 } stoa_list_head;
@@ -137,7 +138,9 @@ STOA_TEXT_SIZES(STOA_TEXT_TYPE_)
 /* --- records and lists inside payloads:
  *     #define level_FIELDS(F, S) F(S, int64_t, price_ticks) F(S, int64_t, qty_lots)
  *     STOA_RECORD(level)            STOA_RECORD_DEFINE(level)
- *     STOA_LIST(levels, level, 64)  STOA_LIST_DEFINE(levels, level, 64) */
+ *     STOA_LIST(levels, level, 64)  STOA_LIST_DEFINE(levels, level, 64)
+ * and bytes that this table knows nothing of (those behind count are zero), cap a multiple of 8:
+ *     STOA_BYTES(packed, 4096)      STOA_BYTES_DEFINE(packed, 4096) */
 #define STOA_FIELD_MEMBER_(S, type, name) type name;
 #define STOA_FIELD_SIZE_(S, type, name)   +sizeof(type)
 #define STOA_FIELD_ROW_(S, type, name)    {#name, &stoa_type_##type, (uint32_t)offsetof(S, name)},
@@ -174,6 +177,16 @@ STOA_TEXT_SIZES(STOA_TEXT_TYPE_)
                                      .size_bytes = sizeof(L),                                                          \
                                      .limit = (cap),                                                                   \
                                      .element = &stoa_type_##elem};
+
+#define STOA_BYTES(B, cap)                                                                                             \
+    typedef struct B {                                                                                                 \
+        uint32_t count, pad_;                                                                                          \
+        uint8_t at[cap];                                                                                               \
+    } B;                                                                                                               \
+    _Static_assert((cap) % 8 == 0, #B " has padding behind it");                                                       \
+    extern const stoa_type stoa_type_##B;
+#define STOA_BYTES_DEFINE(B, cap)                                                                                      \
+    const stoa_type stoa_type_##B = {.name = #B, .cls = STOA_CLASS_BYTES, .size_bytes = sizeof(B), .limit = (cap)};
 
 /* --- the table of a kind */
 #define STOA_ROW_STRUCT_(K, cls, name, reply, doc) STOA_STRUCT_(K##_##name)

@@ -8,7 +8,7 @@
 
 #include "base/table.h"
 
-enum { STOA_CLASS_COUNT = STOA_CLASS_RECORD + 1, STOA_LIST_AT = sizeof(stoa_list_head) };
+enum { STOA_CLASS_COUNT = STOA_CLASS_BYTES + 1, STOA_LIST_AT = sizeof(stoa_list_head) };
 
 /* Fields that a record has on the wire: a stoa_none stands alone and for nothing. */
 static inline uint32_t stoa_wire_fields(const stoa_type *record)
@@ -54,7 +54,7 @@ static inline int64_t stoa_load_int(const uint8_t *at, uint32_t size_bytes)
     return stoa_sign_extend(stoa_load_uint(at, size_bytes), size_bytes);
 }
 
-/* A list's elements, checked against its type. */
+/* A list's elements or the bytes there are, checked against the type. */
 static inline uint32_t stoa_load_count(const stoa_type *list, const uint8_t *at)
 {
     uint32_t count = (uint32_t)stoa_load_uint(at + offsetof(stoa_list_head, count), sizeof count);

@@ -226,6 +226,15 @@ static const stoa_token *decode_text(reader *r, const stoa_type *type, const sto
     return at + 1;
 }
 
+static const stoa_token *decode_bytes(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
+{
+    if (at->cls != STOA_TOKEN_BYTES) { return refuse(r, STOA_E_INVALID, type, "not bytes"); }
+    if (at->size > type->limit) { return refuse(r, STOA_E_TOO_LARGE, type, "too many bytes"); }
+    stoa_store_uint(out + offsetof(stoa_list_head, count), sizeof(uint32_t), at->size);
+    if (at->size) { memcpy(out + STOA_LIST_AT, at->as.bytes, at->size); }
+    return at + 1;
+}
+
 static const stoa_token *decode_list(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
     if (at->cls != STOA_TOKEN_ARRAY) { return refuse(r, STOA_E_INVALID, type, "not an array"); }
@@ -276,6 +285,7 @@ static const stoa_token *decode_value(reader *r, const stoa_type *type, const st
         [STOA_CLASS_INT] = decode_int,         [STOA_CLASS_ENUM] = decode_enum,
         [STOA_CLASS_TEXT] = decode_text,       [STOA_CLASS_LIST] = decode_list,
         [STOA_CLASS_DECIMAL] = decode_decimal, [STOA_CLASS_RECORD] = decode_record,
+        [STOA_CLASS_BYTES] = decode_bytes,
     };
     if (at == r->end) { return refuse(r, STOA_E_INVALID, type, "ends too early"); }
     return decode[type->cls](r, type, at, out);

@@ -48,6 +48,14 @@ static void print_text(const stoa_type *type, const uint8_t *at, stoa_buf *out)
     stoa_buf_json_string(out, bytes, size_bytes);
 }
 
+static void print_bytes(const stoa_type *type, const uint8_t *at, stoa_buf *out)
+{
+    uint32_t count = stoa_load_count(type, at);
+    stoa_buf_puts(out, "\"");
+    for (uint32_t i = 0; i < count; i++) { stoa_buf_printf(out, "%02x", at[STOA_LIST_AT + i]); }
+    stoa_buf_puts(out, "\"");
+}
+
 static void print_list(const stoa_type *type, const uint8_t *at, stoa_buf *out)
 {
     uint32_t count = stoa_load_count(type, at);
@@ -77,6 +85,7 @@ static void print_value(const stoa_type *type, const uint8_t *at, stoa_buf *out)
         [STOA_CLASS_INT] = print_int,         [STOA_CLASS_ENUM] = print_enum,
         [STOA_CLASS_TEXT] = print_text,       [STOA_CLASS_LIST] = print_list,
         [STOA_CLASS_DECIMAL] = print_decimal, [STOA_CLASS_RECORD] = print_record,
+        [STOA_CLASS_BYTES] = print_bytes,
     };
     print[type->cls](type, at, out);
 }

@@ -110,6 +110,11 @@ static void encode_text(const stoa_type *type, const uint8_t *at, stoa_writer *w
     stoa_write_text(w, bytes, size_bytes);
 }
 
+static void encode_bytes(const stoa_type *type, const uint8_t *at, stoa_writer *w)
+{
+    stoa_write_bytes(w, at + STOA_LIST_AT, stoa_load_count(type, at));
+}
+
 static void encode_list(const stoa_type *type, const uint8_t *at, stoa_writer *w)
 {
     uint32_t count = stoa_load_count(type, at);
@@ -135,6 +140,7 @@ static void encode_value(const stoa_type *type, const uint8_t *at, stoa_writer *
         [STOA_CLASS_INT] = encode_int,         [STOA_CLASS_ENUM] = encode_enum,
         [STOA_CLASS_TEXT] = encode_text,       [STOA_CLASS_LIST] = encode_list,
         [STOA_CLASS_DECIMAL] = encode_decimal, [STOA_CLASS_RECORD] = encode_record,
+        [STOA_CLASS_BYTES] = encode_bytes,
     };
     encode[type->cls](type, at, w);
 }

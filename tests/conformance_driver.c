@@ -108,6 +108,7 @@ static stoa_err fill(const stoa_type *record, stoa_json object, uint8_t *payload
         case STOA_CLASS_NONE:
         case STOA_CLASS_INT:
         case STOA_CLASS_LIST:
+        case STOA_CLASS_BYTES:
         case STOA_CLASS_RECORD: err = STOA_E_UNSUPPORTED;
         }
     }

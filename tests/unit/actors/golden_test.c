@@ -119,6 +119,8 @@ static void say_type(const stoa_type *type, stoa_buf *out)
     } else if (type->cls == STOA_CLASS_LIST) {
         stoa_buf_printf(out, "list %s %s %u\n", type->name, type->element->name, type->limit);
         say_type(type->element, out);
+    } else if (type->cls == STOA_CLASS_BYTES) {
+        stoa_buf_printf(out, "bytes %s %u\n", type->name, type->limit);
     } else if (type->cls == STOA_CLASS_RECORD) {
         stoa_buf_printf(out, "record %s", type->name);
         say_fields(type, out);

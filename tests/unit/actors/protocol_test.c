@@ -69,7 +69,8 @@ static size_t longest(const stoa_type *type)
     case STOA_CLASS_INT:
     case STOA_CLASS_ENUM: return 9;
     case STOA_CLASS_DECIMAL: return 2 + STOA_DECIMAL_TEXT_MAX;
-    case STOA_CLASS_TEXT: return 5 + type->limit;
+    case STOA_CLASS_TEXT:
+    case STOA_CLASS_BYTES: return 5 + type->limit;
     case STOA_CLASS_LIST: return sum + type->limit * longest(type->element);
     case STOA_CLASS_RECORD:
         for (uint32_t i = 0; i < type->field_count; i++) {

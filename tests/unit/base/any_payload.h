@@ -41,6 +41,11 @@ static inline void any_payload(const any *a, const stoa_type *type, uint8_t *at,
         memset(at + offsetof(stoa_text6, at), (int)('a' + stoa_random_below(a->random, 26)), size);
         stoa_store_uint(at, 2, size);
     }
+    if (type->cls == STOA_CLASS_BYTES) {
+        uint64_t count = any_size(a, type->limit, a->text_max, ANY_TAME_BYTES, wild);
+        memset(at + STOA_LIST_AT, (int)stoa_random_below(a->random, 256), count);
+        stoa_store_uint(at, 4, count);
+    }
     if (type->cls == STOA_CLASS_LIST) {
         uint64_t count = any_size(a, type->limit, a->list_max, ANY_TAME_ELEMENTS, wild);
         stoa_store_uint(at, 4, count);

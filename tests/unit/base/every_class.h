@@ -27,6 +27,9 @@ STOA_RECORD_DEFINE(line)
 STOA_LIST(lines, line, 3)
 STOA_LIST_DEFINE(lines, line, 3)
 
+STOA_BYTES(packed, 40)
+STOA_BYTES_DEFINE(packed, 40)
+
 #define sample_all_FIELDS(F, S)                                                                              \
     F(S, stoa_id, id)                                                                                        \
     F(S, uint64_t, u64)                                                                                      \
@@ -47,12 +50,14 @@ STOA_LIST_DEFINE(lines, line, 3)
 #define sample_ping_FIELDS        STOA_NO_FIELDS
 #define sample_moved_FIELDS(F, S) F(S, point, to)
 #define sample_book_FIELDS(F, S)  F(S, points, points)
+#define sample_sealed_FIELDS(F, S) F(S, uint64_t, from) F(S, packed, what)
 #define sample_ROWS(ROW, K)                                                                                  \
     ROW(K, COMMAND, all, done, "A value of every class.")                                                    \
     ROW(K, REPLY, done, _, "Where it went.")                                                                 \
     ROW(K, CAST, ping, _, "Nothing at all.")                                                                 \
     ROW(K, EVENT, moved, _, "A point moved.")                                                                \
-    ROW(K, TOPIC, book, _, "All points.")
+    ROW(K, TOPIC, book, _, "All points.")                                                                    \
+    ROW(K, CAST, sealed, _, "Bytes.")
 STOA_TABLE(sample)
 STOA_TABLE_DEFINE(sample)
 

@@ -68,6 +68,7 @@ static stoa_err expected(const stoa_type *from, const void *at, const stoa_type 
     if (to->cls == STOA_CLASS_ENUM) { return *(const uint8_t *)at < to->limit ? STOA_OK : STOA_E_INVALID; }
     if (to->cls == STOA_CLASS_TEXT) { return stoa_load_uint(at, 2) <= to->limit ? STOA_OK : STOA_E_TOO_LARGE; }
     if (to->cls == STOA_CLASS_UINT || to->cls == STOA_CLASS_INT) { return expected_number(to, at, from->size_bytes); }
+    if (to->cls == STOA_CLASS_BYTES) { return stoa_load_count(from, at) <= to->limit ? STOA_OK : STOA_E_TOO_LARGE; }
     if (to->cls == STOA_CLASS_LIST) {
         uint32_t count = stoa_load_count(from, at);
         if (count > to->limit) { return STOA_E_TOO_LARGE; }
@@ -104,6 +105,11 @@ static void check_same(const stoa_type *from, const void *from_at, const stoa_ty
             check_same(from->element, element(from, from_at, i), to->element, element(to, to_at, i));
         }
         assert_true(is_zero(element(to, to_at, count), (size_t)(to->limit - count) * to->element->size_bytes));
+    } else if (to->cls == STOA_CLASS_BYTES) {
+        uint32_t count = stoa_load_count(from, from_at);
+        assert_int_equal(stoa_load_count(to, to_at), count);
+        assert_memory_equal((const uint8_t *)from_at + STOA_LIST_AT, (const uint8_t *)to_at + STOA_LIST_AT, count);
+        assert_true(is_zero((const uint8_t *)to_at + STOA_LIST_AT + count, to->limit - count));
     } else if (to->cls == STOA_CLASS_TEXT) {
         size_t from_bytes, to_bytes;
         const char *from_text = stoa_load_text(from, from_at, &from_bytes),

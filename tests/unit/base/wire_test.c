@@ -365,7 +365,7 @@ static size_t check_round_trip(const stoa_type *type, const void *payload, void 
 static void a_table_knows_its_rows(void **state)
 {
     (void)state;
-    assert_int_equal(sample_table.row_count, 5);
+    assert_int_equal(sample_table.row_count, 6);
     for (uint32_t id = 1; id <= sample_table.row_count; id++) {
         assert_int_equal(sample_table.rows[id].id, id);
         assert_string_equal(sample_table.rows[id].kind, "sample");
@@ -689,6 +689,13 @@ static void fill_list(const stoa_type *type, uint8_t *at, stoa_random *random)
     }
 }
 
+static void fill_bytes(const stoa_type *type, uint8_t *at, stoa_random *random)
+{
+    uint32_t count = (uint32_t)stoa_random_below(random, type->limit + 1);
+    memcpy(at, &count, sizeof count);
+    for (uint32_t i = 0; i < count; i++) { at[8 + i] = (uint8_t)stoa_random_next(random); }
+}
+
 static void fill_record(const stoa_type *type, uint8_t *at, stoa_random *random)
 {
     for (uint32_t i = 0; i < type->field_count; i++) {
@@ -701,7 +708,7 @@ static void fill(const stoa_type *type, uint8_t *at, stoa_random *random)
     static void (*const fillers[])(const stoa_type *type, uint8_t *at, stoa_random *random) = {
         [STOA_CLASS_UINT] = fill_number,    [STOA_CLASS_INT] = fill_number, [STOA_CLASS_ENUM] = fill_number,
         [STOA_CLASS_DECIMAL] = fill_number, [STOA_CLASS_TEXT] = fill_text,  [STOA_CLASS_LIST] = fill_list,
-        [STOA_CLASS_RECORD] = fill_record,
+        [STOA_CLASS_RECORD] = fill_record,  [STOA_CLASS_BYTES] = fill_bytes,
     };
     if (type->cls != STOA_CLASS_NONE) { fillers[type->cls](type, at, random); }
 }
