@@ -33,12 +33,6 @@ STOA_LIST_DEFINE(v1_legs, v1_leg, 3)
 STOA_LIST(v2_legs, v2_leg, 3)
 STOA_LIST_DEFINE(v2_legs, v2_leg, 3)
 
-/* bytes that became more */
-STOA_BYTES(v1_seal, 8)
-STOA_BYTES_DEFINE(v1_seal, 8)
-STOA_BYTES(v2_seal, 24)
-STOA_BYTES_DEFINE(v2_seal, 24)
-
 /* a record of every class; v2 widens what may be wider and appends one field of every class */
 #define v1_trip_FIELDS(F, S)                                                                                           \
     F(S, stoa_id, id)                                                                                                  \
@@ -54,8 +48,7 @@ STOA_BYTES_DEFINE(v2_seal, 24)
     F(S, stoa_text6, code)                                                                                             \
     F(S, v1_leg, first)                                                                                                \
     F(S, v1_numbers, numbers)                                                                                          \
-    F(S, v1_legs, legs)                                                                                                \
-    F(S, v1_seal, seal)
+    F(S, v1_legs, legs)
 #define v2_trip_FIELDS(F, S)                                                                                           \
     F(S, stoa_id, id)                                                                                                  \
     F(S, uint64_t, wide)                                                                                               \
@@ -71,7 +64,6 @@ STOA_BYTES_DEFINE(v2_seal, 24)
     F(S, v2_leg, first)                                                                                                \
     F(S, v2_numbers, numbers)                                                                                          \
     F(S, v2_legs, legs)                                                                                                \
-    F(S, v2_seal, seal)                                                                                                \
     F(S, stoa_id, owner)                                                                                               \
     F(S, uint64_t, more)                                                                                               \
     F(S, int64_t, less)                                                                                                \
