@@ -11,7 +11,7 @@
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 
-enum { STATE_OFFSET = sizeof(stoa_actor), GENERATION_LAST = 0xffffff };
+enum { STATE_OFFSET = sizeof(stoa_actor) };
 _Static_assert(STATE_OFFSET % 16 == 0, "states are aligned like what malloc returns");
 
 static bool state_is_inline(const stoa_kind *kind)
@@ -65,15 +65,16 @@ static stoa_actor *slot_take(stoa_core *core, uint32_t stride)
     stoa_actor_chunk *chunk = chunk_with_room(core, stride);
     if (!chunk) { return NULL; }
     stoa_actor *actor = (stoa_actor *)(void *)(chunk->base + (size_t)chunk->used * chunk->stride);
-    actor->index = (uint32_t)(chunk - core->chunks) * STOA_ACTOR_CHUNK + chunk->used++;
+    uint32_t index = (uint32_t)(chunk - core->chunks) * STOA_ACTOR_CHUNK + chunk->used++;
+    actor->self = stoa_ref_make(0, core->place.index, index);
     return actor;
 }
 
 static void slot_give_back(stoa_core *core, stoa_actor *actor, uint32_t stride)
 {
-    if (actor->generation == GENERATION_LAST) { return; } /* the next one would have the references of the first */
+    if (stoa_ref_generation(actor->self) == STOA_GENERATION_LAST) { return; } /* the next one would have the references of the first */
     actor->stream = core->strides[stride].free;
-    core->strides[stride].free = actor->index + 1;
+    core->strides[stride].free = stoa_actor_index(actor) + 1;
 }
 
 static void *state_new(stoa_actor *actor, const stoa_kind *kind)
@@ -122,10 +123,8 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
         if (actor) { slot_give_back(core, actor, stride); }
         return STOA_FAIL(STOA_E_NOMEM, "actor %s of kind %s", name ? name : "", kind->name);
     }
-    uint32_t index = actor->index, generation = actor->generation + 1;
     *actor = (stoa_actor){
-        .index = index,
-        .generation = generation,
+        .self = stoa_ref_next(actor->self),
         .kind = kind,
         .state = state,
         .limit = kind->mailbox_limit ? kind->mailbox_limit : STOA_MAILBOX_DEFAULT,

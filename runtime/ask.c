@@ -24,19 +24,28 @@ void stoa_asks_deinit(stoa_asks *asks)
     memset(asks, 0, sizeof *asks);
 }
 
-stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out)
+/* Filled in place: an entry by value is read back in wider pieces than it was written in, which the processor waits for. */
+stoa_ask *stoa_asks_new(stoa_asks *asks, stoa_ref asker, uint64_t token, uint64_t due_ns, const stoa_row *reply, uint64_t *id_out)
 {
     uint32_t index = asks->free;
+    stoa_ask *ask = &asks->at[index];
     if (index) {
-        asks->free = asks->at[index].next;
+        asks->free = ask->next;
     } else {
-        if (asks->used == STOA_ASKS_MAX) { return STOA_E_FULL; }
+        if (asks->used == STOA_ASKS_MAX) { return NULL; }
         index = asks->used++;
+        ask = &asks->at[index];
     }
-    ask.generation = asks->at[index].generation + 1;
-    asks->at[index] = ask;
-    *id_out = (uint64_t)ask.generation << 32 | index;
-    return STOA_OK;
+    ask->asker = asker;
+    ask->token = token;
+    ask->deadline_timer = 0;
+    ask->due_ns = due_ns;
+    ask->reply = reply;
+    ask->gather = 0;
+    ask->generation++;
+    ask->next = ask->prev = 0;
+    *id_out = (uint64_t)ask->generation << 32 | index;
+    return ask;
 }
 
 stoa_ask *stoa_asks_find(stoa_asks *asks, uint64_t id)

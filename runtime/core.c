@@ -41,7 +41,7 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     stoa_actors_init(core);
     core->flight = stoa_flight_lane_of(node->flight, index);
     core->time_every = node->options.sim ? 1 : node->options.metrics || core->flight ? node->options.time_every : 0;
-    core->time_left = core->time_every;
+    stoa_core_time_in(core, core->time_every);
     core->idle = node->options.idle_by_core ? node->options.idle_by_core[index] : node->options.idle;
     core->place.never_sleeps = core->idle == STOA_IDLE_LATENCY && !node->options.sim;
     return err;
@@ -71,7 +71,7 @@ void stoa_core_record(stoa_core *core, stoa_flight_code code, const stoa_actor *
 {
     stoa_flight_note note = {.code = code, .core = core->place.index, .row = row, .name = name, .a = a, .b = b};
     if (actor) {
-        note.actor = stoa_actor_ref(core, actor).at;
+        note.actor = actor->self.at;
         note.actor_name = stoa_actor_name(actor);
     }
     stoa_flight_put(core->flight, core->wall_ns, &note);

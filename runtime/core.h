@@ -102,7 +102,7 @@ typedef struct stoa_actor {
     stoa_msg *control;     /* its control lane: the last message, whose next is the first */
     stoa_actor_more *more;
     uint64_t messages;
-    uint32_t generation, index;
+    stoa_ref self;         /* its index stays with the slot, its generation is of this life */
     uint32_t queued, limit; /* messages waiting, or staged for it in the turn that runs */
     uint32_t stream;
     uint32_t restarts, refused;
@@ -138,7 +138,8 @@ typedef struct stoa_asks {
 } stoa_asks;
 stoa_err stoa_asks_init(stoa_asks *asks);
 void stoa_asks_deinit(stoa_asks *asks);
-stoa_err stoa_asks_new(stoa_asks *asks, stoa_ask ask, uint64_t *id_out);
+/* A new ask; NULL: there are too many. */
+stoa_ask *stoa_asks_new(stoa_asks *asks, stoa_ref asker, uint64_t token, uint64_t due_ns, const stoa_row *reply, uint64_t *id_out);
 /* The ask with that id, or NULL when it was answered, cancelled or never was. */
 stoa_ask *stoa_asks_find(stoa_asks *asks, uint64_t id);
 void stoa_asks_free(stoa_asks *asks, uint64_t id);
@@ -173,8 +174,8 @@ void stoa_gather_count(struct stoa_core *core, uint64_t id, stoa_err error);
 void stoa_gathers_release(struct stoa_core *core, stoa_actor *actor);
 void stoa_gathers_cancel(struct stoa_core *core, stoa_actor *actor, uint64_t token);
 
-/* What is left to do behind a turn. */
-enum { STOA_AFTER_FAILED = 1, STOA_AFTER_EXIT = 2, STOA_AFTER_GATHER = 4, STOA_AFTER_SPAN = 8 };
+/* What is left to do behind a turn: with REST, before it is over. */
+enum { STOA_AFTER_FAILED = 1, STOA_AFTER_EXIT = 2, STOA_AFTER_GATHER = 4, STOA_AFTER_SPAN = 8, STOA_AFTER_REST = 16 };
 
 /* What the messages that a turn sends need: a context (the actor's shard, or the command, is told), a mark (trace.c). */
 enum { STOA_MARKS_CONTEXT = 1, STOA_MARKS_TRACE = 2 };
@@ -195,11 +196,10 @@ typedef struct stoa_turning {
     uint32_t sent;               /* messages put into mailboxes of this core already */
     uint32_t charge;             /* messages sent in this go */
     uint32_t sent_max;           /* how many may be: none past what waits in the list, or where contexts are needed */
-    bool rest;                   /* more than such messages takes effect: rings, list, births, subscriptions */
     bool handed_over;            /* somebody else answers */
     bool answered;
     bool plain;                  /* nothing of a context is set */
-    uint8_t after;               /* STOA_AFTER_* */
+    uint8_t after;               /* STOA_AFTER_*; REST: more takes effect than what was sent ahead: rings, list, births, subscriptions */
     stoa_end why;                /* of failed */
     uint8_t marks;               /* STOA_MARKS_* */
     uint64_t timers;             /* MARKS_TRACE: since the trace's root */
@@ -247,7 +247,8 @@ typedef struct stoa_core {
     uint32_t slice;       /* messages that take about STOA_SLICE_NS, as messages went lately */
     uint64_t message_ns;  /* what one took, smoothed */
     uint64_t timed_count; /* messages, when the clock was read last */
-    uint32_t time_every, time_left; /* 1, 1 in the simulator, which looks at every turn */
+    uint32_t time_every; /* one turn in about so many is timed, 0: none; 1 in the simulator, which looks at each */
+    uint32_t time_left;  /* turns until then */
     uint64_t timers_from_ns;        /* the simulator's: no timer fires before; 0 elsewhere */
     stoa_times times[STOA_TIMED_KINDS];
     stoa_family root;
@@ -344,9 +345,9 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
 void stoa_actor_free(stoa_core *core, stoa_actor *actor);
 /* Give the slot of a freed actor back that waited in the run queue. */
 void stoa_actor_recycle(stoa_core *core, stoa_actor *actor);
-static inline stoa_ref stoa_actor_ref(const stoa_core *core, const stoa_actor *actor)
+static inline uint32_t stoa_actor_index(const stoa_actor *actor)
 {
-    return stoa_ref_make(actor->generation, core->place.index, actor->index);
+    return stoa_ref_index(actor->self);
 }
 /* The actor in that slot, alive or not; any index has one. Slots are numbered chunk by chunk; all of those that were never
  * mapped are one that is never alive. */
@@ -358,7 +359,7 @@ static inline stoa_actor *stoa_actor_slot(const stoa_core *core, uint32_t index)
 static inline stoa_actor *stoa_core_actor(const stoa_core *core, stoa_ref ref)
 {
     stoa_actor *actor = stoa_actor_slot(core, stoa_ref_index(ref));
-    bool same = actor->generation == (uint32_t)(ref.at >> 40) && (actor->flags & STOA_ACTOR_ALIVE);
+    bool same = stoa_ref_equal(actor->self, ref) && (actor->flags & STOA_ACTOR_ALIVE);
     return __builtin_expect(same, 1) ? actor : NULL;
 }
 /* The actors alive, one after the other: begin with at = 0; NULL at the end. */
@@ -385,6 +386,11 @@ uint32_t stoa_core_run(stoa_core *core);
 /* Subscriptions that a turn made and ended take effect, or not (group.c). */
 void stoa_topics_let_go(stoa_turning *turning);
 void stoa_topics_take_back(stoa_turning *turning);
+/* The turn that comes after so many is timed; 0: none. */
+static inline void stoa_core_time_in(stoa_core *core, uint32_t turns)
+{
+    core->time_left = turns ? turns : UINT32_MAX;
+}
 /* Note how long a turn of kind took, and how long a message to one was on its way. */
 void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns);
 void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns);

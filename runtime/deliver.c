@@ -84,17 +84,15 @@ void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
 
 stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
 {
-    stoa_context context = *stoa_msg_context(msg);
-    stoa_ask *ask = stoa_asks_find(&core->asks, context.ask);
+    stoa_ask *ask = stoa_asks_find(&core->asks, stoa_msg_context(msg)->ask);
     stoa_actor *asker = ask ? stoa_core_actor(core, msg->to) : NULL;
     if (!asker || !stoa_ref_equal(ask->asker, msg->to)) { /* too late, or the asker is about to go with all its asks */
         stoa_core_dead_letter(core, msg, STOA_E_TIMEOUT);
         stoa_place_free(&core->place, msg);
         return NULL;
     }
-    uint64_t token = ask->token;
-    const stoa_row *reply = ask->reply;
     if (!msg->row) { /* an error comes without a payload: the handler sees zeros */
+        const stoa_row *reply = ask->reply;
         uint32_t bytes = reply->payload.size_bytes, flags = STOA_MSG_CONTEXT | STOA_MSG_ANSWER;
         stoa_msg *full = (msg->flags & STOA_MSG_MARKED)
                              ? stoa_slab_new_marked(&core->place.slab, bytes, flags, *stoa_msg_mark(msg))
@@ -108,13 +106,14 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
         full->to = msg->to;
         full->from = msg->from;
         full->row = reply;
+        *stoa_msg_context(full) = *stoa_msg_context(msg);
         stoa_place_free(&core->place, msg);
         msg = full;
     }
-    context.gather = ask->gather;
+    stoa_context *context = stoa_msg_context(msg);
+    context->gather = ask->gather;
+    context->ask = ask->token;
     stoa_ask_end(core, asker, ask);
-    context.ask = token;
-    *stoa_msg_context(msg) = context;
     return msg;
 }
 

@@ -82,7 +82,7 @@ static void settle(stoa_core *core, uint64_t id)
     stoa_actor *actor = stoa_core_actor(core, g->asker);
     STOA_ASSERT(actor && actor->more); /* an end takes its gathers along */
     stoa_msg *msg = gather_free(core, (uint32_t)id, actor);
-    msg->to = msg->from = stoa_actor_ref(core, actor);
+    msg->to = msg->from = actor->self;
     msg->row = &stoa_system_rows[stoa_system_ROW_gathered];
     msg->flags |= STOA_MSG_FIRED;
     stoa_core_take(core, msg);

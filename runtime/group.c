@@ -26,7 +26,7 @@ static void list_change(stoa_turning *t, stoa_subscription *s)
     s->listed = true;
     s->next_changed = t->changed;
     t->changed = s;
-    t->rest = true;
+    t->after |= STOA_AFTER_REST;
 }
 
 static stoa_err enter(stoa_turn *turn, const char *pattern, bool members)

@@ -201,7 +201,7 @@ void stoa_held_release(stoa_core *core, stoa_actor *actor)
     release_arena(core, more);
     stoa_watches_release(core, actor);
     if (more->subscribed) {
-        stoa_topics_unsubscribe(core->place.node, NULL, stoa_actor_ref(core, actor));
+        stoa_topics_unsubscribe(core->place.node, NULL, actor->self);
         more->subscribed = false;
     }
 }

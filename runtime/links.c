@@ -167,7 +167,7 @@ static void tell(stoa_core *core, stoa_msg *msg, stoa_ref to, stoa_ref about, un
 /* One end of a link is gone: the other one, here, fails with it or hears of it. The block is used up. */
 static void pass_on(stoa_core *core, stoa_msg *msg, stoa_actor *actor, stoa_ref about, stoa_fate fate)
 {
-    stoa_ref to = stoa_actor_ref(core, actor);
+    stoa_ref to = actor->self;
     if (actor->kind->trap_exits) {
         tell(core, msg, to, about, stoa_system_ROW_exit, &fate);
     } else if (abnormal(fate.why)) {

@@ -83,7 +83,7 @@ static stoa_msg *oldest_of_inbox(stoa_msg_list *inbox, stoa_ref to)
 
 static bool drop_oldest(stoa_core *core, stoa_actor *actor)
 {
-    stoa_msg *oldest = actor->shard ? oldest_of_inbox(&actor->shard->inbox, stoa_actor_ref(core, actor)) : oldest_of_mailbox(actor);
+    stoa_msg *oldest = actor->shard ? oldest_of_inbox(&actor->shard->inbox, actor->self) : oldest_of_mailbox(actor);
     if (!oldest) { return false; }
     actor->queued--;
     stoa_conflating_forget(actor, oldest);

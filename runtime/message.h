@@ -48,9 +48,14 @@ struct stoa_msg {
     stoa_ref to, from;
     const stoa_row *row;
     uint32_t size_bytes; /* of the payload */
-    uint16_t flags;
-    uint8_t home;        /* place whose slab the block is of */
-    uint8_t size_class;
+    union {
+        struct {
+            uint16_t flags;
+            uint8_t home;       /* place whose slab the block is of */
+            uint8_t size_class;
+        };
+        uint32_t what; /* all three: compared with stoa_slab.plain */
+    };
 };
 
 typedef struct stoa_context {
@@ -149,6 +154,7 @@ typedef struct stoa_slab {
     uint8_t *joined;                        /* which blocks are in the pools */
     stoa_bank bank[2];                      /* of the quota, of the reserve */
     uint64_t limit_bytes, used_bytes;
+    uint32_t plain; /* stoa_msg.what of the smallest block at home, without flags */
     uint8_t home;
 } stoa_slab;
 
@@ -176,14 +182,18 @@ static inline uint64_t stoa_block_bytes(uint32_t size_class)
     return (uint64_t)1 << (STOA_BLOCK_SHIFT + size_class % STOA_SLAB_RESERVED);
 }
 
+static inline uint32_t stoa_msg_what(uint32_t flags, uint32_t home, uint32_t size_class)
+{
+    return flags | home << 16 | size_class << 24;
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "as the parts of stoa_msg.what lie in memory");
+
 static inline void stoa_slab_fill(stoa_slab *slab, stoa_msg *msg, uint32_t payload_bytes, uint32_t flags, uint32_t size_class)
 {
     slab->used_bytes += stoa_block_bytes(size_class);
     msg->next = NULL;
     msg->size_bytes = payload_bytes;
-    msg->flags = (uint16_t)flags;
-    msg->home = slab->home;
-    msg->size_class = (uint8_t)size_class;
+    msg->what = stoa_msg_what(flags, slab->home, size_class);
     if (flags & STOA_MSG_CONTEXT) { *stoa_msg_context(msg) = (stoa_context){0}; }
 }
 
@@ -202,6 +212,17 @@ static inline stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, u
     }
     stoa_slab_fill(slab, msg, payload_bytes, flags, size_class);
     return msg;
+}
+
+/* The same for a message of up to STOA_PLAIN_BYTES without flags, where a block is at hand: *msg, the first of its list. next and
+ * the payload are not filled. */
+enum { STOA_PLAIN_BYTES = 24 };
+static inline void stoa_slab_take_plain(stoa_slab *slab, stoa_msg *msg, uint32_t payload_bytes)
+{
+    slab->free[0] = msg->next;
+    slab->used_bytes += 1 << STOA_BLOCK_SHIFT;
+    msg->size_bytes = payload_bytes;
+    msg->what = slab->plain;
 }
 
 stoa_msg *stoa_slab_new_reserved(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags);
@@ -240,12 +261,18 @@ static inline bool stoa_slab_ample(const stoa_slab *slab)
 {
     return slab->used_bytes < slab->limit_bytes / 4 * 3;
 }
-/* Back to this slab (msg->home must be it). */
+/* Back to this slab (msg->home must be it); the second one for msg->what == slab->plain. */
 static inline void stoa_slab_free(stoa_slab *slab, stoa_msg *msg)
 {
     slab->used_bytes -= stoa_block_bytes(msg->size_class);
     msg->next = slab->free[msg->size_class];
     slab->free[msg->size_class] = msg;
+}
+static inline void stoa_slab_free_plain(stoa_slab *slab, stoa_msg *msg)
+{
+    slab->used_bytes -= 1 << STOA_BLOCK_SHIFT;
+    msg->next = slab->free[0];
+    slab->free[0] = msg;
 }
 
 #endif

@@ -301,7 +301,7 @@ static void spawn_plain(stoa_core *core, spawning *s)
     }
     s->err = stoa_actor_new(core, s->kind, s->name, s->options ? s->options->args : NULL, &actor);
     if (s->err) { return; }
-    stoa_ref ref = stoa_actor_ref(core, actor);
+    stoa_ref ref = actor->self;
     stoa_tree_add(core, NULL, actor);
     actor->more->restart = STOA_TRANSIENT;
     actor->more->shutdown_ms = s->options ? s->options->shutdown_ms : 0;
@@ -337,7 +337,7 @@ static void spawn_on_core(stoa_core *core, void *context)
     if (s->kind->sourced) {
         stoa_actor *actor = NULL;
         s->err = stoa_shard_create(s->shard, s->kind, s->name, &actor);
-        if (!s->err) { s->ref = stoa_actor_ref(core, actor); }
+        if (!s->err) { s->ref = actor->self; }
     } else {
         spawn_plain(core, s);
     }

@@ -85,9 +85,19 @@ static inline uint32_t stoa_ref_index(stoa_ref ref)
 {
     return (uint32_t)ref.at;
 }
+static inline uint32_t stoa_ref_generation(stoa_ref ref)
+{
+    return (uint32_t)(ref.at >> 40);
+}
 static inline stoa_ref stoa_ref_make(uint32_t generation, uint32_t place, uint32_t index)
 {
     return (stoa_ref){(uint64_t)generation << 40 | (uint64_t)place << 32 | index};
+}
+/* Of who comes after it into the same slot. Generations go up to STOA_GENERATION_LAST. */
+enum { STOA_GENERATION_LAST = 0xffffff };
+static inline stoa_ref stoa_ref_next(stoa_ref ref)
+{
+    return (stoa_ref){ref.at + (UINT64_C(1) << 40)};
 }
 
 stoa_err stoa_place_init(stoa_place *place, stoa_node *node, uint32_t index, uint64_t memory_bytes);

@@ -204,16 +204,14 @@ stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const 
     uint64_t id;
     stoa_err err = port_message(port, to, row, payload, command, STOA_MSG_CONTEXT | STOA_MSG_DUE, &msg);
     if (err) { return err; }
-    stoa_ask ask = {.asker = stoa_port_ref(port), .token = token, .reply = row->reply,
-                    .due_ns = stoa_time_after(clock->now_ns(clock), deadline_ns)};
-    err = stoa_asks_new(&port->asks, ask, &id);
-    if (err) {
+    uint64_t due_ns = stoa_time_after(clock->now_ns(clock), deadline_ns);
+    if (!stoa_asks_new(&port->asks, stoa_port_ref(port), token, due_ns, row->reply, &id)) {
         stoa_place_free(&port->place, msg);
-        return err;
+        return STOA_E_FULL;
     }
     stoa_msg_context(msg)->reply_to = stoa_port_ref(port);
     stoa_msg_context(msg)->ask = id;
-    stoa_msg_context(msg)->due_ns = ask.due_ns;
+    stoa_msg_context(msg)->due_ns = due_ns;
     stoa_place_push(&port->place, stoa_ref_place(to), msg);
     return STOA_OK;
 }

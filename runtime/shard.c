@@ -209,7 +209,7 @@ stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const
     if (shard->actor_count + 1 >= STOA_SHARD_ACTORS_MAX) { return STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
     stoa_err err = stoa_actor_new(core, kind, name, NULL, &actor);
     if (err) { return err; }
-    err = stoa_names_add(&core->place.node->names, name, stoa_actor_ref(core, actor));
+    err = stoa_names_add(&core->place.node->names, name, actor->self);
     if (err) {
         actor->more->name[0] = '\0'; /* the name is somebody else's */
         stoa_actor_free(core, actor);
@@ -307,7 +307,7 @@ static void left(stoa_actor *actor, stoa_msg *msg)
 
 static void disown(struct stoa_shard *shard, stoa_msg_list *list, stoa_actor *actor)
 {
-    stoa_ref self = stoa_actor_ref(shard->core, actor);
+    stoa_ref self = actor->self;
     stoa_msg_list rest = {0};
     stoa_msg *msg;
     while ((msg = stoa_msg_list_pop(list)) != NULL) {

@@ -64,7 +64,7 @@ void stoa_sim_turned(stoa_sim *sim, const stoa_turning *turning, const stoa_row 
                      bool is_answer, stoa_err err)
 {
     if (!sim->node) { return; }
-    stoa_sim_fold(sim, (uint64_t)turning->core->place.index << 32 | turning->actor->index);
+    stoa_sim_fold(sim, (uint64_t)turning->core->place.index << 32 | stoa_actor_index(turning->actor));
     stoa_sim_fold(sim, (uint64_t)row->id << 32 | (uint32_t)err);
     stoa_sim_emit(sim, (stoa_sim_event){.what = STOA_SIM_TURN,
                                         .core = turning->core->place.index,
@@ -88,11 +88,11 @@ bool stoa_sim_last_turn(stoa_sim *sim, const stoa_core *core, const stoa_actor *
 void stoa_sim_failed(stoa_sim *sim, const stoa_core *core, const stoa_actor *actor, const char *reason)
 {
     if (!sim->node) { return; }
-    stoa_sim_fold(sim, UINT64_C(0xfe) << 56 | (uint64_t)core->place.index << 32 | actor->index);
+    stoa_sim_fold(sim, UINT64_C(0xfe) << 56 | (uint64_t)core->place.index << 32 | stoa_actor_index(actor));
     stoa_sim_emit(sim, (stoa_sim_event){.what = STOA_SIM_FAILED,
                                         .core = core->place.index,
                                         .name = stoa_actor_name(actor),
-                                        .to = stoa_actor_ref(core, actor),
+                                        .to = actor->self,
                                         .text = reason});
 }
 

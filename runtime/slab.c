@@ -34,6 +34,7 @@ stoa_err stoa_slab_init(stoa_slab *slab, uint8_t home, uint64_t limit_bytes)
 {
     memset(slab, 0, sizeof *slab);
     slab->home = home;
+    slab->plain = stoa_msg_what(0, home, 0);
     slab->limit_bytes = limit_bytes < BYTES_MIN ? BYTES_MIN : limit_bytes / LARGEST_BYTES * LARGEST_BYTES;
     slab->base = map(range_bytes(slab));
     slab->joined = map(range_bytes(slab) >> STOA_BLOCK_SHIFT);

@@ -68,8 +68,7 @@ __attribute__((no_sanitize("thread", "address"))) bool stoa_running_look(const s
     out->actor = actor;
     out->kind = __atomic_load_n(&actor->kind, __ATOMIC_RELAXED);
     out->turn = __atomic_load_n(&actor->messages, __ATOMIC_RELAXED);
-    out->ref = stoa_ref_make(__atomic_load_n(&actor->generation, __ATOMIC_RELAXED), core->place.index,
-                             __atomic_load_n(&actor->index, __ATOMIC_RELAXED));
+    out->ref.at = __atomic_load_n(&actor->self.at, __ATOMIC_RELAXED);
     const stoa_msg *msg = __atomic_load_n(&core->turning.msg, __ATOMIC_RELAXED);
     out->row = msg ? __atomic_load_n(&msg->row, __ATOMIC_RELAXED) : NULL;
     if (!out->kind) { return false; }

@@ -111,7 +111,7 @@ static void timer_clear(stoa_core *core, stoa_actor *actor)
 static bool timer_set(stoa_core *core, stoa_actor *actor, uint16_t cls, uint64_t after_ns)
 {
     timer_clear(core, actor);
-    void *what = (void *)(uintptr_t)stoa_actor_ref(core, actor).at;
+    void *what = (void *)(uintptr_t)actor->self.at;
     if (stoa_wheel_new(&core->wheel, cls, what, &actor->more->ending)) {
         actor->more->ending = 0;
         return false;
@@ -204,11 +204,11 @@ static bool older_than(stoa_core *core, const stoa_actor *actor, uint32_t other)
 static void regroup(stoa_core *core, stoa_family *family, const stoa_actor *oldest, uint64_t after_ns)
 {
     if (!family->rebuild) {
-        family->rebuild = oldest->index + 1;
+        family->rebuild = stoa_actor_index(oldest) + 1;
         family->cursor = family->youngest;
     } else if (older_than(core, oldest, family->rebuild)) {
         if (!family->cursor) { family->cursor = stoa_tree_at(core, family->rebuild)->elder; }
-        family->rebuild = oldest->index + 1;
+        family->rebuild = stoa_actor_index(oldest) + 1;
     }
     uint64_t not_before = core->now_ns + after_ns;
     if (not_before > family->rebuild_ns) { family->rebuild_ns = not_before; }
@@ -239,7 +239,7 @@ static void start_group(stoa_core *core, stoa_actor *supervisor)
     if (waits && timer_set(core, first, STOA_TIMER_RESTART, family->rebuild_ns - core->now_ns)) { return; }
     family->rebuild = family->cursor = 0;
     family->rebuild_ns = 0;
-    for (uint32_t at = first->index + 1; at;) {
+    for (uint32_t at = stoa_actor_index(first) + 1; at;) {
         stoa_actor *actor = stoa_tree_at(core, at);
         at = actor->younger;
         if ((actor->flags & (STOA_ACTOR_DOWN | STOA_ACTOR_ENDING)) == STOA_ACTOR_DOWN) { restart(core, actor); }
@@ -375,7 +375,7 @@ static void work(stoa_core *core, stoa_actor *actor)
 {
     for (uint32_t steps = 0; actor; actor = actor ? actor : next_of_root(core)) {
         if (++steps > STOA_TREE_STEPS && !core->unfinished.at) {
-            core->unfinished = stoa_actor_ref(core, actor);
+            core->unfinished = actor->self;
             return;
         }
         actor = step(core, actor);

@@ -178,7 +178,8 @@ static void arm(stoa_core *core, void *context)
 {
     (void)memccpy(core->tracing.pattern, context, 0, sizeof core->tracing.pattern);
     core->tracing.armed = true;
-    core->tracing.stride = core->time_left = 1;
+    core->tracing.stride = 1;
+    stoa_core_time_in(core, 1);
 }
 
 static void on_all(stoa_node *node, void (*fn)(stoa_core *core, void *context), void *context)
@@ -208,7 +209,9 @@ static void set_every(stoa_core *core, void *context)
 {
     const uint32_t *every = context;
     core->tracing.every = core->tracing.left = *every;
-    if (!core->time_left) { core->tracing.stride = core->time_left = *every; }
+    if (core->time_every) { return; }
+    core->tracing.stride = *every;
+    stoa_core_time_in(core, *every);
 }
 
 void stoa_trace_every(stoa_node *node, uint32_t n)

@@ -28,15 +28,15 @@ stoa_family *stoa_tree_family(stoa_core *core, stoa_actor *actor)
 void stoa_tree_add(stoa_core *core, stoa_actor *parent, stoa_actor *child)
 {
     stoa_family *family = stoa_tree_family(core, parent);
-    child->parent = parent ? parent->index + 1 : 0;
+    child->parent = parent ? stoa_actor_index(parent) + 1 : 0;
     child->elder = family->youngest;
     child->younger = 0;
     if (child->elder) {
-        stoa_tree_at(core, child->elder)->younger = child->index + 1;
+        stoa_tree_at(core, child->elder)->younger = stoa_actor_index(child) + 1;
     } else {
-        family->oldest = child->index + 1;
+        family->oldest = stoa_actor_index(child) + 1;
     }
-    family->youngest = child->index + 1;
+    family->youngest = stoa_actor_index(child) + 1;
     family->count++;
 }
 
@@ -45,8 +45,8 @@ void stoa_tree_remove(stoa_core *core, stoa_actor *child)
     if (child->parent == STOA_NO_FAMILY) { return; }
     stoa_family *family = stoa_tree_family(core, stoa_tree_parent(core, child));
     STOA_ASSERT(family); /* who has children has one */
-    if (family->cursor == child->index + 1) { family->cursor = family->rebuild == family->cursor ? 0 : child->elder; }
-    if (family->rebuild == child->index + 1) { family->rebuild = child->younger; }
+    if (family->cursor == stoa_actor_index(child) + 1) { family->cursor = family->rebuild == family->cursor ? 0 : child->elder; }
+    if (family->rebuild == stoa_actor_index(child) + 1) { family->rebuild = child->younger; }
     if (child->younger) {
         stoa_tree_at(core, child->younger)->elder = child->elder;
     } else {
@@ -70,7 +70,7 @@ static const char *check_family(stoa_core *core, stoa_actor *parent, uint32_t *s
     for (uint32_t at = family->oldest; at; at = stoa_tree_at(core, at)->younger) {
         const stoa_actor *child = stoa_tree_at(core, at);
         if (!(child->flags & STOA_ACTOR_ALIVE)) { return "a child that is gone"; }
-        if (child->parent != (parent ? parent->index + 1 : 0)) { return "a child of another parent"; }
+        if (child->parent != (parent ? stoa_actor_index(parent) + 1 : 0)) { return "a child of another parent"; }
         if (child->elder != before) { return "siblings out of order"; }
         if (++count > family->count) { break; }
         before = at;
@@ -119,14 +119,14 @@ static stoa_err prepare(stoa_core *core, stoa_actor *actor, const stoa_child *ch
         actor->more->restart = child->restart;
     }
     if (!child->name) { return STOA_OK; }
-    stoa_err err = stoa_names_add(&core->place.node->names, child->name, stoa_actor_ref(core, actor));
+    stoa_err err = stoa_names_add(&core->place.node->names, child->name, actor->self);
     if (err) { actor->more->name[0] = '\0'; /* the name is somebody else's */ }
     return err;
 }
 
 static void born(stoa_turning *t, stoa_actor *actor)
 {
-    uint32_t index = actor->index + 1;
+    uint32_t index = stoa_actor_index(actor) + 1;
     actor->younger = 0;
     if (t->born) {
         stoa_actor *last = stoa_tree_at(t->core, t->born_last);
@@ -136,7 +136,7 @@ static void born(stoa_turning *t, stoa_actor *actor)
         t->born = index;
     }
     t->born_last = index;
-    t->rest = true;
+    t->after |= STOA_AFTER_REST;
 }
 
 stoa_err stoa_turn_spawn(stoa_turn *turn, const stoa_kind *kind, const stoa_child *child, stoa_ref *out)
@@ -152,14 +152,14 @@ stoa_err stoa_turn_spawn(stoa_turn *turn, const stoa_kind *kind, const stoa_chil
     if (!err) { err = stoa_actor_new(core, kind, child->name, child->args, &actor); }
     if (err) { return err; }
     err = prepare(core, actor, child);
-    if (!err) { err = stage_beginning(t, stoa_actor_ref(core, actor)); }
+    if (!err) { err = stage_beginning(t, actor->self); }
     if (err) {
         stoa_actor_free(core, actor);
         return err;
     }
     if (kind->start || t->actor->shard) { actor->flags |= STOA_ACTOR_FRESH; }
     born(t, actor);
-    *out = stoa_actor_ref(core, actor);
+    *out = actor->self;
     return STOA_OK;
 }
 

@@ -25,7 +25,7 @@ void stoa_turning_stage(stoa_turning *t, stoa_msg *msg)
     *t->staged_end = msg;
     t->staged_end = &msg->next;
     t->sent_max = 0;
-    t->rest = true;
+    t->after |= STOA_AFTER_REST;
 }
 
 /* Whether an actor of this core takes one more message. *kept_out: it is a plain one, and the place in its mailbox is kept.
@@ -97,7 +97,7 @@ static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa
     if (!ring || from->spill[place].head) { return false; }
     if (!(t->rings & bit)) {
         t->rings |= bit;
-        t->rest = true;
+        t->after |= STOA_AFTER_REST;
         ring->mark = ring->ahead_count;
     }
     stoa_slot *slot = stoa_ring_ahead(ring, ring->mark);
@@ -112,12 +112,38 @@ static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa
     return true;
 }
 
+/* Into the mailbox of an actor of this core, which nobody looks at before the turn has ended; take_back takes it out again. */
+static inline void put_ahead(stoa_turning *t, stoa_actor *target, stoa_msg *msg, stoa_ref to, const stoa_row *row)
+{
+    msg->to = to;
+    msg->from = t->turn.self;
+    msg->row = row;
+    target->queued++;
+    t->ahead[t->sent].to = target;
+    t->ahead[t->sent++].behind = target->head ? target->tail : NULL;
+    stoa_mailbox_put_last(t->core, target, msg);
+}
+
+/* Whether a message goes straight to target: its place has room, and nothing of this turn waits in the list (order is kept). */
+static inline bool may_put_ahead(const stoa_turning *t, const stoa_actor *target, stoa_ref to, const stoa_row *row)
+{
+    return stoa_ref_equal(target->self, to) && stoa_mailbox_room(target) && t->sent < t->sent_max && row->cls != STOA_ROW_CONTROL;
+}
+
 static __attribute__((noinline)) stoa_err send_otherwise(stoa_turning *t, stoa_ref to, const stoa_row *row,
                                                          const void *payload)
 {
     uint32_t place = stoa_ref_place(to);
-    if (place != t->core->place.index && write_ahead(t, place, to, row, payload)) { return STOA_OK; }
+    stoa_actor *target = stoa_actor_slot(t->core, stoa_ref_index(to));
     stoa_msg *msg;
+    if (may_put_ahead(t, target, to, row)) {
+        msg = stoa_slab_new(&t->core->place.slab, row->payload.size_bytes, 0);
+        if (!msg) { return STOA_E_FULL; }
+        stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
+        put_ahead(t, target, msg, to, row);
+        return STOA_OK;
+    }
+    if (place != t->core->place.index && write_ahead(t, place, to, row, payload)) { return STOA_OK; }
     stoa_err err = message_new(t, to, row, payload, 0, &msg);
     if (err) {
         t->charge++; /* trying costs as much */
@@ -127,27 +153,31 @@ static __attribute__((noinline)) stoa_err send_otherwise(stoa_turning *t, stoa_r
     return STOA_OK;
 }
 
-/* The way of most messages, small and plain, to an actor of this core with room: straight into its mailbox, which nobody
- * looks at before the turn has ended; take_back takes it out again. Not past what waits in the list: order is kept. */
+/* Of one, two or three words. */
+static inline bool is_plain_size(uint32_t bytes)
+{
+    return bytes <= STOA_PLAIN_BYTES && bytes % 8 == 0;
+}
+
+static inline void copy_words(uint64_t *to, const void *from, uint32_t bytes)
+{
+    memcpy(to, from, 8);
+    if (bytes > 8) { memcpy(to + 1, (const char *)from + 8, 8); }
+    if (bytes > 16) { memcpy(to + 2, (const char *)from + 16, 8); }
+}
+
+/* The way of most messages, small and plain, to an actor of this core with room. */
 stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload)
 {
     stoa_turning *t = turning_of(turn);
     stoa_core *core = t->core;
-    bool direct = stoa_ref_place(to) == core->place.index && t->sent < t->sent_max && row->cls != STOA_ROW_CONTROL;
     stoa_actor *target = stoa_actor_slot(core, stoa_ref_index(to));
-    if (!direct || target->generation != (uint32_t)(to.at >> 40) || !stoa_mailbox_room(target)) {
-        return send_otherwise(t, to, row, payload);
-    }
-    stoa_msg *msg = stoa_slab_new(&core->place.slab, row->payload.size_bytes, 0);
-    if (__builtin_expect(!msg, 0)) { return STOA_E_FULL; }
-    msg->to = to;
-    msg->from = turn->self;
-    msg->row = row;
-    stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
-    target->queued++;
-    t->ahead[t->sent].to = target;
-    t->ahead[t->sent++].behind = target->head ? target->tail : NULL;
-    stoa_mailbox_put_last(core, target, msg);
+    stoa_msg *msg = core->place.slab.free[0];
+    uint32_t bytes = row->payload.size_bytes;
+    if (!may_put_ahead(t, target, to, row) || !msg || !is_plain_size(bytes)) { return send_otherwise(t, to, row, payload); }
+    stoa_slab_take_plain(&core->place.slab, msg, bytes);
+    copy_words((uint64_t *)(void *)(msg + 1), payload, bytes);
+    put_ahead(t, target, msg, to, row);
     return STOA_OK;
 }
 
@@ -185,22 +215,20 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
     stoa_err err = more ? message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS | STOA_MSG_DUE, &msg)
                         : STOA_E_FULL;
     if (err) { return err; }
-    stoa_ask ask = {.asker = turn->self, .token = token, .due_ns = stoa_time_after(turn->now_ns, deadline_ns), .reply = row->reply};
-    err = stoa_asks_new(&core->asks, ask, &id);
-    if (!err) {
-        err = stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, (void *)(uintptr_t)id, &timer);
-        if (err) { stoa_asks_free(&core->asks, id); }
-    }
+    uint64_t due_ns = stoa_time_after(turn->now_ns, deadline_ns);
+    stoa_ask *ask = stoa_asks_new(&core->asks, turn->self, token, due_ns, row->reply, &id);
+    err = ask ? stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, (void *)(uintptr_t)id, &timer) : STOA_E_FULL;
     if (err) {
+        if (ask) { stoa_asks_drop(&core->asks, ask); }
         if (msg->flags & STOA_MSG_COUNTED) { stoa_mailbox_unkeep(stoa_msg_target(msg), msg->flags); }
         stoa_place_free(&core->place, msg);
         return err;
     }
-    stoa_asks_find(&core->asks, id)->deadline_timer = timer;
+    ask->deadline_timer = timer;
     stoa_ask_own(core, more, id);
     stoa_msg_context(msg)->reply_to = turn->self;
     stoa_msg_context(msg)->ask = id;
-    stoa_msg_context(msg)->due_ns = ask.due_ns;
+    stoa_msg_context(msg)->due_ns = due_ns;
     stoa_turning_stage(t, msg);
     return STOA_OK;
 }
@@ -379,7 +407,7 @@ stoa_ref stoa_turn_peer(const stoa_turn *turn, uint32_t stream)
     const stoa_turning *t = (const stoa_turning *)turn;
     const struct stoa_shard *shard = t->actor->shard;
     if (!shard || stream == 0 || stream > shard->actor_count) { return STOA_REF_NONE; }
-    return stoa_actor_ref(t->core, shard->actors[stream]);
+    return shard->actors[stream]->self;
 }
 
 uint32_t stoa_turn_peer_find(stoa_turn *turn, const char *name)
@@ -432,7 +460,7 @@ static inline void clean(stoa_turning *t)
     t->staged_end = &t->staged;
     t->listed = 0;
     t->sent_max = t->marks ? 0 : STOA_SENT_MAX;
-    t->rest = false;
+    t->after &= (uint8_t)~STOA_AFTER_REST;
 }
 
 static void take_back(stoa_turning *t)
@@ -462,7 +490,7 @@ static void take_back(stoa_turning *t)
 static inline void put_counted(stoa_core *core, stoa_msg *msg)
 {
     stoa_actor *target = stoa_msg_target(msg);
-    msg->to = stoa_actor_ref(core, target);
+    msg->to = target->self;
     msg->flags &= (uint16_t)~STOA_MSG_COUNTED;
     if (__builtin_expect((target->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE, 1)) {
         stoa_conflating_note(target, msg);
@@ -550,7 +578,7 @@ static inline void let_go(stoa_turning *t)
 {
     t->charge += t->sent;
     t->sent = 0;
-    if (__builtin_expect(t->rest, 0)) { let_go_rest(t); }
+    if (__builtin_expect(t->after & STOA_AFTER_REST, 0)) { let_go_rest(t); }
 }
 
 static stoa_handler hearer_of(const stoa_kind *kind, const stoa_row *row)
@@ -561,10 +589,16 @@ static stoa_handler hearer_of(const stoa_kind *kind, const stoa_row *row)
     return NULL;
 }
 
-static inline stoa_handler handler_of(const stoa_kind *kind, const stoa_row *row)
+/* The handler of a row of the kind's own table; NULL: it is of another, or has none. */
+static inline stoa_handler own_handler(const stoa_kind *kind, const stoa_row *row)
 {
     size_t at = (size_t)((uintptr_t)row - (uintptr_t)kind->rows);
-    stoa_handler handler = at < kind->rows_bytes ? kind->handlers[row->id] : NULL;
+    return at < kind->rows_bytes ? kind->handlers[row->id] : NULL;
+}
+
+static inline stoa_handler handler_of(const stoa_kind *kind, const stoa_row *row)
+{
+    stoa_handler handler = own_handler(kind, row);
     return __builtin_expect(handler != NULL, 1) ? handler : hearer_of(kind, row);
 }
 
@@ -591,7 +625,7 @@ static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
 {
     t->turn.now_ns = core->now_ns;
     t->turn.wall_ns = core->wall_ns;
-    t->turn.self = stoa_actor_ref(core, actor);
+    t->turn.self = actor->self;
     t->turn.from = STOA_REF_NONE;
     t->core = core;
     t->actor = actor;
@@ -600,6 +634,7 @@ static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
     t->staged_end = &t->staged;
     t->rings = t->listed = 0;
     t->sent = 0;
+    t->charge = 0;
     t->changed = NULL;
     t->failed = NULL;
     t->born = 0;
@@ -613,7 +648,7 @@ static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
 static inline stoa_turning *turning_for(stoa_core *core, stoa_actor *actor)
 {
     stoa_turning *t = &core->turning;
-    t->turn.self = stoa_actor_ref(core, actor);
+    t->turn.self = actor->self;
     t->actor = actor;
     mark(t, actor->shard != NULL);
     return t;
@@ -700,6 +735,25 @@ static __attribute__((noinline)) void let_lie(stoa_core *core, stoa_msg *msg)
     stoa_core_drop(core, msg, stoa_msg_context(msg)->reply_to.at ? STOA_E_TIMEOUT : STOA_E_STALE, STOA_DROP_STALE);
 }
 
+/* The handler has returned: what it asked for takes effect or not, and the message is done with. */
+static inline void settle(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg, struct stoa_sim *sim, stoa_err err)
+{
+    const stoa_row *row = msg->row, *reply = row->reply;
+    actor->messages++;
+    if (__builtin_expect(t->after & STOA_AFTER_FAILED, 0)) { err = STOA_E_FAILED; }
+    if (!err && reply && !t->handed_over && !t->answered) { err = answer(t, reply, core->reply, STOA_OK); }
+    if (__builtin_expect(err, 0)) {
+        t->after &= (uint8_t)~STOA_AFTER_EXIT;
+        refuse(t, err);
+    } else {
+        if (actor->shard) { stoa_shard_apply_staged(actor->shard, t); }
+        let_go(t);
+    }
+    if (sim) { stoa_sim_turned(sim, t, row, stoa_msg_payload(msg), msg->flags & STOA_MSG_ANSWER, err); }
+    stoa_place_free(&core->place, msg);
+    if (__builtin_expect(t->after != 0, 0)) { finish(t); }
+}
+
 /* sim: NULL in every build's fast path, which then has nothing of it. */
 static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg,
                                                           struct stoa_sim *sim)
@@ -728,30 +782,51 @@ static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_t
     } else if (handler) {
         err = handler(&t->turn, actor->state, stoa_msg_payload(msg), core->reply);
     }
-    actor->messages++;
-    if (__builtin_expect(t->after & STOA_AFTER_FAILED, 0)) { err = STOA_E_FAILED; }
-    if (!err && reply && !t->handed_over && !t->answered) { err = answer(t, reply, core->reply, STOA_OK); }
-    if (__builtin_expect(err, 0)) {
-        t->after &= (uint8_t)~STOA_AFTER_EXIT;
-        refuse(t, err);
-    } else {
-        if (actor->shard) { stoa_shard_apply_staged(actor->shard, t); }
-        let_go(t);
+    settle(core, t, actor, msg, sim, err);
+}
+
+static __attribute__((noinline)) void handle_any(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
+{
+    handle(core, t, actor, msg, NULL);
+}
+
+static __attribute__((noinline)) void settle_any(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg, stoa_err err)
+{
+    settle(core, t, actor, msg, NULL, err);
+}
+
+/* The same for most messages: small, of this core, a cast of the kind's own. False: the actor may have ended. */
+static inline bool handle_plain(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
+{
+    const stoa_row *row = msg->row;
+    stoa_handler handler = own_handler(actor->kind, row);
+    if (__builtin_expect(msg->what != core->place.slab.plain || row->reply || !handler || !t->plain, 0)) {
+        handle_any(core, t, actor, msg);
+        return false;
     }
-    if (sim) { stoa_sim_turned(sim, t, row, stoa_msg_payload(msg), msg->flags & STOA_MSG_ANSWER, err); }
-    stoa_place_free(&core->place, msg);
-    if (__builtin_expect(t->after != 0, 0)) { finish(t); }
+    t->msg = msg;
+    t->turn.from = msg->from;
+    stoa_err err = handler(&t->turn, actor->state, msg + 1, core->reply);
+    if (__builtin_expect((unsigned)err | t->after, 0)) {
+        settle_any(core, t, actor, msg, err);
+        return false;
+    }
+    actor->messages++;
+    t->charge += t->sent;
+    t->sent = 0;
+    stoa_slab_free_plain(&core->place.slab, msg);
+    return true;
 }
 
 static __attribute__((noinline)) void handle_simulated(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
 {
     struct stoa_sim *sim = core->place.node->options.sim;
-    uint32_t generation = actor->generation;
+    stoa_ref self = actor->self;
     core->time_left = 1;
     core->tracing.stride = 1;
     if (stoa_trace_chooses(core, actor, msg)) { msg->flags |= STOA_MSG_ROOT; }
     handle(core, t, actor, msg, sim);
-    bool lives = actor->generation == generation && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE;
+    bool lives = stoa_ref_equal(actor->self, self) && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE;
     if (lives && stoa_sim_last_turn(sim, core, actor)) { stoa_actor_fail(core, actor, "injected: turn-last"); }
 }
 
@@ -767,10 +842,10 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
     stoa_clock *clock = core->place.node->clock;
     const stoa_kind *kind = actor->kind;
     const stoa_row *row = msg->row;
-    uint32_t generation = actor->generation;
+    stoa_ref self = actor->self;
     bool chosen = stoa_trace_chooses(core, actor, msg);
     uint64_t every = core->time_every;
-    core->time_left = stoa_trace_stride(core, every ? 1 + (uint32_t)stoa_random_below(&core->random, 2 * every - 1) : 0);
+    stoa_core_time_in(core, stoa_trace_stride(core, every ? 1 + (uint32_t)stoa_random_below(&core->random, 2 * every - 1) : 0));
     if (chosen) {
         msg->flags |= STOA_MSG_ROOT;
         handle(core, t, actor, msg, NULL);
@@ -779,7 +854,7 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
     uint64_t began_ns = clock->now_ns(clock);
     handle(core, t, actor, msg, NULL);
     uint64_t took_ns = clock->now_ns(clock) - began_ns;
-    if (actor->generation == generation && (actor->flags & STOA_ACTOR_ALIVE)) {
+    if (stoa_core_actor(core, self)) {
         actor->handler_ns = took_ns < UINT32_MAX ? (uint32_t)took_ns : UINT32_MAX;
         if (core->now_ns >= core->turn_due_ns) {
             core->turn_due_ns = core->now_ns + TURN_EVERY_NS;
@@ -789,19 +864,15 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
     stoa_core_timed(core, kind, took_ns);
 }
 
-static __attribute__((always_inline)) inline void turn(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
+void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
 {
-    if (__builtin_expect(core->time_left && --core->time_left == 0, 0)) {
+    stoa_turning *t = turning_for(core, actor);
+    core->messages++;
+    if (__builtin_expect(--core->time_left == 0, 0)) {
         handle_timed(core, t, actor, msg);
     } else {
         handle(core, t, actor, msg, NULL);
     }
-}
-
-void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
-{
-    core->messages++;
-    turn(core, turning_for(core, actor), actor, msg);
 }
 
 /* Who waits for its mailbox to get emptier. */
@@ -817,16 +888,20 @@ static __attribute__((always_inline)) inline void run_turns(stoa_core *core, sto
 {
     /* the snapshot rule: never what this run enqueues; deep mailboxes drain faster */
     uint32_t n = actor->queued < STOA_BUDGET ? actor->queued : STOA_BUDGET + (actor->queued >> 3);
-    uint32_t count = stoa_core_quantum(core, n);
-    uint32_t generation = actor->generation, done = 0;
+    uint32_t count = stoa_core_quantum(core, n), done = 0;
+    stoa_ref self = actor->self;
     stoa_turning *t = turning_for(core, actor);
     t->charge = 0;
     while (done + t->charge / STOA_SENDS_A_TURN < count && stoa_mailbox_waits(actor)) {
         done++;
         stoa_msg *msg = stoa_mailbox_get(actor);
         if (conflates) { stoa_conflating_out(actor, msg); }
-        turn(core, t, actor, msg);
-        if (actor->generation != generation || !(actor->flags & STOA_ACTOR_ALIVE)) { break; }
+        if (__builtin_expect(--core->time_left == 0, 0)) {
+            handle_timed(core, t, actor, msg);
+        } else if (handle_plain(core, t, actor, msg)) {
+            continue;
+        }
+        if (!stoa_ref_equal(actor->self, self) || !(actor->flags & STOA_ACTOR_ALIVE)) { break; }
     }
     core->messages += done;
     if (stoa_mailbox_waits(actor) && !actor->run.queued && (actor->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE) {
@@ -842,10 +917,10 @@ static __attribute__((noinline)) void run_unusual(stoa_core *core, stoa_actor *a
         stoa_actor_recycle(core, actor);
         return;
     }
-    uint32_t generation = actor->generation;
+    stoa_ref self = actor->self;
     bool fresh = (actor->flags & (STOA_ACTOR_FRESH | STOA_ACTOR_DOWN)) == STOA_ACTOR_FRESH;
     if (fresh) { stoa_tree_start(core, actor); }
-    if (actor->generation != generation || !(actor->flags & STOA_ACTOR_ALIVE)) { return; }
+    if (!stoa_core_actor(core, self)) { return; }
     run_turns(core, actor, actor->flags & STOA_ACTOR_CONFLATES);
 }
 

@@ -33,7 +33,7 @@ static void fill_place_in_tree(stoa_core *core, const stoa_actor *actor, stoa_ac
     static const char *const strategies[] = {"one_for_one", "one_for_all", "rest_for_one"};
     const stoa_actor *parent = stoa_tree_parent(core, actor);
     const stoa_actor_more *more = actor->more;
-    view->parent = parent ? stoa_actor_ref(core, parent) : STOA_REF_NONE;
+    view->parent = parent ? parent->self : STOA_REF_NONE;
     view->children = more ? more->family.count : 0;
     view->status = status_of(actor);
     view->restart = restarts[actor->shard ? STOA_PERMANENT : more ? more->restart : STOA_TEMPORARY];
@@ -47,7 +47,7 @@ static void fill_view(stoa_core *core, const stoa_actor *actor, stoa_actor_view 
     memset(view, 0, sizeof *view);
     (void)snprintf(view->name, sizeof view->name, "%s", stoa_actor_name(actor));
     view->kind = actor->kind->name;
-    view->ref = stoa_actor_ref(core, actor);
+    view->ref = actor->self;
     view->core = core->place.index;
     view->queued = actor->queued;
     view->messages = actor->messages;

@@ -273,7 +273,7 @@ static void check_families(const stoa_core *core)
         bool serves = actor->kind->table == &limb_table && !(actor->flags & (STOA_ACTOR_DOWN | STOA_ACTOR_ENDING));
         for (uint64_t i = 0; serves && i < self->count; i++) {
             const stoa_actor *child = stoa_core_actor(core, self->permanent[i]);
-            bool mine = child && child->parent == actor->index + 1;
+            bool mine = child && child->parent == stoa_actor_index(actor) + 1;
             if (!mine) { fail_msg("a permanent child is missing"); }
         }
     }

@@ -187,7 +187,7 @@ static void a_reference_never_names_a_stranger(void **state)
     stoa_sim_run(w.sim, STOA_MS(1));
     assert_null(stoa_core_actor(core, first));
     stoa_actor *slot = stoa_actor_slot(core, stoa_ref_index(first));
-    slot->generation = 0xffffff - 2; /* as if so many had been here */
+    slot->self = stoa_ref_make(STOA_GENERATION_LAST - 2, stoa_ref_place(first), stoa_ref_index(first)); /* as if so many had been here */
     for (uint32_t i = 0; i < 8; i++) {
         stoa_ref next = {order(&w, w.one, SPAWN, 0, 0).at};
         assert_non_null(stoa_core_actor(core, next));
