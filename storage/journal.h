@@ -7,8 +7,12 @@
  * Blocks are dense: first = last + 1, otherwise INVALID. Each block carries the hash of the block before it; its own
  * hash covers header and payload. Positions, hashes and epochs are ours: RocksDB's sequence numbers are not used.
  *
- * Threads: one at a time appends, syncs and closes; read, lookup and state may run on others meanwhile (storage/sim:
- * one thread for all). A visit function may read and look up; it must not append, sync or close.
+ * Beside the log lies the side store: ordered keys and values of what was derived from the log and can be derived again
+ * (snapshots, notes about the log). It is never ahead of the log: what a synced put made durable was made from a log that
+ * is durable, too. All of it may be gone after any open; it is never a reason to refuse the log.
+ *
+ * Threads: one at a time appends, syncs and closes; all else may run on others meanwhile, several at a time
+ * (storage/sim: one thread for all). A visit function may read, look up and scan; it must do nothing else here.
  *
  * Block on disk, little endian:
  *     u32 magic "STB1" | u32 count | u64 first | u64 epoch | u64 commit_ns (wall) | u32 payload_bytes |
@@ -49,6 +53,23 @@ typedef struct stoa_block {
     const void *payload;
     const stoa_index_entry *index;
 } stoa_block;
+
+/* Parts of the side store, each with an order of keys of its own. */
+typedef enum stoa_space { STOA_SPACE_SNAPSHOT, STOA_SPACE_META, STOA_SPACES } stoa_space;
+
+/* What the side store takes at most; more is TOO_LARGE. A batch holds up the next one while it is written: a few hundred
+ * KiB are a good size. */
+enum {
+    STOA_SIDE_KEY_MAX = 255,          /* bytes, at least 1 */
+    STOA_SIDE_VALUE_MAX = 4 << 20,    /* bytes */
+    STOA_SIDE_ENTRIES_MAX = 1 << 16,  /* of a batch */
+    STOA_SIDE_BATCH_MAX = 16 << 20    /* bytes of a batch's keys and values */
+};
+
+typedef struct stoa_side_entry {
+    const void *key, *value; /* put: value NULL erases the key, with value_bytes 0 */
+    uint32_t key_bytes, value_bytes;
+} stoa_side_entry;
 
 typedef struct stoa_journal_state {
     uint64_t last;        /* position of the last event, 0 when empty */
@@ -101,6 +122,25 @@ typedef struct stoa_journal_ops {
 
     void (*state)(stoa_journal *journal, stoa_journal_state *out);
 
+    /* Put (or erase) all entries, in their order, or none. With sync they are durable when OK returns, and so is all
+     * that was put or erased before, and the log as it was when put was called; without, they may be lost with the
+     * machine. A crash keeps a prefix of what was put and erased. Blocks. Errors: INVALID (an empty key), TOO_LARGE, FULL
+     * (nothing was put; append goes on finding out by itself), IO (the log is not harmed unless append says so), CORRUPT (the
+     * store was rotten and is thrown away: all that was put is gone, the next put finds an empty one). */
+    stoa_err (*put)(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync);
+
+    /* Erase all keys from from (no bytes: the first) up to, not including, to (no bytes: all to the end); as a put without
+     * sync. Their space comes back in time. */
+    stoa_err (*erase)(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes, const void *to,
+                      uint32_t to_bytes);
+
+    /* Visit entries in the order of their keys (bytes as unsigned numbers, a prefix before what it begins), from the first
+     * that is not before from (no bytes: from the first of all), as they were when the scan began. An entry is valid during
+     * its visit, and value is not NULL. visit returning an error ends the scan with it. Bytes are checked, but who must
+     * be sure of them puts a hash beside them. Errors: CORRUPT (rot), IO. Blocks. */
+    stoa_err (*scan)(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes,
+                     stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context);
+
     /* Sync and release. NULL is allowed. */
     void (*close)(stoa_journal *journal);
 } stoa_journal_ops;
@@ -113,6 +153,11 @@ struct stoa_journal {
 /* Read the whole log: every hash, every link, up to the last block. *verified_out is the last position that is sound,
  * on CORRUPT too (there it is where the sound part ends). Errors: CORRUPT, what read returns. Blocks. */
 stoa_err stoa_journal_verify(stoa_journal *journal, uint64_t *verified_out);
+
+/* The value of one key of the side store, copied to bytes, which has room for cap_bytes. Errors: NOT_FOUND, TOO_LARGE (no
+ * room), what scan returns. Blocks. */
+stoa_err stoa_side_get(stoa_journal *journal, stoa_space space, const void *key, uint32_t key_bytes, void *bytes,
+                       uint32_t cap_bytes, uint32_t *bytes_out);
 
 STOA_API_END
 

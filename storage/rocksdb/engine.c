@@ -79,7 +79,7 @@ stoa_err stoa_engine_error(char *text, const char *what)
     return err;
 }
 
-static rocksdb_options_t *base_options(stoa_engine_mode mode)
+rocksdb_options_t *stoa_engine_options(stoa_engine_mode mode)
 {
     rocksdb_options_t *empty = rocksdb_options_create(), *options = rocksdb_options_create();
     char *text = NULL;
@@ -91,7 +91,6 @@ static rocksdb_options_t *base_options(stoa_engine_mode mode)
     rocksdb_options_set_create_if_missing(options, mode.create);
     rocksdb_options_set_create_missing_column_families(options, !mode.read_only);
     rocksdb_options_set_wal_recovery_mode(options, mode.to_rot ? POINT_IN_TIME : TOLERATE_CORRUPTED_TAIL);
-    rocksdb_options_set_atomic_flush(options, 1); /* log and index reach table files together */
     rocksdb_options_set_max_background_jobs(options, BACKGROUND_THREADS);
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
     rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);
@@ -117,7 +116,8 @@ static void family_options(rocksdb_options_t *base, rocksdb_options_t *options[S
 
 stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mode mode)
 {
-    rocksdb_options_t *base = base_options(mode), *options[STOA_FAMILIES];
+    rocksdb_options_t *base = stoa_engine_options(mode), *options[STOA_FAMILIES];
+    rocksdb_options_set_atomic_flush(base, 1); /* log and index reach table files together */
     family_options(base, options);
     const rocksdb_options_t *views[STOA_FAMILIES];
     memcpy(views, options, sizeof views);

@@ -30,6 +30,9 @@ typedef struct stoa_engine_mode {
 /* Open the database in folder path. Blocks. Errors: CORRUPT, DENIED, FULL, VERSION, IO. */
 stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mode mode);
 
+/* The options that all our databases share; the caller's to destroy. */
+rocksdb_options_t *stoa_engine_options(stoa_engine_mode mode);
+
 /* Close it; nothing is flushed or synced. A closed engine is allowed. */
 void stoa_engine_close(stoa_engine *engine);
 

@@ -3,13 +3,18 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "storage/rocksdb/folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+enum { SPACE_MIN_BYTES = 8 << 20 }; /* with less there is no point in opening a database for writing */
 
 stoa_err stoa_os_error(const char *what, const char *path)
 {
@@ -36,4 +41,30 @@ stoa_err stoa_folder_make(const char *path)
 {
     if (mkdir(path, 0700) == 0) { return stoa_folder_sync_parent(path); }
     return errno == EEXIST ? STOA_OK : stoa_os_error("make", path);
+}
+
+bool stoa_folder_has_space(const char *path)
+{
+    struct statvfs disk;
+    return statvfs(path, &disk) != 0 || (uint64_t)disk.f_bavail * disk.f_frsize >= SPACE_MIN_BYTES;
+}
+
+/* All files in the folder; the first that cannot be removed is the error. */
+static stoa_err remove_files(DIR *folder, const char *path)
+{
+    for (struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
+        bool itself = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+        if (!itself && unlinkat(dirfd(folder), entry->d_name, 0) != 0) { return stoa_os_error("empty", path); }
+    }
+    return STOA_OK;
+}
+
+stoa_err stoa_folder_remove(const char *path)
+{
+    DIR *folder = opendir(path);
+    if (!folder) { return errno == ENOENT ? STOA_OK : stoa_os_error("open", path); }
+    stoa_err err = remove_files(folder, path);
+    (void)closedir(folder);
+    if (!err && rmdir(path) != 0) { err = stoa_os_error("remove", path); }
+    return err ? err : stoa_folder_sync_parent(path);
 }

@@ -4,6 +4,8 @@
 #ifndef STOA_STORAGE_ROCKSDB_FOLDER_H
 #define STOA_STORAGE_ROCKSDB_FOLDER_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /* The error that errno stands for, FULL or IO, with what failed on path in the trail. */
@@ -14,5 +16,11 @@ stoa_err stoa_folder_make(const char *path);
 
 /* Make the entry of path in its parent folder durable. Blocks. Errors: IO, FULL. */
 stoa_err stoa_folder_sync_parent(const char *path);
+
+/* Whether the disk of path has so much room that a database is worth opening; true where the system does not say. */
+bool stoa_folder_has_space(const char *path);
+
+/* Remove the folder and the files in it; it has no folders in it. One that is not there is OK. Blocks. Errors: IO. */
+stoa_err stoa_folder_remove(const char *path);
 
 #endif

@@ -5,6 +5,7 @@
  *     db/           the database. Column families: log (big-endian position of a block's last event -> block, so that
  *                   the block that holds a position is one seek away), index (big-endian id, big-endian position ->
  *                   nothing; written in the block's write batch, so never ahead of it), meta ("format" -> version)
+ *     side/         the side store, another database (rocksdb/side.h); may be deleted while the journal is closed
  *
  * Open: RocksDB replays its own log, then the block under the mark must be there, with the hash the mark names, and
  * the chain is followed from it to the end. Below the mark nothing is read: rot there is found by read and

@@ -13,8 +13,10 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "storage/block.h"
+#include "storage/side.h"
+#include "storage/sim/side.h"
 
-enum { TORN_PERMILLE = 500, MARK_LOST_PERMILLE = 500 };
+enum { TORN_PERMILLE = 500, MARK_LOST_PERMILLE = 500, SILENT_PERMILLE = 500 };
 
 static const char scheme_prefix[] = "sim:";
 
@@ -41,11 +43,12 @@ struct stoa_sim_disk {
     char name[STOA_SIM_DISK_NAME_MAX + 1];
     stoa_sim_disk *next;
     handle *open;
-    stoa_random random;
+    stoa_random random, side_random; /* the side store's own, so that the log's faults are the same without it */
+    stoa_sim_side side;
     stored *blocks;
     size_t count, cap, synced;
     mark mark, mark_on_platter;
-    uint32_t syncs_to_failure, appends_refused;
+    uint32_t syncs_to_failure, appends_refused, puts_to_failure;
     uint64_t syncs, crashes, lost_blocks, cut_blocks;
 };
 
@@ -73,6 +76,7 @@ stoa_err stoa_sim_disk_get(const char *name, uint64_t seed, stoa_sim_disk **out)
         if (!disk) { return STOA_FAIL(STOA_E_NOMEM, "disk %s", name); }
         memcpy(disk->name, name, length);
         stoa_random_seed(&disk->random, seed);
+        stoa_random_seed(&disk->side_random, ~seed);
         disk->next = disks;
         disks = disk;
     }
@@ -106,6 +110,7 @@ void stoa_sim_disk_free(stoa_sim_disk *disk)
     *at = disk->next;
     if (disk->open) { part(disk->open); }
     truncate_at(disk, 0);
+    stoa_sim_side_free(&disk->side);
     free(disk->blocks);
     free(disk);
 }
@@ -133,6 +138,8 @@ void stoa_sim_disk_crash(stoa_sim_disk *disk)
     truncate_at(disk, kept);
     disk->lost_blocks += lost;
 
+    stoa_sim_side_crash(&disk->side, (size_t)stoa_random_below(&disk->side_random, disk->side.batches + 1));
+
     /* What survived a power cut is on the platter. */
     disk->synced = disk->count;
     if (stoa_random_chance(&disk->random, MARK_LOST_PERMILLE)) { disk->mark = disk->mark_on_platter; }
@@ -147,6 +154,26 @@ void stoa_sim_disk_fail_sync(stoa_sim_disk *disk, uint32_t nth)
 void stoa_sim_disk_fill(stoa_sim_disk *disk, uint32_t appends)
 {
     disk->appends_refused = appends;
+}
+
+void stoa_sim_disk_fail_put(stoa_sim_disk *disk, uint32_t nth)
+{
+    disk->puts_to_failure = nth;
+}
+
+void stoa_sim_disk_lose_side(stoa_sim_disk *disk)
+{
+    stoa_sim_side_free(&disk->side);
+}
+
+stoa_err stoa_sim_disk_rot_side(stoa_sim_disk *disk, stoa_space space)
+{
+    size_t count = disk->side.now[space].count;
+    if (count == 0) { return STOA_FAIL(STOA_E_NOT_FOUND, "the side store is empty"); }
+    size_t n = (size_t)stoa_random_below(&disk->side_random, count);
+    uint64_t bit = stoa_random_next(&disk->side_random);
+    stoa_sim_side_rot(&disk->side, space, n, bit, stoa_random_chance(&disk->side_random, SILENT_PERMILLE));
+    return STOA_OK;
 }
 
 /* Index of the block that holds position; disk->count when it is behind the last. */
@@ -440,11 +467,57 @@ static void sim_state(stoa_journal *journal, stoa_journal_state *out)
     *out = ((const handle *)journal)->state;
 }
 
+/* --- the side store */
+
+/* Whether the disk takes a put now. */
+static stoa_err may_put(handle *h)
+{
+    stoa_sim_disk *disk = h->disk;
+    if (disk->appends_refused > 0) { return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name); }
+    if (disk->puts_to_failure > 0 && --disk->puts_to_failure == 0) {
+        return STOA_FAIL(STOA_E_IO, "disk %s: injected failure of a put", disk->name);
+    }
+    return STOA_OK;
+}
+
+static stoa_err sim_put(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count,
+                        bool sync)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    stoa_err err = stoa_side_check(space, entries, count);
+    if (!err) { err = may_put(h); }
+    if (!err) { err = stoa_sim_side_put(&h->disk->side, space, entries, count); }
+    if (err || !sync) { return err; }
+    h->disk->synced = h->disk->count; /* a side store is not ahead of its log */
+    stoa_sim_side_sync(&h->disk->side);
+    return STOA_OK;
+}
+
+static stoa_err sim_erase(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes, const void *to,
+                          uint32_t to_bytes)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    stoa_err err = stoa_side_check_range(space, from_bytes, to_bytes);
+    if (!err) { err = may_put(h); }
+    return err ? err : stoa_sim_side_erase(&h->disk->side, space, from, from_bytes, to, to_bytes);
+}
+
+static stoa_err sim_scan(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes,
+                         stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    stoa_err err = stoa_side_check_range(space, from_bytes, 0);
+    return err ? err : stoa_sim_side_scan(&h->disk->side, space, from, from_bytes, visit, context);
+}
+
 static void sim_close(stoa_journal *journal)
 {
     if (!journal) { return; }
     handle *h = (handle *)journal;
-    if (!h->failed) { (void)sim_sync(journal); }
+    if (!h->failed && !sim_sync(journal)) { stoa_sim_side_sync(&h->disk->side); }
     part(h);
     free(h);
 }
@@ -458,4 +531,7 @@ const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .read_stored = sim_read_stored,
                                            .lookup = sim_lookup,
                                            .state = sim_state,
+                                           .put = sim_put,
+                                           .erase = sim_erase,
+                                           .scan = sim_scan,
                                            .close = sim_close};

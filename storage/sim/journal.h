@@ -18,6 +18,8 @@
  * The commit mark follows every synced append at once, and reaches the platter with sync and close: a crash may set it
  * back to the last of those.
  *
+ * Of what the side store was given since its last sync a crash keeps a prefix of seeded length.
+ *
  * Limits: lookup walks all blocks (the real one has an index).
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -53,11 +55,21 @@ void stoa_sim_disk_crash(stoa_sim_disk *disk);
 /* The nth sync from now on (1: the next; a synced append counts) fails with IO. 0: none. */
 void stoa_sim_disk_fail_sync(stoa_sim_disk *disk, uint32_t nth);
 
-/* The next appends answer FULL, so many of them. */
+/* The next appends answer FULL, so many of them; puts do meanwhile. */
 void stoa_sim_disk_fill(stoa_sim_disk *disk, uint32_t appends);
 
 /* Rot: flip one seeded bit of the block that holds position. Errors: NOT_FOUND. */
 stoa_err stoa_sim_disk_rot(stoa_sim_disk *disk, uint64_t position);
+
+/* The nth put or erasure of the side store from now on (1: the next) fails with IO. 0: none. */
+void stoa_sim_disk_fail_put(stoa_sim_disk *disk, uint32_t nth);
+
+/* The side store is gone, as after an open that could not read it. */
+void stoa_sim_disk_lose_side(stoa_sim_disk *disk);
+
+/* Rot in the side store: a seeded value of the space has a bit flipped, or is CORRUPT to whoever scans it: one or the other
+ * by the seed. Errors: NOT_FOUND (it is empty). */
+stoa_err stoa_sim_disk_rot_side(stoa_sim_disk *disk, stoa_space space);
 
 /* Figures since the disk was made, and what is on it. */
 typedef struct stoa_sim_disk_view {

@@ -2,60 +2,7 @@
  * implementation; blocks whose content follows from their position, so that every byte that is read back is checked.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/storage/kit.h"
-
-#include "storage/rocksdb/journal.h"
-#include "storage/sim/journal.h"
-
-/* The implementation under test and a place for its journals. */
-static const stoa_journal_ops *ops;
-static char folder[KIT_PATH_MAX];
-
-static void path_of(const char *name, char path[KIT_PATH_MAX + 16])
-{
-    (void)snprintf(path, KIT_PATH_MAX + 16, "%s%s%s", folder, ops == &stoa_journal_sim ? "" : "/", name);
-}
-
-static stoa_journal *opened(const char *name)
-{
-    char path[KIT_PATH_MAX + 16];
-    path_of(name, path);
-    stoa_journal *journal = NULL;
-    kit_ok(ops->open(path, &journal));
-    assert_non_null(journal);
-    assert_ptr_equal(journal->ops, ops);
-    return journal;
-}
-
-static int sim_setup(void **state)
-{
-    (void)state;
-    ops = &stoa_journal_sim;
-    (void)snprintf(folder, sizeof folder, "sim:");
-    return 0;
-}
-
-static int sim_teardown(void **state)
-{
-    (void)state;
-    stoa_sim_disks_free();
-    return 0;
-}
-
-static int rocksdb_setup(void **state)
-{
-    (void)state;
-    ops = &stoa_journal_rocksdb;
-    kit_folder(folder);
-    return 0;
-}
-
-static int rocksdb_teardown(void **state)
-{
-    (void)state;
-    kit_remove(folder);
-    return 0;
-}
+#include "tests/contract/journals.h"
 
 static void an_empty_journal_has_nothing_in_it(void **state)
 {
@@ -498,7 +445,6 @@ static void stored_blocks_that_do_not_continue_the_log_are_refused(void **state)
             TEST(blocks_copied_as_they_are_stored_make_the_same_log, setup, teardown),                       \
             TEST(stored_blocks_that_do_not_continue_the_log_are_refused, setup, teardown),                   \
     }
-#define TEST(name, setup, teardown) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {

@@ -1,0 +1,80 @@
+/* internal.h - the journal on RocksDB as its own files see it. Internal to storage/.
+ *
+ *     journal.c   append, sync, the side store, close; the table of operations
+ *     open.c      opening: the folder, the mark, the database, the end of the log
+ *     full.c      a full disk: reading only, and writing again
+ *     read.c      reading and looking up
+ *
+ * Locks: engine_lock is held for reading by everything that uses the database on behalf of a caller other than the
+ * writer, for writing while the database is swapped; the gate before it stops new readers while the writer waits, but
+ * not a read within a visit, which must not wait for itself. state_lock guards what readers share with the writer. The
+ * writer's other members have no lock, because there is one writer.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_STORAGE_ROCKSDB_INTERNAL_H
+#define STOA_STORAGE_ROCKSDB_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "storage/journal.h"
+#include "storage/rocksdb/engine.h"
+#include "storage/rocksdb/mark.h"
+#include "storage/rocksdb/side.h"
+
+typedef struct stoa_rocks {
+    stoa_journal base;
+    pthread_mutex_t state_lock;
+    stoa_journal_state state; /* written by the writer under state_lock */
+    stoa_err failed;          /* likewise; what every call answers once it is set */
+
+    pthread_mutex_t gate;
+    pthread_rwlock_t engine_lock;
+    stoa_engine engine;
+    bool full; /* the database is open for reading only */
+
+    stoa_side side;
+
+    /* The writer's own. */
+    bool mark_stuck;
+    stoa_mark mark;
+    uint8_t *bytes;
+    size_t bytes_cap;
+    rocksdb_writebatch_t *batch;
+    rocksdb_writeoptions_t *lazy, *synced;
+    char path[PATH_MAX], db_path[PATH_MAX];
+} stoa_rocks;
+
+/* The state; or the error that ended the journal. */
+stoa_err stoa_rocks_look(stoa_rocks *j, stoa_journal_state *out);
+void stoa_rocks_set_state(stoa_rocks *j, const stoa_journal_state *state);
+/* Every later call returns err, as this one does. */
+stoa_err stoa_rocks_fail(stoa_rocks *j, stoa_err err);
+
+/* Around everything that uses the database. */
+void stoa_rocks_begin_read(stoa_rocks *j);
+void stoa_rocks_end_read(stoa_rocks *j);
+/* Around closing and opening it. */
+void stoa_rocks_begin_swap(stoa_rocks *j);
+void stoa_rocks_end_swap(stoa_rocks *j);
+
+/* open.c. On error the caller takes down what is there. */
+stoa_err stoa_rocks_open(stoa_rocks *j, const char *path);
+
+/* full.c: a write found no space: read only from now on. Returns FULL, or what made the journal unusable. */
+stoa_err stoa_rocks_enter_full(stoa_rocks *j);
+/* What every call of the writer begins with: FULL while there is no space, and writing again once there is. */
+stoa_err stoa_rocks_ready_to_write(stoa_rocks *j);
+
+/* read.c; as in storage/journal.h. */
+stoa_err stoa_rocks_read(stoa_journal *base, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
+                         void *context);
+stoa_err stoa_rocks_read_stored(stoa_journal *base, uint64_t from,
+                                stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context);
+stoa_err stoa_rocks_lookup(stoa_journal *base, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
+                           void *context);
+
+#endif

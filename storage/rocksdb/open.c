@@ -1,0 +1,154 @@
+/* open.c - from a folder to a journal: what rocksdb/journal.h says of opening.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "storage/rocksdb/folder.h"
+#include "storage/rocksdb/internal.h"
+#include "storage/rocksdb/tail.h"
+
+static const char format_key[] = "format", format_value[] = "1";
+
+/* What the database says of itself. found: false for one that was just made. Errors: VERSION, CORRUPT, IO. */
+static stoa_err read_format(const stoa_engine *engine, bool *found)
+{
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    size_t bytes = 0;
+    char *text = NULL, *value = rocksdb_get_cf(engine->db, options, engine->families[STOA_FAMILY_META], format_key,
+                                               sizeof format_key - 1, &bytes, &text);
+    rocksdb_readoptions_destroy(options);
+    stoa_err err = stoa_engine_error(text, "read the format");
+    *found = value;
+    if (value && (bytes != sizeof format_value - 1 || memcmp(value, format_value, bytes) != 0)) {
+        err = STOA_FAIL(STOA_E_VERSION, "format %.*s, this build has %s", (int)(bytes < 32 ? bytes : 32), value,
+                        format_value);
+    }
+    rocksdb_free(value);
+    return err;
+}
+
+static stoa_err write_format(stoa_rocks *j)
+{
+    char *text = NULL;
+    rocksdb_put_cf(j->engine.db, j->synced, j->engine.families[STOA_FAMILY_META], format_key, sizeof format_key - 1,
+                   format_value, sizeof format_value - 1, &text);
+    return stoa_engine_error(text, "write the format");
+}
+
+static void log_cut(const stoa_rocks *j, const stoa_tail *tail, const char *reason)
+{
+    stoa_log(STOA_LOG_ERROR, "journal_tail_cut", STOA_KV("path", j->path), STOA_KU("kept", tail->at.last),
+             STOA_KU("mark", j->mark.value.position), STOA_KU("appended", j->mark.value.appended),
+             STOA_KV("reason", reason));
+}
+
+/* RocksDB's own log is rotten somewhere. Look, without writing, whether the rot is above the mark; then drop it. */
+static stoa_err open_up_to_rot(stoa_rocks *j)
+{
+    char reason[512];
+    (void)snprintf(reason, sizeof reason, "%s", stoa_err_trail());
+
+    stoa_engine peek;
+    stoa_err err = stoa_engine_open(&peek, j->db_path, (stoa_engine_mode){.read_only = true, .to_rot = true});
+    if (err) { return err; }
+    stoa_tail tail;
+    err = stoa_tail_follow(&peek, &j->mark.value, &tail);
+    stoa_engine_close(&peek);
+    if (err) { return STOA_PASS(err, "%s", reason); }
+
+    log_cut(j, &tail, reason);
+    return stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.to_rot = true});
+}
+
+static bool database_exists(const stoa_rocks *j)
+{
+    char current[PATH_MAX + 16];
+    (void)snprintf(current, sizeof current, "%s/CURRENT", j->db_path);
+    return access(current, F_OK) == 0;
+}
+
+/* On a full disk a journal can still be read: append then opens it for writing when there is space. */
+static stoa_err open_engine(stoa_rocks *j)
+{
+    bool exists = database_exists(j);
+    const stoa_mark_value *mark = &j->mark.value;
+    if (!exists && mark->appended > 0) {
+        return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database is gone; the commit mark is at %" PRIu64,
+                         mark->position);
+    }
+    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists});
+    if (err == STOA_E_CORRUPT && exists) { err = open_up_to_rot(j); }
+    if (err == STOA_E_FULL && exists) {
+        err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true});
+        j->full = !err;
+    }
+    return err;
+}
+
+/* How far the log once went is in the mark: say so once when it does not go there any more. */
+static stoa_err report_lost(stoa_rocks *j, uint64_t last)
+{
+    stoa_mark_value value = j->mark.value;
+    if (value.appended <= last) { return STOA_OK; }
+    stoa_log(STOA_LOG_WARN, "journal_tail_lost", STOA_KV("path", j->path), STOA_KU("kept", last),
+             STOA_KU("mark", value.position), STOA_KU("appended", value.appended));
+    value.appended = last;
+    return stoa_mark_write(&j->mark, &value);
+}
+
+/* Write down what a new database is, and cut off what is broken above the mark. */
+static stoa_err repair(stoa_rocks *j, bool formatted, const stoa_tail *tail)
+{
+    if (formatted && !tail->broken) { return STOA_OK; }
+    if (!formatted && (tail->at.last > 0 || tail->broken)) {
+        return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database has blocks but no format");
+    }
+    if (j->full) { return STOA_FAIL(STOA_E_FULL, "no space to repair the end of the log"); }
+    if (!formatted) { return write_format(j); }
+    log_cut(j, tail, stoa_err_trail());
+    return stoa_tail_cut(&j->engine, tail->at.last);
+}
+
+/* Find the end of the log in the database that was just opened. */
+static stoa_err recover(stoa_rocks *j)
+{
+    bool formatted;
+    stoa_err err = read_format(&j->engine, &formatted);
+    stoa_tail tail;
+    if (!err) { err = stoa_tail_follow(&j->engine, &j->mark.value, &tail); }
+    if (!err) { err = repair(j, formatted, &tail); }
+    if (!err) { err = report_lost(j, tail.at.last); }
+    if (err) { return err; }
+
+    tail.at.proven = j->mark.value.position;
+    stoa_rocks_set_state(j, &tail.at);
+    return STOA_OK;
+}
+
+/* The folder, and the mark, whose lock makes the rest ours. */
+static stoa_err open_folder(stoa_rocks *j, const char *path)
+{
+    char mark_path[PATH_MAX];
+    int path_bytes = snprintf(j->path, sizeof j->path, "%s", path);
+    int db_bytes = snprintf(j->db_path, sizeof j->db_path, "%s/db", path);
+    int side_bytes = snprintf(j->side.path, sizeof j->side.path, "%s/side", path);
+    int mark_bytes = snprintf(mark_path, sizeof mark_path, "%s/commit.mark", path);
+    if (path_bytes <= 0 || db_bytes < 0 || side_bytes < 0 || mark_bytes < 0 || mark_bytes >= (int)sizeof mark_path) {
+        return STOA_FAIL(STOA_E_INVALID, "path of %zu bytes", strlen(path));
+    }
+    stoa_err err = stoa_folder_make(path);
+    return err ? err : stoa_mark_open(&j->mark, mark_path, !database_exists(j));
+}
+
+stoa_err stoa_rocks_open(stoa_rocks *j, const char *path)
+{
+    stoa_err err = open_folder(j, path);
+    if (!err) { err = open_engine(j); }
+    if (!err) { err = recover(j); }
+    if (!err && !j->full) { stoa_engine_fold(&j->engine); }
+    return err;
+}

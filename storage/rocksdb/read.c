@@ -1,0 +1,132 @@
+/* read.c - reading blocks in order, with their hashes and links, and looking up positions by id.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <string.h>
+
+#include "storage/block.h"
+#include "storage/rocksdb/internal.h"
+#include "storage/rocksdb/key.h"
+
+static stoa_err iterator_end(const rocksdb_iterator_t *it, uint64_t position)
+{
+    char *text = NULL;
+    rocksdb_iter_get_error(it, &text);
+    stoa_err err = stoa_engine_error(text, "read");
+    return err ? STOA_PASS(err, "position %" PRIu64, position)
+               : STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": the block is gone", position);
+}
+
+/* Who visits: one of the two. */
+typedef struct visitor {
+    stoa_err (*block)(void *context, const stoa_block *block);
+    stoa_err (*stored)(void *context, const void *bytes, size_t size_bytes);
+    void *context;
+} visitor;
+
+/* Visit from the iterator's block to the one that ends at last. */
+static stoa_err read_on(rocksdb_iterator_t *it, uint64_t last, stoa_block_walk *walk, const visitor *v)
+{
+    while (walk->at.last < last) {
+        uint64_t next = walk->at.last + 1;
+        if (!rocksdb_iter_valid(it)) { return iterator_end(it, next); }
+        size_t bytes;
+        const char *value = rocksdb_iter_value(it, &bytes);
+        stoa_block block;
+        stoa_err err = stoa_block_walk_next(walk, value, bytes, &block);
+        if (err) { return err; }
+        if (block.first > next || stoa_block_last(&block) < next) {
+            return STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": found the block at %" PRIu64, next, block.first);
+        }
+        err = v->block ? v->block(v->context, &block) : v->stored(v->context, value, bytes);
+        if (err) { return err; }
+        rocksdb_iter_next(it);
+    }
+    return STOA_OK;
+}
+
+static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_journal_state *state, const visitor *v)
+{
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_fill_cache(options, 0);
+    rocksdb_iterator_t *it = rocksdb_create_iterator_cf(engine->db, options, engine->families[STOA_FAMILY_LOG]);
+    char key[STOA_KEY_BYTES];
+    stoa_key_put(key, from);
+    rocksdb_iter_seek(it, key, sizeof key);
+
+    stoa_block_walk walk = {.at.last = from - 1, .linked = from == 1};
+    stoa_err err = read_on(it, state->last, &walk, v);
+    if (!err && (walk.at.last != state->last || memcmp(&walk.at.hash, &state->hash, sizeof state->hash) != 0)) {
+        err = STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": not the block that was written there", state->last);
+    }
+    stoa_block_walk_deinit(&walk);
+    rocksdb_iter_destroy(it);
+    rocksdb_readoptions_destroy(options);
+    return err;
+}
+
+static stoa_err read_for(stoa_journal *base, uint64_t from, const visitor *v)
+{
+    stoa_rocks *j = (stoa_rocks *)base;
+    stoa_rocks_begin_read(j);
+    stoa_journal_state state;
+    stoa_err err = stoa_rocks_look(j, &state);
+    if (!err && (from == 0 || from > state.last)) {
+        err = STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, state.last);
+    }
+    if (!err) { err = read_from(&j->engine, from, &state, v); }
+    stoa_rocks_end_read(j);
+    return err;
+}
+
+stoa_err stoa_rocks_read(stoa_journal *base, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
+                         void *context)
+{
+    return read_for(base, from, &(const visitor){.block = visit, .context = context});
+}
+
+stoa_err stoa_rocks_read_stored(stoa_journal *base, uint64_t from,
+                                stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context)
+{
+    return read_for(base, from, &(const visitor){.stored = visit, .context = context});
+}
+
+static stoa_err lookup_in(const stoa_engine *engine, uint64_t id, uint64_t last,
+                          stoa_err (*visit)(void *context, uint64_t position), void *context)
+{
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_iterator_t *it = rocksdb_create_iterator_cf(engine->db, options, engine->families[STOA_FAMILY_INDEX]);
+    char prefix[STOA_KEY_BYTES];
+    stoa_key_put(prefix, id);
+
+    stoa_err err = STOA_OK;
+    for (rocksdb_iter_seek(it, prefix, sizeof prefix); rocksdb_iter_valid(it) && !err; rocksdb_iter_next(it)) {
+        size_t bytes;
+        const char *key = rocksdb_iter_key(it, &bytes);
+        if (bytes != STOA_INDEX_KEY_BYTES) {
+            err = STOA_FAIL(STOA_E_CORRUPT, "index key of %zu bytes", bytes);
+            break;
+        }
+        uint64_t position = stoa_key_get(key + STOA_KEY_BYTES);
+        if (memcmp(key, prefix, sizeof prefix) != 0 || position > last) { break; }
+        err = visit(context, position);
+    }
+    char *text = NULL;
+    rocksdb_iter_get_error(it, &text);
+    stoa_err broken = stoa_engine_error(text, "look up");
+    rocksdb_iter_destroy(it);
+    rocksdb_readoptions_destroy(options);
+    return err ? err : broken;
+}
+
+stoa_err stoa_rocks_lookup(stoa_journal *base, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
+                             void *context)
+{
+    stoa_rocks *j = (stoa_rocks *)base;
+    stoa_rocks_begin_read(j);
+    stoa_journal_state state;
+    stoa_err err = stoa_rocks_look(j, &state);
+    if (!err) { err = lookup_in(&j->engine, id, state.last, visit, context); }
+    stoa_rocks_end_read(j);
+    return err;
+}
