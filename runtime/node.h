@@ -102,12 +102,16 @@ stoa_err stoa_shard_glance(stoa_shard *shard, stoa_shard_view *out);
 /* Replay the journal up to position (0: all of it) into fresh states and hash them. Does not disturb the shard. */
 stoa_err stoa_shard_replay(stoa_shard *shard, uint64_t position, uint64_t *hash_out, uint64_t *events_out);
 
-/* One event as the log has it. payload is msgpack. */
+/* One event as the log has it. */
 typedef struct stoa_event_view {
     uint64_t position, wall_ns, command, seq;
+    uint64_t cause;     /* the first position of the cascade that it is of */
     uint64_t commit_ns; /* when the write of its block began */
+    uint64_t epoch;     /* of the writer */
     uint32_t stream;
-    const char *actor;    /* "trade_account/alice" */
+    uint32_t sender;      /* stream of the actor of this shard that sent the message it came from; 0: none */
+    const char *actor;    /* "trade_account/alice"; of the shard's own events, its name */
+    const stoa_kind *kind;
     const stoa_row *row;
     const void *payload;  /* decoded, row->payload */
 } stoa_event_view;

@@ -10,8 +10,6 @@
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 
-STOA_TABLE_DEFINE(stoa_shard_log)
-
 enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 96, INDEX_LOOK_BACK = 8 };
 
 void stoa_msg_list_push(stoa_msg_list *list, stoa_msg *msg)
@@ -191,6 +189,13 @@ static void apply_event(struct stoa_shard *shard, stoa_actor *actor, const stoa_
     if (journaled(shard)) { journal_event(shard, actor->stream, row, payload, turning); }
 }
 
+void stoa_shard_note(struct stoa_shard *shard, uint32_t row_id, const void *payload, const stoa_turning *turning)
+{
+    shard->applied++;
+    stoa_shard_log_kind.appliers[row_id](shard->ledger, payload);
+    if (journaled(shard)) { journal_event(shard, 0, &stoa_shard_log_rows[row_id], payload, turning); }
+}
+
 void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turning)
 {
     for (uint32_t at = 0; at < shard->arena_used;) {
@@ -220,6 +225,7 @@ stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const
     actor->flags |= STOA_ACTOR_IN_SHARD;
     actor->stream = ++shard->actor_count;
     shard->actors[actor->stream] = actor;
+    STOA_ASSERT(stoa_streams_add(&shard->streams, kind, name) == STOA_OK); /* there are as many of them as actors */
     *out = actor;
     return STOA_OK;
 }
@@ -233,9 +239,8 @@ stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, cons
     if (!err) { err = stoa_shard_spawn(shard, kind, name, out); }
     if (err) { return err; }
     event.stream = (*out)->stream;
-    shard->applied++;
     shard->cause = 0;
-    if (journaled(shard)) { journal_event(shard, 0, &stoa_shard_log_rows[stoa_shard_log_ROW_spawned], &event, NULL); }
+    stoa_shard_note(shard, stoa_shard_log_ROW_spawned, &event, NULL);
     commit_at_once(shard);
     err = stoa_turn_first(shard->core, *out);
     stoa_core_enqueue(shard->core, &shard->run);

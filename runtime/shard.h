@@ -12,7 +12,7 @@
  * slots under way the shard takes no new cascade until one is done: its inbox fills and refuses.
  *
  * An event in a block is a msgpack array [version 1, type, schema, stream, seq, time, cause, command, actor, payload].
- * Stream 0 is the shard itself: table stoa_shard_log below.
+ * Stream 0 is the shard itself: ledger.h.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_SHARD_H
@@ -20,7 +20,9 @@
 
 #include "base/wire.h"
 #include "runtime/core.h"
+#include "runtime/ledger.h"
 #include "runtime/readers.h"
+#include "runtime/streams.h"
 #include "storage/journal.h"
 
 enum {
@@ -35,13 +37,6 @@ enum {
     STOA_CASCADE_MAX = 1 << 20, /* turns of one cascade */
     STOA_ARENA_BYTES = 256 << 10, /* events of one turn, in memory */
 };
-
-#define stoa_shard_log_spawned_FIELDS(F, S) F(S, uint64_t, stream) F(S, stoa_text30, kind) F(S, stoa_text62, name)
-#define stoa_shard_log_epoch_started_FIELDS(F, S) F(S, uint64_t, epoch)
-#define stoa_shard_log_ROWS(ROW, K)                                                                                         \
-    ROW(K, EVENT, spawned, _, "An actor exists from here on.")                                                         \
-    ROW(K, EVENT, epoch_started, _, "A writer took over.")
-STOA_TABLE(stoa_shard_log)
 
 typedef struct stoa_block_slot {
     uint8_t *bytes; /* STOA_SHARD_BLOCK_BYTES, mapped */
@@ -75,7 +70,9 @@ struct stoa_shard {
     stoa_msg_list control, inbox, cascade, wall; /* control: the control lane of all its actors, before the inbox */
     stoa_actor **actors; /* by stream; [0] is NULL */
     uint64_t *seqs;      /* last event of each stream */
-    uint32_t actor_count, actor_cap;
+    uint32_t actor_count;
+    stoa_streams streams;    /* kinds and names of them, for any thread */
+    stoa_shard_log *ledger;  /* state of stream 0 */
     bool stalled; /* no block slot or no room behind the wall */
 
     uint64_t applied;   /* last position applied */
@@ -96,7 +93,9 @@ struct stoa_shard {
     pthread_cond_t wake;
     uint64_t block_submitted;           /* under lock: blocks below this number are the thread's */
     bool quit;
+    pthread_cond_t grown;               /* with lock: durable has moved */
     _Atomic uint64_t durable_block;     /* blocks below this number are as durable as promised */
+    _Atomic uint64_t durable;           /* and so is what the log has up to this position: for readers on other threads */
     uint64_t sim_due_ns;                /* simulator: when the submitted blocks are durable */
 
     uint64_t recovered, unproven, recovery_ns, blocks_written;
@@ -107,6 +106,14 @@ struct stoa_shard {
 stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out);
 /* The same as an event of the shard's log: the actor is there after every replay. Resumes it. */
 stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out);
+
+/* An event of the shard's own: applied to the ledger, and journaled in the open block. The caller has seen to the room. */
+void stoa_shard_note(struct stoa_shard *shard, uint32_t row_id, const void *payload, const stoa_turning *turning);
+/* The state of a stream; 0: the ledger. */
+static inline void *stoa_shard_state(const struct stoa_shard *shard, uint32_t stream)
+{
+    return stream ? shard->actors[stream]->state : shard->ledger;
+}
 
 /* The scheduler's. */
 void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg); /* from outside: checks the limit */
@@ -136,6 +143,8 @@ stoa_err stoa_shard_commit_after(struct stoa_shard *shard);
 void stoa_shard_submit(struct stoa_shard *shard);
 /* Append blocks [from, to) now, and sync behind the last: the simulator. */
 stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to, bool sync);
+/* Blocks below this number are durable now: the core and the log's readers may know. */
+void stoa_shard_grown(struct stoa_shard *shard, uint64_t until);
 
 /* Replay (shard_recover.c). */
 stoa_err stoa_shard_recover(struct stoa_shard *shard);

@@ -115,6 +115,18 @@ static bool append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
     return true;
 }
 
+void stoa_shard_grown(struct stoa_shard *shard, uint64_t until)
+{
+    const stoa_block_slot *last = &shard->blocks[(until - 1) % STOA_BLOCKS];
+    uint64_t position = last->first + last->count - 1; /* before the core may use the block again */
+    (void)pthread_mutex_lock(&shard->lock);
+    atomic_store_explicit(&shard->durable, position, memory_order_release); /* what was appended is there to be read */
+    (void)pthread_cond_broadcast(&shard->grown);
+    (void)pthread_mutex_unlock(&shard->lock);
+    /* release: the core may use the blocks again */
+    atomic_store_explicit(&shard->durable_block, until, memory_order_release);
+}
+
 static void *commit_main(void *argument)
 {
     struct stoa_shard *shard = argument;
@@ -127,8 +139,7 @@ static void *commit_main(void *argument)
         if (until == done) { return NULL; }
         if (!append_all(shard, done, until)) { return NULL; }
         done = until;
-        /* release: the core may use the blocks again */
-        atomic_store_explicit(&shard->durable_block, done, memory_order_release);
+        stoa_shard_grown(shard, done);
         stoa_place_ring_bell(&shard->core->place);
     }
 }
@@ -157,7 +168,9 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
     shard->arena = map(STOA_ARENA_BYTES);
     shard->actors = map(STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
     shard->seqs = map(STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
-    bool complete = shard->arena && shard->actors && shard->seqs;
+    shard->ledger = map(stoa_shard_log_kind.state_bytes);
+    bool complete = shard->arena && shard->actors && shard->seqs && shard->ledger &&
+                    stoa_streams_init(&shard->streams, shard->name) == STOA_OK;
     for (unsigned i = 0; i < STOA_BLOCKS; i++) {
         shard->blocks[i].bytes = map(STOA_SHARD_BLOCK_BYTES);
         shard->blocks[i].index = map(STOA_SHARD_INDEX_MAX * sizeof(stoa_index_entry));
@@ -165,6 +178,7 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
     }
     (void)pthread_mutex_init(&shard->lock, NULL);
     (void)pthread_cond_init(&shard->wake, NULL);
+    (void)pthread_cond_init(&shard->grown, NULL);
     if (!complete) { return STOA_FAIL(STOA_E_NOMEM, "shard %s", shard->name); }
     if (shard->durability == stoa_durability_NONE || shard->node->options.sim) { return STOA_OK; }
     sigset_t before;
@@ -199,7 +213,10 @@ void stoa_shard_commit_stop(struct stoa_shard *shard)
     unmap(shard->arena, STOA_ARENA_BYTES);
     unmap(shard->actors, STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
     unmap(shard->seqs, STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
+    unmap(shard->ledger, stoa_shard_log_kind.state_bytes);
+    stoa_streams_deinit(&shard->streams);
     (void)pthread_mutex_destroy(&shard->lock);
     (void)pthread_cond_destroy(&shard->wake);
     stoa_readers_deinit(&shard->readers);
+    (void)pthread_cond_destroy(&shard->grown);
 }

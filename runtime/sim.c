@@ -266,7 +266,7 @@ static void finish_append(stoa_sim *sim, struct stoa_shard *shard)
         stoa_sim_die(sim, "the journal failed", shard->name);
     } else {
         shard->sim_due_ns = 0;
-        atomic_store(&shard->durable_block, until);
+        stoa_shard_grown(shard, until);
     }
     told(sim, shard, err);
 }

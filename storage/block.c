@@ -256,6 +256,7 @@ stoa_err stoa_block_walk_next(stoa_block_walk *walk, const void *bytes, size_t s
     walk->linked = true;
     *out = view.block;
     out->index = walk->entries;
+    out->hash = &walk->at.hash;
     return STOA_OK;
 }
 

@@ -52,6 +52,7 @@ typedef struct stoa_block {
     uint32_t count, payload_bytes, index_count;
     const void *payload;
     const stoa_index_entry *index;
+    const stoa_hash256 *hash; /* read: its own; append: unused */
 } stoa_block;
 
 /* Parts of the side store, each with an order of keys of its own. */

@@ -1,0 +1,54 @@
+/* fold.h - states beside the running shard: the fold of its log up to a position. Internal to runtime/.
+ *
+ * A fold has its own copy of every actor's state and of the shard's ledger, and applies events to them as they are read. It
+ * is what a replay hashes, what the follower keeps, what snapshots are made of and what the past is looked at in.
+ *
+ * One thread at a time.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_FOLD_H
+#define STOA_RUNTIME_FOLD_H
+
+#include "runtime/log_reader.h"
+#include "runtime/streams.h"
+
+typedef struct stoa_fold {
+    stoa_log_reader *reader; /* whose streams these are */
+    void **states;           /* by stream; NULL: not spawned yet */
+    uint64_t *seqs;          /* last event of each stream */
+    uint32_t count, cap;     /* highest stream; room */
+    uint64_t applied;        /* position */
+} stoa_fold;
+
+/* Empty, at position 0; the reader must outlive it. */
+stoa_err stoa_fold_init(stoa_fold *fold, stoa_log_reader *reader);
+void stoa_fold_deinit(stoa_fold *fold);
+/* Forget all: position 0 again. */
+void stoa_fold_clear(stoa_fold *fold);
+/* Read on and apply up to position until, of what is committed. Errors: stoa_log_read's, NOMEM. */
+stoa_err stoa_fold_until(stoa_fold *fold, uint64_t until);
+/* Of all states, as stoa_shard_hash: equal positions, equal hashes. */
+uint64_t stoa_fold_hash(const stoa_fold *fold);
+
+/* A zeroed state of its own for each stream: small ones from the heap, large ones mapped, touched as they are used. */
+void *stoa_state_new(const stoa_kind *kind);
+void stoa_state_free(const stoa_kind *kind, void *state);
+
+/* --- internals of log_reader.c */
+
+/* The end of the last block that was read to its end. */
+typedef struct stoa_log_end {
+    uint64_t position, epoch;
+    stoa_hash256 hash;
+} stoa_log_end;
+stoa_log_end stoa_log_ended(const stoa_log_reader *reader);
+const stoa_streams *stoa_log_streams(const stoa_log_reader *reader);
+/* The first position that the journal has. */
+uint64_t stoa_log_first(const stoa_log_reader *reader);
+/* As stoa_log_read, of one block, which may not be in the log yet. */
+stoa_err stoa_log_read_block(stoa_log_reader *reader, const stoa_block *block, uint64_t from, uint64_t until,
+                             stoa_log_visit visit, void *context);
+/* VERSION: the journal is of a build with other kinds. */
+stoa_err stoa_log_no_kind(const char *shard, uint64_t position, const char *kind);
+
+#endif

@@ -1,0 +1,28 @@
+/* ledger.c - the shard's own events, folded. See ledger.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/ledger.h"
+
+#include <inttypes.h>
+
+STOA_TABLE_DEFINE(stoa_shard_log)
+
+static void inspect(const void *state, stoa_buf *out)
+{
+    const stoa_shard_log *self = state;
+    stoa_buf_printf(out, "{\"epoch\":%" PRIu64 ",\"streams\":%" PRIu64 "}", self->epoch, self->streams);
+}
+
+#define stoa_shard_log_HEARS STOA_HEARS_NOTHING
+STOA_KIND(stoa_shard_log, .inspect = inspect)
+
+static void stoa_shard_log_apply_spawned(stoa_shard_log *self, const stoa_shard_log_spawned *event)
+{
+    (void)event;
+    self->streams++;
+}
+
+static void stoa_shard_log_apply_epoch_started(stoa_shard_log *self, const stoa_shard_log_epoch_started *event)
+{
+    self->epoch = event->epoch;
+}

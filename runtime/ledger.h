@@ -1,0 +1,33 @@
+/* ledger.h - what a shard remembers beside its actors: the state of its stream 0. Internal to runtime/.
+ *
+ * The shard's own events (the table below) are journaled in the block of the cascade they belong to, and folded into one
+ * plain struct by their apply functions, as an actor's are into its state: so the ledger is replayed, hashed, put into
+ * snapshots and looked at in the past like any state, and can never disagree with the log. No pointers, no padding that is
+ * read; zeroed memory is the empty ledger. Apply functions cannot fail and see nothing but the ledger and the event; what
+ * else an event causes in the running shard is done by who journals it (stoa_shard_note) and by recovery.
+ *
+ * Appending a row: add it to the table and its apply function to ledger.c; rows and fields are never moved or changed.
+ * Another layout of the struct: raise state_version in ledger.c.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_LEDGER_H
+#define STOA_RUNTIME_LEDGER_H
+
+#include "runtime/actor.h"
+
+#define stoa_shard_log_spawned_FIELDS(F, S) F(S, uint64_t, stream) F(S, stoa_text30, kind) F(S, stoa_text62, name)
+#define stoa_shard_log_epoch_started_FIELDS(F, S) F(S, uint64_t, epoch)
+#define stoa_shard_log_ROWS(ROW, K)                                                                                         \
+    ROW(K, EVENT, spawned, _, "An actor exists from here on.")                                                         \
+    ROW(K, EVENT, epoch_started, _, "A writer took over.")
+STOA_TABLE(stoa_shard_log)
+
+typedef struct stoa_shard_log {
+    uint64_t epoch;   /* of the last writer that said so */
+    uint64_t streams; /* actors that were spawned */
+} stoa_shard_log;
+
+/* The ledger as a kind: no handlers, and no actor of it is ever spawned. */
+extern const stoa_kind stoa_shard_log_kind;
+
+#endif
