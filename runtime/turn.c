@@ -650,7 +650,6 @@ static inline stoa_turning *turning_for(stoa_core *core, stoa_actor *actor)
     stoa_turning *t = &core->turning;
     t->turn.self = actor->self;
     t->actor = actor;
-    mark(t, actor->shard != NULL);
     return t;
 }
 
@@ -867,12 +866,14 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)
 {
     stoa_turning *t = turning_for(core, actor);
+    mark(t, actor->shard != NULL);
     core->messages++;
     if (__builtin_expect(--core->time_left == 0, 0)) {
         handle_timed(core, t, actor, msg);
     } else {
         handle(core, t, actor, msg, NULL);
     }
+    mark(t, false);
 }
 
 /* Who waits for its mailbox to get emptier. */
