@@ -1,0 +1,32 @@
+/* internal.h - what the files of storage/archive know of an archive.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_STORAGE_ARCHIVE_INTERNAL_H
+#define STOA_STORAGE_ARCHIVE_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+
+#include "storage/archive/archive.h"
+
+struct stoa_archive {
+    pthread_mutex_t lock;   /* the manifest, and which files are there; the one who writes reads the manifest without it */
+    stoa_manifest manifest;
+    stoa_clock *clock;
+    uint64_t segment_bytes;
+    int32_t level, cold_level;
+    int lock_fd; /* -1: read only */
+    char folder[PATH_MAX], cold_folder[PATH_MAX]; /* SHARD's own */
+};
+
+const char *stoa_archive_folder(const stoa_archive *archive, stoa_tier tier);
+
+/* The path of an entry's file. Errors: INVALID. */
+stoa_err stoa_archive_path(const stoa_archive *archive, const stoa_manifest_entry *entry, char path[PATH_MAX]);
+
+/* Save the manifest that is to be, then let it be; on error the old one stays, and next is the caller's. Takes next otherwise. */
+stoa_err stoa_archive_replace(stoa_archive *archive, stoa_manifest *next);
+
+stoa_err stoa_progress_tell(const stoa_progress_to *to, const stoa_progress *progress);
+
+#endif
