@@ -239,7 +239,7 @@ bool stoa_core_batch(stoa_core *core)
     uint32_t done = stoa_place_drain(&core->place, take_from_ring);
     if (atomic_load_explicit(&core->errands, memory_order_acquire)) { done += run_errands(core); }
     if (core->wheel.next_ns <= core->now_ns && core->now_ns >= core->timers_from_ns) {
-        done += stoa_wheel_advance(&core->wheel, core->now_ns, fire, core);
+        done += stoa_wheel_advance(&core->wheel, core->now_ns, stoa_core_quantum(core, STOA_BATCH_MESSAGES), fire, core);
     }
     uint64_t enough = core->messages + stoa_core_quantum(core, STOA_BATCH_MESSAGES);
     do {
@@ -383,13 +383,27 @@ void stoa_core_join(stoa_core *core)
     core->started = false;
 }
 
+static bool is_here(const stoa_core *core)
+{
+    return !core->started || pthread_equal(pthread_self(), core->thread);
+}
+
+void stoa_node_outside(const stoa_node *node, const char *instead)
+{
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        const stoa_core *core = node->cores[i];
+        if (core && is_here(core) && core->turning.actor) { stoa_panic(STOA_HERE, instead); }
+    }
+}
+
 void stoa_core_do(stoa_core *core, void (*fn)(stoa_core *core, void *context), void *context)
 {
     stoa_node *node = core->place.node;
-    if (!core->started || pthread_equal(pthread_self(), core->thread)) {
+    if (is_here(core)) {
         fn(core, context);
         return;
     }
+    stoa_node_outside(node, "a turn waits for another core: what node.h declares is for threads outside");
     stoa_errand errand = {.run = fn, .context = context};
     errand.next = atomic_load(&core->errands);
     while (!atomic_compare_exchange_weak(&core->errands, &errand.next, &errand)) {}

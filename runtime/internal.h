@@ -88,6 +88,10 @@ static inline uint32_t stoa_node_places(stoa_node *node)
 /* A record of the node itself into the flight recorder. Any thread but a core's. */
 void stoa_node_note(stoa_node *node, stoa_flight_code code, const char *name, uint64_t a, uint64_t b);
 
+/* Who calls what is for threads outside from within a turn is told what to use instead, and the process ends: a core that
+ * waits for a core may wait for ever. */
+void stoa_node_outside(const stoa_node *node, const char *instead);
+
 /* now and by, or never where that is beyond the end of the clock. */
 static inline uint64_t stoa_time_after(uint64_t now_ns, uint64_t by_ns)
 {

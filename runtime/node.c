@@ -84,13 +84,13 @@ static stoa_err cores_init(stoa_node *node)
         stoa_err err = stoa_core_init(node->cores[i], node, i);
         if (err) { return err; }
     }
-    for (uint32_t i = 0; i < node->core_count; i++) {
-        for (uint32_t k = 0; k < i; k++) {
-            stoa_err err = stoa_place_connect(&node->cores[i]->place, &node->cores[k]->place);
-            if (err) { return err; }
-        }
+    stoa_place *before[STOA_CORES_MAX];
+    stoa_err err = STOA_OK;
+    for (uint32_t i = 0; i < node->core_count && !err; i++) {
+        before[i] = &node->cores[i]->place;
+        err = stoa_place_connect(before[i], before, i);
     }
-    return STOA_OK;
+    return err;
 }
 
 static stoa_err cores_start(stoa_node *node)
@@ -184,6 +184,7 @@ static void end_in_order(stoa_node *node, uint64_t grace_ns)
 void stoa_node_close(stoa_node *node, uint64_t grace_ns)
 {
     if (!node) { return; }
+    stoa_node_outside(node, "stoa_node_close within a turn");
     if (grace_ns && !node->options.sim) { end_in_order(node, grace_ns); }
     stoa_watch_close(node->watch);
     node->watch = NULL;
@@ -265,6 +266,7 @@ static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, st
 stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out)
 {
     struct stoa_shard *shard = NULL;
+    stoa_node_outside(node, "stoa_shard_open within a turn");
     (void)pthread_mutex_lock(&node->lock);
     stoa_err err = shard_new(node, options, &shard);
     (void)pthread_mutex_unlock(&node->lock);
@@ -355,6 +357,7 @@ stoa_err stoa_name_check(const stoa_kind *kind, const char *name)
 stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, const stoa_spawn_options *options,
                     stoa_ref *out)
 {
+    stoa_node_outside(node, "stoa_spawn within a turn: there use stoa_turn_spawn");
     stoa_err err = stoa_name_check(kind, name);
     if (err) { return err; }
     spawning s = {.kind = kind, .name = name, .options = options};
@@ -392,6 +395,7 @@ static void stop_on_core(stoa_core *core, void *context)
 stoa_err stoa_stop(stoa_node *node, stoa_ref ref)
 {
     stopping s = {.ref = ref};
+    stoa_node_outside(node, "stoa_stop within a turn: there use stoa_turn_stop");
     uint32_t place = stoa_ref_place(ref);
     if (place >= node->core_count) { return STOA_FAIL(STOA_E_CLOSED, "no such actor"); }
     stoa_core_do(node->cores[place], stop_on_core, &s);

@@ -4,7 +4,9 @@
  * cores run from open on. The library takes one thread per core and one per journal, and one more where stalls are
  * watched; no signals unless it is told to, no global state but theirs.
  *
- * Unless said otherwise functions may be called from any thread that is not a core, may block and may allocate.
+ * Unless said otherwise functions may be called from any thread that is not a core, may block and may allocate. From within a
+ * turn they are a mistake, which ends the process with a line that says what to use there (stoa_turn_spawn for stoa_spawn): a
+ * core that waits for a core may wait for ever. Only stoa_find and stoa_post may be called there, and take a lock.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_NODE_H
@@ -308,8 +310,10 @@ typedef struct stoa_delivery {
 } stoa_delivery;
 typedef void (*stoa_port_handler)(void *context, const stoa_delivery *delivery);
 
-/* Open the port "port/<name>". */
+/* Open the port "port/<name>". Errors: EXISTS, FULL (STOA_PORTS_MAX were opened; the node has one itself), NOMEM, IO. */
 stoa_err stoa_port_open(stoa_node *node, const char *name, stoa_port **out);
+/* What the port sent is still delivered; what it was sent and never read is counted on the core that sent it, as a dead letter
+ * ("closed"). Waits for each core in turn. */
 void stoa_port_close(stoa_port *port);
 stoa_ref stoa_port_ref(stoa_port *port);
 /* Readable when stoa_port_poll may have work. */

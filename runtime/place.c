@@ -37,21 +37,36 @@ void stoa_place_deinit(stoa_place *place)
     stoa_slab_deinit(&place->slab);
 }
 
-static stoa_err connect_one(stoa_place *from, stoa_place *to)
+static stoa_err ring_new(stoa_ring **out)
 {
-    if (atomic_load(&from->out[to->index])) { return STOA_OK; }
     stoa_ring *ring = mmap(NULL, sizeof *ring, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (ring == MAP_FAILED) { return STOA_FAIL(STOA_E_NOMEM, "ring: %s", strerror(errno)); }
-    atomic_store_explicit(&from->out[to->index], ring, memory_order_release);
-    atomic_store_explicit(&to->in[from->index], ring, memory_order_relaxed);
-    atomic_fetch_or_explicit(&to->inbound, UINT64_C(1) << from->index, memory_order_release); /* after the ring itself */
+    *out = ring;
     return STOA_OK;
 }
 
-stoa_err stoa_place_connect(stoa_place *a, stoa_place *b)
+static void join(stoa_place *from, stoa_place *to, stoa_ring *ring)
 {
-    stoa_err err = connect_one(a, b);
-    return err ? err : connect_one(b, a);
+    atomic_store_explicit(&from->out[to->index], ring, memory_order_release);
+    atomic_store_explicit(&to->in[from->index], ring, memory_order_relaxed);
+    atomic_fetch_or_explicit(&to->inbound, UINT64_C(1) << from->index, memory_order_release); /* after the ring itself */
+}
+
+stoa_err stoa_place_connect(stoa_place *place, stoa_place *const *others, uint32_t count)
+{
+    stoa_ring *rings[2 * STOA_PLACES_MAX];
+    stoa_err err = STOA_OK;
+    uint32_t made = 0;
+    while (made < 2 * count && !err) {
+        err = ring_new(&rings[made]);
+        if (!err) { made++; }
+    }
+    while (err && made) { (void)munmap(rings[--made], sizeof *rings[0]); }
+    for (uint32_t i = 0; i < made / 2; i++) {
+        join(place, others[i], rings[2 * i]);
+        join(others[i], place, rings[2 * i + 1]);
+    }
+    return err;
 }
 
 /* The slot behind the last one published; NULL when the ring is full. */
@@ -208,47 +223,66 @@ void stoa_place_ring_bell(stoa_place *place)
     (void)written; /* full means it rings already */
 }
 
-/* --- what waits for a port that closed: nobody reads there any more */
+/* --- what waits for a port that closed, or was left by one: counted by the core */
 
-static void dead_letter(stoa_place *place, stoa_msg *msg)
+static void dead_letter(stoa_place *core, stoa_msg *msg, stoa_err why)
 {
-    if (place->index < place->node->core_count) { stoa_core_dead_letter((stoa_core *)place, msg, STOA_E_CLOSED); }
+    if (core->index < core->node->core_count) { stoa_core_dead_letter((stoa_core *)core, msg, why); }
 }
 
-static void drop_message(stoa_place *place, uint32_t to, stoa_msg *msg)
+static void drop_message(stoa_place *core, stoa_place *from, uint32_t to, stoa_msg *msg, stoa_err why)
 {
-    come_home(place, to, msg);
-    dead_letter(place, msg);
-    stoa_place_free(place, msg);
+    if (msg->home == from->index) { come_home(from, to, msg); }
+    dead_letter(core, msg, why);
+    stoa_place_free(from, msg);
 }
 
-static void drop_copy(stoa_place *place, const stoa_slot *slot)
+static void drop_copy(stoa_place *core, const stoa_slot *slot, stoa_err why)
 {
     struct {
         stoa_msg msg;
         unsigned char body[STOA_INLINE_BYTES];
     } letter = {.msg = {.to = slot->to, .from = slot->from, .row = slot->row, .size_bytes = slot->size_bytes}};
     memcpy(letter.body, slot->as.bytes, slot->size_bytes);
-    dead_letter(place, &letter.msg);
+    dead_letter(core, &letter.msg, why);
 }
 
 /* Blocks on their way home stay with the slab, which lives as long as the node. */
-static void drop_all(stoa_place *place, uint32_t to)
+static void drop_slot(stoa_place *core, stoa_place *from, uint32_t to, const stoa_slot *slot, stoa_err why)
 {
-    stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
-    place->gone |= UINT64_C(1) << to;
-    for (uint32_t i = 0; i < ring->ahead_count; i++) {
-        const stoa_slot *slot = &ring->ahead[i];
-        if (slot->cls == STOA_SLOT_MSG) { drop_message(place, to, slot->as.msg); }
-        if (slot->cls == STOA_SLOT_INLINE) { drop_copy(place, slot); }
-    }
+    if (slot->cls == STOA_SLOT_MSG) { drop_message(core, from, to, slot->as.msg, why); }
+    if (slot->cls == STOA_SLOT_INLINE) { drop_copy(core, slot, why); }
+}
+
+/* What gathered or spilled on its way from one place to another. */
+static void drop_unsent(stoa_place *core, stoa_place *from, uint32_t to, stoa_err why)
+{
+    stoa_ring *ring = atomic_load_explicit(&from->out[to], memory_order_relaxed);
+    for (uint32_t i = 0; i < ring->ahead_count; i++) { drop_slot(core, from, to, &ring->ahead[i], why); }
     ring->ahead_count = 0;
-    while (place->spill[to].head) {
-        stoa_msg *msg = place->spill[to].head;
-        place->spill[to].head = msg->next;
-        place->spill[to].count--;
-        drop_message(place, to, msg);
+    while (from->spill[to].head) {
+        stoa_msg *msg = from->spill[to].head;
+        from->spill[to].head = msg->next;
+        from->spill[to].count--;
+        drop_message(core, from, to, msg, why);
     }
+    from->dirty &= ~(UINT64_C(1) << to);
+}
+
+static void drop_all(stoa_place *place, uint32_t closed)
+{
+    place->gone |= UINT64_C(1) << closed;
+    drop_unsent(place, place, closed, STOA_E_CLOSED);
+}
+
+/* What a port was sent and never read: its side of the ring is ours now. */
+static void drop_unread(stoa_place *place, uint32_t closed)
+{
+    stoa_ring *ring = atomic_load_explicit(&place->out[closed], memory_order_relaxed);
+    for (stoa_slot *slot; (slot = stoa_ring_next(ring, ring->read)); ring->read++) {
+        drop_slot(place, place, closed, slot, STOA_E_CLOSED);
+    }
+    atomic_store_explicit(&ring->tail, ring->read, memory_order_release);
 }
 
 bool stoa_place_has_slot(stoa_place *place, uint32_t to)
@@ -351,6 +385,20 @@ uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, sto
         taken += drain_ring(place, from, ring, take);
     }
     return taken;
+}
+
+void stoa_place_part(stoa_place *place, stoa_place *closed, void (*take)(stoa_place *place, stoa_msg *msg))
+{
+    stoa_ring *ring = atomic_load_explicit(&place->in[closed->index], memory_order_relaxed);
+    while (publish_all(closed, place->index) || stoa_ring_next(ring, ring->read)) {
+        if (!drain_ring(place, closed->index, ring, take)) { break; } /* no memory for what waits there */
+    }
+    drop_unsent(place, closed, place->index, STOA_E_NOMEM);
+    take_home(place, closed->index, closed->homeward[place->index]);
+    closed->homeward[place->index] = NULL;
+    drop_unread(place, closed->index);
+    drop_all(place, closed->index);
+    if (!stoa_ring_next(ring, ring->read)) { atomic_fetch_and(&place->inbound, ~(UINT64_C(1) << closed->index)); }
 }
 
 void stoa_place_sleep(stoa_place *place, int other, uint64_t timeout_ns)

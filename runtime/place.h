@@ -102,8 +102,11 @@ static inline stoa_ref stoa_ref_next(stoa_ref ref)
 
 stoa_err stoa_place_init(stoa_place *place, stoa_node *node, uint32_t index, uint64_t memory_bytes);
 void stoa_place_deinit(stoa_place *place);
-/* Make the rings between two places, where they are missing. Under the node's lock. */
-stoa_err stoa_place_connect(stoa_place *a, stoa_place *b);
+/* Make the rings between a place and count others: all of them or, out of memory, none. Under the node's lock. */
+stoa_err stoa_place_connect(stoa_place *place, stoa_place *const *others, uint32_t count);
+/* The other place, a port's, has closed, and its thread waits for this one: take what it sent and had no room for in the
+ * ring, count what it was sent and never read, and look there no more. */
+void stoa_place_part(stoa_place *place, stoa_place *closed, void (*take)(stoa_place *place, stoa_msg *msg));
 
 /* The stamp of slot number `at`: never 0, which is what a fresh ring holds. */
 static inline uint32_t stoa_ring_stamp(uint64_t at)

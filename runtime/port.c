@@ -12,12 +12,19 @@
 
 enum { PORT_MEMORY_BYTES = 64 << 20, DEADLINE_CHECK_MS = 1 };
 
-static stoa_err connect_all(stoa_node *node, stoa_port *port)
+/* What others see of the port comes last: once they have its rings, it stays. */
+static stoa_err port_join(stoa_node *node, stoa_port *port)
 {
-    stoa_err err = STOA_OK;
-    for (uint32_t i = 0; i < node->core_count && !err; i++) {
-        err = stoa_place_connect(&port->place, &node->cores[i]->place);
+    stoa_place *cores[STOA_CORES_MAX];
+    for (uint32_t i = 0; i < node->core_count; i++) { cores[i] = &node->cores[i]->place; }
+    stoa_err err = stoa_asks_init(&port->asks);
+    if (err) { return err; }
+    err = stoa_names_add(&node->names, port->name, stoa_port_ref(port));
+    if (!err) {
+        err = stoa_place_connect(&port->place, cores, node->core_count);
+        if (err) { stoa_names_remove(&node->names, port->name); }
     }
+    if (err) { stoa_asks_deinit(&port->asks); }
     return err;
 }
 
@@ -31,16 +38,16 @@ static stoa_err port_new(stoa_node *node, const char *name, stoa_port **out)
     memset(port, 0, sizeof *port);
     (void)snprintf(port->name, sizeof port->name, "port/%s", name);
     stoa_err err = stoa_place_init(&port->place, node, node->core_count + index, PORT_MEMORY_BYTES);
+    if (!err) {
+        err = port_join(node, port);
+        if (err) { stoa_place_deinit(&port->place); }
+    }
     if (err) {
         free(port);
-        return err;
+        return STOA_PASS(err, "port %s", name);
     }
-    err = stoa_asks_init(&port->asks);
-    if (!err) { err = connect_all(node, port); }
-    if (!err) { err = stoa_names_add(&node->names, port->name, stoa_port_ref(port)); }
-    node->ports[index] = port; /* freed with the node, also after an error */
+    node->ports[index] = port; /* freed with the node */
     atomic_store_explicit(&node->port_count, index + 1, memory_order_release);
-    if (err) { return STOA_PASS(err, "port %s", name); }
     *out = port;
     return STOA_OK;
 }
@@ -53,18 +60,25 @@ stoa_err stoa_port_open(stoa_node *node, const char *name, stoa_port **out)
     return err;
 }
 
-static void drop(stoa_place *place, stoa_msg *msg)
+static void take_on_core(stoa_place *place, stoa_msg *msg)
 {
-    stoa_place_free(place, msg);
+    stoa_core_take((stoa_core *)place, msg);
+}
+
+static void part(stoa_core *core, void *context)
+{
+    stoa_place_part(&core->place, context, take_on_core);
 }
 
 void stoa_port_close(stoa_port *port)
 {
-    if (!port || atomic_exchange(&port->place.closed, true)) { return; }
-    stoa_topics_unsubscribe(port->place.node, NULL, stoa_port_ref(port));
-    stoa_names_remove(&port->place.node->names, port->name);
-    while (stoa_place_drain(&port->place, drop)) {}
-    stoa_place_flush(&port->place);
+    if (!port) { return; }
+    stoa_node *node = port->place.node;
+    stoa_node_outside(node, "stoa_port_close within a turn");
+    if (atomic_exchange(&port->place.closed, true)) { return; }
+    stoa_topics_unsubscribe(node, NULL, stoa_port_ref(port));
+    stoa_names_remove(&node->names, port->name);
+    for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], part, &port->place); }
 }
 
 stoa_ref stoa_port_ref(stoa_port *port)
@@ -294,6 +308,7 @@ stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void
                    void *out, size_t out_bytes)
 {
     STOA_ASSERT(row->reply && row->reply->payload.size_bytes == out_bytes);
+    stoa_node_outside(node, "stoa_call within a turn: there use stoa_turn_ask");
     stoa_call_wait wait = {.out = out, .out_bytes = out_bytes};
     uint64_t now = node->clock->now_ns(node->clock);
     (void)pthread_mutex_lock(&node->front_lock);

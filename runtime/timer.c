@@ -50,32 +50,56 @@ stoa_err stoa_wheel_new(stoa_wheel *wheel, uint16_t cls, void *what, uint64_t *i
     return STOA_OK;
 }
 
-static void insert(stoa_wheel *wheel, uint32_t at)
+static void append(stoa_wheel *wheel, uint32_t at, unsigned level, unsigned slot)
 {
     stoa_wheel_entry *entry = &wheel->entries[at];
-    uint64_t differs = entry->due_tick ^ wheel->now_tick;
-    unsigned level = differs ? (63 - (unsigned)__builtin_clzll(differs)) / 6 : 0;
-    if (level >= STOA_WHEEL_LEVELS) { level = STOA_WHEEL_LEVELS - 1; }
-    unsigned slot = (unsigned)(entry->due_tick >> (6 * level)) & 63;
-    uint32_t *head = &wheel->heads[level][slot];
-    entry->next = *head;
-    entry->prev = 0;
-    if (*head) { wheel->entries[*head].prev = at; }
-    *head = at;
+    uint32_t head = wheel->heads[level][slot];
+    entry->next = 0;
+    if (head) {
+        stoa_wheel_entry *first = &wheel->entries[head];
+        entry->prev = first->prev;
+        wheel->entries[first->prev].next = at;
+        first->prev = at;
+    } else {
+        entry->prev = at;
+        wheel->heads[level][slot] = at;
+    }
     entry->slot = (uint16_t)(level * STOA_WHEEL_SLOTS + slot + 1);
     wheel->filled[level] |= UINT64_C(1) << slot;
+}
+
+/* Into the level of the highest bit in which it differs from now. */
+static void insert(stoa_wheel *wheel, uint32_t at)
+{
+    uint64_t due = wheel->entries[at].due_tick, differs = due ^ wheel->now_tick;
+    unsigned level = differs ? (63 - (unsigned)__builtin_clzll(differs)) / 6 : 0;
+    if (level >= STOA_WHEEL_LEVELS) { level = STOA_WHEEL_LEVELS - 1; }
+    append(wheel, at, level, (unsigned)(due >> (6 * level)) & 63);
+}
+
+/* Behind what is still in the slot that is being emptied, where it belongs into that: it was started later. */
+static void insert_new(stoa_wheel *wheel, uint32_t at)
+{
+    unsigned level = wheel->open / STOA_WHEEL_SLOTS, slot = wheel->open % STOA_WHEEL_SLOTS;
+    if (wheel->open && wheel->entries[at].due_tick >> (6 * level) == wheel->now_tick >> (6 * level)) {
+        append(wheel, at, level, slot);
+    } else {
+        insert(wheel, at);
+    }
 }
 
 static void take_out(stoa_wheel *wheel, uint32_t at)
 {
     stoa_wheel_entry *entry = &wheel->entries[at];
     unsigned level = (entry->slot - 1u) / STOA_WHEEL_SLOTS, slot = (entry->slot - 1u) % STOA_WHEEL_SLOTS;
-    if (entry->prev) {
-        wheel->entries[entry->prev].next = entry->next;
-    } else {
+    uint32_t head = wheel->heads[level][slot];
+    if (at == head) {
         wheel->heads[level][slot] = entry->next;
+    } else {
+        wheel->entries[entry->prev].next = entry->next;
     }
-    if (entry->next) { wheel->entries[entry->next].prev = entry->prev; }
+    uint32_t behind = entry->next ? entry->next : head; /* who knows the one before: the next one, or the first of the last */
+    if (behind != at) { wheel->entries[behind].prev = entry->prev; }
     if (!wheel->heads[level][slot]) { wheel->filled[level] &= ~(UINT64_C(1) << slot); }
     entry->slot = 0;
 }
@@ -94,7 +118,7 @@ void stoa_wheel_start(stoa_wheel *wheel, uint64_t id, uint64_t due_ns)
     uint64_t tick = due_ns <= LAST_TICK << STOA_TICK_SHIFT ? (due_ns + TICK_NS - 1) >> STOA_TICK_SHIFT : LAST_TICK;
     if (tick <= wheel->now_tick) { tick = wheel->now_tick + 1; }
     wheel->entries[at].due_tick = tick;
-    insert(wheel, at);
+    insert_new(wheel, at);
     if (tick << STOA_TICK_SHIFT < wheel->next_ns) { wheel->next_ns = tick << STOA_TICK_SHIFT; }
 }
 
@@ -126,6 +150,12 @@ void *stoa_wheel_cancel(stoa_wheel *wheel, uint64_t id)
 /* The tick at which the lowest level that is not empty has its next slot. */
 static bool next_tick(const stoa_wheel *wheel, uint64_t *tick_out, unsigned *level_out, unsigned *slot_out)
 {
+    if (wheel->open) {
+        *tick_out = wheel->now_tick;
+        *level_out = wheel->open / STOA_WHEEL_SLOTS;
+        *slot_out = wheel->open % STOA_WHEEL_SLOTS;
+        return true;
+    }
     for (unsigned level = 0; level < STOA_WHEEL_LEVELS; level++) {
         if (!wheel->filled[level]) { continue; }
         unsigned slot = (unsigned)__builtin_ctzll(wheel->filled[level]);
@@ -152,34 +182,36 @@ static void fire_one(stoa_wheel *wheel, uint32_t at, stoa_wheel_fire fire, void 
     }
 }
 
-/* The slot's timers, one by one: what fire starts goes to later slots, what it cancels may be of this one. */
-static uint32_t empty_slot(stoa_wheel *wheel, unsigned level, unsigned slot, stoa_wheel_fire fire, void *context)
+/* Up to max of the slot's timers, one by one: what fire starts goes to later slots, what it cancels may be of this one. */
+static uint32_t empty_slot(stoa_wheel *wheel, unsigned level, unsigned slot, uint32_t max, stoa_wheel_fire fire, void *context)
 {
-    uint32_t fired = 0;
+    uint32_t done = 0;
     uint32_t *head = &wheel->heads[level][slot];
-    while (*head) {
+    wheel->open = level ? level * STOA_WHEEL_SLOTS + slot : 0;
+    for (; *head && done < max; done++) {
         uint32_t at = *head;
         take_out(wheel, at);
         if (wheel->entries[at].due_tick > wheel->now_tick) {
             insert(wheel, at); /* one level down */
-            continue;
+        } else {
+            fire_one(wheel, at, fire, context);
         }
-        fire_one(wheel, at, fire, context);
-        fired++;
     }
-    return fired;
+    if (!*head) { wheel->open = 0; }
+    return done;
 }
 
-uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, stoa_wheel_fire fire, void *context)
+uint32_t stoa_wheel_advance(stoa_wheel *wheel, uint64_t now_ns, uint32_t max, stoa_wheel_fire fire, void *context)
 {
     uint64_t until = now_ns >> STOA_TICK_SHIFT, tick;
     unsigned level, slot;
-    uint32_t fired = 0;
-    while (next_tick(wheel, &tick, &level, &slot) && tick <= until) {
+    uint32_t done = 0;
+    while (done < max && next_tick(wheel, &tick, &level, &slot) && tick <= until) {
         if (tick > wheel->now_tick) { wheel->now_tick = tick; }
-        fired += empty_slot(wheel, level, slot, fire, context);
+        done += empty_slot(wheel, level, slot, max - done, fire, context);
     }
-    if (until > wheel->now_tick) { wheel->now_tick = until; }
-    wheel->next_ns = next_tick(wheel, &tick, &level, &slot) ? tick << STOA_TICK_SHIFT : UINT64_MAX;
-    return fired;
+    bool more = next_tick(wheel, &tick, &level, &slot);
+    wheel->next_ns = more ? tick << STOA_TICK_SHIFT : UINT64_MAX;
+    if ((!more || tick > until) && until > wheel->now_tick) { wheel->now_tick = until; }
+    return done;
 }

@@ -1,5 +1,7 @@
 /* timer_test.c - goal: timers of actors fire once or on their beat, and cancelling is part of the turn: a refused turn cancels
- * nothing and arms nothing. Method: a metronome in the simulator, whose ticks are counted over virtual time.
+ * nothing and arms nothing. However many are due at once, a batch fires a bounded number; all come, in order, and beats stay
+ * on their beat. Method: a metronome in the simulator, whose ticks are counted over virtual time; batches are looked at from
+ * within.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -9,11 +11,14 @@
 
 #include <cmocka.h>
 
+#include "runtime/internal.h"
 #include "runtime/sim.h"
 #include "runtime/stoa.h"
 
 #define metronome_begin_FIELDS(F, S)  F(S, uint64_t, period_ns)
 #define metronome_once_FIELDS(F, S)   F(S, uint64_t, delay_ns)
+#define metronome_crowd_FIELDS(F, S)  F(S, uint64_t, count) F(S, uint64_t, delay_ns)
+#define metronome_one_FIELDS(F, S)    F(S, uint64_t, number)
 #define metronome_cancel_FIELDS(F, S) F(S, uint64_t, refuse)
 #define metronome_both_FIELDS(F, S)   F(S, uint64_t, refuse)
 #define metronome_fail_FIELDS         STOA_NO_FIELDS
@@ -27,12 +32,14 @@
     ROW(K, COMMAND, both, count, "Arm a timer and cancel it; then refuse, if asked to.")    \
     ROW(K, COMMAND, fail, count, "Fail.")                                                   \
     ROW(K, COMMAND, ticks, count, "How many beats there were.")                             \
+    ROW(K, COMMAND, crowd, count, "Arm so many timers for the same time.")                  \
+    ROW(K, CAST, one, _, "Timer of a crowd.")                                               \
     ROW(K, CAST, beat, _, "Timer.")                                                         \
     ROW(K, REPLY, count, _, "Beats so far.")
 STOA_TABLE(metronome)
 STOA_TABLE_DEFINE(metronome)
 typedef struct metronome {
-    uint64_t beats;
+    uint64_t beats, crowd, disorder;
     stoa_timer timer;
 } metronome;
 #define metronome_HEARS STOA_HEARS_NOTHING
@@ -79,6 +86,24 @@ static stoa_err metronome_on_beat(stoa_turn *turn, metronome *self, const metron
 {
     (void)turn;
     self->beats += in->weight;
+    return STOA_OK;
+}
+
+static stoa_err metronome_on_crowd(stoa_turn *turn, metronome *self, const metronome_crowd *in, metronome_count *out)
+{
+    stoa_err err = STOA_OK;
+    stoa_timer armed;
+    out->beats = self->beats;
+    for (uint64_t i = 1; i <= in->count && !err; i++) {
+        err = metronome_after_one(turn, in->delay_ns, (metronome_one){i}, &armed);
+    }
+    return err;
+}
+static stoa_err metronome_on_one(stoa_turn *turn, metronome *self, const metronome_one *in)
+{
+    (void)turn;
+    self->disorder += in->number != self->crowd + 1;
+    self->crowd = in->number;
     return STOA_OK;
 }
 
@@ -183,6 +208,31 @@ static void a_failure_ends_the_beat(void **state)
     assert_int_equal(beats_in(s, STOA_S(1)), 0);
 }
 
+static void a_crowd_of_timers_does_not_hold_the_core(void **state)
+{
+    enum { CROWD = 10000 };
+    stage *s = *state;
+    metronome_count out;
+    const stoa_core *core = s->node->cores[0];
+    const metronome *self = stoa_sim_state(s->sim, s->m, NULL);
+    begin(s, STOA_MS(10));
+    assert_int_equal(metronome_call_crowd(s->node, s->m, (metronome_crowd){CROWD, STOA_MS(500)}, STOA_S(1), &out), STOA_OK);
+    stoa_sim_run(s->sim, STOA_MS(495));
+    uint64_t before = core->timers, beats_before = self->beats, batches = 0;
+    assert_int_equal(self->crowd, 0);
+    while (self->crowd < CROWD) {
+        uint64_t fired = core->timers, messages = core->messages;
+        assert_true(stoa_sim_step_for_call(s->sim)); /* one batch, or time goes on */
+        assert_in_range(core->timers - fired, 0, STOA_BATCH_MESSAGES);
+        assert_in_range(core->messages - messages, 0, 2 * STOA_BATCH_MESSAGES);
+        assert_true(++batches < 1000);
+    }
+    assert_int_equal(self->disorder, 0);
+    assert_in_range(core->timers - before, CROWD, CROWD + 2);
+    stoa_sim_run(s->sim, STOA_S(10));
+    assert_in_range(self->beats - beats_before, 999, 1003); /* on the beat again, and none was lost */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_stage, close_stage)
 
 int main(void)
@@ -194,6 +244,7 @@ int main(void)
         TEST(a_refused_turn_cancels_nothing),
         TEST(what_a_turn_arms_and_cancels_never_fires),
         TEST(a_failure_ends_the_beat),
+        TEST(a_crowd_of_timers_does_not_hold_the_core),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* fatal_test.c - goal: however a process ends, its recorder says with which actor and message under the hand, and
- * where; a turn that takes too long is named while it does; and who embeds the runtime keeps the signals. Method: this
+ * where; what is for threads outside ends it when a turn calls it; a turn that takes too long is named while it does; and who
+ * embeds the runtime keeps the signals. Method: this
  * program starts itself again for each end, which then has a node with one actor that does what it is told; the parent
  * sees how it ended and reads its file.
  *
@@ -27,9 +28,13 @@
 
 #define fragile_break_it_FIELDS(F, S) F(S, uint64_t, how)
 #define fragile_spin_FIELDS           STOA_NO_FIELDS
+#define fragile_ask_FIELDS            STOA_NO_FIELDS
+#define fragile_done_FIELDS           STOA_NO_FIELDS
 #define fragile_ROWS(ROW, K)                                                                                           \
     ROW(K, CAST, break_it, _, "Break something.")                                                                      \
-    ROW(K, CAST, spin, _, "Run until you are let go.")
+    ROW(K, CAST, spin, _, "Run until you are let go.")                                                                 \
+    ROW(K, COMMAND, ask, done, "Answered.")                                                                            \
+    ROW(K, REPLY, done, _, "Done.")
 STOA_TABLE(fragile)
 STOA_TABLE_DEFINE(fragile)
 typedef struct fragile {
@@ -40,6 +45,8 @@ STOA_PLAIN_KIND(fragile, .mailbox_limit = 16)
 
 static _Atomic bool let_go;
 typedef void (*nothing)(void);
+static stoa_node *around; /* the child's node */
+static stoa_ref vase;
 static int *volatile nowhere;
 static volatile int zero;
 static volatile nothing no_function;
@@ -86,6 +93,30 @@ __attribute__((noinline)) static void abort_here(void)
     if (!zero) { abort(); }
     zero = 0;
 }
+__attribute__((noinline)) static void spawn_from_outside(void)
+{
+    stoa_ref other;
+    zero = stoa_spawn(around, &fragile_kind, "fragile/other", NULL, &other);
+}
+__attribute__((noinline)) static void stop_from_outside(void)
+{
+    zero = stoa_stop(around, vase);
+}
+__attribute__((noinline)) static void call_from_outside(void)
+{
+    fragile_done done;
+    zero = fragile_call_ask(around, vase, (fragile_ask){0}, STOA_S(1), &done);
+}
+__attribute__((noinline)) static void close_from_outside(void)
+{
+    stoa_node_close(around, 0);
+    zero = 0;
+}
+__attribute__((noinline)) static void look_at_another_core(void)
+{
+    stoa_core_view view;
+    zero = stoa_core_look(around, 0, &view);
+}
 __attribute__((noinline)) static void run_in_circles(uint64_t *rounds)
 {
     while (!atomic_load(&let_go)) {
@@ -108,6 +139,11 @@ static const struct end {
     {"assert", assert_what_is_not, SIGABRT, "panic", "zero == 1", "assert_what_is_not"},
     {"overflow", overflow, SIGSEGV, "signal", "SIGSEGV", "deeper"},
     {"jump", call_nothing, SIGSEGV, "signal", "SIGSEGV", "call_nothing"},
+    {"spawn", spawn_from_outside, SIGABRT, "panic", "stoa_spawn within a turn: there use stoa_turn_spawn", "spawn_from_outside"},
+    {"stop", stop_from_outside, SIGABRT, "panic", "stoa_stop within a turn: there use stoa_turn_stop", "stop_from_outside"},
+    {"call", call_from_outside, SIGABRT, "panic", "stoa_call within a turn: there use stoa_turn_ask", "call_from_outside"},
+    {"close", close_from_outside, SIGABRT, "panic", "stoa_node_close within a turn", "close_from_outside"},
+    {"look", look_at_another_core, SIGABRT, "panic", "a turn waits for another core", "look_at_another_core"},
 };
 enum { ENDS = sizeof ends / sizeof ends[0] };
 
@@ -124,6 +160,12 @@ static stoa_err fragile_on_spin(stoa_turn *turn, fragile *self, const fragile_sp
     (void)turn;
     (void)in;
     run_in_circles(&self->depth);
+    return STOA_OK;
+}
+
+static stoa_err fragile_on_ask(stoa_turn *turn, fragile *self, const fragile_ask *in, fragile_done *out)
+{
+    (void)turn, (void)self, (void)in, (void)out;
     return STOA_OK;
 }
 
@@ -153,6 +195,8 @@ static int child(const char *what, const char *path)
         options.catch_signals = strcmp(what, "overrun") == 0;
     }
     open_node(options, &node, &ref);
+    around = node;
+    vase = ref;
     if (options.hard_ns) { (void)fragile_post_spin(node, ref, (fragile_spin){0}); }
     for (uint64_t i = 0; i < ENDS; i++) {
         if (strcmp(what, ends[i].what) == 0) { (void)fragile_post_break_it(node, ref, (fragile_break_it){i}); }

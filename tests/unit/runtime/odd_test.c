@@ -176,6 +176,63 @@ static void what_waits_for_a_port_that_closes_is_counted(void **state)
     stoa_sim_free(w.sim);
 }
 
+static void count_closed(void *context, const stoa_dead_letter *letter)
+{
+    uint32_t *count = context;
+    *count += letter->reason == STOA_DROP_CLOSED && letter->why == STOA_E_CLOSED && letter->row == &odd_rows[odd_ROW_ping];
+}
+
+/* In the ring, gathered, spilled: each is counted once, wherever it was, and its memory comes back. */
+static void what_a_port_never_read_is_counted_when_it_closes(void **state)
+{
+    (void)state;
+    enum { EACH = 60 };
+    static const uint32_t rounds[] = {1, 40, 200};
+    for (size_t i = 0; i < sizeof rounds / sizeof rounds[0]; i++) {
+        world w;
+        stoa_port *port;
+        uint32_t letters = 0;
+        open_world(&w);
+        const stoa_core *core = w.node->cores[0];
+        assert_int_equal(stoa_port_open(w.node, "gone", &port), STOA_OK);
+        stoa_ref to = stoa_port_ref(port);
+        for (int k = 0; k < 3; k++) { (void)look(&w, w.one); } /* as many answers are on their way home as will be */
+        uint64_t used = core->place.slab.used_bytes, before = core->dropped[STOA_DROP_CLOSED];
+        for (uint32_t k = 0; k < rounds[i]; k++) { assert_int_equal(order(&w, w.one, SEND, to.at, EACH).error, STOA_OK); }
+        assert_int_equal(order(&w, w.one, SEND_WITHIN, to.at, STOA_S(1)).error, STOA_OK); /* a block of its own */
+        stoa_port_close(port);
+        assert_int_equal(core->dropped[STOA_DROP_CLOSED] - before, rounds[i] * EACH + 1);
+        assert_int_equal(core->place.dirty, 0);
+        assert_int_equal(core->place.abroad[core->place.node->core_count + 1], 0);
+        assert_int_equal(stoa_dead_letters(w.node, count_closed, &letters), STOA_OK);
+        assert_true(letters >= EACH);
+        stoa_port_close(port); /* twice is once */
+        for (int k = 0; k < 3; k++) { (void)look(&w, w.one); }
+        assert_int_equal(core->dropped[STOA_DROP_CLOSED] - before, rounds[i] * EACH + 1);
+        assert_int_equal(core->place.slab.used_bytes, used);
+        stoa_sim_free(w.sim);
+    }
+}
+
+/* More than the ring holds, and the port closes behind it. */
+static void what_a_port_sent_before_it_closed_is_delivered(void **state)
+{
+    (void)state;
+    enum { COUNT = 10000 };
+    world w;
+    stoa_port *port;
+    open_world(&w);
+    assert_int_equal(stoa_port_open(w.node, "hasty", &port), STOA_OK);
+    uint64_t before = look(&w, w.one).heard;
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(stoa_port_send(port, w.one, &odd_rows[odd_ROW_ping], &(odd_ping){0}, 0), STOA_OK);
+    }
+    stoa_port_close(port);
+    assert_int_equal(look(&w, w.one).heard - before, COUNT);
+    assert_int_equal(w.node->cores[0]->dead_count, 0);
+    stoa_sim_free(w.sim);
+}
+
 static void a_reference_never_names_a_stranger(void **state)
 {
     (void)state;
@@ -272,6 +329,8 @@ int main(void)
         cmocka_unit_test(what_names_no_place_is_closed),
         cmocka_unit_test(what_a_closed_port_is_sent_is_counted_and_the_core_rests),
         cmocka_unit_test(what_waits_for_a_port_that_closes_is_counted),
+        cmocka_unit_test(what_a_port_never_read_is_counted_when_it_closes),
+        cmocka_unit_test(what_a_port_sent_before_it_closed_is_delivered),
         cmocka_unit_test(a_reference_never_names_a_stranger),
         cmocka_unit_test(a_time_beyond_the_end_of_the_clock_is_never),
         cmocka_unit_test(timers_of_others_and_what_is_none_go_on),
