@@ -157,6 +157,11 @@ static const char *fault_of_bytes(const uint8_t *bytes, size_t size_bytes, stoa_
     return NULL;
 }
 
+void stoa_block_peek(const void *bytes, stoa_block_view *out)
+{
+    read_header(bytes, out);
+}
+
 stoa_err stoa_block_decode(const void *bytes, size_t size_bytes, stoa_block_view *out)
 {
     stoa_block_view view;

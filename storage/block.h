@@ -50,6 +50,9 @@ typedef struct stoa_block_view {
 /* Errors: CORRUPT, with what is wrong in the trail; *out is untouched. */
 stoa_err stoa_block_decode(const void *bytes, size_t size_bytes, stoa_block_view *out);
 
+/* The same of bytes that were accepted before: nothing is checked again. */
+void stoa_block_peek(const void *bytes, stoa_block_view *out);
+
 /* The i-th index entry; i < view->block.index_count. */
 stoa_index_entry stoa_block_entry(const stoa_block_view *view, uint32_t i);
 

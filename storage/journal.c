@@ -7,11 +7,14 @@
 
 #include "storage/block.h"
 
-/* read checks hashes and links; what is left is to remember how far it came. */
-static stoa_err remember_last(void *context, const stoa_block *block)
+/* Reading checks hashes and links; what is left is to remember how far it came. */
+static stoa_err remember_last(void *context, const void *bytes, size_t size_bytes)
 {
+    (void)size_bytes;
+    stoa_block_view view;
+    stoa_block_peek(bytes, &view);
     uint64_t *verified = context;
-    *verified = stoa_block_last(block);
+    *verified = stoa_block_last(&view.block);
     return STOA_OK;
 }
 
@@ -21,7 +24,7 @@ stoa_err stoa_journal_verify(stoa_journal *journal, uint64_t *verified_out)
     journal->ops->state(journal, &state);
 
     *verified_out = 0;
-    return state.last == 0 ? STOA_OK : journal->ops->read(journal, 1, remember_last, verified_out);
+    return state.last == 0 ? STOA_OK : journal->ops->read_stored(journal, state.first, remember_last, verified_out);
 }
 
 typedef struct getting {

@@ -73,6 +73,7 @@ typedef struct stoa_side_entry {
 } stoa_side_entry;
 
 typedef struct stoa_journal_state {
+    uint64_t first;       /* position of the first event that is still there; 1 for a log of which nothing was purged */
     uint64_t last;        /* position of the last event, 0 when empty */
     uint64_t epoch;       /* of the last block */
     stoa_hash256 hash;    /* of the last block; zero when empty */
@@ -103,7 +104,7 @@ typedef struct stoa_journal_ops {
 
     /* Visit whole blocks in order from the one that holds position from to the one that was last when the call began.
      * Each block's hash and its link to the block before it are checked. visit returning an error ends the read with
-     * it. Errors: NOT_FOUND (from is 0 or above last), CORRUPT. Blocks. */
+     * it. Errors: NOT_FOUND (from is 0 or above last), GONE (from is below first), CORRUPT. Blocks. */
     stoa_err (*read)(stoa_journal *journal, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
                      void *context);
 
@@ -117,11 +118,18 @@ typedef struct stoa_journal_ops {
      * and leave the journal as it was. */
     stoa_err (*append_stored)(stoa_journal *journal, const void *bytes, size_t size_bytes, bool sync);
 
-    /* Visit positions indexed under id, ascending, each once. None is OK. */
+    /* Visit positions indexed under id, ascending, each once; none below first. None is OK. */
     stoa_err (*lookup)(stoa_journal *journal, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
                        void *context);
 
     void (*state)(stoa_journal *journal, stoa_journal_state *out);
+
+    /* Forget the blocks that end below position below; never the block under the commit mark, nor what is behind it. Where
+     * the log begins now is durable when OK returns, with hash and epoch of the last block forgotten, so that the chain
+     * verifies from there; the space is given back before OK returns. Reads under way go on to their end. Whether anybody
+     * still needs the blocks is the caller's to know. One thread at a time, not only the appending one. Blocks. Errors: FULL
+     * and IO (nothing is forgotten unless first has moved). */
+    stoa_err (*purge)(stoa_journal *journal, uint64_t below);
 
     /* Put (or erase) all entries, in their order, or none. With sync they are durable when OK returns, and so is all
      * that was put or erased before, and the log as it was when put was called; without, they may be lost with the
@@ -151,8 +159,9 @@ struct stoa_journal {
     const stoa_journal_ops *ops;
 };
 
-/* Read the whole log: every hash, every link, up to the last block. *verified_out is the last position that is sound,
- * on CORRUPT too (there it is where the sound part ends). Errors: CORRUPT, what read returns. Blocks. */
+/* Read the whole log: every hash, every link, from the first block that is left (and its link to the last one that was
+ * purged) to the last. *verified_out is the last position that is sound, on CORRUPT too (there it is where the sound part
+ * ends; 0: nothing is). Errors: CORRUPT, what read_stored returns. Blocks. */
 stoa_err stoa_journal_verify(stoa_journal *journal, uint64_t *verified_out);
 
 /* The value of one key of the side store, copied to bytes, which has room for cap_bytes. Errors: NOT_FOUND, TOO_LARGE (no

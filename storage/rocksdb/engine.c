@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "storage/rocksdb/journal.h"
+#include "storage/rocksdb/key.h"
 #include "storage/rocksdb/logger.h"
 
 static const char *const family_names[STOA_FAMILIES] = {"default", "log", "meta", "index"};
@@ -33,6 +34,9 @@ enum {
 
 /* RocksDB's recovery modes, by the numbers of its C API. */
 enum { TOLERATE_CORRUPTED_TAIL = 0, POINT_IN_TIME = 2 };
+
+/* Rewrite the lowest level, too, where its files could stay as they are; by the number of the C API. */
+enum { FORCE = 2 };
 
 /* What has no setter in the C API. Space that RocksDB reserves for its log costs as long to open as all the rest. */
 static const char more_options[] = "allow_fallocate=false;"
@@ -114,6 +118,61 @@ static void family_options(rocksdb_options_t *base, rocksdb_options_t *options[S
     rocksdb_cache_destroy(cache);
 }
 
+/* --- what compaction drops: keys whose position is below the first that counts */
+
+static unsigned char below_first(const void *state, const char *key, size_t key_bytes, size_t offset)
+{
+    const _Atomic uint64_t *first = state;
+    if (key_bytes != offset + STOA_KEY_BYTES) { return 0; }
+    return stoa_key_get(key + offset) < atomic_load_explicit(first, memory_order_relaxed); /* relaxed: it only grows */
+}
+
+static unsigned char drop_block(void *state, int level, const char *key, size_t key_bytes, const char *value,
+                                size_t value_bytes, char **new_value, size_t *new_value_bytes, unsigned char *changed)
+{
+    (void)level, (void)value, (void)value_bytes, (void)new_value, (void)new_value_bytes, (void)changed;
+    return below_first(state, key, key_bytes, 0);
+}
+
+static unsigned char drop_entry(void *state, int level, const char *key, size_t key_bytes, const char *value,
+                                size_t value_bytes, char **new_value, size_t *new_value_bytes, unsigned char *changed)
+{
+    (void)level, (void)value, (void)value_bytes, (void)new_value, (void)new_value_bytes, (void)changed;
+    return below_first(state, key, key_bytes, STOA_KEY_BYTES);
+}
+
+static const char *filter_name(void *state)
+{
+    (void)state;
+    return "stoa.purge";
+}
+
+static void leave_state(void *state)
+{
+    (void)state;
+}
+
+static void set_filters(stoa_engine *engine, const _Atomic uint64_t *first, rocksdb_options_t *options[STOA_FAMILIES])
+{
+    union {
+        const _Atomic uint64_t *first;
+        void *state;
+    } as = {.first = first}; /* the C API has no const; the filters only read */
+    if (!first) { return; }
+    engine->filters[STOA_FAMILY_LOG] = rocksdb_compactionfilter_create(as.state, leave_state, drop_block, filter_name);
+    engine->filters[STOA_FAMILY_INDEX] = rocksdb_compactionfilter_create(as.state, leave_state, drop_entry, filter_name);
+    rocksdb_options_set_compaction_filter(options[STOA_FAMILY_LOG], engine->filters[STOA_FAMILY_LOG]);
+    rocksdb_options_set_compaction_filter(options[STOA_FAMILY_INDEX], engine->filters[STOA_FAMILY_INDEX]);
+}
+
+static void destroy_filters(stoa_engine *engine)
+{
+    for (unsigned i = 0; i < STOA_FAMILIES; i++) {
+        if (engine->filters[i]) { rocksdb_compactionfilter_destroy(engine->filters[i]); }
+        engine->filters[i] = NULL;
+    }
+}
+
 stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mode mode)
 {
     rocksdb_options_t *base = stoa_engine_options(mode), *options[STOA_FAMILIES];
@@ -123,6 +182,7 @@ stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mod
     memcpy(views, options, sizeof views);
 
     stoa_engine opened = {0};
+    set_filters(&opened, mode.first, options);
     char *text = NULL;
     sigset_t before;
     stoa_signals_hold(&before); /* RocksDB starts its threads here */
@@ -138,7 +198,10 @@ stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mod
         rocksdb_options_destroy(options[i]);
     }
     rocksdb_options_destroy(base);
-    if (text) { return stoa_engine_error(text, path); }
+    if (text) {
+        destroy_filters(&opened);
+        return stoa_engine_error(text, path);
+    }
     *engine = opened;
     return STOA_OK;
 }
@@ -151,6 +214,7 @@ void stoa_engine_close(stoa_engine *engine)
         rocksdb_column_family_handle_destroy(engine->families[i]);
     }
     rocksdb_close(engine->db);
+    destroy_filters(engine);
     *engine = (stoa_engine){0};
 }
 
@@ -170,6 +234,28 @@ static uint64_t property(const stoa_engine *engine, const char *name)
     return value;
 }
 
+/* Whole files are deleted unread; what shares a file with later blocks is rewritten without them. */
+void stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index)
+{
+    char begin[STOA_KEY_BYTES], end[STOA_KEY_BYTES], *text = NULL;
+    stoa_key_put(begin, 0);
+    stoa_key_put(end, first - 1);
+    rocksdb_delete_file_in_range_cf(engine->db, engine->families[STOA_FAMILY_LOG], begin, sizeof begin, end, sizeof end,
+                                    &text);
+    stoa_err err = stoa_engine_error(text, "delete files of purged blocks");
+    if (err) { stoa_log_error("journal_reclaim", err); } /* compaction does it, then */
+
+    rocksdb_compactoptions_t *options = rocksdb_compactoptions_create();
+    rocksdb_compactoptions_set_exclusive_manual_compaction(options, 0);
+    rocksdb_compact_range_cf_opt(engine->db, engine->families[STOA_FAMILY_LOG], options, begin, sizeof begin, end,
+                                 sizeof end);
+    if (with_index) {
+        rocksdb_compactoptions_set_bottommost_level_compaction(options, FORCE);
+        rocksdb_compact_range_cf_opt(engine->db, engine->families[STOA_FAMILY_INDEX], options, NULL, 0, NULL, 0);
+    }
+    rocksdb_compactoptions_destroy(options);
+}
+
 /* Each start turns the rest of RocksDB's log into a table file, however small, and moving files down merges none. */
 void stoa_engine_fold(stoa_engine *engine)
 {
@@ -177,7 +263,7 @@ void stoa_engine_fold(stoa_engine *engine)
     if (files < FOLD_FILES || property(engine, "rocksdb.total-sst-files-size") > files * FOLD_FILE_BYTES) { return; }
 
     rocksdb_compactoptions_t *options = rocksdb_compactoptions_create();
-    rocksdb_compactoptions_set_bottommost_level_compaction(options, 2); /* always, also where files could be moved */
+    rocksdb_compactoptions_set_bottommost_level_compaction(options, FORCE);
     rocksdb_compact_range_cf_opt(engine->db, engine->families[STOA_FAMILY_LOG], options, NULL, 0, NULL, 0);
     rocksdb_compact_range_cf_opt(engine->db, engine->families[STOA_FAMILY_INDEX], options, NULL, 0, NULL, 0);
     rocksdb_compactoptions_destroy(options);

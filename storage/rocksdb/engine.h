@@ -8,7 +8,9 @@
 
 #include <rocksdb/c.h>
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -18,6 +20,7 @@ enum stoa_family { STOA_FAMILY_DEFAULT, STOA_FAMILY_LOG, STOA_FAMILY_META, STOA_
 typedef struct stoa_engine {
     rocksdb_t *db; /* NULL: closed */
     rocksdb_column_family_handle_t *families[STOA_FAMILIES];
+    rocksdb_compactionfilter_t *filters[STOA_FAMILIES];
 } stoa_engine;
 
 typedef struct stoa_engine_mode {
@@ -25,6 +28,7 @@ typedef struct stoa_engine_mode {
     bool read_only; /* write nothing, take no lock; RocksDB's log is replayed into memory */
     bool to_rot;    /* replay RocksDB's log up to the first rotten record, and drop the rest; else that is CORRUPT. A
                        record cut short at the log's very end is dropped either way. */
+    const _Atomic uint64_t *first; /* compaction drops blocks and index entries below this position; NULL: none */
 } stoa_engine_mode;
 
 /* Open the database in folder path. Blocks. Errors: CORRUPT, DENIED, FULL, VERSION, IO. */
@@ -38,6 +42,10 @@ void stoa_engine_close(stoa_engine *engine);
 
 /* The stoa_err of a RocksDB error text, which is freed; OK for NULL. what: what was being done. */
 stoa_err stoa_engine_error(char *text, const char *what);
+
+/* Give back the space of blocks below position first, which the mode's first has reached already; with_index: and that of
+ * index entries, for which the whole index is rewritten. Blocks. */
+void stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index);
 
 /* Where restarts have left many small table files, make them one. */
 void stoa_engine_fold(stoa_engine *engine);

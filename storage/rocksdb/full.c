@@ -35,10 +35,10 @@ stoa_err stoa_rocks_enter_full(stoa_rocks *j)
 static stoa_err recover_same(stoa_rocks *j)
 {
     stoa_tail tail;
-    stoa_err err = stoa_tail_follow(&j->engine, &j->mark.value, &tail);
+    stoa_err err = stoa_tail_follow(&j->engine, &j->anchor, &j->mark.value, &tail);
     if (!err && tail.at.last > j->state.last) {
         err = stoa_tail_cut(&j->engine, j->state.last);
-        if (!err) { err = stoa_tail_follow(&j->engine, &j->mark.value, &tail); }
+        if (!err) { err = stoa_tail_follow(&j->engine, &j->anchor, &j->mark.value, &tail); }
     }
     if (err) { return err; }
     if (tail.broken || tail.at.last != j->state.last ||
@@ -52,7 +52,7 @@ static stoa_err recover_same(stoa_rocks *j)
 static stoa_err reopen_for_writing(stoa_rocks *j)
 {
     stoa_engine_close(&j->engine);
-    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){0});
+    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.first = &j->first});
     if (!err) { err = recover_same(j); }
     if (err != STOA_E_FULL) { return err; }
     stoa_err reading = reopen_for_reading(j);

@@ -4,6 +4,7 @@
  *     open.c      opening: the folder, the mark, the database, the end of the log
  *     full.c      a full disk: reading only, and writing again
  *     read.c      reading and looking up
+ *     purge.c     forgetting old blocks
  *
  * Locks: engine_lock is held for reading by everything that uses the database on behalf of a caller other than the
  * writer, for writing while the database is swapped; the gate before it stops new readers while the writer waits, but
@@ -16,6 +17,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,6 +32,10 @@ typedef struct stoa_rocks {
     pthread_mutex_t state_lock;
     stoa_journal_state state; /* written by the writer under state_lock */
     stoa_err failed;          /* likewise; what every call answers once it is set */
+    stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged; under state_lock, written by purge */
+    _Atomic uint64_t first;    /* anchor.last + 1, for the compaction filters */
+    pthread_mutex_t purging;
+    uint64_t index_first; /* under purging: the index was last cleared of what is below */
 
     pthread_mutex_t gate;
     pthread_rwlock_t engine_lock;
@@ -60,6 +66,12 @@ void stoa_rocks_end_read(stoa_rocks *j);
 /* Around closing and opening it. */
 void stoa_rocks_begin_swap(stoa_rocks *j);
 void stoa_rocks_end_swap(stoa_rocks *j);
+
+/* purge.c: the anchor that the database has; all zero where nothing was purged. Errors: CORRUPT, IO. */
+stoa_err stoa_rocks_read_anchor(const stoa_engine *engine, stoa_journal_state *out);
+void stoa_rocks_set_anchor(stoa_rocks *j, const stoa_journal_state *anchor);
+void stoa_rocks_anchor(stoa_rocks *j, stoa_journal_state *out);
+stoa_err stoa_rocks_purge(stoa_journal *base, uint64_t below);
 
 /* open.c. On error the caller takes down what is there. */
 stoa_err stoa_rocks_open(stoa_rocks *j, const char *path);

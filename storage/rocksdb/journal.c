@@ -26,6 +26,7 @@ stoa_err stoa_rocks_look(stoa_rocks *j, stoa_journal_state *out)
 {
     (void)pthread_mutex_lock(&j->state_lock);
     *out = j->state;
+    out->first = j->anchor.last + 1;
     stoa_err err = j->failed;
     (void)pthread_mutex_unlock(&j->state_lock);
     return err ? STOA_FAIL(err, "journal %s is unusable since an earlier error", j->path) : STOA_OK;
@@ -260,6 +261,7 @@ static void release(stoa_rocks *j)
     (void)pthread_rwlock_destroy(&j->engine_lock);
     (void)pthread_mutex_destroy(&j->gate);
     (void)pthread_mutex_destroy(&j->state_lock);
+    (void)pthread_mutex_destroy(&j->purging);
     free(j->bytes);
     free(j);
 }
@@ -276,7 +278,8 @@ static stoa_err rocks_open(const char *path, stoa_journal **out)
     j->synced = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(j->synced, 1);
     STOA_ASSERT(pthread_mutex_init(&j->state_lock, NULL) == 0 && pthread_mutex_init(&j->gate, NULL) == 0);
-    STOA_ASSERT(pthread_rwlock_init(&j->engine_lock, NULL) == 0);
+    STOA_ASSERT(pthread_rwlock_init(&j->engine_lock, NULL) == 0 && pthread_mutex_init(&j->purging, NULL) == 0);
+    atomic_init(&j->first, 1);
 
     stoa_err err = stoa_rocks_open(j, path);
     if (err) {
@@ -293,6 +296,7 @@ static void rocks_state(stoa_journal *base, stoa_journal_state *out)
     stoa_rocks *j = (stoa_rocks *)base;
     (void)pthread_mutex_lock(&j->state_lock);
     *out = j->state;
+    out->first = j->anchor.last + 1;
     (void)pthread_mutex_unlock(&j->state_lock);
 }
 
@@ -321,6 +325,7 @@ const stoa_journal_ops stoa_journal_rocksdb = {.scheme = "rocksdb",
                                                .read_stored = stoa_rocks_read_stored,
                                                .lookup = stoa_rocks_lookup,
                                                .state = rocks_state,
+                                               .purge = stoa_rocks_purge,
                                                .put = rocks_put,
                                                .erase = rocks_erase,
                                                .scan = rocks_scan,

@@ -56,12 +56,14 @@ static stoa_err open_up_to_rot(stoa_rocks *j)
     stoa_err err = stoa_engine_open(&peek, j->db_path, (stoa_engine_mode){.read_only = true, .to_rot = true});
     if (err) { return err; }
     stoa_tail tail;
-    err = stoa_tail_follow(&peek, &j->mark.value, &tail);
+    stoa_journal_state anchor;
+    err = stoa_rocks_read_anchor(&peek, &anchor);
+    if (!err) { err = stoa_tail_follow(&peek, &anchor, &j->mark.value, &tail); }
     stoa_engine_close(&peek);
     if (err) { return STOA_PASS(err, "%s", reason); }
 
     log_cut(j, &tail, reason);
-    return stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.to_rot = true});
+    return stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.to_rot = true, .first = &j->first});
 }
 
 static bool database_exists(const stoa_rocks *j)
@@ -80,7 +82,7 @@ static stoa_err open_engine(stoa_rocks *j)
         return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database is gone; the commit mark is at %" PRIu64,
                          mark->position);
     }
-    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists});
+    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists, .first = &j->first});
     if (err == STOA_E_CORRUPT && exists) { err = open_up_to_rot(j); }
     if (err == STOA_E_FULL && exists) {
         err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true});
@@ -118,13 +120,16 @@ static stoa_err recover(stoa_rocks *j)
 {
     bool formatted;
     stoa_err err = read_format(&j->engine, &formatted);
+    stoa_journal_state anchor;
+    if (!err) { err = stoa_rocks_read_anchor(&j->engine, &anchor); }
+    if (!err) { stoa_rocks_set_anchor(j, &anchor); }
     stoa_tail tail;
-    if (!err) { err = stoa_tail_follow(&j->engine, &j->mark.value, &tail); }
+    if (!err) { err = stoa_tail_follow(&j->engine, &j->anchor, &j->mark.value, &tail); }
     if (!err) { err = repair(j, formatted, &tail); }
     if (!err) { err = report_lost(j, tail.at.last); }
     if (err) { return err; }
 
-    tail.at.proven = j->mark.value.position;
+    tail.at.proven = j->mark.value.position > anchor.last ? j->mark.value.position : anchor.last;
     stoa_rocks_set_state(j, &tail.at);
     return STOA_OK;
 }

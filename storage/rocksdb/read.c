@@ -45,7 +45,8 @@ static stoa_err read_on(rocksdb_iterator_t *it, uint64_t last, stoa_block_walk *
     return STOA_OK;
 }
 
-static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_journal_state *state, const visitor *v)
+static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_journal_state *anchor,
+                          const stoa_journal_state *state, const visitor *v)
 {
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_fill_cache(options, 0);
@@ -54,7 +55,8 @@ static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_j
     stoa_key_put(key, from);
     rocksdb_iter_seek(it, key, sizeof key);
 
-    stoa_block_walk walk = {.at.last = from - 1, .linked = from == 1};
+    stoa_block_walk walk = {.at.last = from - 1};
+    if (from == anchor->last + 1) { walk = (stoa_block_walk){.at = *anchor, .linked = true}; }
     stoa_err err = read_on(it, state->last, &walk, v);
     if (!err && (walk.at.last != state->last || memcmp(&walk.at.hash, &state->hash, sizeof state->hash) != 0)) {
         err = STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": not the block that was written there", state->last);
@@ -65,16 +67,27 @@ static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_j
     return err;
 }
 
+static stoa_err gone(uint64_t from, const stoa_journal_state *anchor)
+{
+    return STOA_FAIL(STOA_E_GONE, "position %" PRIu64 ": purged up to %" PRIu64, from, anchor->last);
+}
+
 static stoa_err read_for(stoa_journal *base, uint64_t from, const visitor *v)
 {
     stoa_rocks *j = (stoa_rocks *)base;
     stoa_rocks_begin_read(j);
-    stoa_journal_state state;
+    stoa_journal_state state, anchor;
     stoa_err err = stoa_rocks_look(j, &state);
     if (!err && (from == 0 || from > state.last)) {
         err = STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, state.last);
     }
-    if (!err) { err = read_from(&j->engine, from, &state, v); }
+    stoa_rocks_anchor(j, &anchor);
+    if (!err && from <= anchor.last) { err = gone(from, &anchor); }
+    if (!err) { err = read_from(&j->engine, from, &anchor, &state, v); }
+    if (err == STOA_E_CORRUPT) { /* unless it was purged before the read had begun */
+        stoa_rocks_anchor(j, &anchor);
+        if (from <= anchor.last) { err = gone(from, &anchor); }
+    }
     stoa_rocks_end_read(j);
     return err;
 }
@@ -91,16 +104,17 @@ stoa_err stoa_rocks_read_stored(stoa_journal *base, uint64_t from,
     return read_for(base, from, &(const visitor){.stored = visit, .context = context});
 }
 
-static stoa_err lookup_in(const stoa_engine *engine, uint64_t id, uint64_t last,
+static stoa_err lookup_in(const stoa_engine *engine, uint64_t id, uint64_t first, uint64_t last,
                           stoa_err (*visit)(void *context, uint64_t position), void *context)
 {
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(engine->db, options, engine->families[STOA_FAMILY_INDEX]);
-    char prefix[STOA_KEY_BYTES];
-    stoa_key_put(prefix, id);
+    char from[STOA_INDEX_KEY_BYTES];
+    stoa_key_put(from, id);
+    stoa_key_put(from + STOA_KEY_BYTES, first);
 
     stoa_err err = STOA_OK;
-    for (rocksdb_iter_seek(it, prefix, sizeof prefix); rocksdb_iter_valid(it) && !err; rocksdb_iter_next(it)) {
+    for (rocksdb_iter_seek(it, from, sizeof from); rocksdb_iter_valid(it) && !err; rocksdb_iter_next(it)) {
         size_t bytes;
         const char *key = rocksdb_iter_key(it, &bytes);
         if (bytes != STOA_INDEX_KEY_BYTES) {
@@ -108,7 +122,7 @@ static stoa_err lookup_in(const stoa_engine *engine, uint64_t id, uint64_t last,
             break;
         }
         uint64_t position = stoa_key_get(key + STOA_KEY_BYTES);
-        if (memcmp(key, prefix, sizeof prefix) != 0 || position > last) { break; }
+        if (memcmp(key, from, STOA_KEY_BYTES) != 0 || position > last) { break; }
         err = visit(context, position);
     }
     char *text = NULL;
@@ -126,7 +140,7 @@ stoa_err stoa_rocks_lookup(stoa_journal *base, uint64_t id, stoa_err (*visit)(vo
     stoa_rocks_begin_read(j);
     stoa_journal_state state;
     stoa_err err = stoa_rocks_look(j, &state);
-    if (!err) { err = lookup_in(&j->engine, id, state.last, visit, context); }
+    if (!err) { err = lookup_in(&j->engine, id, state.first, state.last, visit, context); }
     stoa_rocks_end_read(j);
     return err;
 }

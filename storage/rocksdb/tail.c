@@ -33,15 +33,18 @@ static stoa_err take(const rocksdb_iterator_t *it, stoa_block_walk *walk)
 }
 
 /* Put the iterator behind the block under the mark, and the walk at its end. */
-static stoa_err begin(rocksdb_iterator_t *it, const stoa_mark_value *mark, stoa_block_walk *walk)
+static stoa_err begin(rocksdb_iterator_t *it, const stoa_journal_state *anchor, const stoa_mark_value *mark,
+                      stoa_block_walk *walk)
 {
-    walk->linked = mark->position == 0;
-    if (mark->position == 0) {
-        rocksdb_iter_seek_to_first(it);
+    char key[STOA_KEY_BYTES];
+    walk->linked = mark->position <= anchor->last;
+    if (walk->linked) {
+        walk->at = *anchor;
+        stoa_key_put(key, anchor->last + 1);
+        rocksdb_iter_seek(it, key, sizeof key);
         return STOA_OK;
     }
 
-    char key[STOA_KEY_BYTES];
     stoa_key_put(key, mark->position);
     rocksdb_iter_seek(it, key, sizeof key);
     if (!rocksdb_iter_valid(it)) {
@@ -60,14 +63,15 @@ static stoa_err begin(rocksdb_iterator_t *it, const stoa_mark_value *mark, stoa_
     return STOA_OK;
 }
 
-stoa_err stoa_tail_follow(const stoa_engine *engine, const stoa_mark_value *mark, stoa_tail *out)
+stoa_err stoa_tail_follow(const stoa_engine *engine, const stoa_journal_state *anchor, const stoa_mark_value *mark,
+                          stoa_tail *out)
 {
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_fill_cache(options, 0);
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(engine->db, options, engine->families[STOA_FAMILY_LOG]);
     stoa_block_walk walk = {0};
 
-    stoa_err err = begin(it, mark, &walk), broken = STOA_OK;
+    stoa_err err = begin(it, anchor, mark, &walk), broken = STOA_OK;
     while (!err && !broken && rocksdb_iter_valid(it)) {
         broken = take(it, &walk);
         if (!broken) { rocksdb_iter_next(it); }

@@ -17,9 +17,11 @@ typedef struct stoa_tail {
     bool broken;           /* something is stored behind it: the trail says what is wrong with it */
 } stoa_tail;
 
-/* Find the block under the mark and follow the chain from there to its end. Errors: CORRUPT (the block is gone, broken
+/* Find the block under the mark and follow the chain from there to its end; from the anchor, the end of what was purged, where
+ * the mark is not above it. Errors: CORRUPT (the block is gone, broken
  * or another one; a table file cannot be read), NOMEM, IO. */
-stoa_err stoa_tail_follow(const stoa_engine *engine, const stoa_mark_value *mark, stoa_tail *out);
+stoa_err stoa_tail_follow(const stoa_engine *engine, const stoa_journal_state *anchor, const stoa_mark_value *mark,
+                          stoa_tail *out);
 
 /* Delete all blocks behind position last, and what the index says of them; durable on return.
  * Errors: CORRUPT, FULL, IO. */

@@ -48,6 +48,7 @@ struct stoa_sim_disk {
     stored *blocks;
     size_t count, cap, synced;
     mark mark, mark_on_platter;
+    stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged */
     uint32_t syncs_to_failure, appends_refused, puts_to_failure;
     uint64_t syncs, crashes, lost_blocks, cut_blocks;
 };
@@ -227,7 +228,7 @@ static stoa_err failed(const handle *h)
 static stoa_err follow(const stoa_sim_disk *disk, stoa_block_walk *walk, size_t *good_out)
 {
     const mark *m = &disk->mark;
-    bool found = m->position == 0;
+    bool found = m->position <= disk->anchor.last; /* a crash may set the mark back behind a purge */
     stoa_block block;
     size_t i = 0;
     while (i < disk->count && !stoa_block_walk_next(walk, disk->blocks[i].bytes, disk->blocks[i].size_bytes, &block)) {
@@ -268,7 +269,7 @@ static stoa_err sim_open(const char *path, stoa_journal **out)
     if (err) { return err; }
     if (disk->open) { return STOA_FAIL(STOA_E_DENIED, "%s is open already", path); }
 
-    stoa_block_walk walk = {.linked = true};
+    stoa_block_walk walk = {.linked = true, .at = disk->anchor};
     err = check(disk, &walk);
     stoa_journal_state at = walk.at;
     stoa_block_walk_deinit(&walk);
@@ -279,7 +280,8 @@ static stoa_err sim_open(const char *path, stoa_journal **out)
     h->journal.ops = &stoa_journal_sim;
     h->disk = disk;
     h->state = at;
-    h->state.proven = disk->mark.position;
+    h->state.first = disk->anchor.last + 1;
+    h->state.proven = disk->mark.position > disk->anchor.last ? disk->mark.position : disk->anchor.last;
     disk->open = h;
     *out = &h->journal;
     return STOA_OK;
@@ -405,7 +407,9 @@ static stoa_err read_for(stoa_journal *journal, uint64_t from, const visitor *v)
     if (from == 0 || from > h->state.last) {
         return STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, h->state.last);
     }
-    stoa_block_walk walk = {.at.last = from - 1, .linked = from == 1};
+    if (from < h->state.first) { return STOA_FAIL(STOA_E_GONE, "position %" PRIu64 ": purged up to %" PRIu64, from, h->state.first - 1); }
+    stoa_block_walk walk = {.at.last = from - 1};
+    if (from == h->state.first) { walk = (stoa_block_walk){.at = h->disk->anchor, .linked = true}; }
     stoa_err err = walk_from(h->disk, from, h->state.last, &walk, v);
     stoa_block_walk_deinit(&walk);
     return err;
@@ -459,12 +463,47 @@ static stoa_err sim_lookup(stoa_journal *journal, uint64_t id, stoa_err (*visit)
     if (h->failed) { return failed(h); }
     if (h->state.last == 0) { return STOA_OK; }
     search s = {.id = id, .visit = visit, .context = context};
-    return sim_read(journal, 1, visit_matches, &s);
+    return sim_read(journal, h->state.first, visit_matches, &s);
 }
 
 static void sim_state(stoa_journal *journal, stoa_journal_state *out)
 {
     *out = ((const handle *)journal)->state;
+}
+
+/* --- purge */
+
+/* How many blocks end below the position. */
+static size_t blocks_below(const stoa_sim_disk *disk, uint64_t below)
+{
+    size_t count = 0;
+    while (count < disk->count && disk->blocks[count].last < below) {
+        count++;
+    }
+    return count;
+}
+
+static stoa_err sim_purge(stoa_journal *journal, uint64_t below)
+{
+    handle *h = (handle *)journal;
+    if (h->failed) { return failed(h); }
+    stoa_sim_disk *disk = h->disk;
+    if (disk->appends_refused > 0) { return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name); }
+    size_t count = blocks_below(disk, below < h->state.proven ? below : h->state.proven);
+    if (count == 0) { return STOA_OK; }
+
+    stoa_block_view view;
+    stoa_err err = stoa_block_decode(disk->blocks[count - 1].bytes, disk->blocks[count - 1].size_bytes, &view);
+    if (err) { return err; }
+    stoa_chain_advance(&disk->anchor, &view.block, &view.hash);
+    for (size_t i = 0; i < count; i++) {
+        free(disk->blocks[i].bytes);
+    }
+    disk->count -= count;
+    disk->synced -= count;
+    memmove(disk->blocks, disk->blocks + count, disk->count * sizeof *disk->blocks);
+    h->state.first = disk->anchor.last + 1;
+    return STOA_OK;
 }
 
 /* --- the side store */
@@ -531,6 +570,7 @@ const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .read_stored = sim_read_stored,
                                            .lookup = sim_lookup,
                                            .state = sim_state,
+                                           .purge = sim_purge,
                                            .put = sim_put,
                                            .erase = sim_erase,
                                            .scan = sim_scan,
