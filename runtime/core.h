@@ -325,6 +325,8 @@ static inline void stoa_core_enqueue(stoa_core *core, stoa_runnable *runnable)
 }
 /* Refuse msg: the asker gets why, who wanted to be told is told, otherwise it is a dead letter. Frees msg. */
 void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why);
+/* The same, and what there is to deliver is returned instead; NULL: nothing. */
+stoa_msg *stoa_core_refusal(stoa_core *core, stoa_msg *msg, stoa_err why);
 /* The same for what nobody asked, with the reason it is counted under. */
 void stoa_core_drop(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason);
 /* A record of what happened to actor (NULL: to the core) into the flight recorder, if there is one. name stays where it is. */

@@ -5,6 +5,7 @@
 
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
+#include "runtime/once.h"
 #include "runtime/shard.h"
 
 const char *stoa_drop_name(stoa_drop reason)
@@ -49,21 +50,26 @@ void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)
     letter_for(core, msg, why, reason_of(why));
 }
 
-void stoa_core_drop(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason)
+/* Nobody asked: who wanted to be told is. */
+static stoa_msg *telling(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason)
 {
     stoa_msg *refusal = (msg->flags & STOA_MSG_TOLD) ? stoa_refusal_new(core, msg, why) : NULL;
     if (!refusal) { letter_for(core, msg, why, reason); }
     stoa_place_free(&core->place, msg);
+    return refusal;
+}
+
+void stoa_core_drop(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason)
+{
+    stoa_msg *refusal = telling(core, msg, why, reason);
     if (refusal) { stoa_core_deliver(core, refusal); }
 }
 
-void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
+stoa_msg *stoa_core_refusal(stoa_core *core, stoa_msg *msg, stoa_err why)
 {
     stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : NULL;
-    if (!context || !context->reply_to.at || (msg->flags & STOA_MSG_ANSWER)) {
-        stoa_core_drop(core, msg, why, reason_of(why));
-        return;
-    }
+    bool asked = context && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_TOPIC | STOA_MSG_FIRED)) && context->reply_to.at;
+    if (!asked) { return telling(core, msg, why, reason_of(why)); }
     uint64_t span = (msg->flags & STOA_MSG_MARKED) ? stoa_trace_without_turn(core, msg, msg->to, why) : 0;
     stoa_mark mark = span ? *stoa_msg_mark(msg) : (stoa_mark){0};
     mark.parent = span;
@@ -79,7 +85,13 @@ void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
             (stoa_context){.ask = context->ask, .command = context->command, .error = (int32_t)why};
     }
     stoa_place_free(&core->place, msg);
-    if (answer) { stoa_core_deliver(core, answer); }
+    return answer;
+}
+
+void stoa_core_refuse(stoa_core *core, stoa_msg *msg, stoa_err why)
+{
+    stoa_msg *refusal = stoa_core_refusal(core, msg, why);
+    if (refusal) { stoa_core_deliver(core, refusal); }
 }
 
 stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
@@ -125,6 +137,10 @@ static void take_special(stoa_core *core, stoa_msg *msg)
     }
     if (msg->flags & STOA_MSG_TOPIC) {
         stoa_core_fan_out(core, msg);
+        return;
+    }
+    if (stoa_once_is_ours(msg)) {
+        stoa_once_take(core, msg);
         return;
     }
     if (msg->flags & STOA_MSG_ANSWER) {

@@ -10,7 +10,8 @@ STOA_TABLE_DEFINE(stoa_shard_log)
 static void inspect(const void *state, stoa_buf *out)
 {
     const stoa_shard_log *self = state;
-    stoa_buf_printf(out, "{\"epoch\":%" PRIu64 ",\"streams\":%" PRIu64 "}", self->epoch, self->streams);
+    stoa_buf_printf(out, "{\"epoch\":%" PRIu64 ",\"streams\":%" PRIu64 ",\"requests\":%" PRIu32 ",\"forgotten\":%" PRIu64 "}",
+                    self->epoch, self->streams, self->requests.requests.pool.used, self->requests.forgotten);
 }
 
 #define stoa_shard_log_HEARS STOA_HEARS_NOTHING
@@ -25,4 +26,9 @@ static void stoa_shard_log_apply_spawned(stoa_shard_log *self, const stoa_shard_
 static void stoa_shard_log_apply_epoch_started(stoa_shard_log *self, const stoa_shard_log_epoch_started *event)
 {
     self->epoch = event->epoch;
+}
+
+static void stoa_shard_log_apply_answered(stoa_shard_log *self, const stoa_shard_log_answered *event)
+{
+    stoa_requests_apply(&self->requests, event);
 }

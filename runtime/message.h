@@ -79,7 +79,10 @@ typedef struct stoa_context {
         uint64_t gather;   /* of an answer: the gather it counts for */
         stoa_msg *older;   /* of a running timer */
     };
-    int32_t error;        /* of an answer */
+    union {
+        int32_t error; /* of an answer */
+        int32_t named; /* of a request: 1, a stoa_request_key stands behind its payload (once.h) */
+    };
     uint32_t durability;  /* of what left a shard; of a timer: the actor's incarnation that armed it */
 } stoa_context;
 

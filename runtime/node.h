@@ -325,6 +325,18 @@ uint32_t stoa_port_poll(stoa_port *port, stoa_port_handler handler, void *contex
 stoa_err stoa_port_send(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command);
 stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
                        uint64_t deadline_ns, uint64_t token);
+/* A request with a name, so that asking again is safe: what had an effect in an event-sourced actor is done once, and whoever asks
+ * again under the same name gets the same answer, also after a crash (within the durability that the answer names). All three
+ * are 1 .. 2^50 - 1 (client: any but 0). client: who asks, the same for ever. session: handed out by who keeps the counter, each
+ * above all earlier ones of all clients. number: counts upwards within a session; requests under way at once may come in any order.
+ * Plain actors do not remember: asked again they do it again. Further answers: STALE (asked too long ago to be remembered: not
+ * executed, now or ever), DUPLICATE (the name of another request), TOO_LARGE (it was executed; its reply was too long to
+ * keep), UNAVAILABLE (asked a sixth time while it is under way). Errors: as above, INVALID. */
+typedef struct stoa_request_name {
+    uint64_t client, session, number;
+} stoa_request_name;
+stoa_err stoa_port_ask_once(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload,
+                            const stoa_request_name *name, uint64_t deadline_ns, uint64_t token);
 /* Subscribe the port: deliveries carry the topic. */
 stoa_err stoa_port_subscribe(stoa_port *port, const char *pattern);
 stoa_err stoa_port_unsubscribe(stoa_port *port, const char *pattern);

@@ -7,8 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
+#include "runtime/once.h"
+#include "runtime/requests.h"
 
 enum { PORT_MEMORY_BYTES = 64 << 20, DEADLINE_CHECK_MS = 1 };
 
@@ -182,8 +185,9 @@ static stoa_msg *block_new(stoa_port *port, uint32_t payload_bytes, uint32_t fla
     return stoa_slab_new_marked(&port->place.slab, payload_bytes, flags, mark);
 }
 
+/* key NULL: the request has no name. */
 static stoa_err port_message(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
-                             uint32_t flags, stoa_msg **out)
+                             uint32_t flags, const stoa_request_key *key, stoa_msg **out)
 {
     uint32_t place = stoa_ref_place(to);
     if (!to.at || place >= stoa_node_places(port->place.node)) { return STOA_E_CLOSED; }
@@ -191,13 +195,19 @@ static stoa_err port_message(stoa_port *port, stoa_ref to, const stoa_row *row, 
     if (!stoa_place_room(&port->place, place)) { return STOA_E_FULL; }
     if (command) { flags |= STOA_MSG_CONTEXT; }
     flags |= stoa_row_flags(row);
-    stoa_msg *msg = block_new(port, row->payload.size_bytes, flags);
+    uint32_t bytes = row->payload.size_bytes;
+    stoa_msg *msg = block_new(port, key ? stoa_request_key_at(bytes) + (uint32_t)sizeof *key : bytes, flags);
     if (!msg) { return STOA_E_FULL; }
+    msg->size_bytes = bytes;
     msg->to = to;
     msg->from = stoa_port_ref(port);
     msg->row = row;
     if (flags & STOA_MSG_CONTEXT) { stoa_msg_context(msg)->command = command; }
-    memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
+    memcpy(stoa_msg_body(msg), payload, bytes);
+    if (key) {
+        stoa_msg_context(msg)->named = 1;
+        *stoa_msg_key(msg) = *key;
+    }
     *out = msg;
     return STOA_OK;
 }
@@ -205,18 +215,18 @@ static stoa_err port_message(stoa_port *port, stoa_ref to, const stoa_row *row, 
 stoa_err stoa_port_send(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command)
 {
     stoa_msg *msg;
-    stoa_err err = port_message(port, to, row, payload, command, 0, &msg);
+    stoa_err err = port_message(port, to, row, payload, command, 0, NULL, &msg);
     if (!err) { stoa_place_push(&port->place, stoa_ref_place(to), msg); }
     return err;
 }
 
-stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
-                       uint64_t deadline_ns, uint64_t token)
+static stoa_err ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
+                    const stoa_request_key *key, uint64_t deadline_ns, uint64_t token)
 {
     stoa_clock *clock = port->place.node->clock;
     stoa_msg *msg;
     uint64_t id;
-    stoa_err err = port_message(port, to, row, payload, command, STOA_MSG_CONTEXT | STOA_MSG_DUE, &msg);
+    stoa_err err = port_message(port, to, row, payload, command, STOA_MSG_CONTEXT | STOA_MSG_DUE, key, &msg);
     if (err) { return err; }
     uint64_t due_ns = stoa_time_after(clock->now_ns(clock), deadline_ns);
     if (!stoa_asks_new(&port->asks, stoa_port_ref(port), token, due_ns, row->reply, &id)) {
@@ -228,6 +238,23 @@ stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const 
     stoa_msg_context(msg)->due_ns = due_ns;
     stoa_place_push(&port->place, stoa_ref_place(to), msg);
     return STOA_OK;
+}
+
+stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
+                       uint64_t deadline_ns, uint64_t token)
+{
+    return ask(port, to, row, payload, command, NULL, deadline_ns, token);
+}
+
+stoa_err stoa_port_ask_once(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload,
+                            const stoa_request_name *name, uint64_t deadline_ns, uint64_t token)
+{
+    bool valid = name->client && name->session && name->session <= STOA_REQUEST_NAME_MAX && name->number &&
+                 name->number <= STOA_REQUEST_NAME_MAX;
+    if (!valid) { return STOA_FAIL(STOA_E_INVALID, "the name of a request"); }
+    stoa_request_key key = {name->client, name->session, name->number, stoa_request_fingerprint(row, payload)};
+    uint64_t command = stoa_mix64(key.client ^ stoa_mix64(key.session ^ stoa_mix64(key.number)));
+    return ask(port, to, row, payload, command ? command : 1, &key, deadline_ns, token);
 }
 
 stoa_err stoa_port_subscribe(stoa_port *port, const char *pattern)

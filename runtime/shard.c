@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
+#include "runtime/once.h"
 
 enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 96, INDEX_LOOK_BACK = 8 };
 
@@ -120,7 +121,7 @@ stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const v
         uint32_t ids = 0;
         stoa_each_index(&row->payload, payload, count_id, &ids);
         uint64_t worst = shard->arena_worst + bytes + bytes / 8 + ENVELOPE_BYTES;
-        bool fits = block->used_bytes + worst <= STOA_SHARD_BLOCK_BYTES &&
+        bool fits = block->used_bytes + worst <= STOA_SHARD_BLOCK_BYTES - STOA_SHARD_NOTES_BYTES &&
                     block->index_count + shard->arena_ids + ids <= STOA_SHARD_INDEX_MAX;
         if (!fits) { return STOA_E_FULL; }
         shard->arena_worst = worst;
@@ -249,7 +250,7 @@ stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, cons
 
 /* --- the wall */
 
-static void release(struct stoa_shard *shard, stoa_msg *msg)
+void stoa_shard_release(struct stoa_shard *shard, stoa_msg *msg)
 {
     stoa_msg_context(msg)->durability = shard->durability;
     stoa_core_deliver(shard->core, msg);
@@ -259,25 +260,27 @@ static bool release_committed(struct stoa_shard *shard)
 {
     bool any = false;
     while (shard->wall.head && stoa_msg_context(shard->wall.head)->position <= shard->committed) {
-        release(shard, stoa_msg_list_pop(&shard->wall));
+        stoa_shard_release(shard, stoa_msg_list_pop(&shard->wall));
         any = true;
     }
+    stoa_once_release(shard);
     return any;
 }
 
 void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg)
 {
     stoa_core *core = shard->core;
-    if (stoa_ref_place(msg->to) == core->place.index && !(msg->flags & STOA_MSG_TOPIC)) {
+    if (stoa_ref_place(msg->to) == core->place.index && !(msg->flags & (STOA_MSG_TOPIC | STOA_MSG_ACT))) {
         stoa_actor *target = stoa_core_actor(core, msg->to);
         if (target && target->shard == shard) {
             stoa_msg_list_push(&shard->cascade, msg);
             return;
         }
     }
+    bool held = shard->request && stoa_once_leaving(shard, msg);
     stoa_msg_context(msg)->position = shard->applied;
-    if (!shard->wall.head && shard->applied <= shard->committed) {
-        release(shard, msg);
+    if (!held && !shard->wall.head && shard->applied <= shard->committed) {
+        stoa_shard_release(shard, msg);
         return;
     }
     stoa_msg_list_push(&shard->wall, msg);
@@ -285,10 +288,17 @@ void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg)
 
 /* --- running */
 
+/* What is refused tells of the shard, too. */
+static void refuse(struct stoa_shard *shard, stoa_msg *msg, stoa_err why)
+{
+    stoa_msg *refusal = stoa_core_refusal(shard->core, msg, why);
+    if (refusal) { stoa_shard_wall(shard, refusal); }
+}
+
 void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 {
     if (actor->flags & STOA_ACTOR_DOWN) { /* a timer or an answer of before would reach who comes after */
-        stoa_core_refuse(shard->core, msg, STOA_E_FAILED);
+        refuse(shard, msg, STOA_E_FAILED);
         return;
     }
     if (!stoa_mailbox_admits(shard->core, actor, msg)) { return; }
@@ -336,7 +346,7 @@ void stoa_shard_disown(struct stoa_shard *shard, stoa_actor *actor)
 static void run_one(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 {
     if (actor->flags & STOA_ACTOR_DOWN) {
-        stoa_core_refuse(shard->core, msg, STOA_E_FAILED);
+        refuse(shard, msg, STOA_E_FAILED);
     } else {
         stoa_turn_run(shard->core, actor, msg);
     }
@@ -348,7 +358,7 @@ static stoa_actor *receiver(struct stoa_shard *shard, stoa_msg **msg)
     if ((*msg)->flags & STOA_MSG_ANSWER) { *msg = stoa_core_resolve(shard->core, *msg); }
     if (!*msg) { return NULL; }
     stoa_actor *actor = stoa_core_actor(shard->core, (*msg)->to);
-    if (!actor) { stoa_core_refuse(shard->core, *msg, STOA_E_CLOSED); }
+    if (!actor) { refuse(shard, *msg, STOA_E_CLOSED); }
     return actor;
 }
 
@@ -363,6 +373,29 @@ static void run_cascade(struct stoa_shard *shard)
     }
 }
 
+/* A message from outside, and all that follows from it. */
+static void take_one(struct stoa_shard *shard)
+{
+    stoa_msg *msg = next_waiting(shard);
+    STOA_ASSERT(msg);
+    stoa_actor *actor = stoa_core_actor(shard->core, msg->to);
+    shard->cause = 0;
+    if (actor) {
+        left(actor, msg);
+        if (actor->flags & STOA_ACTOR_AWAITED) { stoa_room_tell(shard->core, actor, STOA_OK); }
+        if (stoa_once_begin(shard, actor, msg)) { return; }
+        run_one(shard, actor, msg);
+        run_cascade(shard);
+    } else if (stoa_once_is_ours(msg)) {
+        stoa_once_returned(shard, msg);
+    } else {
+        refuse(shard, msg, STOA_E_CLOSED);
+    }
+    if (!shard->request) { return; }
+    stoa_once_end(shard);
+    commit_at_once(shard);
+}
+
 bool stoa_shard_run(struct stoa_shard *shard)
 {
     uint32_t waits = shard->control.count + shard->inbox.count;
@@ -373,18 +406,7 @@ bool stoa_shard_run(struct stoa_shard *shard)
             shard->stalled = !room_for_cascade(shard);
             if (shard->stalled) { break; }
         }
-        stoa_msg *msg = next_waiting(shard);
-        STOA_ASSERT(msg);
-        stoa_actor *actor = stoa_core_actor(shard->core, msg->to);
-        shard->cause = 0;
-        if (actor) {
-            left(actor, msg);
-            if (actor->flags & STOA_ACTOR_AWAITED) { stoa_room_tell(shard->core, actor, STOA_OK); }
-            run_one(shard, actor, msg);
-            run_cascade(shard);
-        } else {
-            stoa_core_refuse(shard->core, msg, STOA_E_CLOSED);
-        }
+        take_one(shard);
     }
     run_cascade(shard); /* what a resume left */
     seal(shard);

@@ -36,6 +36,7 @@ enum {
     STOA_WALL_MAX = 1 << 16,
     STOA_CASCADE_MAX = 1 << 20, /* turns of one cascade */
     STOA_ARENA_BYTES = 256 << 10, /* events of one turn, in memory */
+    STOA_SHARD_NOTES_BYTES = 16 << 10, /* kept in a block for the shard's own events of the last cascade */
 };
 
 typedef struct stoa_block_slot {
@@ -73,6 +74,8 @@ struct stoa_shard {
     uint32_t actor_count;
     stoa_streams streams;    /* kinds and names of them, for any thread */
     stoa_shard_log *ledger;  /* state of stream 0 */
+    struct stoa_once *once;  /* requests with a name (once.h) */
+    uint32_t request;        /* of the cascade under way; 0: it has no name */
     bool stalled; /* no block slot or no room behind the wall */
 
     uint64_t applied;   /* last position applied */
@@ -134,6 +137,8 @@ stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const v
 void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turning);
 /* Put a message that leaves the shard behind the wall. */
 void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg);
+/* Let go what depends on nothing that is not committed. */
+void stoa_shard_release(struct stoa_shard *shard, stoa_msg *msg);
 
 /* The journal's (shard_commit.c). */
 stoa_err stoa_shard_commit_start(struct stoa_shard *shard);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "runtime/internal.h"
+#include "runtime/once.h"
 #include "runtime/shard.h"
 
 enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70 };
@@ -169,7 +170,7 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
     shard->actors = map(STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
     shard->seqs = map(STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
     shard->ledger = map(stoa_shard_log_kind.state_bytes);
-    bool complete = shard->arena && shard->actors && shard->seqs && shard->ledger &&
+    bool complete = stoa_once_init(shard) == STOA_OK && shard->arena && shard->actors && shard->seqs && shard->ledger &&
                     stoa_streams_init(&shard->streams, shard->name) == STOA_OK;
     for (unsigned i = 0; i < STOA_BLOCKS; i++) {
         shard->blocks[i].bytes = map(STOA_SHARD_BLOCK_BYTES);
@@ -214,6 +215,7 @@ void stoa_shard_commit_stop(struct stoa_shard *shard)
     unmap(shard->actors, STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
     unmap(shard->seqs, STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
     unmap(shard->ledger, stoa_shard_log_kind.state_bytes);
+    stoa_once_deinit(shard);
     stoa_streams_deinit(&shard->streams);
     (void)pthread_mutex_destroy(&shard->lock);
     (void)pthread_cond_destroy(&shard->wake);
