@@ -291,6 +291,7 @@ static void the_check_of_tables_sees_what_it_is_there_for(void **state)
 /* What a field that was not sent reads as: 0, "", "0" (a decimal), or an array (its fields or elements follow). */
 static bool is_nothing(const stoa_token *is)
 {
+    if (is->cls == STOA_TOKEN_BYTES) { return is->size == 0; }
     if (is->cls == STOA_TOKEN_TEXT) { return is->size == 0 || (is->size == 1 && is->as.bytes[0] == '0'); }
     return is->cls == STOA_TOKEN_ARRAY || (is->cls == STOA_TOKEN_UINT && is->as.u == 0);
 }
@@ -300,7 +301,7 @@ static bool means(const stoa_token *a, uint32_t i, const stoa_token *b, uint32_t
 {
     const stoa_token *was = &a[i], *is = &b[k];
     if (was->cls != is->cls) { return false; }
-    if (is->cls == STOA_TOKEN_TEXT) {
+    if (is->cls == STOA_TOKEN_TEXT || is->cls == STOA_TOKEN_BYTES) {
         return was->size == is->size && memcmp(was->as.bytes, is->as.bytes, is->size) == 0;
     }
     if (is->cls != STOA_TOKEN_ARRAY) { return was->as.u == is->as.u; }
