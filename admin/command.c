@@ -61,11 +61,29 @@ static const stoa_argument *argument_named(const char *name, size_t size_bytes)
     return NULL;
 }
 
+/* "--for seconds]" */
+static const char *read_option(const char *at, stoa_signature *out)
+{
+    stoa_option option = {.name = at + 2, .name_bytes = strcspn(at + 2, " ]")};
+    const char *end = option.name + option.name_bytes;
+    if (*end == ' ') {
+        option.takes = argument_named(end + 1, strcspn(end + 1, "]"));
+        STOA_ASSERT(option.takes);
+    }
+    STOA_ASSERT(out->option_count < STOA_COMMAND_OPTIONS_MAX);
+    out->options[out->option_count++] = option;
+    return end;
+}
+
 void stoa_command_signature(const stoa_command *command, stoa_signature *out)
 {
     *out = (stoa_signature){0};
     for (const char *at = strpbrk(command->args, "<["); at; at = strpbrk(at, "<[")) {
         bool required = *at++ == '<';
+        if (*at == '-') {
+            at = read_option(at, out);
+            continue;
+        }
         size_t size_bytes = strcspn(at, ".>]");
         out->more = at[size_bytes] == '.';
         const stoa_argument *argument = argument_named(at, size_bytes);
@@ -351,19 +369,64 @@ static stoa_err check_count(const stoa_command *command, const stoa_signature *t
                      takes->count > 1 ? "s" : "", name, args);
 }
 
+/* Which of the signature's options a word names; option_count: none. */
+static uint32_t option_at(const stoa_signature *takes, const char *word)
+{
+    uint32_t i = 0;
+    while (i < takes->option_count && !word_is(word + 2, takes->options[i].name, takes->options[i].name_bytes)) { i++; }
+    return i;
+}
+
+/* Take the option that words[*at] is, and what it is given. */
+static stoa_err take_option(const stoa_signature *takes, const char *const *words, uint32_t count, uint32_t *at,
+                            stoa_invocation *out)
+{
+    const stoa_command *command = out->command;
+    uint32_t i = option_at(takes, words[*at]);
+    if (i == takes->option_count) {
+        return STOA_FAIL(STOA_E_INVALID, "%s has no option '%s'%s%s", command->name, words[*at],
+                         takes->option_count ? ": " : "", takes->option_count ? command->args : "");
+    }
+    out->options[i] = "";
+    const stoa_argument *argument = takes->options[i].takes;
+    if (!argument) { return STOA_OK; }
+    if (++*at == count) {
+        return STOA_FAIL(STOA_E_INVALID, "%s needs <%s>: %s %s", words[*at - 1], argument->name, command->name, command->args);
+    }
+    out->options[i] = words[*at];
+    return fits(argument, words[*at]) ? STOA_OK : misfit(argument, words[*at]);
+}
+
+const char *stoa_invocation_option(const stoa_invocation *said, const char *name)
+{
+    stoa_signature takes;
+    stoa_command_signature(said->command, &takes);
+    for (uint32_t i = 0; i < takes.option_count; i++) {
+        if (word_is(name, takes.options[i].name, takes.options[i].name_bytes)) { return said->options[i]; }
+    }
+    return NULL;
+}
+
 stoa_err stoa_command_resolve(const char *const *words, uint32_t count, stoa_invocation *out)
 {
     uint32_t used;
     stoa_signature takes;
+    stoa_err err = STOA_OK;
     if (!count) { return STOA_FAIL(STOA_E_INVALID, "no command"); }
     const stoa_command *found = find(words, count, &used);
     if (!found) { return unknown(words, count); }
-    stoa_invocation invocation = {.command = found, .count = count - used};
+    stoa_invocation invocation = {.command = found};
     stoa_command_signature(found, &takes);
-    stoa_err err = check_count(found, &takes, invocation.count);
+    for (uint32_t at = used; at < count && !err; at++) {
+        if (strncmp(words[at], "--", 2) == 0) {
+            err = take_option(&takes, words, count, &at, &invocation);
+        } else {
+            invocation.args[invocation.count++] = words[at];
+        }
+    }
+    if (!err) { err = check_count(found, &takes, invocation.count); }
     for (uint32_t i = 0; i < invocation.count && !err; i++) {
         const stoa_argument *argument = takes.at[i < takes.count ? i : takes.count - 1];
-        invocation.args[i] = words[used + i];
         if (!fits(argument, invocation.args[i])) { err = misfit(argument, invocation.args[i]); }
     }
     if (!err) { *out = invocation; }
@@ -401,6 +464,18 @@ static void help_all(stoa_doc *doc, stoa_buf *view)
     stoa_buf_puts(view, "table commands: usage=command, summary/wrap");
 }
 
+static void help_argument(stoa_doc *doc, const stoa_argument *argument)
+{
+    char text[256];
+    stoa_buf buf = STOA_BUF_FIXED(text);
+    print_takes(argument, &buf);
+    stoa_doc_open(doc, NULL, '{');
+    stoa_doc_text(doc, "name", argument->name);
+    stoa_doc_text(doc, "takes", text);
+    stoa_doc_text(doc, "summary", argument->summary);
+    stoa_doc_close(doc, '}');
+}
+
 static void help_one(stoa_doc *doc, const stoa_command *command, stoa_buf *view)
 {
     stoa_signature takes;
@@ -409,17 +484,11 @@ static void help_one(stoa_doc *doc, const stoa_command *command, stoa_buf *view)
     help_command(doc, command);
     stoa_doc_close(doc, '}');
     stoa_buf_puts(view, "fields command: usage, summary/wrap, right=needs, since");
-    if (!takes.count) { return; }
+    if (!takes.count && !takes.option_count) { return; }
     stoa_doc_open(doc, "arguments", '[');
-    for (uint32_t i = 0; i < takes.count; i++) {
-        char text[256];
-        stoa_buf buf = STOA_BUF_FIXED(text);
-        print_takes(takes.at[i], &buf);
-        stoa_doc_open(doc, NULL, '{');
-        stoa_doc_text(doc, "name", takes.at[i]->name);
-        stoa_doc_text(doc, "takes", text);
-        stoa_doc_text(doc, "summary", takes.at[i]->summary);
-        stoa_doc_close(doc, '}');
+    for (uint32_t i = 0; i < takes.count; i++) { help_argument(doc, takes.at[i]); }
+    for (uint32_t i = 0; i < takes.option_count; i++) {
+        if (takes.options[i].takes) { help_argument(doc, takes.options[i].takes); }
     }
     stoa_doc_close(doc, ']');
     stoa_buf_puts(view, "\ntable arguments: name=argument, takes, summary/wrap");
@@ -526,6 +595,32 @@ static void complete_argument(const stoa_argument *argument, const char *prefix,
     }
 }
 
+static void complete_option(const stoa_signature *takes, const char *prefix, stoa_candidates *out)
+{
+    for (uint32_t i = 0; i < takes->option_count; i++) {
+        char word[STOA_WORD_MAX + 1] = "--";
+        memcpy(word + 2, takes->options[i].name, takes->options[i].name_bytes);
+        word[2 + takes->options[i].name_bytes] = '\0';
+        stoa_candidates_add(out, prefix, word);
+    }
+}
+
+/* Which argument follows these words, which stand behind the command: its number; *option_out: an option's, or NULL. */
+static uint32_t next_argument(const stoa_signature *takes, const char *const *words, uint32_t count,
+                              const stoa_argument **option_out)
+{
+    uint32_t at = 0;
+    *option_out = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t option = strncmp(words[i], "--", 2) ? takes->option_count : option_at(takes, words[i]);
+        const stoa_argument *argument = option < takes->option_count ? takes->options[option].takes : NULL;
+        at += strncmp(words[i], "--", 2) != 0;
+        i += argument != NULL;
+        if (i == count) { *option_out = argument; }
+    }
+    return at;
+}
+
 static void complete_words(const char *const *words, uint32_t count, const char *prefix, stoa_names names,
                            void *context, stoa_candidates *out)
 {
@@ -535,7 +630,16 @@ static void complete_words(const char *const *words, uint32_t count, const char 
     const stoa_command *command = count ? find(words, count, &used) : NULL;
     if (!command) { return; }
     stoa_command_signature(command, &takes);
-    uint32_t at = count - used;
+    const stoa_argument *of_option;
+    uint32_t at = next_argument(&takes, words + used, count - used, &of_option);
+    if (of_option) {
+        complete_argument(of_option, prefix, names, context, out);
+        return;
+    }
+    if (*prefix == '-') {
+        complete_option(&takes, prefix, out);
+        return;
+    }
     if (at >= takes.count && !(takes.more && takes.count)) { return; }
     const stoa_argument *argument = takes.at[at < takes.count ? at : takes.count - 1];
     if (strcmp(argument->complete, "commands") == 0) {

@@ -24,6 +24,7 @@ enum {
     STOA_WORD_MAX = 127,
     STOA_WORDS_MAX = 12,
     STOA_COMMAND_ARGS_MAX = 4,
+    STOA_COMMAND_OPTIONS_MAX = 4,
     STOA_CANDIDATES_MAX = 256,
 };
 
@@ -64,11 +65,20 @@ typedef struct stoa_command {
 const stoa_command *stoa_command_at(size_t index);
 const stoa_argument *stoa_argument_at(size_t index);
 
-/* The arguments of a command in their order. Static storage is referred to. */
+/* One that is given by its name, anywhere behind the command: --for 5. Not NUL-terminated. */
+typedef struct stoa_option {
+    const char *name; /* without the dashes */
+    size_t name_bytes;
+    const stoa_argument *takes; /* NULL: nothing */
+} stoa_option;
+
+/* The arguments of a command in their order, and its options. Static storage is referred to. */
 typedef struct stoa_signature {
     const stoa_argument *at[STOA_COMMAND_ARGS_MAX];
     uint32_t count, required;
     bool more; /* the last one may be repeated */
+    stoa_option options[STOA_COMMAND_OPTIONS_MAX];
+    uint32_t option_count;
 } stoa_signature;
 void stoa_command_signature(const stoa_command *command, stoa_signature *out);
 
@@ -98,7 +108,10 @@ typedef struct stoa_invocation {
     const stoa_command *command;
     uint32_t count;
     const char *args[STOA_WORDS_MAX]; /* the words' */
+    const char *options[STOA_COMMAND_OPTIONS_MAX]; /* by the signature's: NULL where it was not given */
 } stoa_invocation;
+/* What was given to the command's option of that name: "" where it takes nothing; NULL: it was not given. */
+const char *stoa_invocation_option(const stoa_invocation *said, const char *name);
 
 /* Find the command that the first words name and check its arguments: how many, and that each is what the table
  * says. Errors, with a sentence for the user in the trail ("unknown command 'actrs'; did you mean 'actors'?"):

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "admin/document.h"
+#include "admin/follow.h"
 #include "admin/page.h"
 #include "admin/top.h"
 #include "admin/value.h"
@@ -136,7 +137,7 @@ stoa_exit stoa_session_show(stoa_session *session, const stoa_answer *answer)
     return err ? stoa_session_complain(session, err, STOA_EXIT_FAILED) : STOA_EXIT_OK;
 }
 
-static stoa_exit show_answer(stoa_session *session, const stoa_answer *answer)
+stoa_exit stoa_session_answered(stoa_session *session, const stoa_answer *answer)
 {
     session->exit = stoa_session_show(session, answer);
     if (!answer->err) { return session->exit; }
@@ -185,12 +186,15 @@ static stoa_exit run_remote(stoa_session *session, const stoa_words *words, cons
     if (said->command->id == STOA_COMMAND_top && session->live && !session->json) {
         return session->exit = stoa_top_run(session);
     }
+    if (said->command->id == STOA_COMMAND_trace || said->command->id == STOA_COMMAND_trace_next) {
+        return stoa_follow_run(session, said);
+    }
     if (writes && !session->write) {
         static const char text[] = "this changes the node: attach with stoa --write";
         return complain(session, STOA_E_DENIED, STOA_EXIT_DENIED, text, sizeof text - 1);
     }
     stoa_exit cls = stoa_session_ask(session, words->at, words->count, writes, &answer);
-    return cls ? cls : show_answer(session, &answer);
+    return cls ? cls : stoa_session_answered(session, &answer);
 }
 
 stoa_exit stoa_session_run(stoa_session *session, const char *line, size_t size_bytes)

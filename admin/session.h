@@ -33,6 +33,8 @@ stoa_style stoa_session_style(const stoa_session *session);
 stoa_exit stoa_session_ask(stoa_session *session, const char *const *words, uint32_t count, bool write,
                            stoa_answer *out);
 
+/* Show an answer, be it an error; session->exit is its class then. */
+stoa_exit stoa_session_answered(stoa_session *session, const stoa_answer *answer);
 /* Print an answer's document as the session shows it. Returns the exit class, which it does not keep. */
 stoa_exit stoa_session_show(stoa_session *session, const stoa_answer *answer);
 /* Say the innermost line of the error trail, as the session says what went wrong; session->exit is cls then. */

@@ -1,7 +1,8 @@
 /* commands_trace.c - `trace`: what followed from one message, as a tree; `times`: how long turns take and messages wait.
  *
- * A tree is made of the spans that are left of a trace. One whose parent is gone (its ring is bounded) stands at the top; what is
- * deeper than LEVELS (as deep as a page shows trees) stands beside its parent.
+ * A tree is made of the spans that are left of a trace, and as they are now: the REPL asks again to follow it (admin/follow.c).
+ * One whose parent is gone (its ring is bounded) or still runs stands at the top; what is deeper than LEVELS (as deep as a page
+ * shows trees) stands beside its parent.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
@@ -11,10 +12,15 @@
 #include "base/clock.h"
 #include "node/commands.h"
 
-enum { LEVELS = 15, LOOK_MS = 10, QUIET_MS = 150 };
+enum { LEVELS = 15, LOOK_MS = 10 };
+
+typedef struct branch {
+    stoa_span span;
+    uint64_t below; /* the span it stands below in the tree, 0: at the top */
+} branch;
 
 typedef struct spans {
-    stoa_span *at; /* in the order of time */
+    branch *at; /* in the order of time */
     size_t count, cap;
     bool cut;
 } spans;
@@ -24,7 +30,7 @@ static void collect(void *context, const stoa_span *span)
     spans *list = context;
     if (list->count == list->cap) {
         size_t cap = list->cap ? list->cap * 2 : 64;
-        stoa_span *at = realloc(list->at, cap * sizeof *at);
+        branch *at = realloc(list->at, cap * sizeof *at);
         if (!at) {
             list->cut = true;
             return;
@@ -32,7 +38,7 @@ static void collect(void *context, const stoa_span *span)
         list->at = at;
         list->cap = cap;
     }
-    list->at[list->count++] = *span;
+    list->at[list->count++] = (branch){.span = *span, .below = span->parent};
 }
 
 static stoa_err collect_trace(stoa_platform *platform, uint64_t trace, spans *out)
@@ -86,10 +92,10 @@ static void put_span(stoa_doc *doc, const stoa_span *span, uint64_t zero_ns)
 
 static int by_parent(const void *a, const void *b)
 {
-    const stoa_span *x = a, *y = b;
-    if (x->parent != y->parent) { return x->parent < y->parent ? -1 : 1; }
-    if (x->began_ns != y->began_ns) { return x->began_ns < y->began_ns ? -1 : 1; }
-    return x->span < y->span ? -1 : x->span > y->span;
+    const branch *x = a, *y = b;
+    if (x->below != y->below) { return x->below < y->below ? -1 : 1; }
+    if (x->span.began_ns != y->span.began_ns) { return x->span.began_ns < y->span.began_ns ? -1 : 1; }
+    return x->span.span < y->span.span ? -1 : x->span.span > y->span.span;
 }
 
 /* The first span of a list by parent whose parent is not below that one. */
@@ -98,7 +104,7 @@ static size_t first_of(const spans *list, uint64_t parent)
     size_t from = 0, to = list->count;
     while (from < to) {
         size_t middle = from + (to - from) / 2;
-        if (list->at[middle].parent < parent) {
+        if (list->at[middle].below < parent) {
             from = middle + 1;
         } else {
             to = middle;
@@ -109,8 +115,8 @@ static size_t first_of(const spans *list, uint64_t parent)
 
 static void put_children(stoa_doc *doc, const spans *list, uint64_t parent, uint64_t zero_ns, unsigned level)
 {
-    for (size_t i = first_of(list, parent); i < list->count && list->at[i].parent == parent; i++) {
-        const stoa_span *span = &list->at[i];
+    for (size_t i = first_of(list, parent); i < list->count && list->at[i].below == parent; i++) {
+        const stoa_span *span = &list->at[i].span;
         stoa_doc_open(doc, NULL, '{');
         put_span(doc, span, zero_ns);
         if (level < LEVELS) {
@@ -129,15 +135,15 @@ static int by_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Spans whose parent is not among them become roots. */
+/* Spans whose parent is not among them stand at the top. */
 static stoa_err adopt(spans *list)
 {
     uint64_t *ids = malloc(list->count * sizeof *ids);
     if (!ids) { return STOA_FAIL(STOA_E_NOMEM, "trace"); }
-    for (size_t i = 0; i < list->count; i++) { ids[i] = list->at[i].span; }
+    for (size_t i = 0; i < list->count; i++) { ids[i] = list->at[i].span.span; }
     qsort(ids, list->count, sizeof *ids, by_id);
     for (size_t i = 0; i < list->count; i++) {
-        if (!bsearch(&list->at[i].parent, ids, list->count, sizeof *ids, by_id)) { list->at[i].parent = 0; }
+        if (!bsearch(&list->at[i].below, ids, list->count, sizeof *ids, by_id)) { list->at[i].below = 0; }
     }
     free(ids);
     return STOA_OK;
@@ -148,8 +154,9 @@ static stoa_err put_trace(stoa_door_call *call, uint64_t trace, spans *list)
     stoa_doc doc = stoa_doc_to(&call->document);
     uint64_t zero_ns = UINT64_MAX, end_ns = 0;
     for (size_t i = 0; i < list->count; i++) {
-        if (started_ns(&list->at[i]) < zero_ns) { zero_ns = started_ns(&list->at[i]); }
-        if (list->at[i].ended_ns > end_ns) { end_ns = list->at[i].ended_ns; }
+        const stoa_span *span = &list->at[i].span;
+        if (started_ns(span) < zero_ns) { zero_ns = started_ns(span); }
+        if (span->ended_ns > end_ns) { end_ns = span->ended_ns; }
     }
     stoa_err err = adopt(list);
     if (err) { return err; }
@@ -159,6 +166,7 @@ static stoa_err put_trace(stoa_door_call *call, uint64_t trace, spans *list)
     stoa_doc_uint(&doc, "id", trace);
     stoa_doc_uint(&doc, "turns", list->count);
     stoa_doc_uint(&doc, "took_ns", since(zero_ns, end_ns));
+    stoa_doc_uint(&doc, "quiet_ns", since(end_ns, stoa_clock_real.now_ns(&stoa_clock_real)));
     stoa_doc_close(&doc, '}');
     stoa_doc_open(&doc, "spans", '[');
     put_children(&doc, list, 0, zero_ns, 0);
@@ -211,23 +219,22 @@ static uint64_t wait_for_root(stoa_platform *platform, const stoa_door_call *cal
     return trace;
 }
 
-/* Until nothing has come for a while, as far as there is time. */
-static stoa_err wait_for_quiet(stoa_platform *platform, const stoa_door_call *call, uint64_t spare_ns, uint64_t trace)
+/* Until the root's turn has ended. */
+static stoa_err wait_for_span(stoa_platform *platform, const stoa_door_call *call, uint64_t spare_ns, uint64_t trace)
 {
     size_t count = 0;
-    for (int quiet_ms = 0; quiet_ms < QUIET_MS && stoa_call_left_ns(call) > spare_ns; quiet_ms += LOOK_MS) {
+    while (!count && stoa_call_left_ns(call) > spare_ns) {
         spans list;
         stoa_err err = collect_trace(platform, trace, &list);
         if (err) { return err; }
-        if (list.count != count || !count) { quiet_ms = 0; }
         count = list.count;
         free(list.at);
-        pause_ms(LOOK_MS);
+        if (!count) { pause_ms(LOOK_MS); }
     }
     return STOA_OK;
 }
 
-/* Part of the call's time is spared for the answer's way back. */
+/* The trace's begin: who asks follows on with its number. Part of the call's time is spared for the answer's way back. */
 stoa_err stoa_command_trace_next(stoa_platform *platform, stoa_door_call *call)
 {
     const char *pattern = stoa_call_arg(call, 0);
@@ -239,7 +246,7 @@ stoa_err stoa_command_trace_next(stoa_platform *platform, stoa_door_call *call)
         stoa_trace_cancel(platform->node);
         return STOA_FAIL(STOA_E_TIMEOUT, "no message for '%s' came; wait longer with --timeout", pattern ? pattern : "*");
     }
-    err = wait_for_quiet(platform, call, left_ns / 8, trace);
+    err = wait_for_span(platform, call, left_ns / 8, trace);
     return err ? err : show(platform, call, trace);
 }
 

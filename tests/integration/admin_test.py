@@ -243,7 +243,8 @@ class WithNode(unittest.TestCase):
             "help": ("commands", r"explain order <order>"),
         }
         arguments = {"actor": "trade_account/alice", "book": "BTCUSDT", "room": "lobby", "hash": "trade",
-                     "names": "actors", "explain order": str(self.orders[0]), "trace": "1", "trace every": "0"}
+                     "names": "actors", "explain order": str(self.orders[0]), "trace": "1 --for 0",
+                     "trace next": "--for 0", "trace every": "0"}
         known = [command["name"] for command in self.json("help")["commands"]]
         self.assertEqual(sorted(known), sorted([*lines, "quit", "exit"]))
         for name, (key, pattern) in lines.items():

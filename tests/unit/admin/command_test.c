@@ -147,6 +147,22 @@ static void a_line_finds_its_command_and_arguments(void **state)
     assert_int_equal(said.command->id, STOA_COMMAND_quit);
 }
 
+static void an_option_stands_anywhere_behind_its_command(void **state)
+{
+    static const char *const lines[] = {"trace next a/b --for 5", "trace next --for 5 a/b"};
+    stoa_invocation said;
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        assert_int_equal(resolve(lines[i], &said), STOA_OK);
+        assert_int_equal(said.count, 1);
+        assert_string_equal(said.args[0], "a/b");
+        assert_string_equal(stoa_invocation_option(&said, "for"), "5");
+        assert_null(stoa_invocation_option(&said, "from"));
+    }
+    assert_int_equal(resolve("trace next", &said), STOA_OK);
+    assert_null(stoa_invocation_option(&said, "for"));
+}
+
 static void assert_complaint(const char *line, const char *part)
 {
     stoa_invocation said = {.count = 99};
@@ -180,6 +196,11 @@ static void a_mistake_is_told_with_what_would_be_right(void **state)
     assert_complaint("explain order \"\"", "not ''");
     assert_complaint("log level inof", "one of debug, info, warn, error, off, not 'inof'; did you mean 'info'?");
     assert_complaint("log level loud", "not 'loud'");
+    assert_complaint("trace --for 5", "trace needs <trace>: trace <trace> [--for seconds]");
+    assert_complaint("trace 5 --for", "--for needs <seconds>: trace <trace> [--for seconds]");
+    assert_complaint("trace 5 --for ever", "seconds is a number from 0 to 86400, not 'ever'");
+    assert_complaint("trace 5 --to 7", "trace has no option '--to': <trace> [--for seconds]");
+    assert_complaint("node --for 5", "node has no option '--for'");
     assert_complaint("actor \"\"", "actor is text of 1 to 63 bytes, not ''");
 }
 
@@ -213,6 +234,7 @@ static void the_table_agrees_with_itself(void **state)
             stoa_signature takes;
             stoa_command_signature(command, &takes);
             for (uint32_t n = 0; n < takes.count; n++) { used = used || takes.at[n] == argument; }
+            for (uint32_t n = 0; n < takes.option_count; n++) { used = used || takes.options[n].takes == argument; }
         }
         if (!used) { fail_msg("no command takes %s", argument->name); }
         assert_true(argument->low <= argument->high && *argument->summary);
@@ -269,6 +291,11 @@ static void tab_offers_what_may_stand_there(void **state)
     assert_completes("help ex", "", "exit explain");
     assert_completes("help explain ", "", "order");
     assert_completes("help explain order ", "", "");
+    assert_completes("trace next --", "", "--for");
+    assert_completes("trace 5 -", "", "--for");
+    assert_completes("trace next --for ", "", "");
+    assert_completes("trace next --for 5 t", "actors", "trade_account/alice trade_account/bob");
+    assert_completes("node --", "", "");
     assert_completes("xyzzy ", "", "");
     assert_completes("# ac", "", "");
     assert_completes("actor 't", "", "");
@@ -392,6 +419,7 @@ int main(void)
         cmocka_unit_test(a_bad_line_is_refused_in_words),
         cmocka_unit_test(any_words_come_back_from_their_quotes),
         cmocka_unit_test(a_line_finds_its_command_and_arguments),
+        cmocka_unit_test(an_option_stands_anywhere_behind_its_command),
         cmocka_unit_test(a_mistake_is_told_with_what_would_be_right),
         cmocka_unit_test(only_what_changes_the_node_needs_the_right_to_write),
         cmocka_unit_test(the_table_agrees_with_itself),
