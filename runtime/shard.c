@@ -63,6 +63,13 @@ static bool slot_free(const struct stoa_shard *shard)
     return shard->block_open + 1 - shard->block_done < STOA_BLOCKS;
 }
 
+/* While a sync is under way the block goes on filling: what is sealed early is not on disk earlier, but what comes behind it then
+ * waits for one sync more. */
+static bool journal_busy(const struct stoa_shard *shard, const stoa_block_slot *block)
+{
+    return shard->block_open != shard->block_done && block->used_bytes < STOA_SHARD_SEAL_BYTES;
+}
+
 /* With durability MEMORY nobody waits for the block: it gathers for a while, which spares the journal's thread. */
 static bool worth_sealing(const struct stoa_shard *shard, const stoa_block_slot *block)
 {
@@ -81,7 +88,7 @@ uint64_t stoa_shard_due_ns(const struct stoa_shard *shard)
 static void seal(struct stoa_shard *shard)
 {
     stoa_block_slot *block = open_block(shard);
-    if (!worth_sealing(shard, block) || !slot_free(shard)) { return; }
+    if (!worth_sealing(shard, block) || !slot_free(shard) || journal_busy(shard, block)) { return; }
     stoa_core_note(shard->core, STOA_FLIGHT_SEALED, NULL, NULL, shard->name, block->first + block->count - 1, block->count);
     shard->block_open++;
     stoa_block_slot *next = open_block(shard);

@@ -94,7 +94,7 @@ struct stoa_shard {
     bool threaded;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    uint64_t block_submitted;           /* under lock: blocks below this number are the thread's */
+    _Atomic uint64_t block_submitted;   /* blocks below this number are the thread's; changed under lock */
     bool quit;
     pthread_cond_t grown;               /* with lock: durable has moved */
     _Atomic uint64_t durable_block;     /* blocks below this number are as durable as promised */

@@ -5,6 +5,7 @@
  * room again the same append is repeated. Any other error ends the process: an I/O error on sync cannot be retried.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -17,7 +18,7 @@
 #include "runtime/once.h"
 #include "runtime/shard.h"
 
-enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70 };
+enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70, LINGER_NS = 50000 };
 
 /* Commit times of a node never fall and are never equal, over all its shards and its restarts, whatever becomes of the clock:
  * what a block led to elsewhere on the node has a later one. So all shards cut at one time are a state that the node as a
@@ -128,11 +129,22 @@ void stoa_shard_grown(struct stoa_shard *shard, uint64_t until)
     atomic_store_explicit(&shard->durable_block, until, memory_order_release);
 }
 
+/* The next block often comes at once, and to be woken takes as long as a quick disk. */
+static void linger(const struct stoa_shard *shard, uint64_t done)
+{
+    stoa_clock *clock = shard->node->clock;
+    uint64_t until_ns = clock->now_ns(clock) + LINGER_NS;
+    while (atomic_load_explicit(&shard->block_submitted, memory_order_relaxed) == done && clock->now_ns(clock) < until_ns) {
+        (void)sched_yield();
+    }
+}
+
 static void *commit_main(void *argument)
 {
     struct stoa_shard *shard = argument;
     uint64_t done = atomic_load(&shard->durable_block);
     for (;;) {
+        linger(shard, done);
         (void)pthread_mutex_lock(&shard->lock);
         while (shard->block_submitted == done && !shard->quit) { (void)pthread_cond_wait(&shard->wake, &shard->lock); }
         uint64_t until = shard->block_submitted;

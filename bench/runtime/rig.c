@@ -14,63 +14,6 @@
 
 enum { RUN_S_MAX = 60, RUN_MS_ENOUGH = 1000, GROWTH = 4, FIRST_PART = 64, FIRST_STEPS = 256 };
 
-/* --- samples */
-
-void bench_add(bench_samples *samples, double value)
-{
-    if (samples->count == BENCH_RUNS_MAX) { bench_fail("more samples than there is room for"); }
-    samples->at[samples->count++] = value;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double at_rank(const bench_samples *samples, uint32_t rank)
-{
-    bench_samples sorted = *samples;
-    if (!sorted.count) { return 0; }
-    qsort(sorted.at, sorted.count, sizeof sorted.at[0], by_value);
-    return sorted.at[rank];
-}
-
-double bench_median(const bench_samples *samples)
-{
-    return at_rank(samples, samples->count / 2);
-}
-
-double bench_min(const bench_samples *samples)
-{
-    return at_rank(samples, 0);
-}
-
-double bench_max(const bench_samples *samples)
-{
-    return at_rank(samples, samples->count - 1);
-}
-
-/* --- errors */
-
-uint64_t bench_now_ns(void)
-{
-    return stoa_clock_real.now_ns(&stoa_clock_real);
-}
-
-void bench_fail(const char *what)
-{
-    (void)fprintf(stderr, "bench_runtime: %s\n", what);
-    exit(1);
-}
-
-void bench_must(stoa_err err, const char *what)
-{
-    if (!err) { return; }
-    (void)fprintf(stderr, "bench_runtime: %s: %s\n%s\n", what, stoa_err_name(err), stoa_err_trail());
-    exit(1);
-}
-
 /* --- the node */
 
 static uint32_t spawned;

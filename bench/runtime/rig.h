@@ -1,4 +1,4 @@
-/* rig.h - what the workloads of bench_runtime share: a row of the table, the samples of its runs, a node to run them on.
+/* rig.h - what the workloads of bench_runtime share: a task of the table, its runs, a node to run them on.
  * Internal to bench/.
  *
  * A run: the program posts the first message (bench_begin just before it), actors do the work, and the handler that sees the
@@ -14,20 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bench/common/figure.h"
 #include "runtime/stoa.h"
 
-enum { BENCH_RUNS_MAX = 32, BENCH_CORES_MAX = 2 };
-
-typedef struct bench_samples {
-    double at[BENCH_RUNS_MAX];
-    uint32_t count;
-} bench_samples;
-
-void bench_add(bench_samples *samples, double value);
-/* 0 where there is none. */
-double bench_median(const bench_samples *samples);
-double bench_min(const bench_samples *samples);
-double bench_max(const bench_samples *samples);
+enum { BENCH_CORES_MAX = 2 };
 
 /* What a workload is asked for: steps of one run (what a step is, the row's unit says), on so many cores. */
 typedef struct bench_task {
@@ -36,11 +26,6 @@ typedef struct bench_task {
     uint32_t cores, runs;
 } bench_task;
 typedef void (*bench_measure)(const bench_task *task, bench_samples *out);
-
-uint64_t bench_now_ns(void);
-/* Any error, wrong sum or missing end is told, with the workload's name, and ends the program with 1. */
-void bench_must(stoa_err err, const char *what);
-void bench_fail(const char *what);
 
 /* A node whose cores are pinned where there is a CPU for each of them. */
 stoa_node *bench_open(uint32_t cores, stoa_idle idle);
