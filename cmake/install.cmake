@@ -65,8 +65,10 @@ foreach(header IN LISTS stoa_headers)
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/include/stoa/${path} CONTENT "#include \"${header}\"\n")
 endforeach()
 
-# --- libstoa: base without what only a node needs (settings from YAML, JSON of venues), storage without archives, runtime
-set(stoa_objects $<TARGET_OBJECTS:stoa_runtime> "$<FILTER:$<TARGET_OBJECTS:stoa_storage>,EXCLUDE,/storage/archive/>"
+# --- libstoa: base and storage without what only a node needs (settings from YAML, JSON of venues, archives, PostgreSQL),
+# runtime
+set(stoa_objects $<TARGET_OBJECTS:stoa_runtime>
+  "$<FILTER:$<TARGET_OBJECTS:stoa_storage>,EXCLUDE,/storage/(archive|postgres)/>"
   "$<FILTER:$<TARGET_OBJECTS:stoa_base>,EXCLUDE,/(config[a-z_]*|json)\\.[a-z]+\\.o$>")
 set(stoa_needs rocksdb sodium stdc++) # what libstoa.a leaves to its program; stoa.pc says the same
 add_library(stoa_shared SHARED ${stoa_objects})
