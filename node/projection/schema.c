@@ -115,15 +115,7 @@ static const char tables_up[] =
     "    PRIMARY KEY (id, \"timestamp\")) PARTITION BY RANGE (\"timestamp\");\n"
     "CREATE TABLE cursors (shard text PRIMARY KEY, position bigint NOT NULL, mark bigint NOT NULL,\n"
     "    event_at timestamptz NOT NULL);\n"
-    "CREATE TABLE retention (name text PRIMARY KEY, kept_from bigint NOT NULL);\n"
-    "COMMENT ON COLUMN orders.user_id IS 'users.id';\n"
-    "COMMENT ON COLUMN orders.symbol IS 'symbols.symbol';\n"
-    "COMMENT ON COLUMN trades.order_id IS 'orders.id';\n"
-    "COMMENT ON COLUMN order_history.order_id IS 'orders.id';\n"
-    "COMMENT ON COLUMN market_data.symbol IS 'symbols.symbol';\n"
-    "COMMENT ON COLUMN positions.symbol IS 'symbols.symbol';\n"
-    "COMMENT ON COLUMN cursors.mark IS 'hash of the event at position: tells another log from this one';\n"
-    "COMMENT ON COLUMN retention.kept_from IS 'days since 1970: rows of earlier days were dropped or moved';\n";
+    "CREATE TABLE retention (name text PRIMARY KEY, kept_from bigint NOT NULL)";
 
 static const char tables_down[] =
     "DROP TABLE retention, cursors, market_data, order_history, trades, orders, positions, balances, api_keys, risk_limits,\n"
@@ -136,14 +128,22 @@ static const char indexes_up[] =
     "CREATE INDEX trades_order ON trades (order_id, executed_at);\n"
     "CREATE INDEX trades_symbol ON trades (symbol, executed_at);\n"
     "CREATE INDEX order_history_order ON order_history (order_id, changed_at);\n"
-    "CREATE INDEX market_data_symbol ON market_data (symbol, \"timestamp\")";
+    "CREATE INDEX market_data_symbol ON market_data (symbol, \"timestamp\");\n"
+    "COMMENT ON COLUMN orders.user_id IS 'users.id';\n"
+    "COMMENT ON COLUMN orders.symbol IS 'symbols.symbol';\n"
+    "COMMENT ON COLUMN trades.order_id IS 'orders.id';\n"
+    "COMMENT ON COLUMN order_history.order_id IS 'orders.id';\n"
+    "COMMENT ON COLUMN market_data.symbol IS 'symbols.symbol';\n"
+    "COMMENT ON COLUMN positions.symbol IS 'symbols.symbol';\n"
+    "COMMENT ON COLUMN cursors.mark IS 'hash of the event at position: tells another log from this one';\n"
+    "COMMENT ON COLUMN retention.kept_from IS 'days since 1970: rows of earlier days were dropped or moved'";
 
 static const char indexes_down[] =
     "DROP INDEX orders_user, orders_alive, orders_symbol, trades_order, trades_symbol, order_history_order, market_data_symbol";
 
 const stoa_pg_migration stoa_projection_migrations[] = {
     {1, "tables", tables_up, tables_down},
-    {2, "indexes", indexes_up, indexes_down},
+    {2, "indexes and comments", indexes_up, indexes_down},
 };
 const uint32_t stoa_projection_migration_count = sizeof stoa_projection_migrations / sizeof stoa_projection_migrations[0];
 
