@@ -46,11 +46,6 @@ const stoa_argument *stoa_argument_at(size_t index)
     return index < ARGUMENTS ? &arguments[index] : NULL;
 }
 
-bool stoa_command_writes(const stoa_command *command, uint32_t arg_count)
-{
-    return command->right == STOA_RIGHT_WRITE || (command->right == STOA_RIGHT_SETS && arg_count > 0);
-}
-
 static const stoa_argument *argument_named(const char *name, size_t size_bytes)
 {
     for (size_t i = 0; i < ARGUMENTS; i++) {
@@ -407,6 +402,17 @@ const char *stoa_invocation_option(const stoa_invocation *said, const char *name
     return NULL;
 }
 
+bool stoa_command_writes(const stoa_invocation *said)
+{
+    switch (said->command->right) {
+    case STOA_RIGHT_WRITE: return true;
+    case STOA_RIGHT_SETS: return said->count > 0;
+    case STOA_RIGHT_PLANS: return !stoa_invocation_option(said, "plan");
+    case STOA_RIGHT_READ: break;
+    }
+    return false;
+}
+
 stoa_err stoa_command_resolve(const char *const *words, uint32_t count, stoa_invocation *out)
 {
     uint32_t used;
@@ -439,7 +445,8 @@ static const char *right_text(stoa_right right)
 {
     static const char *const texts[] = {[STOA_RIGHT_READ] = "read",
                                         [STOA_RIGHT_WRITE] = "write",
-                                        [STOA_RIGHT_SETS] = "read; write to change"};
+                                        [STOA_RIGHT_SETS] = "read; write to change",
+                                        [STOA_RIGHT_PLANS] = "write; read to plan"};
     return texts[right];
 }
 

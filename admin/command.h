@@ -39,7 +39,7 @@ typedef struct stoa_argument {
     const char *complete, *summary;
 } stoa_argument;
 
-typedef enum stoa_right { STOA_RIGHT_READ, STOA_RIGHT_WRITE, STOA_RIGHT_SETS } stoa_right;
+typedef enum stoa_right { STOA_RIGHT_READ, STOA_RIGHT_WRITE, STOA_RIGHT_SETS, STOA_RIGHT_PLANS } stoa_right;
 
 /* As the .def names their handlers: STOA_COMMAND_explain_order, ... in table order; first those that the node runs. */
 typedef enum stoa_command_id {
@@ -86,8 +86,6 @@ static inline bool stoa_command_local(const stoa_command *command)
 {
     return command->id >= STOA_COMMAND_REMOTE_END;
 }
-/* Whether this use of it changes the node. */
-bool stoa_command_writes(const stoa_command *command, uint32_t arg_count);
 
 /* --- words */
 
@@ -112,6 +110,8 @@ typedef struct stoa_invocation {
 } stoa_invocation;
 /* What was given to the command's option of that name: "" where it takes nothing; NULL: it was not given. */
 const char *stoa_invocation_option(const stoa_invocation *said, const char *name);
+/* Whether this use of it changes the node. */
+bool stoa_command_writes(const stoa_invocation *said);
 
 /* Find the command that the first words name and check its arguments: how many, and that each is what the table
  * says. Errors, with a sentence for the user in the trail ("unknown command 'actrs'; did you mean 'actors'?"):

@@ -182,7 +182,7 @@ static stoa_exit (*const local[])(stoa_session *session, const stoa_invocation *
 static stoa_exit run_remote(stoa_session *session, const stoa_words *words, const stoa_invocation *said)
 {
     stoa_answer answer;
-    bool writes = stoa_command_writes(said->command, said->count);
+    bool writes = stoa_command_writes(said);
     if (said->command->id == STOA_COMMAND_top && session->live && !session->json) {
         return session->exit = stoa_top_run(session);
     }

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "node/ports/gateway.h"
 #include "transport/keys.h"
@@ -87,4 +89,18 @@ stoa_err stoa_clients_open(stoa_platform *p, struct stoa_gateway **out)
     stoa_err err = open_with(p, clients, out);
     free(clients);
     return err;
+}
+
+stoa_err stoa_clients_key(const stoa_settings *settings, const stoa_settings_client *client, char *key_out, uint64_t *written_ns_out)
+{
+    char path[STOA_PATH_MAX + 64], file[STOA_PATH_MAX + 64];
+    struct stat found;
+    stoa_err err = key_path(settings, client->name, path, sizeof path);
+    if (err) { return err; }
+    (void)snprintf(file, sizeof file, "%.*s%s", STOA_PATH_MAX + 32, client->key[0] ? client->key : path, client->key[0] ? "" : ".pub");
+    err = stoa_key_load_public(file, key_out);
+    if (err) { return err; }
+    if (stat(file, &found)) { return STOA_FAIL(STOA_E_IO, "key %s", file); }
+    *written_ns_out = STOA_S(found.st_mtim.tv_sec) + (uint64_t)found.st_mtim.tv_nsec;
+    return STOA_OK;
 }

@@ -30,7 +30,7 @@ static stoa_err (*const handlers[])(stoa_platform *platform, stoa_door_call *cal
 stoa_err stoa_commands_run(void *context, stoa_door_call *call)
 {
     stoa_platform *platform = context;
-    if (stoa_command_writes(call->said.command, call->said.count)) {
+    if (stoa_command_writes(&call->said)) {
         stoa_log(STOA_LOG_INFO, "admin_write", STOA_KV("command", call->said.command->name),
                  STOA_KV("argument", call->said.count ? call->said.args[0] : ""));
     }

@@ -149,7 +149,7 @@ static void run_job(stoa_door *door, job *j)
     if (!j->err && stoa_command_local(j->call.said.command)) {
         j->err = STOA_FAIL(STOA_E_INVALID, "'%s' is the REPL's own", j->call.said.command->name);
     }
-    if (!j->err && stoa_command_writes(j->call.said.command, j->call.said.count) && !j->asked.write) {
+    if (!j->err && stoa_command_writes(&j->call.said) && !j->asked.write) {
         j->err = STOA_FAIL(STOA_E_DENIED, "this changes the node: attach with stoa --write");
     }
     if (!j->err) { j->err = door->options.run(door->options.context, &j->call); }

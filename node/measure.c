@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "node/projection/projection.h"
+
 typedef struct figure {
     const char *name, *help;
     size_t offset, bytes;
@@ -96,4 +98,5 @@ void stoa_measure(stoa_platform *p)
     measure_shard(p, p->trade);
     measure_shard(p, p->room);
     measure_shard(p, p->venue);
+    if (p->projection) { stoa_projector_measure(stoa_projection_projector(p->projection)); }
 }

@@ -17,6 +17,7 @@
 #include "node/http.h"
 #include "node/measure.h"
 #include "node/ports/gateway.h"
+#include "node/projection/projection.h"
 #include "node/source.h"
 #include "node/world.h"
 #include "storage/rocksdb/journal.h"
@@ -151,8 +152,14 @@ static stoa_err door(stoa_platform *p)
     return stoa_door_open(p, path, &p->door);
 }
 
+static stoa_err projection(stoa_platform *p)
+{
+    return stoa_projection_open(p, &p->projection);
+}
+
 static stoa_err (*const steps[])(stoa_platform *p) = {
-    folders, lease, node, http, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, door,
+    folders, lease, node, http, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, projection,
+    door,
 };
 
 stoa_err stoa_platform_open(const stoa_settings *settings, stoa_platform **out)
@@ -183,6 +190,7 @@ void stoa_platform_close(stoa_platform *p)
     stoa_source_close(p->source);
     stoa_gateway_close(p->gateway, p->settings.drain_ns);
     stoa_http_close(p->http);
+    stoa_projection_close(p->projection); /* what it has not written it finds in the log */
     stoa_node_close(p->node, p->settings.drain_ns);
     stoa_metrics_free(p->metrics);
     if (p->coord) { p->coord->ops->close(p->coord); }

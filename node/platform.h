@@ -6,6 +6,7 @@
  *     plain   market_book/VENUE.SYMBOL, market_connector/VENUE, market_exchange/SYMBOL
  *     ports   gateway (clients), replay or live (market data)
  *     doors   http (health, metrics), admin (the REPL)
+ *     projection   rows in PostgreSQL, of the shards with journals
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_PLATFORM_H
@@ -30,11 +31,12 @@ typedef struct stoa_platform {
     struct stoa_market_source *source;
     struct stoa_http *http;
     struct stoa_door *door;
+    struct stoa_projection *projection; /* NULL: none is configured */
     uint64_t started_ns; /* wall */
     _Atomic int phase;   /* stoa_phase */
 } stoa_platform;
 
-/* Bring everything up, in this order: folders, the lease on them, node, shards (recovered), actors, market, gateway, doors; then
+/* Bring everything up, in this order: folders, the lease on them, node, shards (recovered), actors, market, gateway, projection, doors; then
  * phase is READY. settings are copied. On error everything is taken down again and the trail says what failed. */
 stoa_err stoa_platform_open(const stoa_settings *settings, stoa_platform **out);
 

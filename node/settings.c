@@ -12,6 +12,7 @@
 
 #include "actors/market/venue.h"
 #include "node/funds.h"
+#include "storage/postgres/pg.h"
 
 #define AT(member)             offsetof(stoa_settings, member)
 #define TEXT_MAX(type, member) ((int64_t)sizeof(((type *)0)->member) - 1)
@@ -19,6 +20,7 @@
 static const char *const idles[] = {"eco", "balanced", "latency", NULL};
 static const char *const levels[] = {"debug", "info", "warn", "error", "off", NULL};
 static const char *const durabilities[] = {"memory", "disk", NULL};
+static const char *const expiries[] = {"drop", "move", NULL};
 static const char *const sources[] = {"none", "sim", "replay", "live", NULL};
 
 #define SYMBOL(member) offsetof(stoa_settings_symbol, member)
@@ -112,6 +114,13 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "market.seed", .cls = STOA_CONFIG_INT, .offset = AT(market_seed), .fallback = "1", .min = 1, .max = INT64_MAX, .doc = "Of the simulated market: same seed, same market."},
     {.path = "market.price", .cls = STOA_CONFIG_DECIMAL, .offset = AT(market_price), .fallback = "60000", .min = 1, .max = INT64_MAX, .unit = "quote", .doc = "Where the simulated price begins."},
     {.path = "market.interval", .cls = STOA_CONFIG_DURATION, .offset = AT(market_interval_ns), .fallback = "10ms", .min = 1000000, .max = INT64_C(60) * 1000000000, .doc = "Between two orders of the simulated market."},
+    {.path = "projection.postgres", .cls = STOA_CONFIG_TEXT, .offset = AT(projection_postgres), .fallback = "", .max = TEXT_MAX(stoa_settings, projection_postgres), .doc = "Database to keep read models in, as libpq takes it: \"host=a,b dbname=stoa target_session_attrs=read-write\"; empty: none. A password stands in PGPASSWORD, PGPASSFILE or ~/.pgpass, not here."},
+    {.path = "projection.schema", .cls = STOA_CONFIG_TEXT, .offset = AT(projection_schema), .fallback = "stoa", .min = 1, .max = TEXT_MAX(stoa_settings, projection_schema), .doc = "Schema of the rows; a rebuild fills SCHEMA_shadow."},
+    {.path = "projection.batch", .cls = STOA_CONFIG_INT, .offset = AT(projection_batch), .fallback = "16384", .min = 1, .max = 1000000, .unit = "events", .doc = "In one transaction, at most."},
+    {.path = "projection.interval", .cls = STOA_CONFIG_DURATION, .offset = AT(projection_interval_ns), .fallback = "50ms", .min = 1000000, .max = INT64_C(60) * 1000000000, .doc = "Between two transactions of a shard whose rows are up to date."},
+    {.path = "projection.keep_orders", .cls = STOA_CONFIG_DURATION, .offset = AT(projection_keep_orders_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Days of orders, their history and trades that are older go, unless an order of them is open; 0: none go."},
+    {.path = "projection.keep_market", .cls = STOA_CONFIG_DURATION, .offset = AT(projection_keep_market_ns), .fallback = "720h", .max = INT64_MAX, .doc = "The same for market data."},
+    {.path = "projection.expired", .cls = STOA_CONFIG_CHOICE, .offset = AT(projection_expired), .fallback = "drop", .choices = expiries, .doc = "What becomes of them: dropped, or moved into SCHEMA_expired."},
     {.path = "cores", .cls = STOA_CONFIG_GROUPS, .offset = AT(by_core), .min = 0, .max = STOA_SETTINGS_CORES, .group = core_table, .group_bytes = sizeof(stoa_settings_core), .count_offset = AT(by_core_count), .doc = "What the first cores do otherwise than the rest, in their order."},
     {.path = "symbols", .cls = STOA_CONFIG_GROUPS, .offset = AT(symbols), .min = 0, .max = STOA_SETTINGS_SYMBOLS, .group = symbol_table, .group_bytes = sizeof(stoa_settings_symbol), .count_offset = AT(symbol_count), .doc = "What can be traded."},
     {.path = "accounts", .cls = STOA_CONFIG_GROUPS, .offset = AT(accounts), .min = 0, .max = STOA_SETTINGS_ACCOUNTS, .group = account_table, .group_bytes = sizeof(stoa_settings_account), .count_offset = AT(account_count), .doc = "Who can trade."},
@@ -219,6 +228,17 @@ static void check_venue(const stoa_settings *s, stoa_buf *faults)
     stoa_buf_puts(faults, "\n");
 }
 
+static void check_projection(const stoa_settings *s, stoa_buf *faults)
+{
+    const char *name = s->projection_schema;
+    if (name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] || (name[0] >= '0' && name[0] <= '9') || strncmp(name, "pg_", 3) == 0) {
+        stoa_buf_printf(faults, "projection.schema: '%s' must be of a-z, 0-9 and _, and begin with none of 0-9 and pg_\n", name);
+    }
+    if (s->projection_postgres[0] && stoa_pg_check(s->projection_postgres)) {
+        stoa_buf_printf(faults, "projection.postgres: %s\n", stoa_err_trail());
+    }
+}
+
 static void check_market(const stoa_settings *s, stoa_buf *faults)
 {
     if (s->source == STOA_SOURCE_REPLAY || s->source == STOA_SOURCE_LIVE) { check_venue(s, faults); }
@@ -240,6 +260,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     check_clients(out, faults);
     check_quoters(out, faults);
     check_market(out, faults);
+    check_projection(out, faults);
     if (faults->used_bytes) { return STOA_FAIL(STOA_E_INVALID, "settings"); }
     if (out->data[0]) { return STOA_OK; }
     const char *home = getenv("HOME");

@@ -85,6 +85,10 @@ typedef struct stoa_settings {
     int64_t market_seed;
     stoa_decimal market_price;
     uint64_t market_interval_ns;
+    char projection_postgres[512], projection_schema[41];
+    int64_t projection_batch;
+    uint64_t projection_interval_ns, projection_keep_orders_ns, projection_keep_market_ns;
+    int32_t projection_expired; /* 0 drop, 1 move */
     stoa_settings_symbol symbols[STOA_SETTINGS_SYMBOLS];
     stoa_settings_account accounts[STOA_SETTINGS_ACCOUNTS];
     stoa_settings_client clients[STOA_SETTINGS_CLIENTS];

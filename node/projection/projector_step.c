@@ -75,7 +75,7 @@ static stoa_err check_mark(projector_shard *shard, const stoa_target *target, ui
                          (unsigned long long)position, shard->name, (unsigned long long)durable);
     }
     stoa_err err = stoa_log_read(shard->reader, position, position, take_mark, &mark, NULL);
-    if (err == STOA_E_NOT_FOUND || err == STOA_E_GAP) { return STOA_OK; } /* forgotten: what follows the cursor is still there */
+    if (err == STOA_E_GONE) { return STOA_OK; } /* forgotten: what follows the cursor is still there */
     if (err || mark == stoa_target_mark(target, i)) { return err; }
     return STOA_FAIL(STOA_E_FORKED, "table cursors: the rows are of another log than shard %s at position %llu: rebuild them",
                      shard->name, (unsigned long long)position);

@@ -209,11 +209,11 @@ static void only_what_changes_the_node_needs_the_right_to_write(void **state)
     stoa_invocation said;
     (void)state;
     assert_int_equal(resolve("log level", &said), STOA_OK);
-    assert_false(stoa_command_writes(said.command, said.count));
+    assert_false(stoa_command_writes(&said));
     assert_int_equal(resolve("log level info", &said), STOA_OK);
-    assert_true(stoa_command_writes(said.command, said.count));
+    assert_true(stoa_command_writes(&said));
     assert_int_equal(resolve("hash trade 5", &said), STOA_OK);
-    assert_false(stoa_command_writes(said.command, said.count));
+    assert_false(stoa_command_writes(&said));
 }
 
 static void the_table_agrees_with_itself(void **state)
