@@ -214,6 +214,10 @@ static void only_what_changes_the_node_needs_the_right_to_write(void **state)
     assert_true(stoa_command_writes(&said));
     assert_int_equal(resolve("hash trade 5", &said), STOA_OK);
     assert_false(stoa_command_writes(&said));
+    assert_int_equal(resolve("projection rebuild", &said), STOA_OK);
+    assert_true(stoa_command_writes(&said));
+    assert_int_equal(resolve("projection rebuild --plan", &said), STOA_OK);
+    assert_false(stoa_command_writes(&said));
 }
 
 static void the_table_agrees_with_itself(void **state)
