@@ -6,13 +6,14 @@
 #include "node/commands.h"
 #include "node/projection/projection.h"
 
-static stoa_err projector_of(stoa_platform *platform, stoa_projector **out)
+static stoa_projector *projector_of(stoa_platform *platform)
 {
-    if (!platform->projection) {
-        return STOA_FAIL(STOA_E_NOT_FOUND, "there is no projection: the setting projection.postgres names a database");
-    }
-    *out = stoa_projection_projector(platform->projection);
-    return STOA_OK;
+    return platform->projection ? stoa_projection_projector(platform->projection) : NULL;
+}
+
+static stoa_err none(void)
+{
+    return STOA_FAIL(STOA_E_NOT_FOUND, "there is no projection: the setting projection.postgres names a database");
 }
 
 static void put_text(stoa_doc *doc, const char *key, const char *text)
@@ -45,10 +46,9 @@ static void put_shard(stoa_doc *doc, const stoa_projection_view *view, const sto
 
 stoa_err stoa_command_projection_status(stoa_platform *platform, stoa_door_call *call)
 {
-    stoa_projector *projector;
-    stoa_err err = projector_of(platform, &projector);
-    if (err) { return err; }
+    stoa_projector *projector = projector_of(platform);
     stoa_projection_view view;
+    if (!projector) { return none(); }
     stoa_projector_look(projector, &view);
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_doc_open(&doc, NULL, '{');
@@ -88,9 +88,8 @@ static uint64_t events_to_read(const stoa_projection_view *view)
     return events;
 }
 
-static void put_plan(stoa_platform *platform, stoa_door_call *call, const stoa_projection_view *view)
+static void put_plan(stoa_door_call *call, const stoa_projection_view *view)
 {
-    (void)platform;
     stoa_doc doc = stoa_doc_to(&call->document);
     uint64_t events = events_to_read(view);
     stoa_doc_open(&doc, NULL, '{');
@@ -121,25 +120,23 @@ static void put_done(stoa_door_call *call, const char *what)
 
 stoa_err stoa_command_projection_rebuild(stoa_platform *platform, stoa_door_call *call)
 {
-    stoa_projector *projector;
+    stoa_projector *projector = projector_of(platform);
     stoa_projection_view view;
-    stoa_err err = projector_of(platform, &projector);
-    if (err) { return err; }
+    if (!projector) { return none(); }
     if (stoa_invocation_option(&call->said, "plan")) {
         stoa_projector_look(projector, &view);
-        put_plan(platform, call, &view);
+        put_plan(call, &view);
         return STOA_OK;
     }
-    err = stoa_projector_rebuild(projector);
+    stoa_err err = stoa_projector_rebuild(projector);
     if (!err) { put_done(call, "the rebuild has begun; projection status shows how far it is"); }
     return err;
 }
 
 stoa_err stoa_command_projection_pause(stoa_platform *platform, stoa_door_call *call)
 {
-    stoa_projector *projector;
-    stoa_err err = projector_of(platform, &projector);
-    if (err) { return err; }
+    stoa_projector *projector = projector_of(platform);
+    if (!projector) { return none(); }
     stoa_projector_pause(projector, true);
     put_done(call, "paused; the log keeps what is missing");
     return STOA_OK;
@@ -147,9 +144,8 @@ stoa_err stoa_command_projection_pause(stoa_platform *platform, stoa_door_call *
 
 stoa_err stoa_command_projection_resume(stoa_platform *platform, stoa_door_call *call)
 {
-    stoa_projector *projector;
-    stoa_err err = projector_of(platform, &projector);
-    if (err) { return err; }
+    stoa_projector *projector = projector_of(platform);
+    if (!projector) { return none(); }
     stoa_projector_pause(projector, false);
     stoa_projector_retry(projector);
     put_done(call, "resumed");
