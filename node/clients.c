@@ -74,6 +74,7 @@ static stoa_err open_with(stoa_platform *p, stoa_gateway_client *clients, struct
                                     .clients = clients,
                                     .client_count = s->client_count,
                                     .requests_max = (uint32_t)s->gateway_requests,
+                                    .epoch = p->epoch,
                                     .metrics = p->metrics};
     return stoa_gateway_open(p->node, &options, out);
 }

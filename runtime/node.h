@@ -332,6 +332,7 @@ stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const 
  * Plain actors do not remember: asked again they do it again. Further answers: STALE (asked too long ago to be remembered: not
  * executed, now or ever), DUPLICATE (the name of another request), TOO_LARGE (it was executed; its reply was too long to
  * keep), UNAVAILABLE (asked a sixth time while it is under way). Errors: as above, INVALID. */
+#define STOA_REQUEST_NAME_MAX ((UINT64_C(1) << 50) - 1)
 typedef struct stoa_request_name {
     uint64_t client, session, number;
 } stoa_request_name;

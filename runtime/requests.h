@@ -55,9 +55,8 @@ STOA_BYTES(stoa_kept_reply, STOA_KEPT_REPLY_MAX)
     F(S, uint64_t, position) F(S, int32_t, error) F(S, uint16_t, reserved16) F(S, uint8_t, reserved8)                  \
     F(S, stoa_request_state, state) F(S, stoa_kept_reply, reply)
 
-/* Names fit in one word of a map's key: sessions and numbers are 1 .. STOA_REQUEST_NAME_MAX. */
+/* Names fit in one word of a map's key, beside an index. */
 enum { STOA_REQUEST_NAME_BITS = 50 };
-#define STOA_REQUEST_NAME_MAX ((UINT64_C(1) << STOA_REQUEST_NAME_BITS) - 1)
 _Static_assert(STOA_SESSIONS_MAX >> (64 - STOA_REQUEST_NAME_BITS) == 0, "an index fits beside a name");
 
 typedef struct stoa_request {

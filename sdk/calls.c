@@ -1,8 +1,9 @@
 /* calls.c - requests under way: their retries and deadlines, and the calls that wait (sdk/inside.h).
  *
- * Every operation of the protocol may be repeated: orders and posts carry the caller's id, the rest changes
- * nothing or says the same again. So a call that was sent and whose session is gone is simply sent on the
- * next one.
+ * A call that was sent and whose connection is gone is sent again on the next one, under the same id. The node remembers the
+ * requests of a session that had an effect (hello's `remember`), so it is done once and answered with the first answer. Where
+ * that memory is gone or the session has become another one, orders and posts are still safe, as they carry the caller's
+ * id; the rest changes nothing or says the same again.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>

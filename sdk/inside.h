@@ -69,7 +69,7 @@ struct stoa_client {
     bool inside; /* a callback is running */
     bool sent;   /* something was, since the link was polled */
     char name[64];
-    uint64_t session; /* number of it, random, for the client's life */
+    uint64_t session; /* number of it: of its own, then as the node gave it */
     uint64_t now_ns;
     uint64_t greet_ns;            /* GREETING: when to say hello (again) */
     uint64_t heard_ns, pinged_ns; /* pinged: 0 when no pong is due */

@@ -44,7 +44,7 @@ void session_say(stoa_client *c, const stoa_protocol_op *op, uint64_t id, const 
 static void greet(stoa_client *c)
 {
     client_hello hello = {
-        .version_min = STOA_PROTOCOL_VERSION, .version_max = STOA_PROTOCOL_VERSION, .session = c->session};
+        .version_min = STOA_PROTOCOL_VERSION, .version_max = STOA_PROTOCOL_VERSION, .session = c->session, .remember = 1};
     (void)STOA_TEXT_SET(&hello.client, c->name, strnlen(c->name, sizeof hello.client.at));
     session_say(c, stoa_protocol_op_find(STOA_OP_HELLO), ID_HELLO, &hello);
     c->greet_ns = c->now_ns + STOA_MS(GREET_AGAIN_MS);
@@ -101,6 +101,7 @@ static void welcomed(stoa_client *c, const stoa_server_frame *frame)
         return;
     }
     c->welcome = welcome;
+    if (welcome.session) { c->session = welcome.session; }
     c->phase = PHASE_READY;
     c->pinged_ns = 0;
     c->sessions++;

@@ -31,13 +31,16 @@
 
 /* --- the session's payloads */
 
-/* Versions of the protocol the client speaks; session: a random number that the client keeps over reconnects. */
+/* Versions of the protocol the client speaks; session: a number that the client keeps over reconnects. remember 1: the ids of
+ * this session's requests are their names, and what had an effect is not done again (runtime/requests.h). */
 #define client_hello_FIELDS(F, S)                                                                                      \
-    F(S, uint32_t, version_min) F(S, uint32_t, version_max) F(S, uint64_t, session) F(S, stoa_text62, client)
+    F(S, uint32_t, version_min) F(S, uint32_t, version_max) F(S, uint64_t, session) F(S, stoa_text62, client)          \
+    F(S, uint64_t, remember)
 /* version: what is spoken from now on. heartbeat_ms: ping when nothing came for so long; when three more pass without a
  * frame, the server is gone. frame_bytes_max: of a request. requests_max: unanswered at once. backlog_items: kept per stream
  * for slow and returning clients. deadline_ms: of a request that states none; a longer one is cut to deadline_ms_max.
- * identity: the name that the client's key stands for. */
+ * identity: the name that the client's key stands for. session: whose requests are remembered, to be said in further hellos;
+ * 0: they are not. */
 #define client_welcome_FIELDS(F, S)                                                                                    \
     F(S, uint32_t, version)                                                                                            \
     F(S, uint32_t, heartbeat_ms)                                                                                       \
@@ -48,7 +51,8 @@
     F(S, uint32_t, deadline_ms)                                                                                        \
     F(S, uint32_t, deadline_ms_max)                                                                                    \
     F(S, stoa_text62, server)                                                                                          \
-    F(S, stoa_text30, identity)
+    F(S, stoa_text30, identity)                                                                                        \
+    F(S, uint64_t, session)
 #define client_ping_FIELDS(F, S) F(S, uint64_t, token)
 #define client_pong_FIELDS(F, S) F(S, uint64_t, token) F(S, uint64_t, server_ns) /* UTC */
 /* stream: number of protocol.def. resume 1: go on behind sequence number after; 0: begin with a snapshot, or with what comes

@@ -110,9 +110,11 @@ static const char part_session[] =
     "the\n"
     "   version chosen, the node's limits and the name that the client's key stands for. `VERSION`: there is none in "
     "common.\n"
-    "2. `session` in `hello` is a random number that the client keeps over its reconnects. A new connection of the "
-    "same client\n"
+    "2. `session` in `hello` is a number that the client keeps over its reconnects. A new connection of the same client\n"
     "   with the same number takes over: streams and requests of the old one are dropped. 0: nothing is taken over.\n"
+    "   With `remember` 1 the node hands out the number: say any number above 2^50 or 0 in the first `hello`, and what\n"
+    "   `welcome` says in `session` in all further ones. The requests of that session are remembered then (section 5).\n"
+    "   A client that wants to repeat requests after a restart of its own keeps the number with them.\n"
     "3. Any other request without a session is refused with `CLOSED`: say `hello` and send the request again. This is "
     "what a\n"
     "   client sees whose connection libzmq renewed behind its back, or whose node was restarted.\n"
@@ -132,6 +134,18 @@ static const char part_session[] =
     "  is answered with what the first one did, and does nothing. With other fields it is refused with `DUPLICATE`. "
     "All other\n"
     "  operations say the same when said twice. So after a lost connection send again, unchanged, what has no answer.\n"
+    "- **Requests that are remembered.** With `remember`, (client, `session`, `id`) is the name of a request, and `id` counts\n"
+    "  upwards within the session (1 to 2^50 - 1, gaps are fine, requests under way at once may overtake each other). A request\n"
+    "  that had an effect is done once: whoever repeats its name gets the first answer again, with its position, also after a\n"
+    "  restart of the node, as far as the answer's durability reaches; while it is under way, at the same time as the\n"
+    "  first. Without an effect (a read, most refusals) a repeated request is simply handled again. The same name for another\n"
+    "  request is `DUPLICATE`. A trading or room shard remembers 32,768 requests, 4,096 of one client, 64 sessions of one\n"
+    "  client and 4,096 clients, the latest of each; a client that asks much forgets its own first. What it does not know any\n"
+    "  more is refused with `STALE` and never executed: an `id` at or below the highest one forgotten of its session, a session\n"
+    "  that is not above the highest one forgotten of its client, any session that is not above the highest one of a forgotten\n"
+    "  client. Query the state then, and begin a new session. An answer above 4 KB is not kept: `TOO_LARGE`, it was done.\n";
+
+static const char part_refusals[] =
     "- How long ids are remembered: an account knows its last 4096 orders, and refuses a `client_order_id` that is not "
     "above\n"
     "  the highest one it has forgotten with `STALE`, so count them upwards. A room knows the authors of its last 4096 "
@@ -215,6 +229,8 @@ static const struct {
     {"client.hello.version_min", "lowest version spoken"},
     {"client.hello.version_max", "highest version spoken"},
     {"client.hello.session", "kept over reconnects; 0: none"},
+    {"client.hello.remember", "1: remember what was requested"},
+    {"client.welcome.session", "to be said in further hellos; 0: nothing is remembered"},
     {"client.hello.client", "name of the program, for the operator"},
     {"client.welcome.version", "spoken from now on"},
     {"client.welcome.frame_bytes_max", "of a request"},
@@ -506,7 +522,7 @@ static void example_item(stoa_buf *out, uint64_t stream, uint64_t seq, stoa_stam
 
 static void print_session_examples(stoa_buf *out)
 {
-    client_hello hello = {.version_min = 1, .version_max = 1, .session = 4711, .client = stoa_text("example")};
+    client_hello hello = {.version_min = 1, .version_max = 1, .session = 0, .client = stoa_text("example"), .remember = 1};
     client_welcome welcome = {.version = 1,
                               .heartbeat_ms = 1000,
                               .frame_bytes_max = STOA_PROTOCOL_REQUEST_MAX,
@@ -516,7 +532,8 @@ static void print_session_examples(stoa_buf *out)
                               .deadline_ms = 5000,
                               .deadline_ms_max = 60000,
                               .server = stoa_text("stoa"),
-                              .identity = stoa_text("alice")};
+                              .identity = stoa_text("alice"),
+                              .session = (3 << 22) + 1};
     example_request(out, "hello", STOA_OP_HELLO, 1, "", 0, &hello);
     example_answer(out, "Its answer", 1, (stoa_stamp){0}, &client_rows[client_ROW_welcome], &welcome);
 }
@@ -585,6 +602,7 @@ void stoa_protocol_print_docs(stoa_buf *out)
         ".\n  What is none or memory is lost with the process, disk survives it and a power cut, replica and quorum\n"
         "  survive the machine.\n");
     stoa_buf_puts(out, part_session);
+    stoa_buf_puts(out, part_refusals);
     print_targets(out);
     print_ops(out);
     print_streams(out);

@@ -15,6 +15,8 @@
  *     NOT_FOUND, UNKNOWN_SYMBOL   the target exists
  *
  * Then the actor is asked, with the client's deadline and a command id that is a function of (client, session, request id).
+ * Where the client wants it (hello's `remember`), those three are the request's name: its shard has it take effect once
+ * (runtime/once.h). Sessions are numbered here, from the node's epoch upwards, so that no two lives of a node give out the same.
  * Answers leave when they come, so not before the wall has let them go; each names its durability and position.
  *
  * Streams: what is published on a subscribed topic is kept in one bounded backlog per topic, encoded once. Each subscriber
@@ -65,6 +67,7 @@ typedef struct stoa_gateway_options {
     uint32_t heartbeat_ms;    /* (1000) */
     uint32_t deadline_ms;     /* of a request that states none (5000) */
     uint32_t deadline_ms_max; /* (60000) */
+    uint64_t epoch;           /* of the node, above those of its earlier lives; 0: no request is remembered */
     stoa_metrics *metrics;    /* NULL: none kept */
 } stoa_gateway_options;
 

@@ -104,7 +104,8 @@ struct session {
     session *next, **link; /* of its bucket */
     stoa_peer peer;
     client *client;  /* NULL until hello */
-    uint64_t number; /* the client's own, from hello */
+    uint64_t number; /* the client's own, from hello; or handed out here */
+    bool remembers;  /* its requests have names */
     frames out;      /* answers that wait */
     bool ready;      /* in the gateway's list */
     session *next_ready;
@@ -140,6 +141,7 @@ struct stoa_gateway {
     stoa_link *link;
     client **clients;
     uint32_t client_count;
+    uint64_t sessions_given; /* in this life */
 
     session *sessions[SESSION_BUCKETS];
     session *ready_head, *ready_tail;

@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "node/ports/gateway_inside.h"
 
-enum { FRAMES_PER_ROUND = 64, REQUESTS_FIRST = 256 };
+enum { FRAMES_PER_ROUND = 64, REQUESTS_FIRST = 256, SESSION_BITS = 22 /* of a number: counted within an epoch */ };
 
 /* --- sessions */
 
@@ -64,6 +64,7 @@ void session_reset(stoa_gateway *g, session *s)
     frames_clear(&s->out);
     s->client = NULL;
     s->number = 0;
+    s->remembers = false;
 }
 
 static void unready(stoa_gateway *g, session *s)
@@ -260,6 +261,17 @@ static void take_over(stoa_gateway *g, const client *c, uint64_t number)
     }
 }
 
+/* The number of the session that hello goes on with, or of a new one; 0: its requests are not remembered. */
+static uint64_t session_number(stoa_gateway *g, const client_hello *hello)
+{
+    uint64_t base = g->options.epoch << SESSION_BITS, newest = base + g->sessions_given;
+    bool can = g->options.epoch && newest < STOA_REQUEST_NAME_MAX && g->sessions_given < ((uint64_t)1 << SESSION_BITS) - 1;
+    if (!hello->remember || !can) { return 0; }
+    if (hello->session >> SESSION_BITS && hello->session <= newest) { return hello->session; }
+    g->sessions_given++;
+    return newest + 1;
+}
+
 static void on_hello(stoa_gateway *g, const incoming *in, const void *payload)
 {
     const client_hello *hello = payload;
@@ -275,9 +287,11 @@ static void on_hello(stoa_gateway *g, const incoming *in, const void *payload)
         return;
     }
     session_reset(g, s);
-    take_over(g, c, hello->session);
+    uint64_t remembered = session_number(g, hello);
+    s->number = remembered ? remembered : hello->session;
+    take_over(g, c, s->number);
     s->client = c;
-    s->number = hello->session;
+    s->remembers = remembered != 0;
     client_welcome welcome = {.version = STOA_PROTOCOL_VERSION,
                               .heartbeat_ms = g->options.heartbeat_ms,
                               .frame_bytes_max = STOA_PROTOCOL_REQUEST_MAX,
@@ -286,7 +300,8 @@ static void on_hello(stoa_gateway *g, const incoming *in, const void *payload)
                               .backlog_items = g->options.backlog_items,
                               .deadline_ms = g->options.deadline_ms,
                               .deadline_ms_max = g->options.deadline_ms_max,
-                              .identity = c->is.name};
+                              .identity = c->is.name,
+                              .session = remembered};
     (void)STOA_TEXT_SET(&welcome.server, g->server_name, strnlen(g->server_name, sizeof welcome.server.at));
     answer(g, s, id, (stoa_stamp){0}, &client_rows[client_ROW_welcome], &welcome, false);
 }
@@ -337,6 +352,20 @@ static uint64_t command_id(const session *s, uint64_t request_id)
     uint64_t who = stoa_hash64(s->number, s->client->is.name.at, s->client->is.name.len);
     uint64_t id = stoa_mix64(who ^ stoa_mix64(request_id + 1));
     return id ? id : 1;
+}
+
+/* Hand the request to the actor, under its name where it has one. */
+static stoa_err ask_actor(stoa_gateway *g, const incoming *in, stoa_ref actor, uint64_t token)
+{
+    const session *s = in->s;
+    uint64_t due_ns = deadline_ns(g, in->frame.deadline_ms);
+    bool named = s->remembers && in->frame.id && in->frame.id <= STOA_REQUEST_NAME_MAX;
+    if (!named) {
+        return stoa_port_ask(g->port, actor, in->op->row, g->payload, command_id(s, in->frame.id), due_ns, token);
+    }
+    uint64_t who = stoa_hash64(0, s->client->is.name.at, s->client->is.name.len);
+    stoa_request_name name = {who ? who : 1, s->number, in->frame.id};
+    return stoa_port_ask_once(g->port, actor, in->op->row, g->payload, &name, due_ns, token);
 }
 
 typedef stoa_err check_function(stoa_gateway *g, incoming *in);
@@ -427,8 +456,7 @@ static void ask(stoa_gateway *g, const incoming *in)
     request *r = actor.at ? request_new(g, s, &token) : NULL;
     stoa_err err = r ? STOA_OK : (actor.at ? STOA_E_FULL : stoa_protocol_targets[op->target].missing);
     if (!err) {
-        err = stoa_port_ask(g->port, actor, op->row, g->payload, command_id(s, in->frame.id),
-                            deadline_ns(g, in->frame.deadline_ms), token);
+        err = ask_actor(g, in, actor, token);
         if (err) { request_free(g, r); }
     }
     if (err) {

@@ -77,9 +77,9 @@ MIRROR = fields("venue:text symbol:text status:market_book_status reserved8:uint
 
 Op = collections.namedtuple("Op", "no request answer")
 OPS = {
-    "hello": Op(1, fields("version_min:uint version_max:uint session:uint client:text"),
+    "hello": Op(1, fields("version_min:uint version_max:uint session:uint client:text remember:uint"),
                 fields("version:uint heartbeat_ms:uint frame_bytes_max:uint requests_max:uint streams_max:uint "
-                       "backlog_items:uint deadline_ms:uint deadline_ms_max:uint server:text identity:text")),
+                       "backlog_items:uint deadline_ms:uint deadline_ms_max:uint server:text identity:text session:uint")),
     "ping": Op(2, fields("token:uint"), fields("token:uint server_ns:uint")),
     "subscribe": Op(3, fields("stream:uint resume:uint after:uint"), fields("newest:uint")),
     "unsubscribe": Op(4, fields("stream:uint"), NOTHING),
@@ -334,7 +334,7 @@ class Client:
         if os.stat(key + ".key").st_mode & 0o077:
             raise StoaError("DENIED", f"{key}.key may be read by others")
         self.link = Link(endpoint, read_key(server_key), zmq.curve_public(secret), secret)
-        self.name, self.session = name, random.getrandbits(63) + 1
+        self.name, self.session = name, random.getrandbits(63) | 1 << 63  # its own number, until the node gives it one
         self.ready, self.welcome, self.refused, self.refusals = False, {}, None, 0
         self.ids, self.calls, self.streams = 10, {}, {}
         self.heard = self.greet_at = 0.0
@@ -511,7 +511,8 @@ class Client:
         return self.link.send(msgpack.packb([VERSION, OPS[op].no, id_, target, payload]))
 
     def greet(self):
-        hello = {"version_min": VERSION, "version_max": VERSION, "session": self.session, "client": self.name}
+        hello = {"version_min": VERSION, "version_max": VERSION, "session": self.session, "client": self.name,
+                 "remember": 1}
         self.say("hello", 1, hello)
         self.greet_at = time.monotonic() + 1.0
 
@@ -531,6 +532,7 @@ class Client:
             return
         self.ready, self.welcome, self.refused, self.refusals = True, answer, None, 0
         self.pinged = None
+        self.session = answer["session"] or self.session
         self.sessions += 1
         for stream in list(self.streams.values()):
             if stream.begun:
