@@ -109,13 +109,14 @@ class Node:
 
 
 class Proxy:
-    """Passes bytes between clients and a port; cut() breaks all connections there are, hold(True) lets nobody in."""
+    """Passes bytes between clients and a port; cut() breaks all connections there are, hold(True) lets nobody in, mute(True) keeps
+    from the clients what the node says."""
 
     def __init__(self, port):
         self.to = port
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.pairs, self.lock, self.held = [], threading.Lock(), False
+        self.pairs, self.lock, self.held, self.muted = [], threading.Lock(), False, False
         threading.Thread(target=self.accept, daemon=True).start()
 
     @property
@@ -128,7 +129,7 @@ class Proxy:
             try:
                 if self.held:
                     raise OSError("held")
-                outside = socket.create_connection(("127.0.0.1", self.to), 5)
+                outside = self.dial()
             except OSError:
                 inside.close()
                 continue
@@ -136,15 +137,26 @@ class Proxy:
                 self.pairs.append((inside, outside))
             threading.Thread(target=self.carry, args=(inside, outside), daemon=True).start()
 
-    @staticmethod
-    def carry(inside, outside):
+    def dial(self):
+        """To the node. While it is away its clients wait at the door: closed in their faces it would look like a refusal."""
+        until = time.monotonic() + (60 if self.muted else 0)
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", self.to), 5)
+            except OSError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.02)
+
+    def carry(self, inside, outside):
         try:
             while True:
                 for source in select.select([inside, outside], [], [])[0]:
                     data = source.recv(65536)
                     if not data:
                         raise OSError("closed")
-                    (outside if source is inside else inside).sendall(data)
+                    if source is inside or not self.muted:
+                        (outside if source is inside else inside).sendall(data)
         except (OSError, ValueError):
             inside.close()
             outside.close()
@@ -163,3 +175,7 @@ class Proxy:
         self.held = held
         if held:
             self.cut()
+
+    def mute(self, muted):
+        """What is kept back is lost: end it with a cut."""
+        self.muted = muted

@@ -536,4 +536,5 @@ def main():
         shutil.rmtree(node.folder)
 
 
-main()
+if __name__ == "__main__":
+    main()
