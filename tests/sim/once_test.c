@@ -202,10 +202,12 @@ static void a_retry_waits_at_the_wall_of_the_first(void **state)
     ask(2, FIRST, 1, HOW_PLAIN);
     go(STOA_MS(10));
     for (int i = 1; i <= 3; i++) { assert_int_equal(s.answers[i].count, 0); }
-    go(STOA_MS(100));
+    go(STOA_MS(100)); /* the first block is there, the second one is not */
     assert_same(&s.answers[1], &s.answers[2]);
     assert_int_equal(effects(1), 1);
-    assert_true(s.answers[3].position > s.answers[1].position);
+    assert_int_equal(s.answers[3].count, 0);
+    go(STOA_MS(200));
+    assert_true(s.answers[3].count == 1 && s.answers[3].position > s.answers[1].position);
     end();
 }
 
