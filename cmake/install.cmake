@@ -57,7 +57,7 @@ function(shared_library target name)
 endfunction()
 
 # --- libstoa's headers; in the tree build/PRESET/include/stoa leads to the same ones
-set(stoa_headers runtime/stoa.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h base/log.h
+set(stoa_headers runtime/stoa.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h storage/seal.h base/log.h
   base/map64.h base/pool.h base/random.h base/wire.h)
 install_headers(lib ${stoa_headers})
 foreach(header IN LISTS stoa_headers)
@@ -70,13 +70,13 @@ endforeach()
 set(stoa_objects $<TARGET_OBJECTS:stoa_runtime>
   "$<FILTER:$<TARGET_OBJECTS:stoa_storage>,EXCLUDE,/storage/(archive|postgres)/>"
   "$<FILTER:$<TARGET_OBJECTS:stoa_base>,EXCLUDE,/(config[a-z_]*|json)\\.[a-z]+\\.o$>")
-set(stoa_needs rocksdb sodium stdc++) # what libstoa.a leaves to its program; stoa.pc says the same
+set(stoa_needs rocksdb sodium crypto stdc++) # what libstoa.a leaves to its program; stoa.pc says the same
 add_library(stoa_shared SHARED ${stoa_objects})
 add_library(stoa_static STATIC ${stoa_objects})
 shared_library(stoa_shared stoa)
 set_target_properties(stoa_shared PROPERTIES EXPORT_NAME stoa)
 set_target_properties(stoa_static PROPERTIES OUTPUT_NAME stoa)
-target_link_libraries(stoa_shared PRIVATE stoa_flags ext_rocksdb ext_sodium)
+target_link_libraries(stoa_shared PRIVATE stoa_flags ext_rocksdb ext_sodium ext_crypto)
 target_link_options(stoa_shared PRIVATE LINKER:-Bsymbolic-functions) # its own calls stay inside; data may be the program's copy
 target_link_libraries(stoa_static INTERFACE ${stoa_needs} Threads::Threads)
 foreach(target IN ITEMS stoa_shared stoa_static)

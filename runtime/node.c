@@ -273,7 +273,10 @@ stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, sto
     if (err) { return err; }
     err = stoa_shard_commit_start(shard);
     if (!err && options->durability != stoa_durability_NONE) { err = options->journal->open(options->path, &shard->journal); }
-    if (!err && shard->journal) { err = stoa_shard_commit_after(shard); }
+    if (!err && shard->journal) {
+        shard->journal->ops->seal(shard->journal, options->keys);
+        err = stoa_shard_commit_after(shard);
+    }
     if (err) { return STOA_PASS(err, "shard %s at %s", options->name, options->path ? options->path : "-"); }
     shard_opening opening = {.shard = shard};
     stoa_core_do(shard->core, open_on_core, &opening);

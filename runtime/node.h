@@ -77,6 +77,7 @@ typedef struct stoa_shard_options {
     uint64_t epoch;                /* of the writer's lease, at least the log's; 0: the log's own */
     const stoa_journal_ops *journal; /* unused for NONE */
     const char *path;
+    const struct stoa_keyring *keys; /* storage/seal.h; NULL: what is stored is not sealed. It outlives the node */
 } stoa_shard_options;
 
 /* Open a shard: replay its journal into its actors (which exist from then on), resume them, start serving.

@@ -22,7 +22,7 @@ enum {
 };
 _Static_assert(AT_HASH + sizeof(stoa_hash256) == STOA_BLOCK_HEADER_BYTES, "journal.h describes these bytes");
 
-static const uint8_t magic[4] = {'S', 'T', 'B', '1'};
+static const uint8_t magic_plain[4] = {'S', 'T', 'B', '1'}, magic_sealed[4] = {'S', 'T', 'B', '2'};
 
 static void put32(uint8_t *at, uint32_t value)
 {
@@ -64,7 +64,7 @@ static const char *fault_of_range(const stoa_block *block)
 static const char *fault_of_size(const stoa_block *block)
 {
     if (block->count > STOA_BLOCK_EVENTS_MAX) { return "it has too many events"; }
-    if (block->payload_bytes > STOA_BLOCK_PAYLOAD_MAX) { return "its payload is too large"; }
+    if (block->payload_bytes > STOA_BLOCK_PAYLOAD_MAX + (block->key ? STOA_SEAL_BYTES : 0u)) { return "its payload is too large"; }
     if (block->index_count > STOA_BLOCK_INDEX_MAX) { return "it has too many index entries"; }
     return NULL;
 }
@@ -95,29 +95,55 @@ size_t stoa_block_bytes(const stoa_block *block)
     return STOA_BLOCK_HEADER_BYTES + (size_t)block->payload_bytes + (size_t)block->index_count * STOA_BLOCK_ENTRY_BYTES;
 }
 
-void stoa_block_encode(const stoa_block *block, const stoa_hash256 *previous, void *bytes, stoa_hash256 *hash_out)
+/* Header but for the hash, and index entries; payload_bytes: as it is stored. Returns where the payload belongs. */
+static uint8_t *put_frame(const stoa_block *block, const stoa_hash256 *previous, bool sealed, uint32_t payload_bytes,
+                          uint8_t *header)
 {
-    uint8_t *header = bytes, *payload = header + STOA_BLOCK_HEADER_BYTES, *entry = payload + block->payload_bytes;
-
-    memcpy(header + AT_MAGIC, magic, sizeof magic);
+    memcpy(header + AT_MAGIC, sealed ? magic_sealed : magic_plain, sizeof magic_plain);
     put32(header + AT_COUNT, block->count);
     put64(header + AT_FIRST, block->first);
     put64(header + AT_EPOCH, block->epoch);
     put64(header + AT_COMMIT_NS, block->commit_ns);
-    put32(header + AT_PAYLOAD_BYTES, block->payload_bytes);
+    put32(header + AT_PAYLOAD_BYTES, payload_bytes);
     put32(header + AT_INDEX_COUNT, block->index_count);
     memcpy(header + AT_PREVIOUS, previous->at, sizeof previous->at);
 
-    if (block->payload_bytes > 0) { memcpy(payload, block->payload, block->payload_bytes); }
+    uint8_t *payload = header + STOA_BLOCK_HEADER_BYTES, *entry = payload + payload_bytes;
     for (uint32_t i = 0; i < block->index_count; i++, entry += STOA_BLOCK_ENTRY_BYTES) {
         put64(entry, block->index[i].id);
         put64(entry + 8, block->index[i].position);
     }
+    return payload;
+}
 
+static void put_hash(uint8_t *header, size_t rest_bytes, stoa_hash256 *hash_out)
+{
     stoa_hash256 hash;
-    stoa_hash256_parts(&hash, header, AT_HASH, payload, (size_t)(entry - payload));
+    stoa_hash256_parts(&hash, header, AT_HASH, header + STOA_BLOCK_HEADER_BYTES, rest_bytes);
     memcpy(header + AT_HASH, hash.at, sizeof hash.at);
     *hash_out = hash;
+}
+
+void stoa_block_encode(const stoa_block *block, const stoa_hash256 *previous, void *bytes, stoa_hash256 *hash_out)
+{
+    uint8_t *payload = put_frame(block, previous, block->key != 0, block->payload_bytes, bytes);
+    if (block->payload_bytes > 0) { memcpy(payload, block->payload, block->payload_bytes); }
+    put_hash(bytes, stoa_block_bytes(block) - STOA_BLOCK_HEADER_BYTES, hash_out);
+}
+
+stoa_err stoa_block_seal(const stoa_block *block, const stoa_hash256 *previous, const stoa_keyring *keys, const uint8_t *nonce,
+                         void *bytes, stoa_hash256 *hash_out)
+{
+    uint8_t *payload = put_frame(block, previous, true, block->payload_bytes + STOA_SEAL_BYTES, bytes);
+    stoa_err err = stoa_seal(keys, nonce, bytes, AT_HASH, block->payload, block->payload_bytes, payload);
+    if (!err) { put_hash(bytes, stoa_block_bytes(block) + STOA_SEAL_BYTES - STOA_BLOCK_HEADER_BYTES, hash_out); }
+    return err;
+}
+
+stoa_err stoa_block_unseal(const stoa_block_view *view, const stoa_keyring *keys, void *plain)
+{
+    const uint8_t *payload = view->block.payload, *header = payload - STOA_BLOCK_HEADER_BYTES;
+    return stoa_unseal(keys, header, AT_HASH, payload, view->block.payload_bytes, plain);
 }
 
 /* The header's fields, without a look at what they mean. */
@@ -130,6 +156,8 @@ static void read_header(const uint8_t *bytes, stoa_block_view *view)
                                         .payload_bytes = get32(bytes + AT_PAYLOAD_BYTES),
                                         .index_count = get32(bytes + AT_INDEX_COUNT),
                                         .payload = bytes + STOA_BLOCK_HEADER_BYTES}};
+    bool sealed = memcmp(bytes + AT_MAGIC, magic_sealed, sizeof magic_sealed) == 0;
+    if (sealed && view->block.payload_bytes >= STOA_SEAL_BYTES) { view->block.key = stoa_sealed_with(view->block.payload); }
     memcpy(view->previous.at, bytes + AT_PREVIOUS, sizeof view->previous.at);
     memcpy(view->hash.at, bytes + AT_HASH, sizeof view->hash.at);
     view->entries = bytes + STOA_BLOCK_HEADER_BYTES + view->block.payload_bytes;
@@ -138,11 +166,16 @@ static void read_header(const uint8_t *bytes, stoa_block_view *view)
 static const char *fault_of_bytes(const uint8_t *bytes, size_t size_bytes, stoa_block_view *view)
 {
     if (size_bytes < STOA_BLOCK_HEADER_BYTES) { return "shorter than a header"; }
-    if (memcmp(bytes + AT_MAGIC, magic, sizeof magic) != 0) { return "not a block of version 1"; }
+    bool sealed = memcmp(bytes + AT_MAGIC, magic_sealed, sizeof magic_sealed) == 0;
+    if (!sealed && memcmp(bytes + AT_MAGIC, magic_plain, sizeof magic_plain) != 0) { return "not a block of version 1 or 2"; }
 
+    /* The key's id is read from the payload: only when that is there. */
+    uint64_t payload_bytes = get32(bytes + AT_PAYLOAD_BYTES);
+    if (payload_bytes > size_bytes - STOA_BLOCK_HEADER_BYTES) { return "its size is not what its header says"; }
     read_header(bytes, view);
     const char *fault = fault_of_size(&view->block);
     if (fault) { return fault; }
+    if (sealed && view->block.key == 0) { return "its payload is not a sealed one"; }
     if (stoa_block_bytes(&view->block) != size_bytes) { return "its size is not what its header says"; }
 
     stoa_hash256 hash;
@@ -248,6 +281,23 @@ static stoa_err copy_entries(stoa_block_walk *walk, const stoa_block_view *view)
     return STOA_OK;
 }
 
+/* The payload in plain, in memory that the walk keeps. */
+static stoa_err open_payload(stoa_block_walk *walk, stoa_block_view *view)
+{
+    size_t bytes = view->block.payload_bytes - STOA_SEAL_BYTES;
+    if (bytes > walk->plain_cap || !walk->plain) {
+        uint8_t *grown = realloc(walk->plain, bytes + 1);
+        if (!grown) { return STOA_FAIL(STOA_E_NOMEM, "payload of %zu bytes", bytes); }
+        walk->plain = grown;
+        walk->plain_cap = bytes;
+    }
+    stoa_err err = stoa_block_unseal(view, walk->keys, walk->plain);
+    if (err) { return STOA_PASS(err, "block at %" PRIu64, view->block.first); }
+    view->block.payload = walk->plain;
+    view->block.payload_bytes = (uint32_t)bytes;
+    return STOA_OK;
+}
+
 stoa_err stoa_block_walk_next(stoa_block_walk *walk, const void *bytes, size_t size_bytes, stoa_block *out)
 {
     stoa_block_view view;
@@ -255,6 +305,7 @@ stoa_err stoa_block_walk_next(stoa_block_walk *walk, const void *bytes, size_t s
     if (err) { return STOA_PASS(err, "position %" PRIu64, walk->at.last + 1); }
     if (walk->linked) { err = stoa_chain_link(&walk->at, &view); }
     if (!err) { err = copy_entries(walk, &view); }
+    if (!err && view.block.key && !walk->as_stored) { err = open_payload(walk, &view); }
     if (err) { return err; }
 
     stoa_chain_advance(&walk->at, &view.block, &view.hash);
@@ -268,5 +319,6 @@ stoa_err stoa_block_walk_next(stoa_block_walk *walk, const void *bytes, size_t s
 void stoa_block_walk_deinit(stoa_block_walk *walk)
 {
     free(walk->entries);
+    free(walk->plain);
     *walk = (stoa_block_walk){0};
 }

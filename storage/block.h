@@ -1,8 +1,8 @@
 /* block.h - one block's bytes (storage/journal.h has the layout) and how a block joins the chain.
  *
- * Pure functions over the caller's memory; no I/O, no clock. Bytes are hostile until stoa_block_decode has accepted
+ * Pure functions over the caller's memory; no I/O, no clock, no chance. Bytes are hostile until stoa_block_decode has accepted
  * them: it checks sizes before it reads, then the hash, then what the hash cannot promise (a writer's mistakes). What
- * is accepted encodes to the same bytes again. Every implementation of the journal checks its blocks here and nowhere
+ * is accepted encodes to the same bytes again: a block whose key is not 0 has its sealed payload as it is stored. Every implementation of the journal checks its blocks here and nowhere
  * else.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -15,12 +15,13 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "storage/journal.h"
+#include "storage/seal.h"
 
 enum {
     STOA_BLOCK_HEADER_BYTES = 104,
     STOA_BLOCK_ENTRY_BYTES = 16,
     STOA_BLOCK_BYTES_MAX =
-        STOA_BLOCK_HEADER_BYTES + STOA_BLOCK_PAYLOAD_MAX + STOA_BLOCK_INDEX_MAX * STOA_BLOCK_ENTRY_BYTES
+        STOA_BLOCK_HEADER_BYTES + STOA_BLOCK_PAYLOAD_MAX + STOA_SEAL_BYTES + STOA_BLOCK_INDEX_MAX * STOA_BLOCK_ENTRY_BYTES
 };
 
 /* Position of the block's last event. */
@@ -39,6 +40,11 @@ size_t stoa_block_bytes(const stoa_block *block);
 /* Write the block behind the one with hash *previous into bytes (stoa_block_bytes of them). *hash_out: its own hash. */
 void stoa_block_encode(const stoa_block *block, const stoa_hash256 *previous, void *bytes, stoa_hash256 *hash_out);
 
+/* The same for a block with a plain payload, which is sealed with the newest of keys on its way into bytes, for which it takes
+ * STOA_SEAL_BYTES more. nonce as in storage/seal.h. Errors: stoa_seal's. */
+stoa_err stoa_block_seal(const stoa_block *block, const stoa_hash256 *previous, const stoa_keyring *keys, const uint8_t *nonce,
+                         void *bytes, stoa_hash256 *hash_out);
+
 /* What accepted bytes say. block.payload and entries point into the bytes; block.index is NULL, because entries in the
  * bytes are not aligned: see stoa_block_entry. */
 typedef struct stoa_block_view {
@@ -52,6 +58,9 @@ stoa_err stoa_block_decode(const void *bytes, size_t size_bytes, stoa_block_view
 
 /* The same of bytes that were accepted before: nothing is checked again. */
 void stoa_block_peek(const void *bytes, stoa_block_view *out);
+
+/* Open a sealed payload of accepted bytes into plain, which has room for STOA_SEAL_BYTES less. Errors: SEALED. */
+stoa_err stoa_block_unseal(const stoa_block_view *view, const stoa_keyring *keys, void *plain);
 
 /* The i-th index entry; i < view->block.index_count. */
 stoa_index_entry stoa_block_entry(const stoa_block_view *view, uint32_t i);
@@ -78,10 +87,14 @@ typedef struct stoa_block_walk {
     stoa_index_entry *entries;
     uint32_t entries_cap;
     bool linked;
+    bool as_stored;           /* sealed payloads are handed out as they are */
+    const stoa_keyring *keys; /* else opened with these; NULL: there are none */
+    uint8_t *plain;
+    size_t plain_cap;
 } stoa_block_walk;
 
-/* The next stored block. *out is valid until the next call and as long as bytes are. Errors: CORRUPT (at stays where
- * the log is good), NOMEM. */
+/* The next stored block. *out is valid until the next call and as long as bytes are. Errors: CORRUPT and SEALED (at stays
+ * where the log is good), NOMEM. */
 stoa_err stoa_block_walk_next(stoa_block_walk *walk, const void *bytes, size_t size_bytes, stoa_block *out);
 void stoa_block_walk_deinit(stoa_block_walk *walk);
 

@@ -18,6 +18,8 @@
  *     u32 magic "STB1" | u32 count | u64 first | u64 epoch | u64 commit_ns (wall) | u32 payload_bytes |
  *     u32 index_count | 32 B previous hash | 32 B own hash (BLAKE2b-256 of everything before it, then the payload and
  *     index) | payload | index
+ * or, where the payload is sealed (storage/seal.h, bound to the 72 bytes before its own hash), with magic "STB2". The hash is
+ * over the sealed bytes: the chain is proven without a key.
  * payload: events, each a msgpack array (runtime/shard.h). index: index_count x (u64 id, u64 position), so that the
  * index column family is derived from the block and can be rebuilt from it.
  *
@@ -53,6 +55,7 @@ typedef struct stoa_block {
     const void *payload;
     const stoa_index_entry *index;
     const stoa_hash256 *hash; /* read: its own; append: unused */
+    uint32_t key; /* read: the key that it is sealed with where it is stored, 0: none; append: not looked at */
 } stoa_block;
 
 /* Parts of the side store, each with an order of keys of its own. */
@@ -81,6 +84,7 @@ typedef struct stoa_journal_state {
 } stoa_journal_state;
 
 typedef struct stoa_journal stoa_journal;
+struct stoa_keyring; /* storage/seal.h */
 
 typedef struct stoa_journal_ops {
     const char *scheme; /* "rocksdb", "sim" */
@@ -90,6 +94,11 @@ typedef struct stoa_journal_ops {
      * newer build), FULL. On error nothing stays open. What is broken above the mark is cut off, and logged as
      * journal_tail_cut. */
     stoa_err (*open)(const char *path, stoa_journal **out);
+
+    /* From now on payloads and values of the side store are sealed with the newest key of the ring, NULL: not at all; what was
+     * sealed before is opened with its own key. What is plain stays plain, and readable. Called before the first append and
+     * read. The ring outlives the journal. */
+    void (*seal)(stoa_journal *journal, const struct stoa_keyring *keys);
 
     /* Append one block; with sync it is durable when OK returns, without it is readable but may be lost by a power cut
      * (not by the death of the process). Blocks for as long as the disk takes. An error leaves the journal unusable:
@@ -104,12 +113,13 @@ typedef struct stoa_journal_ops {
 
     /* Visit whole blocks in order from the one that holds position from to the one that was last when the call began.
      * Each block's hash and its link to the block before it are checked. visit returning an error ends the read with
-     * it. Errors: NOT_FOUND (from is 0 or above last), GONE (from is below first), CORRUPT. Blocks. */
+     * it. Errors: NOT_FOUND (from is 0 or above last), GONE (from is below first), CORRUPT, SEALED (with a
+     * key that is not at hand: the trail names it). Blocks. */
     stoa_err (*read)(stoa_journal *journal, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
                      void *context);
 
     /* The same for blocks as they are stored, byte for byte; the bytes are the journal's during visit. For copies that are
-     * to prove the same chain (storage/archive). Errors: as read. */
+     * to prove the same chain (storage/archive); sealed payloads stay sealed. Errors: as read, but for SEALED. */
     stoa_err (*read_stored)(stoa_journal *journal, uint64_t from,
                             stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context);
 
@@ -146,7 +156,7 @@ typedef struct stoa_journal_ops {
     /* Visit entries in the order of their keys (bytes as unsigned numbers, a prefix before what it begins), from the first
      * that is not before from (no bytes: from the first of all), as they were when the scan began. An entry is valid during
      * its visit, and value is not NULL. visit returning an error ends the scan with it. Bytes are checked, but who must
-     * be sure of them puts a hash beside them. Errors: CORRUPT (rot), IO. Blocks. */
+     * be sure of them puts a hash beside them. Errors: CORRUPT (rot), IO, SEALED. Blocks. */
     stoa_err (*scan)(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes,
                      stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context);
 

@@ -3,7 +3,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "storage/side.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+enum { PLAIN, SEALED }; /* how a value is kept */
 
 static stoa_err check_space(stoa_space space)
 {
@@ -46,6 +49,55 @@ stoa_err stoa_side_check_range(stoa_space space, uint32_t from_bytes, uint32_t t
     if (from_bytes > STOA_SIDE_KEY_MAX || to_bytes > STOA_SIDE_KEY_MAX) {
         return STOA_FAIL(STOA_E_TOO_LARGE, "side store: a key of %u bytes", from_bytes > to_bytes ? from_bytes : to_bytes);
     }
+    return STOA_OK;
+}
+
+/* What a sealed value is bound to: its space and its key. Returns the size. */
+static size_t bound_to(stoa_space space, const stoa_side_entry *entry, uint8_t bound[1 + STOA_SIDE_KEY_MAX])
+{
+    bound[0] = (uint8_t)space;
+    memcpy(bound + 1, entry->key, entry->key_bytes);
+    return 1u + entry->key_bytes;
+}
+
+stoa_err stoa_side_wrap(stoa_space space, const stoa_side_entry *entry, const stoa_keyring *keys, const uint8_t *nonce,
+                        uint8_t *out, uint32_t *bytes_out)
+{
+    uint8_t bound[1 + STOA_SIDE_KEY_MAX];
+    if (keys) {
+        out[0] = SEALED;
+        *bytes_out = 1 + entry->value_bytes + STOA_SEAL_BYTES;
+        return stoa_seal(keys, nonce, bound, bound_to(space, entry, bound), entry->value, entry->value_bytes, out + 1);
+    }
+    out[0] = PLAIN;
+    if (entry->value_bytes) { memcpy(out + 1, entry->value, entry->value_bytes); }
+    *bytes_out = 1 + entry->value_bytes;
+    return STOA_OK;
+}
+
+stoa_err stoa_side_unwrap(stoa_space space, stoa_side_entry *entry, const stoa_keyring *keys, stoa_side_room *room)
+{
+    const uint8_t *stored = entry->value;
+    uint8_t bound[1 + STOA_SIDE_KEY_MAX];
+    if (entry->key_bytes > STOA_SIDE_KEY_MAX || entry->value_bytes == 0 || stored[0] > SEALED) {
+        return STOA_FAIL(STOA_E_CORRUPT, "side store: a value of %u bytes is kept in no known form", entry->value_bytes);
+    }
+    uint32_t bytes = entry->value_bytes - 1;
+    if (stored[0] == PLAIN) {
+        entry->value = stored + 1;
+        entry->value_bytes = bytes;
+        return STOA_OK;
+    }
+    if (room->cap_bytes < bytes) {
+        uint8_t *grown = realloc(room->at, bytes);
+        if (!grown) { return STOA_FAIL(STOA_E_NOMEM, "side store: a value of %u bytes", bytes); }
+        room->at = grown;
+        room->cap_bytes = bytes;
+    }
+    stoa_err err = stoa_unseal(keys, bound, bound_to(space, entry, bound), stored + 1, bytes, room->at);
+    if (err) { return STOA_PASS(err, "side store"); }
+    entry->value = room->at;
+    entry->value_bytes = bytes - STOA_SEAL_BYTES;
     return STOA_OK;
 }
 

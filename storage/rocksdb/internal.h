@@ -43,6 +43,7 @@ typedef struct stoa_rocks {
     bool full; /* the database is open for reading only */
 
     stoa_side side;
+    _Atomic(const stoa_keyring *) keys;
 
     /* The writer's own. */
     bool mark_stuck;

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "storage/block.h"
 #include "storage/rocksdb/internal.h"
 #include "storage/rocksdb/key.h"
@@ -127,14 +128,30 @@ static void batch_entry(stoa_rocks *j, stoa_index_entry entry)
     rocksdb_writebatch_put_cf(j->batch, j->engine.families[STOA_FAMILY_INDEX], key, sizeof key, "", 0);
 }
 
+static stoa_err encode(const stoa_block *block, const stoa_hash256 *previous, const stoa_keyring *keys, uint8_t *bytes,
+                       stoa_hash256 *hash_out)
+{
+    stoa_block plain = *block;
+    plain.key = 0;
+    if (!keys) {
+        stoa_block_encode(&plain, previous, bytes, hash_out);
+        return STOA_OK;
+    }
+    uint8_t nonce[STOA_NONCE_BYTES];
+    stoa_random_system(nonce, sizeof nonce);
+    return stoa_block_seal(&plain, previous, keys, nonce, bytes, hash_out);
+}
+
 /* *state moves behind the block. */
 static stoa_err write_block(stoa_rocks *j, const stoa_block *block, bool sync, stoa_journal_state *state)
 {
-    size_t bytes = stoa_block_bytes(block);
+    const stoa_keyring *keys = atomic_load_explicit(&j->keys, memory_order_acquire); /* acquire: its keys */
+    size_t bytes = stoa_block_bytes(block) + (keys ? STOA_SEAL_BYTES : 0);
     stoa_err err = reserve(j, bytes);
     if (err) { return err; }
     stoa_hash256 hash;
-    stoa_block_encode(block, &state->hash, j->bytes, &hash);
+    err = encode(block, &state->hash, keys, j->bytes, &hash);
+    if (err) { return err; }
 
     rocksdb_writebatch_clear(j->batch);
     for (uint32_t i = 0; i < block->index_count; i++) { batch_entry(j, block->index[i]); }
@@ -291,6 +308,13 @@ static stoa_err rocks_open(const char *path, stoa_journal **out)
     return STOA_OK;
 }
 
+static void rocks_seal(stoa_journal *base, const struct stoa_keyring *keys)
+{
+    stoa_rocks *j = (stoa_rocks *)base;
+    atomic_store_explicit(&j->keys, keys, memory_order_release); /* release: its keys */
+    atomic_store_explicit(&j->side.keys, keys, memory_order_release);
+}
+
 static void rocks_state(stoa_journal *base, stoa_journal_state *out)
 {
     stoa_rocks *j = (stoa_rocks *)base;
@@ -318,6 +342,7 @@ static void rocks_close(stoa_journal *base)
 
 const stoa_journal_ops stoa_journal_rocksdb = {.scheme = "rocksdb",
                                                .open = rocks_open,
+                                               .seal = rocks_seal,
                                                .append = rocks_append,
                                                .append_stored = rocks_append_stored,
                                                .sync = rocks_sync,

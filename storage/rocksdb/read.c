@@ -45,9 +45,10 @@ static stoa_err read_on(rocksdb_iterator_t *it, uint64_t last, stoa_block_walk *
     return STOA_OK;
 }
 
-static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_journal_state *anchor,
-                          const stoa_journal_state *state, const visitor *v)
+static stoa_err read_from(stoa_rocks *j, uint64_t from, const stoa_journal_state *anchor, const stoa_journal_state *state,
+                          const visitor *v)
 {
+    const stoa_engine *engine = &j->engine;
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_fill_cache(options, 0);
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(engine->db, options, engine->families[STOA_FAMILY_LOG]);
@@ -57,6 +58,8 @@ static stoa_err read_from(const stoa_engine *engine, uint64_t from, const stoa_j
 
     stoa_block_walk walk = {.at.last = from - 1};
     if (from == anchor->last + 1) { walk = (stoa_block_walk){.at = *anchor, .linked = true}; }
+    walk.as_stored = v->stored != NULL;
+    walk.keys = atomic_load_explicit(&j->keys, memory_order_acquire); /* acquire: its keys */
     stoa_err err = read_on(it, state->last, &walk, v);
     if (!err && (walk.at.last != state->last || memcmp(&walk.at.hash, &state->hash, sizeof state->hash) != 0)) {
         err = STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 ": not the block that was written there", state->last);
@@ -83,7 +86,7 @@ static stoa_err read_for(stoa_journal *base, uint64_t from, const visitor *v)
     }
     stoa_rocks_anchor(j, &anchor);
     if (!err && from <= anchor.last) { err = gone(from, &anchor); }
-    if (!err) { err = read_from(&j->engine, from, &anchor, &state, v); }
+    if (!err) { err = read_from(j, from, &anchor, &state, v); }
     if (err == STOA_E_CORRUPT) { /* unless it was purged before the read had begun */
         stoa_rocks_anchor(j, &anchor);
         if (from <= anchor.last) { err = gone(from, &anchor); }

@@ -4,10 +4,12 @@
 #include "storage/rocksdb/side.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "base/signals.h"
 #include "storage/rocksdb/engine.h"
 #include "storage/rocksdb/folder.h"
@@ -179,24 +181,54 @@ static stoa_err write_batch(stoa_side *side, rocksdb_writebatch_t *batch, bool s
     return stoa_engine_error(text, what);
 }
 
-stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync)
+/* Add the entries to the batch, their values as they are stored, by way of bytes. */
+static stoa_err fill_batch(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count,
+                           uint8_t *bytes, rocksdb_writebatch_t *batch)
 {
-    stoa_err err = begin(side, STOA_SIDE_WRITING);
-    if (err) { return err; }
-    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    const stoa_keyring *keys = atomic_load_explicit(&side->keys, memory_order_acquire); /* acquire: its keys */
     for (uint32_t i = 0; i < count; i++) {
         const stoa_side_entry *entry = &entries[i];
-        if (entry->value) {
-            rocksdb_writebatch_put_cf(batch, side->families[space], entry->key, entry->key_bytes, entry->value,
-                                      entry->value_bytes);
-        } else {
+        if (!entry->value) {
             rocksdb_writebatch_delete_cf(batch, side->families[space], entry->key, entry->key_bytes);
+            continue;
         }
+        uint8_t nonce[STOA_NONCE_BYTES] = {0};
+        if (keys) { stoa_random_system(nonce, sizeof nonce); }
+        uint32_t value_bytes;
+        stoa_err err = stoa_side_wrap(space, entry, keys, nonce, bytes, &value_bytes);
+        if (err) { return err; }
+        rocksdb_writebatch_put_cf(batch, side->families[space], entry->key, entry->key_bytes, (const char *)bytes,
+                                  value_bytes);
     }
-    err = count || !sync ? write_batch(side, batch, sync, "put") : sync_now(side);
+    return STOA_OK;
+}
+
+static uint32_t largest(const stoa_side_entry *entries, uint32_t count)
+{
+    uint32_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (entries[i].value_bytes > bytes) { bytes = entries[i].value_bytes; }
+    }
+    return bytes;
+}
+
+stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync)
+{
+    uint8_t *bytes = malloc(largest(entries, count) + STOA_SIDE_FORM_BYTES_MAX);
+    if (!bytes) { return STOA_FAIL(STOA_E_NOMEM, "side store"); }
+    stoa_err err = begin(side, STOA_SIDE_WRITING);
+    if (err) {
+        free(bytes);
+        return err;
+    }
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    err = fill_batch(side, space, entries, count, bytes, batch);
+    stoa_err failed = err;
+    if (!err) { failed = count || !sync ? write_batch(side, batch, sync, "put") : sync_now(side); }
     rocksdb_writebatch_destroy(batch);
+    free(bytes);
     end(side);
-    return err ? give_up(side, err) : STOA_OK;
+    return failed && !err ? give_up(side, failed) : failed;
 }
 
 stoa_err stoa_side_erase(stoa_side *side, stoa_space space, const void *from, uint32_t from_bytes, const void *to,
@@ -219,18 +251,21 @@ stoa_err stoa_side_erase(stoa_side *side, stoa_space space, const void *from, ui
     return err ? give_up(side, err) : STOA_OK;
 }
 
-static stoa_err visit_from(rocksdb_iterator_t *it, const char *from, uint32_t from_bytes,
+static stoa_err visit_from(stoa_side *side, stoa_space space, rocksdb_iterator_t *it, const char *from, uint32_t from_bytes,
                            stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
 {
+    const stoa_keyring *keys = atomic_load_explicit(&side->keys, memory_order_acquire); /* acquire: its keys */
+    stoa_side_room room = {0};
     stoa_err err = STOA_OK;
     for (rocksdb_iter_seek(it, from, from_bytes); rocksdb_iter_valid(it) && !err; rocksdb_iter_next(it)) {
         size_t key_bytes, value_bytes;
         const char *key = rocksdb_iter_key(it, &key_bytes), *value = rocksdb_iter_value(it, &value_bytes);
-        err = visit(context, &(stoa_side_entry){.key = key,
-                                                .value = value_bytes ? value : "",
-                                                .key_bytes = (uint32_t)key_bytes,
-                                                .value_bytes = (uint32_t)value_bytes});
+        stoa_side_entry entry = {
+            .key = key, .value = value, .key_bytes = (uint32_t)key_bytes, .value_bytes = (uint32_t)value_bytes};
+        err = stoa_side_unwrap(space, &entry, keys, &room);
+        if (!err) { err = visit(context, &entry); }
     }
+    free(room.at);
     char *text = NULL;
     rocksdb_iter_get_error(it, &text);
     stoa_err broken = stoa_engine_error(text, "scan");
@@ -246,7 +281,7 @@ stoa_err stoa_side_scan(stoa_side *side, stoa_space space, const void *from, uin
         rocksdb_readoptions_t *options = rocksdb_readoptions_create();
         rocksdb_readoptions_set_fill_cache(options, 0);
         rocksdb_iterator_t *it = rocksdb_create_iterator_cf(side->db, options, side->families[space]);
-        err = visit_from(it, from_bytes ? from : "", from_bytes, visit, context);
+        err = visit_from(side, space, it, from_bytes ? from : "", from_bytes, visit, context);
         rocksdb_iter_destroy(it);
         rocksdb_readoptions_destroy(options);
     }

@@ -19,11 +19,13 @@
 #include <limits.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "storage/journal.h"
+#include "storage/seal.h"
 
 typedef enum stoa_side_mode { STOA_SIDE_CLOSED, STOA_SIDE_READING, STOA_SIDE_WRITING } stoa_side_mode;
 
@@ -34,6 +36,7 @@ typedef struct stoa_side {
     bool rotten; /* RocksDB found rot where it wrote: to be begun anew */
     rocksdb_t *db;
     rocksdb_column_family_handle_t *families[STOA_SPACES + 1]; /* a space's is its number's; the last is "default" */
+    _Atomic(const stoa_keyring *) keys;
     char path[PATH_MAX];
 } stoa_side;
 

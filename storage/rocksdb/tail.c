@@ -69,7 +69,7 @@ stoa_err stoa_tail_follow(const stoa_engine *engine, const stoa_journal_state *a
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_fill_cache(options, 0);
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(engine->db, options, engine->families[STOA_FAMILY_LOG]);
-    stoa_block_walk walk = {0};
+    stoa_block_walk walk = {.as_stored = true};
 
     stoa_err err = begin(it, anchor, mark, &walk), broken = STOA_OK;
     while (!err && !broken && rocksdb_iter_valid(it)) {

@@ -1,7 +1,4 @@
-/* journal.c - storage/sim/journal.h: blocks as byte strings in an array, faults from a seed.
- *
- * A disk is what survives: the stored blocks, how many of them are synced, the mark. A journal is a handle on a disk
- * with the end of the chain in it. disk->open and handle->disk point at each other; a crash parts them.
+/* journal.c - storage/sim/journal.h: blocks as byte strings in an array.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "storage/sim/journal.h"
@@ -11,215 +8,13 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/random.h"
 #include "storage/block.h"
 #include "storage/side.h"
-#include "storage/sim/side.h"
-
-enum { TORN_PERMILLE = 500, MARK_LOST_PERMILLE = 500, SILENT_PERMILLE = 500 };
+#include "storage/sim/disk.h"
 
 static const char scheme_prefix[] = "sim:";
 
-typedef struct stored {
-    uint8_t *bytes;
-    size_t size_bytes;
-    uint64_t last; /* of its events, as the writer knew it */
-} stored;
-
-/* A commit mark: the log was synced up to here, and the block that ends here has this hash. */
-typedef struct mark {
-    uint64_t position;
-    stoa_hash256 hash;
-} mark;
-
-typedef struct handle {
-    stoa_journal journal;
-    stoa_sim_disk *disk; /* NULL: dead */
-    stoa_journal_state state;
-    stoa_err failed; /* what every call answers from now on */
-} handle;
-
-struct stoa_sim_disk {
-    char name[STOA_SIM_DISK_NAME_MAX + 1];
-    stoa_sim_disk *next;
-    handle *open;
-    stoa_random random, side_random; /* the side store's own, so that the log's faults are the same without it */
-    stoa_sim_side side;
-    stored *blocks;
-    size_t count, cap, synced;
-    mark mark, mark_on_platter;
-    stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged */
-    uint32_t syncs_to_failure, appends_refused, puts_to_failure;
-    uint64_t syncs, crashes, lost_blocks, cut_blocks;
-};
-
-static _Thread_local stoa_sim_disk *disks;
-
-static stoa_sim_disk *find(const char *name)
-{
-    stoa_sim_disk *disk = disks;
-    while (disk && strcmp(disk->name, name) != 0) {
-        disk = disk->next;
-    }
-    return disk;
-}
-
-stoa_err stoa_sim_disk_get(const char *name, uint64_t seed, stoa_sim_disk **out)
-{
-    size_t length = strlen(name);
-    if (length == 0 || length > STOA_SIM_DISK_NAME_MAX) {
-        return STOA_FAIL(STOA_E_INVALID, "disk name of %zu bytes", length);
-    }
-
-    stoa_sim_disk *disk = find(name);
-    if (!disk) {
-        disk = calloc(1, sizeof *disk);
-        if (!disk) { return STOA_FAIL(STOA_E_NOMEM, "disk %s", name); }
-        memcpy(disk->name, name, length);
-        stoa_random_seed(&disk->random, seed);
-        stoa_random_seed(&disk->side_random, ~seed);
-        disk->next = disks;
-        disks = disk;
-    }
-    *out = disk;
-    return STOA_OK;
-}
-
-/* Drop the blocks from index on. */
-static void truncate_at(stoa_sim_disk *disk, size_t index)
-{
-    while (disk->count > index) {
-        free(disk->blocks[--disk->count].bytes);
-    }
-    if (disk->synced > disk->count) { disk->synced = disk->count; }
-}
-
-static void part(handle *h)
-{
-    if (h->disk) { h->disk->open = NULL; }
-    h->disk = NULL;
-    h->failed = STOA_E_CLOSED;
-}
-
-void stoa_sim_disk_free(stoa_sim_disk *disk)
-{
-    if (!disk) { return; }
-    stoa_sim_disk **at = &disks;
-    while (*at != disk) {
-        at = &(*at)->next;
-    }
-    *at = disk->next;
-    if (disk->open) { part(disk->open); }
-    truncate_at(disk, 0);
-    stoa_sim_side_free(&disk->side);
-    free(disk->blocks);
-    free(disk);
-}
-
-void stoa_sim_disks_free(void)
-{
-    while (disks) {
-        stoa_sim_disk_free(disks);
-    }
-}
-
-void stoa_sim_disk_crash(stoa_sim_disk *disk)
-{
-    if (disk->open) { part(disk->open); }
-    disk->crashes++;
-
-    size_t unsynced = disk->count - disk->synced;
-    size_t kept = disk->synced + (size_t)stoa_random_below(&disk->random, unsynced + 1);
-    size_t lost = disk->count - kept;
-    if (lost > 0 && stoa_random_chance(&disk->random, TORN_PERMILLE)) {
-        stored *torn = &disk->blocks[kept];
-        torn->size_bytes = (size_t)stoa_random_below(&disk->random, torn->size_bytes);
-        kept++;
-    }
-    truncate_at(disk, kept);
-    disk->lost_blocks += lost;
-
-    stoa_sim_side_crash(&disk->side, (size_t)stoa_random_below(&disk->side_random, disk->side.batches + 1));
-
-    /* What survived a power cut is on the platter. */
-    disk->synced = disk->count;
-    if (stoa_random_chance(&disk->random, MARK_LOST_PERMILLE)) { disk->mark = disk->mark_on_platter; }
-    disk->mark_on_platter = disk->mark;
-}
-
-void stoa_sim_disk_fail_sync(stoa_sim_disk *disk, uint32_t nth)
-{
-    disk->syncs_to_failure = nth;
-}
-
-void stoa_sim_disk_fill(stoa_sim_disk *disk, uint32_t appends)
-{
-    disk->appends_refused = appends;
-}
-
-void stoa_sim_disk_fail_put(stoa_sim_disk *disk, uint32_t nth)
-{
-    disk->puts_to_failure = nth;
-}
-
-void stoa_sim_disk_lose_side(stoa_sim_disk *disk)
-{
-    stoa_sim_side_free(&disk->side);
-}
-
-stoa_err stoa_sim_disk_rot_side(stoa_sim_disk *disk, stoa_space space)
-{
-    size_t count = disk->side.now[space].count;
-    if (count == 0) { return STOA_FAIL(STOA_E_NOT_FOUND, "the side store is empty"); }
-    size_t n = (size_t)stoa_random_below(&disk->side_random, count);
-    uint64_t bit = stoa_random_next(&disk->side_random);
-    stoa_sim_side_rot(&disk->side, space, n, bit, stoa_random_chance(&disk->side_random, SILENT_PERMILLE));
-    return STOA_OK;
-}
-
-/* Index of the block that holds position; disk->count when it is behind the last. */
-static size_t block_of(const stoa_sim_disk *disk, uint64_t position)
-{
-    size_t low = 0, high = disk->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (disk->blocks[middle].last < position) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-stoa_err stoa_sim_disk_rot(stoa_sim_disk *disk, uint64_t position)
-{
-    size_t index = block_of(disk, position);
-    if (index == disk->count || disk->blocks[index].size_bytes == 0) {
-        return STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64, position);
-    }
-    stored *block = &disk->blocks[index];
-    uint64_t bit = stoa_random_below(&disk->random, (uint64_t)block->size_bytes * 8);
-    block->bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-    return STOA_OK;
-}
-
-void stoa_sim_disk_look(const stoa_sim_disk *disk, stoa_sim_disk_view *out)
-{
-    *out = (stoa_sim_disk_view){.blocks = disk->count,
-                                .synced_blocks = disk->synced,
-                                .syncs = disk->syncs,
-                                .crashes = disk->crashes,
-                                .lost_blocks = disk->lost_blocks,
-                                .cut_blocks = disk->cut_blocks};
-    for (size_t i = 0; i < disk->count; i++) {
-        out->bytes += disk->blocks[i].size_bytes;
-    }
-}
-
-/* --- the journal */
-
-static stoa_err failed(const handle *h)
+static stoa_err failed(const stoa_sim_handle *h)
 {
     return STOA_FAIL(h->failed, "the simulated journal is unusable since an earlier failure");
 }
@@ -227,7 +22,7 @@ static stoa_err failed(const handle *h)
 /* Walk from the first block as far as the chain holds. Errors: CORRUPT (the mark names another block). */
 static stoa_err follow(const stoa_sim_disk *disk, stoa_block_walk *walk, size_t *good_out)
 {
-    const mark *m = &disk->mark;
+    const stoa_sim_mark *m = &disk->mark;
     bool found = m->position <= disk->anchor.last; /* a crash may set the mark back behind a purge */
     stoa_block block;
     size_t i = 0;
@@ -254,7 +49,7 @@ static stoa_err check(stoa_sim_disk *disk, stoa_block_walk *walk)
     stoa_log(STOA_LOG_ERROR, "journal_tail_cut", STOA_KV("disk", disk->name), STOA_KU("kept", walk->at.last),
              STOA_KU("mark", disk->mark.position), STOA_KU("blocks", disk->count - good));
     disk->cut_blocks += disk->count - good;
-    truncate_at(disk, good);
+    stoa_sim_disk_cut(disk, good);
     return STOA_OK;
 }
 
@@ -269,13 +64,13 @@ static stoa_err sim_open(const char *path, stoa_journal **out)
     if (err) { return err; }
     if (disk->open) { return STOA_FAIL(STOA_E_DENIED, "%s is open already", path); }
 
-    stoa_block_walk walk = {.linked = true, .at = disk->anchor};
+    stoa_block_walk walk = {.linked = true, .as_stored = true, .at = disk->anchor};
     err = check(disk, &walk);
     stoa_journal_state at = walk.at;
     stoa_block_walk_deinit(&walk);
     if (err) { return err; }
 
-    handle *h = calloc(1, sizeof *h);
+    stoa_sim_handle *h = calloc(1, sizeof *h);
     if (!h) { return STOA_FAIL(STOA_E_NOMEM, "journal %s", path); }
     h->journal.ops = &stoa_journal_sim;
     h->disk = disk;
@@ -288,7 +83,7 @@ static stoa_err sim_open(const char *path, stoa_journal **out)
 }
 
 /* Everything stored is synced, or the disk says it could not. The mark follows. */
-static stoa_err sync_now(handle *h)
+static stoa_err sync_now(stoa_sim_handle *h)
 {
     stoa_sim_disk *disk = h->disk;
     disk->syncs++;
@@ -297,7 +92,7 @@ static stoa_err sync_now(handle *h)
         return STOA_FAIL(STOA_E_IO, "disk %s: injected failure of sync %" PRIu64, disk->name, disk->syncs);
     }
     disk->synced = disk->count;
-    disk->mark = (mark){.position = h->state.last, .hash = h->state.hash};
+    disk->mark = (stoa_sim_mark){.position = h->state.last, .hash = h->state.hash};
     h->state.proven = h->state.last;
     return STOA_OK;
 }
@@ -306,7 +101,7 @@ static stoa_err reserve(stoa_sim_disk *disk)
 {
     if (disk->count == disk->cap) {
         size_t cap = disk->cap ? disk->cap * 2 : 64;
-        stored *grown = realloc(disk->blocks, cap * sizeof *grown);
+        stoa_sim_stored *grown = realloc(disk->blocks, cap * sizeof *grown);
         if (!grown) { return STOA_FAIL(STOA_E_NOMEM, "%zu blocks", cap); }
         disk->blocks = grown;
         disk->cap = cap;
@@ -314,18 +109,36 @@ static stoa_err reserve(stoa_sim_disk *disk)
     return STOA_OK;
 }
 
-static stoa_err store(stoa_sim_disk *disk, const stoa_block *block, const stoa_hash256 *previous,
-                      stoa_hash256 *hash_out)
+/* A nonce that repeats with the seed: nothing here is secret. */
+static void draw_nonce(stoa_sim_disk *disk, uint8_t nonce[STOA_NONCE_BYTES])
 {
+    uint64_t words[2] = {stoa_random_next(&disk->side_random), stoa_random_next(&disk->side_random)};
+    memcpy(nonce, words, STOA_NONCE_BYTES);
+}
+
+static stoa_err store(stoa_sim_handle *h, const stoa_block *block, stoa_hash256 *hash_out)
+{
+    stoa_sim_disk *disk = h->disk;
     stoa_err err = reserve(disk);
     if (err) { return err; }
-    size_t size_bytes = stoa_block_bytes(block);
-    uint8_t *bytes = malloc(size_bytes);
+    stoa_block plain = *block;
+    plain.key = 0;
+    size_t size_bytes = stoa_block_bytes(&plain) + (h->keys ? STOA_SEAL_BYTES : 0);
+    uint8_t *bytes = malloc(size_bytes), nonce[STOA_NONCE_BYTES];
     if (!bytes) { return STOA_FAIL(STOA_E_NOMEM, "block of %zu bytes", size_bytes); }
-    stoa_block_encode(block, previous, bytes, hash_out);
-    disk->blocks[disk->count++] =
-        (stored){.bytes = bytes, .size_bytes = size_bytes, .last = stoa_block_last(block)};
-    return STOA_OK;
+    if (h->keys) {
+        draw_nonce(disk, nonce);
+        err = stoa_block_seal(&plain, &h->state.hash, h->keys, nonce, bytes, hash_out);
+    } else {
+        stoa_block_encode(&plain, &h->state.hash, bytes, hash_out);
+    }
+    disk->blocks[disk->count] = (stoa_sim_stored){.bytes = bytes, .size_bytes = size_bytes, .last = stoa_block_last(block)};
+    if (err) {
+        free(bytes);
+    } else {
+        disk->count++;
+    }
+    return err;
 }
 
 static stoa_err refuse_when_full(stoa_sim_disk *disk)
@@ -337,14 +150,14 @@ static stoa_err refuse_when_full(stoa_sim_disk *disk)
 
 static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool sync)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     stoa_err err = stoa_chain_admit(&h->state, block);
     if (!err) { err = refuse_when_full(h->disk); }
     if (err) { return err; }
 
     stoa_hash256 hash;
-    err = store(h->disk, block, &h->state.hash, &hash);
+    err = store(h, block, &hash);
     if (err) { return h->failed = err; }
     stoa_chain_advance(&h->state, block, &hash);
     return sync ? sync_now(h) : STOA_OK;
@@ -352,7 +165,7 @@ static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool 
 
 static stoa_err sim_append_stored(stoa_journal *journal, const void *bytes, size_t size_bytes, bool sync)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     stoa_block_view view;
     stoa_err err = stoa_chain_admit_stored(&h->state, bytes, size_bytes, &view);
@@ -365,14 +178,14 @@ static stoa_err sim_append_stored(stoa_journal *journal, const void *bytes, size
     if (err) { return h->failed = err; }
     memcpy(copy, bytes, size_bytes);
     h->disk->blocks[h->disk->count++] =
-        (stored){.bytes = copy, .size_bytes = size_bytes, .last = stoa_block_last(&view.block)};
+        (stoa_sim_stored){.bytes = copy, .size_bytes = size_bytes, .last = stoa_block_last(&view.block)};
     stoa_chain_advance(&h->state, &view.block, &view.hash);
     return sync ? sync_now(h) : STOA_OK;
 }
 
 static stoa_err sim_sync(stoa_journal *journal)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     stoa_err err = sync_now(h);
     if (!err) { h->disk->mark_on_platter = h->disk->mark; }
@@ -384,15 +197,16 @@ typedef struct visitor {
     stoa_err (*block)(void *context, const stoa_block *block);
     stoa_err (*stored)(void *context, const void *bytes, size_t size_bytes);
     void *context;
+    bool shut; /* block: payloads need not be opened */
 } visitor;
 
 static stoa_err walk_from(const stoa_sim_disk *disk, uint64_t from, uint64_t last, stoa_block_walk *walk, const visitor *v)
 {
     stoa_err err = STOA_OK;
     stoa_block block;
-    for (size_t i = block_of(disk, from); !err && walk->at.last < last; i++) {
+    for (size_t i = stoa_sim_disk_block(disk, from); !err && walk->at.last < last; i++) {
         if (i == disk->count) { return STOA_FAIL(STOA_E_CORRUPT, "position %" PRIu64 " is gone", walk->at.last + 1); }
-        const stored *at = &disk->blocks[i];
+        const stoa_sim_stored *at = &disk->blocks[i];
         err = stoa_block_walk_next(walk, at->bytes, at->size_bytes, &block);
         if (err) { return err; }
         err = v->block ? v->block(v->context, &block) : v->stored(v->context, at->bytes, at->size_bytes);
@@ -402,7 +216,7 @@ static stoa_err walk_from(const stoa_sim_disk *disk, uint64_t from, uint64_t las
 
 static stoa_err read_for(stoa_journal *journal, uint64_t from, const visitor *v)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     if (from == 0 || from > h->state.last) {
         return STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, h->state.last);
@@ -410,6 +224,8 @@ static stoa_err read_for(stoa_journal *journal, uint64_t from, const visitor *v)
     if (from < h->state.first) { return STOA_FAIL(STOA_E_GONE, "position %" PRIu64 ": purged up to %" PRIu64, from, h->state.first - 1); }
     stoa_block_walk walk = {.at.last = from - 1};
     if (from == h->state.first) { walk = (stoa_block_walk){.at = h->disk->anchor, .linked = true}; }
+    walk.as_stored = v->stored || v->shut;
+    walk.keys = h->keys;
     stoa_err err = walk_from(h->disk, from, h->state.last, &walk, v);
     stoa_block_walk_deinit(&walk);
     return err;
@@ -459,16 +275,16 @@ static stoa_err visit_matches(void *context, const stoa_block *block)
 static stoa_err sim_lookup(stoa_journal *journal, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
                            void *context)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     if (h->state.last == 0) { return STOA_OK; }
     search s = {.id = id, .visit = visit, .context = context};
-    return sim_read(journal, h->state.first, visit_matches, &s);
+    return read_for(journal, h->state.first, &(const visitor){.block = visit_matches, .context = &s, .shut = true});
 }
 
 static void sim_state(stoa_journal *journal, stoa_journal_state *out)
 {
-    *out = ((const handle *)journal)->state;
+    *out = ((const stoa_sim_handle *)journal)->state;
 }
 
 /* --- purge */
@@ -485,7 +301,7 @@ static size_t blocks_below(const stoa_sim_disk *disk, uint64_t below)
 
 static stoa_err sim_purge(stoa_journal *journal, uint64_t below)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     stoa_sim_disk *disk = h->disk;
     if (disk->appends_refused > 0) { return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name); }
@@ -509,7 +325,7 @@ static stoa_err sim_purge(stoa_journal *journal, uint64_t below)
 /* --- the side store */
 
 /* Whether the disk takes a put now. */
-static stoa_err may_put(handle *h)
+static stoa_err may_put(stoa_sim_handle *h)
 {
     stoa_sim_disk *disk = h->disk;
     if (disk->appends_refused > 0) { return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name); }
@@ -519,14 +335,36 @@ static stoa_err may_put(handle *h)
     return STOA_OK;
 }
 
+/* Entries with their values as they are stored, one after the other. */
+static stoa_err wrap_and_put(stoa_sim_handle *h, stoa_space space, const stoa_side_entry *entries, uint32_t count)
+{
+    stoa_side_entry *wrapped = calloc(count + 1, sizeof *wrapped);
+    uint8_t *bytes = malloc(STOA_SIDE_BATCH_MAX + (size_t)count * STOA_SIDE_FORM_BYTES_MAX);
+    stoa_err err = wrapped && bytes ? STOA_OK : STOA_FAIL(STOA_E_NOMEM, "simulated side store");
+    size_t used = 0;
+    for (uint32_t i = 0; i < count && !err; i++) {
+        wrapped[i] = entries[i];
+        if (!entries[i].value) { continue; }
+        uint8_t nonce[STOA_NONCE_BYTES] = {0};
+        if (h->keys) { draw_nonce(h->disk, nonce); }
+        err = stoa_side_wrap(space, &entries[i], h->keys, nonce, bytes + used, &wrapped[i].value_bytes);
+        wrapped[i].value = bytes + used;
+        used += wrapped[i].value_bytes;
+    }
+    if (!err) { err = stoa_sim_side_put(&h->disk->side, space, wrapped, count); }
+    free(wrapped);
+    free(bytes);
+    return err;
+}
+
 static stoa_err sim_put(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count,
                         bool sync)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     stoa_err err = stoa_side_check(space, entries, count);
     if (!err) { err = may_put(h); }
-    if (!err) { err = stoa_sim_side_put(&h->disk->side, space, entries, count); }
+    if (!err) { err = wrap_and_put(h, space, entries, count); }
     if (err || !sync) { return err; }
     h->disk->synced = h->disk->count; /* a side store is not ahead of its log */
     stoa_sim_side_sync(&h->disk->side);
@@ -536,33 +374,58 @@ static stoa_err sim_put(stoa_journal *journal, stoa_space space, const stoa_side
 static stoa_err sim_erase(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes, const void *to,
                           uint32_t to_bytes)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     stoa_err err = stoa_side_check_range(space, from_bytes, to_bytes);
     if (!err) { err = may_put(h); }
     return err ? err : stoa_sim_side_erase(&h->disk->side, space, from, from_bytes, to, to_bytes);
 }
 
+typedef struct scan {
+    const stoa_sim_handle *journal;
+    stoa_space space;
+    stoa_side_room room;
+    stoa_err (*visit)(void *context, const stoa_side_entry *entry);
+    void *context;
+} scan;
+
+static stoa_err unwrap_and_visit(void *context, const stoa_side_entry *kept)
+{
+    scan *s = context;
+    stoa_side_entry entry = *kept;
+    stoa_err err = stoa_side_unwrap(s->space, &entry, s->journal->keys, &s->room);
+    return err ? err : s->visit(s->context, &entry);
+}
+
 static stoa_err sim_scan(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes,
                          stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
 {
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return failed(h); }
     stoa_err err = stoa_side_check_range(space, from_bytes, 0);
-    return err ? err : stoa_sim_side_scan(&h->disk->side, space, from, from_bytes, visit, context);
+    scan s = {.journal = h, .space = space, .visit = visit, .context = context};
+    if (!err) { err = stoa_sim_side_scan(&h->disk->side, space, from, from_bytes, unwrap_and_visit, &s); }
+    free(s.room.at);
+    return err;
+}
+
+static void sim_seal(stoa_journal *journal, const struct stoa_keyring *keys)
+{
+    ((stoa_sim_handle *)journal)->keys = keys;
 }
 
 static void sim_close(stoa_journal *journal)
 {
     if (!journal) { return; }
-    handle *h = (handle *)journal;
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (!h->failed && !sim_sync(journal)) { stoa_sim_side_sync(&h->disk->side); }
-    part(h);
+    stoa_sim_disk_part(h);
     free(h);
 }
 
 const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .open = sim_open,
+                                           .seal = sim_seal,
                                            .append = sim_append,
                                            .append_stored = sim_append_stored,
                                            .sync = sim_sync,
