@@ -14,11 +14,12 @@
 #include "base/log.h"
 #include "node/docs.h"
 #include "node/platform.h"
+#include "storage/seal.h"
 
 enum { EXIT_USAGE = 2, OVERRIDES_MAX = 128, OVERRIDE_BYTES = 512 };
 
 typedef struct flags {
-    const char *config, *check, *docs;
+    const char *config, *check, *docs, *new_key;
     bool print_config, exit_at_end, help, version;
     char storage[OVERRIDES_MAX][OVERRIDE_BYTES];
     const char *overrides[OVERRIDES_MAX + 1];
@@ -33,6 +34,7 @@ static const char usage[] =
     "                                          --exit: end with it and print the figures as one JSON line\n"
     "stoad --live VENUE                        follow a live market\n"
     "stoad --data DIR                          folder of journals, keys and the admin socket\n"
+    "stoad --new-key FILE                      add a key to the key file (storage.key_file), or make it\n"
     "stoad --dump-docs NAME                    print a reference page: config, errors, kinds, protocol\n"
     "stoad --version | --help\n"
     "\nSymbols, accounts, clients, rooms and quoters are lists that live in the file: docs/reference/config.md.\n"
@@ -82,6 +84,7 @@ typedef struct flag {
 static bool take_config(flags *f, char *value) { f->config = value; return true; }
 static bool take_check(flags *f, char *value) { f->check = value; return true; }
 static bool take_docs(flags *f, char *value) { f->docs = value; return true; }
+static bool take_new_key(flags *f, char *value) { f->new_key = value; return true; }
 static bool take_data(flags *f, char *value) { return override(f, "node.data", value); }
 static bool take_live(flags *f, char *value) { return override(f, "market.source", "live") && override(f, "market.venue", value); }
 static bool take_print(flags *f, char *value) { (void)value; f->print_config = true; return true; }
@@ -91,7 +94,7 @@ static bool take_version(flags *f, char *value) { (void)value; f->version = true
 
 static const flag known[] = {
     {"--config", take_config, true},   {"--check", take_check, true},  {"--dump-docs", take_docs, true},
-    {"--data", take_data, true},       {"--live", take_live, true},    {"--replay", replay, true},
+    {"--new-key", take_new_key, true}, {"--data", take_data, true},    {"--live", take_live, true},    {"--replay", replay, true},
     {"--print-config", take_print, false}, {"--exit", take_exit, false}, {"--help", take_help, false},
     {"--version", take_version, false},
 };
@@ -149,6 +152,18 @@ static int print_help(void)
     return print_buf(&out, EXIT_SUCCESS);
 }
 
+static int add_key(const char *path)
+{
+    uint32_t id;
+    stoa_err err = stoa_key_file_add(path, &id);
+    if (err) {
+        (void)fprintf(stderr, "%s\n", stoa_err_trail());
+        return EXIT_FAILURE;
+    }
+    (void)printf("%s: key %u seals from here on; keep a copy elsewhere\n", path, id);
+    return EXIT_SUCCESS;
+}
+
 static int fail(stoa_err err)
 {
     stoa_log_error("replay_failed", err);
@@ -199,6 +214,7 @@ int main(int argc, char **argv)
         if (err) { (void)fprintf(stderr, "%s\n", stoa_err_trail()); }
         return print_buf(&out, err ? EXIT_USAGE : EXIT_SUCCESS);
     }
+    if (f.new_key) { return add_key(f.new_key); }
     if (f.check) {
         int code = load(&f, f.check, &settings);
         if (code == EXIT_SUCCESS) { (void)printf("%s: ok\n", f.check); }

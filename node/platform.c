@@ -21,6 +21,7 @@
 #include "node/source.h"
 #include "node/world.h"
 #include "storage/rocksdb/journal.h"
+#include "storage/seal.h"
 
 enum { TIME_EVERY = 256 }; /* two looks at the clock: under a hundredth of the shortest turns */
 
@@ -94,6 +95,14 @@ static stoa_err node(stoa_platform *p)
     return stoa_node_open(&options, &p->node);
 }
 
+static stoa_err keys(stoa_platform *p)
+{
+    if (!p->settings.key_file[0]) { return STOA_OK; }
+    stoa_err err = stoa_keyring_open(p->settings.key_file, &p->keys);
+    if (!err) { stoa_log(STOA_LOG_INFO, "sealing", STOA_KU("key", stoa_keyring_newest(p->keys))); }
+    return err;
+}
+
 static stoa_err open_shard(stoa_platform *p, const char *name, uint32_t core, int32_t durability, stoa_shard **out)
 {
     char path[STOA_PATH_MAX + 64];
@@ -103,6 +112,7 @@ static stoa_err open_shard(stoa_platform *p, const char *name, uint32_t core, in
                                   .durability = durability ? stoa_durability_DISK : stoa_durability_MEMORY,
                                   .epoch = p->epoch,
                                   .journal = &stoa_journal_rocksdb,
+                                  .keys = p->keys,
                                   .path = path};
     stoa_err err = stoa_shard_open(p->node, &options, out);
     if (err) { return err; }
@@ -158,7 +168,7 @@ static stoa_err projection(stoa_platform *p)
 }
 
 static stoa_err (*const steps[])(stoa_platform *p) = {
-    folders, lease, node, http, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, projection,
+    folders, lease, keys, node, http, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, projection,
     door,
 };
 
@@ -193,6 +203,7 @@ void stoa_platform_close(stoa_platform *p)
     stoa_projection_close(p->projection); /* what it has not written it finds in the log */
     stoa_node_close(p->node, p->settings.drain_ns);
     stoa_metrics_free(p->metrics);
+    stoa_keyring_close(p->keys);
     if (p->coord) { p->coord->ops->close(p->coord); }
     free(p);
 }

@@ -26,6 +26,7 @@ typedef struct stoa_platform {
     stoa_node *node;
     stoa_shard *trade, *room, *venue; /* venue: NULL unless the market is simulated */
     struct stoa_coord *coord;
+    struct stoa_keyring *keys; /* that seal what is stored; NULL: nothing is sealed */
     uint64_t epoch; /* of the lease on the data folder */
     struct stoa_gateway *gateway;
     struct stoa_market_source *source;

@@ -105,7 +105,8 @@ static stoa_err open_own(stoa_node *node)
     stoa_shard_options own = {.name = "main",
                               .durability = stoa_durability_DISK,
                               .journal = node->options.journal,
-                              .path = node->options.path};
+                              .path = node->options.path,
+                              .keys = node->options.keys};
     return own.path ? stoa_shard_open(node, &own, &node->own) : STOA_FAIL(STOA_E_INVALID, "a journal without a path");
 }
 

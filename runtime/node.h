@@ -36,6 +36,7 @@ typedef struct stoa_options {
     /* The node's own shard, "main" on core 0, on disk: where event-sourced actors live that name no shard. NULL: none. */
     const stoa_journal_ops *journal;
     const char *path;
+    const struct stoa_keyring *keys; /* as in stoa_shard_options */
     stoa_metrics *metrics;          /* NULL: none kept */
     uint32_t time_every;            /* with metrics: one turn in so many is timed per kind and core; 0: none */
     /* The flight recorder: a file of so many bytes a core that survives the process; read it with `stoa flight`. NULL: none.

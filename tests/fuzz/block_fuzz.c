@@ -43,15 +43,15 @@ static void try_bytes(const uint8_t *bytes, size_t size)
     if (!err) { check_accepted(bytes, size); }
 }
 
-/* The input, stretched to a header at least, with magic, hash and (sizes) sizes put right. */
-static void try_forged(const uint8_t *data, size_t size, bool sizes)
+/* The input, stretched to a header at least, with magic (plain or sealed), hash and (sizes) sizes put right. */
+static void try_forged(const uint8_t *data, size_t size, bool sizes, const char *magic)
 {
     enum { AT_PAYLOAD_BYTES = 32, AT_INDEX_COUNT = 36, AT_HASH = 72 };
     size_t bytes_size = size < STOA_BLOCK_HEADER_BYTES ? STOA_BLOCK_HEADER_BYTES : size;
     uint8_t *bytes = calloc(1, bytes_size);
     STOA_ASSERT(bytes);
     if (size > 0) { memcpy(bytes, data, size); }
-    memcpy(bytes, "STB1", 4);
+    memcpy(bytes, magic, 4);
 
     uint32_t rest = (uint32_t)(bytes_size - STOA_BLOCK_HEADER_BYTES);
     uint32_t entries = rest / STOA_BLOCK_ENTRY_BYTES < 3 ? rest / STOA_BLOCK_ENTRY_BYTES : 3;
@@ -70,7 +70,8 @@ static void try_forged(const uint8_t *data, size_t size, bool sizes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     try_bytes(data, size);
-    try_forged(data, size, false);
-    try_forged(data, size, true);
+    try_forged(data, size, false, "STB1");
+    try_forged(data, size, true, "STB1");
+    try_forged(data, size, true, "STB2");
     return 0;
 }
