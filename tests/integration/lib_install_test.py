@@ -96,7 +96,7 @@ def check_symbols(prefix, cc, work):
     stray = {name for name in defined if not re.match(r"stoa_|_Z|DW\.ref\.|__odr_asan", name)}
     assert not stray, f"the archive defines {sorted(stray)}"
     needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", library))
-    known = r"ld-linux|lib(c|m|stdc\+\+|gcc_s|rocksdb|sodium|asan|ubsan|tsan)\.so"
+    known = r"ld-linux|lib(c|m|stdc\+\+|gcc_s|rocksdb|sodium|crypto|asan|ubsan|tsan)\.so"
     assert all(re.match(known, name) for name in needed), needed
 
 
