@@ -137,3 +137,17 @@ uint64_t stoa_fold_hash(const stoa_fold *fold)
     }
     return hash;
 }
+
+stoa_err stoa_log_hash(stoa_log_reader *reader, uint64_t until, uint64_t *hash_out, uint64_t *position_out)
+{
+    stoa_fold fold;
+    stoa_err err = stoa_fold_init(&fold, reader);
+    if (err) { return err; }
+    err = stoa_fold_until(&fold, until);
+    if (!err) {
+        *hash_out = stoa_fold_hash(&fold);
+        if (position_out) { *position_out = fold.applied; }
+    }
+    stoa_fold_deinit(&fold);
+    return err;
+}

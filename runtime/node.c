@@ -258,6 +258,7 @@ static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, st
     shard->durability = options->durability;
     shard->epoch = options->epoch;
     stoa_readers_init(&shard->readers);
+    (void)pthread_mutex_init(&shard->append_lock, NULL);
     (void)snprintf(shard->name, sizeof shard->name, "%s", options->name);
     node->shards[node->shard_count++] = shard;
     *out = shard;

@@ -87,6 +87,11 @@ stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, sto
 
 /* Who reads the shard's committed log (runtime/readers.h). The shard's; valid until the node closes. */
 struct stoa_readers *stoa_shard_readers(stoa_shard *shard);
+/* Its journal, for what may run beside the writer (storage/journal.h); NULL: it has none. Valid until the node closes. */
+stoa_journal *stoa_shard_journal(stoa_shard *shard);
+/* A commit time: every block of the shard with this one or an earlier one is in its journal, and later blocks have later ones.
+ * Waits for an append under way. */
+uint64_t stoa_shard_covered_ns(stoa_shard *shard);
 
 typedef struct stoa_shard_view {
     const char *name;

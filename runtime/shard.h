@@ -103,6 +103,7 @@ struct stoa_shard {
 
     uint64_t recovered, unproven, recovery_ns, blocks_written;
     stoa_readers readers; /* of the committed log */
+    pthread_mutex_t append_lock; /* from a block's commit time to its being in the journal */
 };
 
 /* Actors (on the core). */

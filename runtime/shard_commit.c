@@ -50,13 +50,29 @@ static stoa_err append_one(struct stoa_shard *shard, uint64_t number, bool sync)
     const stoa_block_slot *slot = &shard->blocks[number % STOA_BLOCKS];
     stoa_block block = {.first = slot->first,
                         .epoch = shard->epoch,
-                        .commit_ns = commit_time(shard->node),
                         .count = slot->count,
                         .payload_bytes = slot->used_bytes,
                         .index_count = slot->index_count,
                         .payload = slot->bytes,
                         .index = slot->index};
-    return shard->journal->ops->append(shard->journal, &block, sync);
+    (void)pthread_mutex_lock(&shard->append_lock);
+    block.commit_ns = commit_time(shard->node);
+    stoa_err err = shard->journal->ops->append(shard->journal, &block, sync);
+    (void)pthread_mutex_unlock(&shard->append_lock);
+    return err;
+}
+
+uint64_t stoa_shard_covered_ns(stoa_shard *shard)
+{
+    (void)pthread_mutex_lock(&shard->append_lock);
+    uint64_t covered = atomic_load(&shard->node->committed_ns);
+    (void)pthread_mutex_unlock(&shard->append_lock);
+    return covered;
+}
+
+stoa_journal *stoa_shard_journal(stoa_shard *shard)
+{
+    return shard->journal;
 }
 
 stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to, bool sync)
@@ -232,5 +248,6 @@ void stoa_shard_commit_stop(struct stoa_shard *shard)
     (void)pthread_mutex_destroy(&shard->lock);
     (void)pthread_cond_destroy(&shard->wake);
     stoa_readers_deinit(&shard->readers);
+    (void)pthread_mutex_destroy(&shard->append_lock);
     (void)pthread_cond_destroy(&shard->grown);
 }

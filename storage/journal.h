@@ -123,6 +123,11 @@ typedef struct stoa_journal_ops {
     stoa_err (*read_stored)(stoa_journal *journal, uint64_t from,
                             stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context);
 
+    /* Show a block, given as it is stored here or in a copy of this log, as read would show it. Errors: CORRUPT (the bytes are
+     * no block), what visit returns. */
+    stoa_err (*show)(stoa_journal *journal, const void *bytes, size_t size_bytes,
+                     stoa_err (*visit)(void *context, const stoa_block *block), void *context);
+
     /* Append a block byte for byte as another journal had it stored. Where this one is empty it must be a log's first.
      * Errors: as append; CORRUPT (the bytes are no block) and FORKED (not the block that continues this chain) refuse it
      * and leave the journal as it was. */

@@ -167,3 +167,15 @@ static void local_close(stoa_coord *coord)
 
 const stoa_coord_ops stoa_coord_local = {
     .scheme = "local", .open = local_open, .acquire = local_acquire, .release = local_release, .close = local_close};
+
+stoa_err stoa_coord_local_raise(const char *folder, const char *name, uint64_t epoch)
+{
+    stoa_coord *coord;
+    uint64_t held = 0;
+    stoa_err err = local_open(folder, &coord);
+    if (err) { return err; }
+    err = local_acquire(coord, name, &held);
+    if (!err && held < epoch) { err = write_epoch((local *)coord, name, epoch); }
+    local_close(coord);
+    return err;
+}

@@ -12,4 +12,8 @@
 
 extern const stoa_coord_ops stoa_coord_local;
 
+/* Epochs of the lease go on above epoch, as for a log that was written elsewhere and put here; nothing where they do already.
+ * Nobody holds the lease. Errors: DENIED (somebody does), those of acquire. */
+stoa_err stoa_coord_local_raise(const char *folder, const char *name, uint64_t epoch);
+
 #endif

@@ -236,6 +236,22 @@ stoa_err stoa_archive_read(stoa_archive *archive, uint64_t from, uint64_t until,
     return err;
 }
 
+stoa_err stoa_archive_prove(stoa_archive *archive, uint32_t index, const stoa_progress_to *progress)
+{
+    stoa_manifest_entry entry = {0};
+    char path[PATH_MAX];
+    stoa_segment found;
+    (void)pthread_mutex_lock(&archive->lock);
+    bool there = index < archive->manifest.count;
+    if (there) { entry = archive->manifest.entries[index]; }
+    (void)pthread_mutex_unlock(&archive->lock);
+    stoa_err err = there ? stoa_archive_path(archive, &entry, path) : STOA_FAIL(STOA_E_INVALID, "segment %" PRIu32, index);
+    if (!err) { err = stoa_segment_check(path, &entry.segment, &found); }
+    if (err) { return err; }
+    stoa_progress p = {.step = "verify", .shard = found.shard, .position = found.last, .last = found.last, .raw_bytes = found.raw_bytes};
+    return stoa_progress_tell(progress, &p);
+}
+
 stoa_err stoa_archive_verify(stoa_archive *archive, uint64_t until, const stoa_progress_to *progress, uint64_t *verified_out)
 {
     stoa_manifest m;

@@ -93,9 +93,24 @@ stoa_err stoa_archive_hold(stoa_archive *archive, const char *reason);
  * (from is not in it), GAP (a file is missing), CORRUPT, IO, what visit returns. */
 stoa_err stoa_archive_read(stoa_archive *archive, uint64_t from, uint64_t until, stoa_stored_visit visit, void *context);
 
+/* Read the file of segment index and compare it with the manifest. Errors: INVALID, GAP, CORRUPT, IO. */
+stoa_err stoa_archive_prove(stoa_archive *archive, uint32_t index, const stoa_progress_to *progress);
+
 /* Read all files, or those that hold positions up to until, and compare them with the manifest. *verified_out: the last
  * position that is sound, on error too. Errors: GAP, CORRUPT, IO. */
 stoa_err stoa_archive_verify(stoa_archive *archive, uint64_t until, const stoa_progress_to *progress, uint64_t *verified_out);
+
+/* A block by what its header says. */
+typedef struct stoa_archive_block {
+    uint64_t first, last, commit_ns, epoch;
+    stoa_hash256 hash;
+} stoa_archive_block;
+
+/* The block that holds position. Errors: NOT_FOUND, those of read. */
+stoa_err stoa_archive_block_at(stoa_archive *archive, uint64_t position, stoa_archive_block *out);
+
+/* The last block that was committed at wall_ns or before; zeros where all were later. Reads one segment. Errors: those of read. */
+stoa_err stoa_archive_block_by(stoa_archive *archive, uint64_t wall_ns, stoa_archive_block *out);
 
 /* --- import: the archive's log into a new journal */
 
@@ -109,7 +124,8 @@ typedef struct stoa_import {
 } stoa_import;
 
 /* Append the archive's blocks to the empty journal through its chain check; durable on return. Errors: EXISTS (it is not
- * empty), GAP (the archive's beginning expired), what append_stored and reading return. */
+ * empty), GAP (the archive's beginning expired), UNSUPPORTED (until_ns, and commit times fall: the log was not written by one
+ * node), what append_stored and reading return. */
 stoa_err stoa_archive_import(stoa_archive *archive, stoa_journal *journal, const stoa_import *import,
                              const stoa_progress_to *progress);
 

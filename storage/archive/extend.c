@@ -83,7 +83,7 @@ static stoa_err take(void *context, const void *bytes, size_t size_bytes)
         x->over = true;
         return STOA_E_CANCELLED;
     }
-    if (!err && !x->writer) { err = stoa_segment_begin(archive->folder, archive->manifest.shard, archive->level, &x->writer); }
+    if (!err && !x->writer) { err = stoa_segment_begin(archive->folder, archive->manifest.shard, archive->level, NULL, &x->writer); }
     if (!err) { err = stoa_segment_add(x->writer, bytes, size_bytes); }
     if (err) { return err; }
     stoa_chain_advance(&x->end, &view.block, &view.hash);
@@ -165,7 +165,7 @@ static stoa_err repack_into(stoa_archive *archive, const stoa_manifest_entry *fr
     repack r = {.progress = progress,
                 .told = {.step = "pack", .shard = archive->manifest.shard, .last = from->segment.last}};
     stoa_segment packed;
-    stoa_err err = stoa_segment_begin(archive->cold_folder, archive->manifest.shard, archive->cold_level, &r.writer);
+    stoa_err err = stoa_segment_begin(archive->cold_folder, archive->manifest.shard, archive->cold_level, &from->segment, &r.writer);
     if (err) { return err; }
     err = stoa_archive_read(archive, from->segment.first, from->segment.first, pack_again, &r);
     if (err) {

@@ -16,7 +16,7 @@ typedef struct importing {
     const stoa_import *import;
     const stoa_progress_to *progress;
     stoa_progress told;
-    uint64_t synced_bytes;
+    uint64_t synced_bytes, commit_ns;
     bool over; /* what follows is not wanted */
 } importing;
 
@@ -26,6 +26,10 @@ static stoa_err take(void *context, const void *bytes, size_t size_bytes)
     stoa_block_view view;
     stoa_err err = stoa_block_decode(bytes, size_bytes, &view);
     if (err) { return err; }
+    if (i->import->until_ns && view.block.commit_ns <= i->commit_ns) {
+        return STOA_FAIL(STOA_E_UNSUPPORTED, "commit times fall at position %" PRIu64 ": no cut by time", view.block.first);
+    }
+    i->commit_ns = view.block.commit_ns;
     uint64_t until = i->import->until;
     bool over = (i->import->until_ns && view.block.commit_ns > i->import->until_ns) || (until && view.block.first > until);
     if (over) {
@@ -45,6 +49,67 @@ static stoa_err take(void *context, const void *bytes, size_t size_bytes)
     i->told.position = stoa_block_last(&view.block);
     return stoa_progress_tell(i->progress, &i->told);
 }
+
+/* --- blocks by position and time */
+
+typedef struct finding {
+    uint64_t wall_ns;
+    stoa_archive_block found;
+} finding;
+
+static stoa_archive_block summary(const stoa_block_view *view)
+{
+    const stoa_block *block = &view->block;
+    return (stoa_archive_block){block->first, stoa_block_last(block), block->commit_ns, block->epoch, view->hash};
+}
+
+static stoa_err find_by(void *context, const void *bytes, size_t size_bytes)
+{
+    finding *f = context;
+    stoa_block_view view;
+    stoa_err err = stoa_block_decode(bytes, size_bytes, &view);
+    if (!err && view.block.commit_ns > f->wall_ns) { return STOA_E_CANCELLED; }
+    if (!err) { f->found = summary(&view); }
+    return err;
+}
+
+static stoa_err find_first(void *context, const void *bytes, size_t size_bytes)
+{
+    stoa_block_view view;
+    stoa_err err = stoa_block_decode(bytes, size_bytes, &view);
+    if (err) { return err; }
+    *(stoa_archive_block *)context = summary(&view);
+    return STOA_E_CANCELLED;
+}
+
+stoa_err stoa_archive_block_at(stoa_archive *archive, uint64_t position, stoa_archive_block *out)
+{
+    stoa_archive_block found = {0};
+    stoa_err err = stoa_archive_read(archive, position, position, find_first, &found);
+    if (err && err != STOA_E_CANCELLED) { return err; }
+    *out = found;
+    return STOA_OK;
+}
+
+stoa_err stoa_archive_block_by(stoa_archive *archive, uint64_t wall_ns, stoa_archive_block *out)
+{
+    stoa_manifest m;
+    finding f = {.wall_ns = wall_ns};
+    stoa_err err = stoa_archive_look(archive, &m);
+    if (err) { return err; }
+    uint32_t behind = 0;
+    while (behind < m.count && m.entries[behind].segment.first_ns <= wall_ns) { behind++; }
+    if (behind > 0) {
+        const stoa_segment *segment = &m.entries[behind - 1].segment;
+        err = stoa_archive_read(archive, segment->first, segment->last, find_by, &f);
+    }
+    stoa_manifest_deinit(&m);
+    if (err && err != STOA_E_CANCELLED) { return err; }
+    *out = f.found;
+    return STOA_OK;
+}
+
+/* --- import */
 
 stoa_err stoa_archive_import(stoa_archive *archive, stoa_journal *journal, const stoa_import *import,
                              const stoa_progress_to *progress)

@@ -9,12 +9,11 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/json.h"
-#include "storage/archive/file.h"
+#include "storage/archive/note.h"
 
 enum { FORMAT = 1 };
 
-static const char file_name[] = "manifest.json", check_key[] = ",\n  \"check\": \"";
+static const char file_name[] = "manifest.json";
 static const char *const tier_names[STOA_TIERS] = {"warm", "cold", "archive"};
 
 const char *stoa_tier_name(stoa_tier tier)
@@ -98,20 +97,6 @@ stoa_err stoa_manifest_add(stoa_manifest *manifest, const stoa_segment *segment,
 
 /* --- writing */
 
-static void put_hash(stoa_buf *out, const char *key, const stoa_hash256 *hash)
-{
-    char text[STOA_HASH256_TEXT];
-    stoa_hash256_print(hash, text);
-    stoa_buf_printf(out, "\"%s\": \"%s\"", key, text);
-}
-
-static void put_text(stoa_buf *out, const char *key, const char *text)
-{
-    stoa_buf_printf(out, "  \"%s\": ", key);
-    stoa_buf_json_string(out, text, strlen(text));
-    stoa_buf_puts(out, ",\n");
-}
-
 static void put_entry(stoa_buf *out, const stoa_manifest_entry *e)
 {
     const stoa_segment *s = &e->segment;
@@ -126,11 +111,11 @@ static void put_entry(stoa_buf *out, const stoa_manifest_entry *e)
     stoa_buf_printf(out, "     \"first_ns\": %" PRIu64 ", \"last_ns\": %" PRIu64 ", \"from\": \"%s\", \"to\": \"%s\",\n",
                     s->first_ns, s->last_ns, from, to);
     stoa_buf_printf(out, "     \"first_epoch\": %" PRIu64 ", \"last_epoch\": %" PRIu64 ",\n     ", s->first_epoch, s->last_epoch);
-    put_hash(out, "previous", &s->previous);
+    stoa_note_put_hash(out, "previous", &s->previous);
     stoa_buf_puts(out, ",\n     ");
-    put_hash(out, "hash", &s->hash);
+    stoa_note_put_hash(out, "hash", &s->hash);
     stoa_buf_puts(out, ",\n     ");
-    put_hash(out, "file_hash", &s->file_hash);
+    stoa_note_put_hash(out, "file_hash", &s->file_hash);
     stoa_buf_puts(out, "}");
 }
 
@@ -139,12 +124,15 @@ static void put_manifest(stoa_buf *out, const stoa_manifest *m)
     char time[STOA_TIME_TEXT_MAX];
     stoa_time_print(m->written_ns, time);
     stoa_buf_printf(out, "{\n  \"format\": %d,\n", FORMAT);
-    put_text(out, "shard", m->shard);
-    put_text(out, "class", m->class_name);
-    put_text(out, "hold", m->hold);
+    stoa_note_put_text(out, "shard", m->shard);
+    stoa_buf_puts(out, ",\n");
+    stoa_note_put_text(out, "class", m->class_name);
+    stoa_buf_puts(out, ",\n");
+    stoa_note_put_text(out, "hold", m->hold);
+    stoa_buf_puts(out, ",\n");
     stoa_buf_printf(out, "  \"written_ns\": %" PRIu64 ", \"written\": \"%s\",\n", m->written_ns, time);
     stoa_buf_printf(out, "  \"expired\": {\"last\": %" PRIu64 ", \"epoch\": %" PRIu64 ", ", m->expired, m->expired_epoch);
-    put_hash(out, "hash", &m->expired_hash);
+    stoa_note_put_hash(out, "hash", &m->expired_hash);
     stoa_buf_puts(out, "},\n  \"segments\": [\n");
     for (uint32_t i = 0; i < m->count; i++) {
         put_entry(out, &m->entries[i]);
@@ -156,63 +144,18 @@ static void put_manifest(stoa_buf *out, const stoa_manifest *m)
 stoa_err stoa_manifest_save(const char *folder, const stoa_manifest *manifest)
 {
     stoa_buf text = STOA_BUF_GROWING;
-    stoa_hash256 check;
-    char digits[STOA_HASH256_TEXT];
     put_manifest(&text, manifest);
-    stoa_err err = text.cut ? STOA_FAIL(STOA_E_NOMEM, "manifest of %s", manifest->shard) : STOA_OK;
-    if (!err) {
-        stoa_hash256_parts(&check, text.at, text.used_bytes, NULL, 0);
-        stoa_hash256_print(&check, digits);
-        stoa_buf_printf(&text, "%s%s\"\n}\n", check_key, digits);
-        err = text.cut ? STOA_FAIL(STOA_E_NOMEM, "manifest of %s", manifest->shard)
-                       : stoa_file_put(folder, file_name, text.at, text.used_bytes);
-    }
+    stoa_err err = stoa_note_save(folder, file_name, &text);
     stoa_buf_deinit(&text);
     return err;
 }
 
-/* --- reading: the first thing that is wrong is remembered, and the rest reads as nothing */
+/* --- reading */
 
-typedef struct reading {
-    const char *fault; /* the key */
-} reading;
-
-static stoa_json get(reading *r, stoa_json object, const char *key)
-{
-    stoa_json value = object;
-    if (!r->fault && stoa_json_get(object, key, &value)) { r->fault = key; }
-    return value;
-}
-
-static uint64_t get_uint(reading *r, stoa_json object, const char *key)
-{
-    uint64_t value = 0;
-    stoa_json found = get(r, object, key);
-    if (!r->fault && stoa_json_uint(found, &value)) { r->fault = key; }
-    return value;
-}
-
-static void get_text(reading *r, stoa_json object, const char *key, char *out, size_t room)
-{
-    const char *text = "";
-    size_t bytes = 0;
-    stoa_json found = get(r, object, key);
-    if (!r->fault && (stoa_json_text(found, &text, &bytes) || bytes >= room || memchr(text, '\0', bytes))) { r->fault = key; }
-    memset(out, 0, room);
-    if (!r->fault) { memcpy(out, text, bytes); }
-}
-
-static void get_hash(reading *r, stoa_json object, const char *key, stoa_hash256 *out)
-{
-    char text[STOA_HASH256_TEXT + 1];
-    get_text(r, object, key, text, sizeof text);
-    if (!r->fault && (text[STOA_HASH256_TEXT - 1] != '\0' || !stoa_hash256_parse(text, out))) { r->fault = key; }
-}
-
-static stoa_tier get_tier(reading *r, stoa_json object)
+static stoa_tier get_tier(stoa_note_reading *r, stoa_json object)
 {
     char text[16];
-    get_text(r, object, "tier", text, sizeof text);
+    stoa_note_text(r, object, "tier", text, sizeof text);
     for (stoa_tier tier = STOA_TIER_WARM; tier < STOA_TIERS; tier++) {
         if (strcmp(text, tier_names[tier]) == 0) { return tier; }
     }
@@ -220,46 +163,32 @@ static stoa_tier get_tier(reading *r, stoa_json object)
     return STOA_TIER_WARM;
 }
 
-static void get_entry(reading *r, stoa_json object, const char *shard, stoa_manifest_entry *e)
+static void get_entry(stoa_note_reading *r, stoa_json object, const char *shard, stoa_manifest_entry *e)
 {
     stoa_segment *s = &e->segment;
-    stoa_json open = get(r, object, "open");
+    stoa_json open = stoa_note_get(r, object, "open");
     if (!r->fault && stoa_json_bool(open, &e->open)) { r->fault = "open"; }
     e->tier = get_tier(r, object);
-    s->level = (int32_t)get_uint(r, object, "level");
-    s->first = get_uint(r, object, "first");
-    s->last = get_uint(r, object, "last");
-    s->blocks = get_uint(r, object, "blocks");
-    s->raw_bytes = get_uint(r, object, "raw_bytes");
-    s->file_bytes = get_uint(r, object, "file_bytes");
-    s->first_ns = get_uint(r, object, "first_ns");
-    s->last_ns = get_uint(r, object, "last_ns");
-    s->first_epoch = get_uint(r, object, "first_epoch");
-    s->last_epoch = get_uint(r, object, "last_epoch");
-    get_hash(r, object, "previous", &s->previous);
-    get_hash(r, object, "hash", &s->hash);
-    get_hash(r, object, "file_hash", &s->file_hash);
+    s->level = (int32_t)stoa_note_uint(r, object, "level");
+    s->first = stoa_note_uint(r, object, "first");
+    s->last = stoa_note_uint(r, object, "last");
+    s->blocks = stoa_note_uint(r, object, "blocks");
+    s->raw_bytes = stoa_note_uint(r, object, "raw_bytes");
+    s->file_bytes = stoa_note_uint(r, object, "file_bytes");
+    s->first_ns = stoa_note_uint(r, object, "first_ns");
+    s->last_ns = stoa_note_uint(r, object, "last_ns");
+    s->first_epoch = stoa_note_uint(r, object, "first_epoch");
+    s->last_epoch = stoa_note_uint(r, object, "last_epoch");
+    stoa_note_hash(r, object, "previous", &s->previous);
+    stoa_note_hash(r, object, "hash", &s->hash);
+    stoa_note_hash(r, object, "file_hash", &s->file_hash);
     if (!r->fault && (s->first == 0 || s->last < s->first || s->level < STOA_SEGMENT_LEVEL_MIN || s->level > STOA_SEGMENT_LEVEL_MAX)) {
         r->fault = "first";
     }
     memcpy(s->shard, shard, sizeof s->shard);
 }
 
-/* The text up to the check must have the hash that the check names. */
-static stoa_err check_text(const char *folder, const stoa_buf *text)
-{
-    const char *found = NULL;
-    for (const char *at = text->at; at && (at = strstr(at, check_key)) != NULL; at++) { found = at; }
-    stoa_hash256 named, hash;
-    if (!found || !stoa_hash256_parse(found + sizeof check_key - 1, &named)) {
-        return STOA_FAIL(STOA_E_CORRUPT, "%s/%s: it does not end in a check", folder, file_name);
-    }
-    stoa_hash256_parts(&hash, text->at, (size_t)(found - text->at), NULL, 0);
-    bool same = memcmp(&hash, &named, sizeof hash) == 0 && strcmp(found + sizeof check_key - 1 + STOA_HASH256_TEXT - 1, "\"\n}\n") == 0;
-    return same ? STOA_OK : STOA_FAIL(STOA_E_CORRUPT, "%s/%s: its check does not match its text", folder, file_name);
-}
-
-static stoa_err add_entry(reading *r, stoa_json object, stoa_manifest *m)
+static stoa_err add_entry(stoa_note_reading *r, stoa_json object, stoa_manifest *m)
 {
     stoa_manifest_entry e = {0};
     get_entry(r, object, m->shard, &e);
@@ -271,20 +200,20 @@ static stoa_err add_entry(reading *r, stoa_json object, stoa_manifest *m)
 
 static stoa_err read_members(const char *folder, stoa_json root, stoa_manifest *m)
 {
-    reading r = {0};
-    uint64_t format = get_uint(&r, root, "format");
+    stoa_note_reading r = {0};
+    uint64_t format = stoa_note_uint(&r, root, "format");
     if (!r.fault && format != FORMAT) {
         return STOA_FAIL(STOA_E_VERSION, "%s/%s: format %" PRIu64 ", this build has %d", folder, file_name, format, FORMAT);
     }
-    get_text(&r, root, "shard", m->shard, sizeof m->shard);
-    get_text(&r, root, "class", m->class_name, sizeof m->class_name);
-    get_text(&r, root, "hold", m->hold, sizeof m->hold);
-    m->written_ns = get_uint(&r, root, "written_ns");
-    stoa_json expired = get(&r, root, "expired");
-    m->expired = get_uint(&r, expired, "last");
-    m->expired_epoch = get_uint(&r, expired, "epoch");
-    get_hash(&r, expired, "hash", &m->expired_hash);
-    stoa_json segments = get(&r, root, "segments");
+    stoa_note_text(&r, root, "shard", m->shard, sizeof m->shard);
+    stoa_note_text(&r, root, "class", m->class_name, sizeof m->class_name);
+    stoa_note_text(&r, root, "hold", m->hold, sizeof m->hold);
+    m->written_ns = stoa_note_uint(&r, root, "written_ns");
+    stoa_json expired = stoa_note_get(&r, root, "expired");
+    m->expired = stoa_note_uint(&r, expired, "last");
+    m->expired_epoch = stoa_note_uint(&r, expired, "epoch");
+    stoa_note_hash(&r, expired, "hash", &m->expired_hash);
+    stoa_json segments = stoa_note_get(&r, root, "segments");
     stoa_json_iter it = {.more = false};
     if (!r.fault && stoa_json_first(segments, &it)) { r.fault = "segments"; }
     stoa_err err = STOA_OK;
@@ -293,27 +222,22 @@ static stoa_err read_members(const char *folder, stoa_json root, stoa_manifest *
     return err ? STOA_PASS(err, "%s/%s", folder, file_name) : STOA_OK;
 }
 
-static stoa_err parse(const char *folder, const stoa_buf *text, stoa_manifest *m)
+typedef struct loading_note {
+    const char *folder;
+    stoa_manifest *manifest;
+} loading_note;
+
+static stoa_err take_root(void *context, stoa_json root)
 {
-    stoa_json_parser *parser;
-    stoa_json root;
-    stoa_err err = stoa_json_parser_new(STOA_MANIFEST_BYTES_MAX, &parser);
-    if (err) { return err; }
-    err = stoa_json_parse(parser, text->at, text->used_bytes, &root);
-    if (err == STOA_E_MALFORMED) { err = STOA_PASS(STOA_E_CORRUPT, "%s/%s", folder, file_name); }
-    if (!err) { err = read_members(folder, root, m); }
-    stoa_json_parser_free(parser);
-    return err;
+    loading_note *loading = context;
+    return read_members(loading->folder, root, loading->manifest);
 }
 
 stoa_err stoa_manifest_load(const char *folder, stoa_manifest *out)
 {
-    stoa_buf text = STOA_BUF_GROWING;
     stoa_manifest m = {0};
-    stoa_err err = stoa_file_get(folder, file_name, STOA_MANIFEST_BYTES_MAX, &text);
-    if (!err) { err = check_text(folder, &text); }
-    if (!err) { err = parse(folder, &text, &m); }
-    stoa_buf_deinit(&text);
+    loading_note loading = {.folder = folder, .manifest = &m};
+    stoa_err err = stoa_note_load(folder, file_name, STOA_MANIFEST_BYTES_MAX, take_root, &loading);
     if (err) {
         stoa_manifest_deinit(&m);
         return err;

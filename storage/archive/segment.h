@@ -58,8 +58,10 @@ typedef stoa_err (*stoa_stored_visit)(void *context, const void *bytes, size_t s
 
 typedef struct stoa_segment_writer stoa_segment_writer;
 
-/* Begin a segment in the folder, which is there. Errors: INVALID, NOMEM, IO, FULL. */
-stoa_err stoa_segment_begin(const char *folder, const char *shard, int32_t level, stoa_segment_writer **out);
+/* Begin a segment in the folder, which is there. like: one with the same blocks, so that compression takes no more memory than
+ * they need; NULL: it is not known what will come. Errors: INVALID, NOMEM, IO, FULL. */
+stoa_err stoa_segment_begin(const char *folder, const char *shard, int32_t level, const stoa_segment *like,
+                            stoa_segment_writer **out);
 
 /* Add the next block; the first one may be any. Errors: CORRUPT (no block, or not the next one), IO, FULL: abandon it. */
 stoa_err stoa_segment_add(stoa_segment_writer *writer, const void *bytes, size_t size_bytes);

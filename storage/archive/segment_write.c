@@ -17,7 +17,7 @@
 #include "storage/block.h"
 #include "storage/rocksdb/folder.h"
 
-enum { OUT_BYTES = 256 << 10 };
+enum { OUT_BYTES = 256 << 10, LENGTH_BYTES = 4 };
 
 struct stoa_segment_writer {
     stoa_segment segment; /* so far */
@@ -44,7 +44,16 @@ static stoa_err open_file(stoa_segment_writer *w, const char *folder, const char
     return STOA_OK;
 }
 
-stoa_err stoa_segment_begin(const char *folder, const char *shard, int32_t level, stoa_segment_writer **out)
+static bool set_up(ZSTD_CStream *packer, int32_t level, const stoa_segment *like)
+{
+    if (ZSTD_isError(ZSTD_CCtx_setParameter(packer, ZSTD_c_compressionLevel, level))) { return false; }
+    if (ZSTD_isError(ZSTD_CCtx_setParameter(packer, ZSTD_c_checksumFlag, 1))) { return false; }
+    uint64_t bytes = like ? like->raw_bytes + like->blocks * LENGTH_BYTES : ZSTD_CONTENTSIZE_UNKNOWN;
+    return !ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(packer, bytes));
+}
+
+stoa_err stoa_segment_begin(const char *folder, const char *shard, int32_t level, const stoa_segment *like,
+                            stoa_segment_writer **out)
 {
     size_t length = strlen(shard);
     if (length == 0 || length > STOA_SEGMENT_SHARD_MAX) { return STOA_FAIL(STOA_E_INVALID, "shard's name of %zu bytes", length); }
@@ -55,8 +64,7 @@ stoa_err stoa_segment_begin(const char *folder, const char *shard, int32_t level
     w->segment.level = level;
     memcpy(w->segment.shard, shard, length);
     w->packer = ZSTD_createCStream();
-    bool ready = w->packer && !ZSTD_isError(ZSTD_CCtx_setParameter(w->packer, ZSTD_c_compressionLevel, level)) &&
-                 !ZSTD_isError(ZSTD_CCtx_setParameter(w->packer, ZSTD_c_checksumFlag, 1));
+    bool ready = w->packer && set_up(w->packer, level, like);
     stoa_err err = ready ? open_file(w, folder, shard) : STOA_FAIL(STOA_E_NOMEM, "compression at level %" PRId32, level);
     if (err) {
         stoa_segment_abandon(w);
@@ -129,7 +137,7 @@ stoa_err stoa_segment_add(stoa_segment_writer *w, const void *bytes, size_t size
     if (!err && w->segment.blocks > 0) { err = stoa_chain_link(&w->at, &view); }
     if (err) { return STOA_PASS(err, "shard %s", w->segment.shard); }
 
-    uint8_t length[4];
+    uint8_t length[LENGTH_BYTES];
     for (unsigned i = 0; i < sizeof length; i++) { length[i] = (uint8_t)(size_bytes >> (8 * i)); }
     err = pack(w, length, sizeof length, ZSTD_e_continue);
     if (!err) { err = pack(w, bytes, size_bytes, ZSTD_e_continue); }

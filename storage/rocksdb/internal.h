@@ -85,6 +85,8 @@ stoa_err stoa_rocks_ready_to_write(stoa_rocks *j);
 /* read.c; as in storage/journal.h. */
 stoa_err stoa_rocks_read(stoa_journal *base, uint64_t from, stoa_err (*visit)(void *context, const stoa_block *block),
                          void *context);
+stoa_err stoa_rocks_show(stoa_journal *base, const void *bytes, size_t size_bytes,
+                         stoa_err (*visit)(void *context, const stoa_block *block), void *context);
 stoa_err stoa_rocks_read_stored(stoa_journal *base, uint64_t from,
                                 stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context);
 stoa_err stoa_rocks_lookup(stoa_journal *base, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),

@@ -243,6 +243,13 @@ static stoa_err sim_read_stored(stoa_journal *journal, uint64_t from,
     return read_for(journal, from, &(const visitor){.stored = visit, .context = context});
 }
 
+static stoa_err sim_show(stoa_journal *journal, const void *bytes, size_t size_bytes,
+                         stoa_err (*visit)(void *context, const stoa_block *block), void *context)
+{
+    (void)journal;
+    return stoa_block_show(bytes, size_bytes, visit, context);
+}
+
 /* The smallest position above after that the block indexes under id; 0 when there is none. */
 static uint64_t next_match(const stoa_block *block, uint64_t id, uint64_t after)
 {
@@ -431,6 +438,7 @@ const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .sync = sim_sync,
                                            .read = sim_read,
                                            .read_stored = sim_read_stored,
+                                           .show = sim_show,
                                            .lookup = sim_lookup,
                                            .state = sim_state,
                                            .purge = sim_purge,

@@ -401,6 +401,27 @@ static stoa_err keep_stored(void *context, const void *bytes, size_t size_bytes)
     return STOA_OK;
 }
 
+static stoa_err show_stored(void *context, const void *bytes, size_t size_bytes)
+{
+    kit_reader *reader = context;
+    stoa_journal *empty = opened("empty");
+    stoa_err err = empty->ops->show(empty, bytes, size_bytes, kit_visit, reader);
+    ops->close(empty);
+    return err;
+}
+
+static void a_stored_block_is_shown_as_it_is_read(void **state)
+{
+    (void)state;
+    stoa_journal *journal = opened("from");
+    kit_reader reader = {0};
+    kit_grow(journal, 3, 4, 90);
+    kit_ok(journal->ops->read_stored(journal, 1, show_stored, &reader));
+    assert_int_equal(reader.last, 12);
+    kit_err(journal->ops->show(journal, "nothing", 7, kit_visit, &reader), STOA_E_CORRUPT);
+    ops->close(journal);
+}
+
 static void stored_blocks_that_do_not_continue_the_log_are_refused(void **state)
 {
     (void)state;
@@ -443,6 +464,7 @@ static void stored_blocks_that_do_not_continue_the_log_are_refused(void **state)
             TEST(a_journal_is_open_once, setup, teardown), TEST(two_journals_do_not_mix, setup, teardown),   \
             TEST(a_visit_may_read_and_look_up, setup, teardown),                                             \
             TEST(blocks_copied_as_they_are_stored_make_the_same_log, setup, teardown),                       \
+            TEST(a_stored_block_is_shown_as_it_is_read, setup, teardown),                                    \
             TEST(stored_blocks_that_do_not_continue_the_log_are_refused, setup, teardown),                   \
     }
 

@@ -90,6 +90,19 @@ static void a_killed_holder_frees_its_lease(void **state)
     }
 }
 
+static void epochs_go_on_above_those_of_a_log_that_was_put_here(void **state)
+{
+    (void)state;
+    uint64_t epoch = 0;
+    assert_int_equal(stoa_coord_local_raise(folder, "put-here", 41), STOA_OK);
+    assert_int_equal(stoa_coord_local_raise(folder, "put-here", 7), STOA_OK); /* never back */
+    stoa_coord *coord = open_coord();
+    assert_int_equal(coord->ops->acquire(coord, "put-here", &epoch), STOA_OK);
+    assert_true(epoch > 41);
+    assert_int_equal(stoa_coord_local_raise(folder, "put-here", 99), STOA_E_DENIED);
+    coord->ops->close(coord);
+}
+
 static void what_is_wrong_is_named(void **state)
 {
     (void)state;
@@ -134,6 +147,7 @@ int main(void)
         cmocka_unit_test(one_holds_and_the_next_has_a_higher_epoch),
         cmocka_unit_test(leases_of_other_names_are_others),
         cmocka_unit_test(a_killed_holder_frees_its_lease),
+        cmocka_unit_test(epochs_go_on_above_those_of_a_log_that_was_put_here),
         cmocka_unit_test(what_is_wrong_is_named),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 
 #include "storage/archive/archive.h"
+#include "storage/archive/journal.h"
 #include "storage/rocksdb/journal.h"
 #include "storage/sim/journal.h"
 
@@ -330,6 +331,83 @@ static void an_import_ends_at_a_position_or_a_time(void **state)
     log->ops->close(log);
 }
 
+/* --- the archive in front of its log */
+
+typedef struct overtaking {
+    stoa_journal *log;
+    uint64_t below; /* purged at the first block that comes from the archive; 0: not */
+    kit_reader reader;
+} overtaking;
+
+static stoa_err read_and_purge(void *context, const stoa_block *block)
+{
+    overtaking *o = context;
+    stoa_journal_state state;
+    o->log->ops->state(o->log, &state);
+    if (o->below && block->first < state.first) { /* the log's own visits may not purge it */
+        kit_ok(o->log->ops->purge(o->log, o->below));
+        o->below = 0;
+    }
+    return kit_visit(&o->reader, block);
+}
+
+/* Whatever was purged, before the read or by another one while it runs: every read is that of the whole log. */
+static void a_purged_log_reads_as_a_whole_through_its_archive(void **state)
+{
+    (void)state;
+    stoa_random random = kit_random(17);
+    for (unsigned round = 0; round < 40; round++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "log%u", round);
+        stoa_journal *log = sim(name), *both;
+        stoa_archive *archive = opened(name, 2000);
+        kit_grow(log, 5 + (unsigned)stoa_random_below(&random, 40), 1 + (uint32_t)stoa_random_below(&random, 4), 300);
+        kit_ok(log->ops->sync(log));
+        kit_ok(stoa_archive_extend(archive, log, &(const stoa_extent){.until = stoa_random_below(&random, kit_last(log) + 1), .rest = true}, NULL));
+        kit_grow(log, 1 + (unsigned)stoa_random_below(&random, 20), 3, 200);
+        kit_ok(log->ops->sync(log));
+        uint64_t sealed = stoa_archive_last(archive, true), last = kit_last(log);
+        kit_ok(log->ops->purge(log, stoa_random_below(&random, sealed + 2)));
+        kit_ok(stoa_journal_archived(log, archive, &both));
+        for (unsigned i = 0; i < 20; i++) {
+            overtaking o = {.log = log, .below = stoa_random_chance(&random, 200) ? stoa_random_below(&random, sealed + 2) : 0};
+            uint64_t from = 1 + stoa_random_below(&random, last);
+            kit_ok(both->ops->read(both, from, read_and_purge, &o));
+            assert_true(o.reader.first <= from);
+            assert_int_equal(o.reader.last, last);
+        }
+        stoa_journal_state now;
+        both->ops->state(both, &now);
+        assert_int_equal(now.first, 1);
+        kit_check_all(both, last);
+        kit_err(both->ops->read(both, 0, kit_visit, NULL), STOA_E_NOT_FOUND);
+        kit_err(both->ops->read(both, last + 1, kit_visit, NULL), STOA_E_NOT_FOUND);
+        both->ops->close(both);
+        stoa_archive_close(archive);
+    }
+}
+
+static void a_log_purged_further_than_its_archive_goes_is_named(void **state)
+{
+    (void)state;
+    stoa_journal *log = sim("log"), *both = NULL;
+    stoa_archive *archive = opened("trade", 1000);
+    kit_grow(log, 20, 3, 100);
+    kit_ok(log->ops->sync(log));
+    kit_ok(stoa_archive_extend(archive, log, &(const stoa_extent){.until = 30, .rest = true}, NULL));
+    kit_ok(log->ops->purge(log, 43));
+    kit_err(stoa_journal_archived(log, archive, &both), STOA_E_GAP);
+    stoa_archive_close(archive);
+    stoa_journal *other = sim("other"); /* of the same length, with other blocks */
+    kit_grow(other, 20, 3, 101);
+    archive = opened("room", 1000);
+    seal_all(archive, other);
+    kit_err(stoa_journal_archived(log, archive, &both), STOA_E_FORKED);
+    stoa_archive_close(archive);
+    log->ops->close(log);
+    other->ops->close(other);
+}
+
 /* --- another log */
 
 static void a_log_that_is_another_one_is_refused(void **state)
@@ -648,6 +726,8 @@ int main(void)
         TEST(the_hashes_survive_rocksdb_archive_rocksdb),
         TEST(a_read_begins_with_the_block_that_holds_the_position),
         TEST(an_import_ends_at_a_position_or_a_time),
+        TEST(a_purged_log_reads_as_a_whole_through_its_archive),
+        TEST(a_log_purged_further_than_its_archive_goes_is_named),
         TEST(a_log_that_is_another_one_is_refused),
         TEST(an_open_segment_of_a_tail_that_was_lost_heals_itself),
         TEST(tiers_are_moved_through_and_hold_stops_all),
@@ -659,5 +739,6 @@ int main(void)
         TEST(segments_without_a_manifest_are_not_removed),
         TEST(what_a_crash_leaves_is_swept),
     };
+    if (access("/dev/shm", W_OK) == 0) { (void)setenv("TMPDIR", "/dev/shm", 0); } /* no power is cut here: syncs need no disk */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

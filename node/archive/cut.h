@@ -1,0 +1,17 @@
+/* cut.h - the last block of a log that is cut at a position: what of it counts.
+ *
+ * A block holds whole cascades, and a cascade stands or falls as a whole: it is one order with all that it led to. So a cut at a
+ * position inside a cascade ends before it. What is left is appended as a block of its own, with the old block's epoch and
+ * commit time; from there on the restored log is another one than the log it came from, and its hash says so.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_NODE_ARCHIVE_CUT_H
+#define STOA_NODE_ARCHIVE_CUT_H
+
+#include "storage/journal.h"
+
+/* Append what of the stored block counts up to position until to the journal, perhaps nothing. For stoa_import; context is not
+ * used. Errors: CORRUPT, VERSION (an event of a later version), NOMEM, what append returns. */
+stoa_err stoa_block_cut(void *context, stoa_journal *journal, const void *bytes, size_t size_bytes, uint64_t until);
+
+#endif

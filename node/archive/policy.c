@@ -1,0 +1,111 @@
+/* policy.c - node/archive/policy.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/archive/policy.h"
+
+#include <string.h>
+
+#define NAME(name, hot, warm, cold, archive, doc) #name,
+static const char *const names[] = {STOA_RETENTION_CLASSES(NAME)};
+
+static const struct {
+    const char *shard;
+    stoa_retention_class cls;
+} shards[] = {
+    {"trade", STOA_RETENTION_orders},
+    {"room", STOA_RETENTION_chat},
+};
+
+const char *stoa_retention_name(stoa_retention_class cls)
+{
+    return names[cls];
+}
+
+stoa_retention_class stoa_retention_of(const char *shard)
+{
+    for (size_t i = 0; i < sizeof shards / sizeof shards[0]; i++) {
+        if (strcmp(shards[i].shard, shard) == 0) { return shards[i].cls; }
+    }
+    return STOA_RETENTION_orders; /* kept longest */
+}
+
+static uint64_t age_of(const stoa_segment *segment, uint64_t now_ns)
+{
+    return now_ns > segment->last_ns ? now_ns - segment->last_ns : 0;
+}
+
+stoa_tier stoa_retention_tier(const stoa_retention *retention, uint64_t age_ns)
+{
+    if (age_ns < retention->warm_ns) { return STOA_TIER_WARM; }
+    return age_ns < retention->cold_ns ? STOA_TIER_COLD : STOA_TIER_ARCHIVE;
+}
+
+/* Nobody misses what is up to here. */
+static uint64_t passed_by_all(const stoa_retained *r)
+{
+    return r->floor < r->snapshot ? r->floor : r->snapshot;
+}
+
+/* Segments are in order of position and age: the first one that may not go ends it. */
+static uint64_t purge_below(const stoa_retention *retention, const stoa_retained *r)
+{
+    const stoa_manifest *m = r->manifest;
+    uint64_t below = 0;
+    for (uint32_t i = 0; i < m->count && !m->entries[i].open; i++) {
+        const stoa_segment *segment = &m->entries[i].segment;
+        bool needed = segment->last > passed_by_all(r) || segment->last >= r->log_mark;
+        if (needed || age_of(segment, r->now_ns) < retention->hot_ns) { break; }
+        below = segment->last + 1;
+    }
+    return below > r->log_first ? below : 0;
+}
+
+static uint32_t expire_count(const stoa_retention *retention, const stoa_retained *r)
+{
+    const stoa_manifest *m = r->manifest;
+    uint32_t count = 0;
+    while (retention->expire && count + 1 < m->count) {
+        const stoa_segment *segment = &m->entries[count].segment;
+        if (age_of(segment, r->now_ns) < retention->archive_ns || segment->last >= r->log_first ||
+            segment->last > passed_by_all(r)) {
+            break;
+        }
+        count++;
+    }
+    return count;
+}
+
+static void find_move(const stoa_retention *retention, const stoa_retained *r, stoa_due *out)
+{
+    const stoa_manifest *m = r->manifest;
+    for (uint32_t i = 0; i < m->count && !m->entries[i].open; i++) {
+        stoa_tier tier = stoa_retention_tier(retention, age_of(&m->entries[i].segment, r->now_ns));
+        if (tier <= m->entries[i].tier) { continue; }
+        out->move = i;
+        out->tier = tier;
+        return;
+    }
+}
+
+void stoa_retention_due(const stoa_retention *retention, const stoa_retained *retained, stoa_due *out)
+{
+    *out = (stoa_due){.move = retained->manifest->count};
+    if (retained->manifest->hold[0]) { return; }
+    out->purge_below = purge_below(retention, retained);
+    out->expire = expire_count(retention, retained);
+    find_move(retention, retained, out);
+}
+
+const char *stoa_retention_why_not(const stoa_retention *retention, const stoa_retained *r)
+{
+    const stoa_manifest *m = r->manifest;
+    if (m->hold[0]) { return "a hold"; }
+    uint32_t next = stoa_manifest_find(m, r->log_first);
+    if (next == m->count || m->entries[next].open) { return "nothing more is sealed"; }
+    const stoa_segment *segment = &m->entries[next].segment;
+    if (segment->last >= r->log_mark) { return "it is the log's end"; }
+    if (age_of(segment, r->now_ns) < retention->hot_ns) { return "it is hot"; }
+    if (segment->last > r->snapshot) { return "no snapshot that far"; }
+    if (segment->last > r->floor) { return "a reader is behind"; }
+    return "nothing: it is due";
+}

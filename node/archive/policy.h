@@ -1,0 +1,67 @@
+/* policy.h - how long what is kept where: hot in the journal, warm in the archive, cold in another folder and packed harder, then
+ * only kept, then over.
+ *
+ * One row per class of stream. A log belongs to one shard, so the class is the shard's. The times are ages of the youngest event
+ * of a segment, each tier's end counted from the event on. What is due is found by a pure function of manifest, policy, readers
+ * and time; the keeper (node/archive/keeper.h) does it, and `--plan` shows it.
+ *
+ * What holds whatever the times are: blocks leave the journal only below a snapshot that verifies, when they are in a sealed
+ * segment and every reader has passed them; segments are forgotten only where the policy says so at all, below a snapshot, when
+ * the journal and every reader are behind them, and never the last one. A hold stops all of it, and moves between tiers, too.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_NODE_ARCHIVE_POLICY_H
+#define STOA_NODE_ARCHIVE_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/archive/manifest.h"
+
+/* In seconds: the ends of hot, warm, cold, archive. */
+#define STOA_RETENTION_CLASSES(CLASS)                                                                                  \
+    CLASS(orders, 3600, 7776000, 220752000, 315360000, "Orders, accounts and what settles them.")                      \
+    CLASS(trades, 3600, 7776000, 220752000, 315360000, "Executions.")                                                  \
+    CLASS(market, 3600, 2592000, 220752000, 315360000, "Market data.")                                                 \
+    CLASS(chat, 3600, 7776000, 220752000, 315360000, "Rooms and what is said in them.")
+
+typedef enum stoa_retention_class {
+#define STOA_RETENTION_CLASS_(name, hot, warm, cold, archive, doc) STOA_RETENTION_##name,
+    STOA_RETENTION_CLASSES(STOA_RETENTION_CLASS_) STOA_RETENTION_COUNT
+#undef STOA_RETENTION_CLASS_
+} stoa_retention_class;
+const char *stoa_retention_name(stoa_retention_class cls);
+/* Of a shard, by its name. */
+stoa_retention_class stoa_retention_of(const char *shard);
+
+typedef struct stoa_retention {
+    uint64_t hot_ns, warm_ns, cold_ns, archive_ns; /* ages at which the tiers end */
+    bool expire;                                   /* behind archive: forget; else keep */
+} stoa_retention;
+
+/* What the policy is applied to. */
+typedef struct stoa_retained {
+    const stoa_manifest *manifest;
+    uint64_t now_ns;    /* wall */
+    uint64_t log_first; /* first position that the journal has */
+    uint64_t log_mark;  /* its commit mark: the block there stays whatever its age */
+    uint64_t floor;     /* the lowest position of all readers (runtime/readers.h) */
+    uint64_t snapshot;  /* where a snapshot stands that verifies; 0: none */
+} stoa_retained;
+
+typedef struct stoa_due {
+    uint64_t purge_below; /* purge the journal below; 0: nothing */
+    uint32_t move;        /* the first segment to be moved; manifest->count: none */
+    stoa_tier tier;       /* ... to */
+    uint32_t expire;      /* forget so many segments from the beginning */
+} stoa_due;
+
+void stoa_retention_due(const stoa_retention *retention, const stoa_retained *retained, stoa_due *out);
+
+/* What keeps the journal from being purged further, for people. Static. */
+const char *stoa_retention_why_not(const stoa_retention *retention, const stoa_retained *retained);
+
+/* The tier that a segment of that age belongs to. */
+stoa_tier stoa_retention_tier(const stoa_retention *retention, uint64_t age_ns);
+
+#endif

@@ -1,0 +1,209 @@
+/* restore.c - node/archive/restore.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/archive/restore.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cluster/local/coord.h"
+#include "node/archive/cut.h"
+#include "node/archive/when.h"
+#include "runtime/log_reader.h"
+#include "storage/archive/file.h"
+#include "storage/rocksdb/folder.h"
+
+enum { OPEN_FOLDERS = 16 };
+
+typedef struct restoring {
+    const stoa_restore *restore;
+    const stoa_progress_to *progress;
+    stoa_restored *out;
+    uint32_t cut_shard;    /* the one that is cut to the event; shard_count: none */
+    uint64_t cut_position;
+    char beside[PATH_MAX]; /* where it is made */
+} restoring;
+
+static stoa_err open_archive(const restoring *r, uint32_t shard, stoa_archive **out)
+{
+    stoa_archive_options options = {.folder = r->restore->from, .shard = r->out->catalog.shards[shard].name, .read_only = true};
+    stoa_err err = stoa_archive_open(&options, out);
+    return err == STOA_E_NOT_FOUND ? STOA_PASS(STOA_E_GAP, "the archive of shard %s is missing", options.shard) : err;
+}
+
+/* --- where to cut */
+
+static stoa_err out_of_range(const restoring *r, const char *what)
+{
+    char time[STOA_TIME_TEXT_MAX];
+    stoa_time_print(r->out->catalog.consistent_ns, time);
+    return STOA_FAIL(STOA_E_RANGE, "%s is not in this backup, whose shards are complete up to %s", what, time);
+}
+
+static stoa_err cut_at_position(restoring *r, uint32_t shard, uint64_t position)
+{
+    stoa_archive *archive;
+    stoa_archive_block block;
+    stoa_err err = open_archive(r, shard, &archive);
+    if (err) { return err; }
+    err = stoa_archive_block_at(archive, position, &block);
+    stoa_archive_close(archive);
+    if (err == STOA_E_NOT_FOUND) { return out_of_range(r, r->restore->until); }
+    if (err) { return err; }
+    if (block.commit_ns > r->out->catalog.consistent_ns) { return out_of_range(r, r->restore->until); }
+    r->out->cut_ns = block.commit_ns;
+    r->cut_shard = shard;
+    r->cut_position = position;
+    return STOA_OK;
+}
+
+static stoa_err find_cut(restoring *r)
+{
+    const stoa_catalog *catalog = &r->out->catalog;
+    const char *until = r->restore->until;
+    stoa_when when;
+    r->out->cut_ns = catalog->consistent_ns;
+    r->cut_shard = catalog->shard_count;
+    if (!until) { return STOA_OK; }
+    stoa_err err = stoa_when_parse(until, &when);
+    if (err) { return err; }
+    if (when.time_ns) {
+        if (when.time_ns > catalog->consistent_ns) { return out_of_range(r, until); }
+        r->out->cut_ns = when.time_ns;
+        return STOA_OK;
+    }
+    uint32_t shard = 0;
+    while (when.shard[0] && shard < catalog->shard_count && strcmp(catalog->shards[shard].name, when.shard) != 0) { shard++; }
+    if (shard == catalog->shard_count) { return STOA_FAIL(STOA_E_NOT_FOUND, "the backup has no shard '%s'", when.shard); }
+    return cut_at_position(r, shard, when.position);
+}
+
+/* What of a shard is before the cut, by its blocks. */
+static stoa_err plan_shard(restoring *r, uint32_t index, stoa_archive *archive)
+{
+    stoa_restored_shard *shard = &r->out->shards[index];
+    stoa_archive_block block;
+    stoa_err err = stoa_archive_block_by(archive, r->out->cut_ns, &block);
+    if (err) { return err; }
+    shard->held = stoa_archive_last(archive, false);
+    shard->last = index == r->cut_shard ? r->cut_position : block.last;
+    shard->last_ns = block.commit_ns;
+    return STOA_OK;
+}
+
+/* --- one shard */
+
+static stoa_err compare_states(restoring *r, uint32_t index, stoa_journal *journal)
+{
+    const stoa_catalog_shard *live = &r->out->catalog.shards[index];
+    stoa_restored_shard *shard = &r->out->shards[index];
+    stoa_log_reader *reader;
+    uint64_t hash = 0, position = 0;
+    stoa_err err = stoa_log_open_journal(journal, r->restore->kinds, live->name, &reader);
+    if (err) { return err; }
+    bool comparable = live->state_position > 0 && live->state_position <= shard->last &&
+                      !stoa_catalog_other_kind(&r->out->catalog, r->restore->kinds, true);
+    if (comparable) {
+        err = stoa_log_hash(reader, live->state_position, &hash, &position);
+        if (!err && (hash != live->state_hash || position != live->state_position)) {
+            err = STOA_FAIL(STOA_E_FORKED, "shard %s: at position %" PRIu64 " the states hash to %016" PRIx64
+                            ", those of the live shard did to %016" PRIx64, live->name, position, hash, live->state_hash);
+        }
+        if (!err) { shard->compared = position; }
+    }
+    if (!err) { err = stoa_log_hash(reader, UINT64_MAX, &shard->hash, NULL); }
+    stoa_log_close(reader);
+    return err;
+}
+
+static stoa_err import_shard(restoring *r, uint32_t index, stoa_archive *archive, stoa_journal *journal, uint64_t *epoch_out)
+{
+    stoa_restored_shard *shard = &r->out->shards[index];
+    stoa_import import = {.until_ns = r->out->cut_ns};
+    stoa_journal_state state;
+    if (index == r->cut_shard) { import = (stoa_import){.until_ns = r->out->cut_ns, .until = r->cut_position, .cut = stoa_block_cut}; }
+    stoa_err err = stoa_archive_import(archive, journal, &import, r->progress);
+    if (err) { return err; }
+    journal->ops->state(journal, &state);
+    shard->last = state.last;
+    if (state.epoch > *epoch_out) { *epoch_out = state.epoch; }
+    return compare_states(r, index, journal);
+}
+
+static stoa_err restore_shard(restoring *r, uint32_t index, bool plan, uint64_t *epoch_out)
+{
+    char path[PATH_MAX];
+    stoa_archive *archive;
+    stoa_journal *journal;
+    stoa_restored_shard *shard = &r->out->shards[index];
+    memcpy(shard->name, r->out->catalog.shards[index].name, sizeof shard->name);
+    stoa_err err = open_archive(r, index, &archive);
+    if (err) { return err; }
+    err = plan_shard(r, index, archive);
+    if (!err && !plan) { err = stoa_file_path(r->beside, shard->name, path); }
+    if (!err && !plan) {
+        err = r->restore->journal->open(path, &journal);
+        if (!err) {
+            err = import_shard(r, index, archive, journal, epoch_out);
+            journal->ops->close(journal);
+        }
+    }
+    stoa_archive_close(archive);
+    return err ? STOA_PASS(err, "restore of shard %s", shard->name) : STOA_OK;
+}
+
+/* --- the folder */
+
+static int remove_one(const char *path, const struct stat *status, int flag, struct FTW *ftw)
+{
+    (void)status;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+static stoa_err make_beside(restoring *r)
+{
+    bool empty = false;
+    stoa_err err = stoa_folder_empty(r->restore->into, &empty);
+    if (err) { return err; }
+    if (!empty) { return STOA_FAIL(STOA_E_EXISTS, "%s is not empty; a restore makes a new folder", r->restore->into); }
+    int bytes = snprintf(r->beside, sizeof r->beside, "%s.unfinished", r->restore->into);
+    if (bytes <= 0 || bytes >= (int)sizeof r->beside) { return STOA_FAIL(STOA_E_INVALID, "path of %zu bytes", strlen(r->restore->into)); }
+    (void)nftw(r->beside, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS); /* of a restore that was stopped */
+    return stoa_folder_make_all(r->beside);
+}
+
+static stoa_err settle(const restoring *r, uint64_t epoch)
+{
+    stoa_err err = epoch ? stoa_coord_local_raise(r->beside, "node", epoch) : STOA_OK;
+    if (err) { return err; }
+    if (rename(r->beside, r->restore->into) != 0) { return stoa_os_error("rename", r->beside); }
+    return stoa_folder_sync_parent(r->restore->into);
+}
+
+stoa_err stoa_restore_run(const stoa_restore *restore, bool plan, const stoa_progress_to *progress, stoa_restored *out)
+{
+    restoring r = {.restore = restore, .progress = progress, .out = out};
+    uint64_t epoch = 0;
+    memset(out, 0, sizeof *out);
+    stoa_err err = stoa_catalog_load(restore->from, &out->catalog);
+    if (!err) { err = find_cut(&r); }
+    if (err) { return STOA_PASS(err, "restore of %s", restore->from); }
+    out->other_kind = stoa_catalog_other_kind(&out->catalog, restore->kinds, false);
+    if (!plan) { err = make_beside(&r); }
+    if (plan) { (void)snprintf(r.beside, sizeof r.beside, "%s", restore->into); }
+    for (uint32_t i = 0; i < out->catalog.shard_count && !err; i++) {
+        out->shard_count = i + 1;
+        err = restore_shard(&r, i, plan, &epoch);
+    }
+    if (!err && !plan) { err = settle(&r, epoch); }
+    if (err && !plan && r.beside[0]) { (void)nftw(r.beside, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS); }
+    return err;
+}

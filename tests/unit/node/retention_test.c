@@ -1,0 +1,382 @@
+/* retention_test.c - goal: what is kept where for how long is what the policy's rows say, and nothing goes that somebody needs.
+ * Method: keepers of every class live through ten years and more of a virtual clock, over a simulated journal that grows by
+ * seeded chance; after each step every event is where its age says, and the whole log still reads as it was written. Then
+ * readers, snapshots, holds and rot stand in the way.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/storage/kit.h"
+
+#include <fcntl.h>
+
+#include "base/log.h"
+#include "node/archive/keeper.h"
+#include "storage/archive/journal.h"
+#include "storage/sim/journal.h"
+
+#define SECONDS(n) ((uint64_t)(n) * 1000000000)
+static const uint64_t began_ns = SECONDS(1800000000);
+
+typedef struct world {
+    char folder[KIT_PATH_MAX];
+    stoa_clock_virtual clock;
+    stoa_readers readers;
+    uint32_t snapshot, projection; /* slots */
+    stoa_keeper keeper;
+    stoa_journal *both; /* log and archive */
+} world;
+
+static stoa_retention rows[STOA_RETENTION_COUNT] = {
+#define ROW(name, hot, warm, cold, archive, doc) {SECONDS(hot), SECONDS(warm), SECONDS(cold), SECONDS(archive), true},
+    STOA_RETENTION_CLASSES(ROW)
+#undef ROW
+};
+
+static void open_world(world *w, const char *name, const stoa_retention *retention)
+{
+    char warm[KIT_PATH_MAX + 8], cold[KIT_PATH_MAX + 8], path[80];
+    stoa_journal *log;
+    memset(w, 0, sizeof *w);
+    kit_folder(w->folder);
+    stoa_clock_virtual_init(&w->clock, began_ns);
+    stoa_readers_init(&w->readers);
+    (void)snprintf(warm, sizeof warm, "%s/warm", w->folder);
+    (void)snprintf(cold, sizeof cold, "%s/cold", w->folder);
+    (void)snprintf(path, sizeof path, "sim:%s", name);
+    stoa_archive_options options = {.folder = warm, .cold_folder = cold, .shard = name, .segment_bytes = 4000, .clock = &w->clock.clock};
+    w->keeper = (stoa_keeper){.shard = name, .readers = &w->readers, .retention = *retention, .segment_bytes = 4000};
+    kit_ok(stoa_archive_open(&options, &w->keeper.archive));
+    kit_ok(stoa_journal_sim.open(path, &log));
+    kit_ok(stoa_journal_archived(log, w->keeper.archive, &w->both));
+    w->keeper.journal = w->both;
+    kit_ok(stoa_readers_add(&w->readers, STOA_READER_SNAPSHOT, 0, &w->snapshot));
+    kit_ok(stoa_readers_add(&w->readers, "projection", 0, &w->projection));
+}
+
+static void close_world(world *w)
+{
+    w->both->ops->close(w->both);
+    stoa_archive_close(w->keeper.archive);
+    stoa_readers_deinit(&w->readers);
+    kit_remove(w->folder);
+    stoa_sim_disks_free();
+}
+
+static uint64_t now(world *w)
+{
+    return w->clock.clock.wall_ns(&w->clock.clock);
+}
+
+static void pass(world *w, uint64_t ns)
+{
+    w->clock.now += ns;
+}
+
+/* A block committed now; its first event's position stands in its payload. */
+static void write_block(world *w, uint32_t count, uint32_t payload_bytes)
+{
+    uint64_t first = kit_last(w->both) + 1;
+    kit_block made = kit_make(first, count, payload_bytes, 1);
+    made.block.commit_ns = now(w);
+    kit_ok(w->both->ops->append(w->both, &made.block, true));
+    kit_drop(&made);
+}
+
+static void all_have_read(world *w)
+{
+    stoa_readers_move(&w->readers, w->snapshot, kit_last(w->both));
+    stoa_readers_move(&w->readers, w->projection, kit_last(w->both));
+}
+
+static stoa_journal_state log_state(world *w)
+{
+    stoa_journal_state state;
+    stoa_journal_log_state(w->both, &state);
+    return state;
+}
+
+static void step(world *w)
+{
+    kit_ok(stoa_keeper_step(&w->keeper, now(w), NULL));
+}
+
+/* Until nothing is due any more: one move a step. */
+static void settle(world *w)
+{
+    for (;;) {
+        stoa_manifest m;
+        stoa_retained retained;
+        stoa_due due;
+        step(w);
+        kit_ok(stoa_archive_look(w->keeper.archive, &m));
+        stoa_keeper_plan(&w->keeper, now(w), &m, &retained, &due);
+        bool done = due.purge_below == 0 && due.expire == 0 && due.move == m.count;
+        stoa_manifest_deinit(&m);
+        if (done) { return; }
+    }
+}
+
+typedef struct whole {
+    uint64_t next;
+} whole;
+
+static stoa_err look_at(void *context, const stoa_block *block)
+{
+    whole *seen = context;
+    kit_block wanted = kit_make(block->first, block->count, block->payload_bytes, 1);
+    assert_int_equal(block->first, seen->next);
+    assert_true(block->payload_bytes == 0 || memcmp(block->payload, wanted.payload, block->payload_bytes) == 0);
+    kit_drop(&wanted);
+    seen->next = block->first + block->count;
+    return STOA_OK;
+}
+
+/* Log and archive together hold all that has not expired, and it is what was written. */
+static void reads_whole(world *w)
+{
+    stoa_journal_state state;
+    w->both->ops->state(w->both, &state);
+    if (state.last == 0) { return; }
+    assert_int_equal(state.first, stoa_archive_first(w->keeper.archive));
+    whole seen = {.next = state.first};
+    kit_ok(w->both->ops->read(w->both, state.first, look_at, &seen));
+    assert_int_equal(seen.next, state.last + 1);
+}
+
+/* Every segment is where the policy has it at its age, and what expired was old enough. */
+static void is_where_its_age_says(world *w, const stoa_retention *r)
+{
+    stoa_manifest m;
+    stoa_journal_state log = log_state(w);
+    kit_ok(stoa_archive_look(w->keeper.archive, &m));
+    for (uint32_t i = 0; i < m.count; i++) {
+        uint64_t age = now(w) - m.entries[i].segment.last_ns;
+        stoa_tier tier = age < r->warm_ns ? STOA_TIER_WARM : age < r->cold_ns ? STOA_TIER_COLD : STOA_TIER_ARCHIVE;
+        assert_int_equal(m.entries[i].tier, tier);
+        assert_true(age < r->archive_ns || i + 1 == m.count); /* the last one never goes */
+        if (age < r->hot_ns) { assert_true(log.first <= m.entries[i].segment.first); }
+        if (age >= r->hot_ns && i + 1 < m.count) { assert_true(log.first > m.entries[i].segment.last); }
+    }
+    stoa_manifest_deinit(&m);
+}
+
+/* Ten years and one, in strides from minutes to months. */
+static void live_through(stoa_retention_class cls)
+{
+    static const uint64_t strides[] = {60, 1800, 3600, 86400, 7 * 86400, 30 * 86400, 90 * 86400};
+    world w;
+    stoa_random random = kit_random(100 + (uint64_t)cls);
+    open_world(&w, stoa_retention_name(cls), &rows[cls]);
+    uint64_t end = SECONDS(11ull * 365 * 86400);
+    while (w.clock.now < end) {
+        unsigned blocks = (unsigned)stoa_random_below(&random, 4);
+        for (unsigned i = 0; i < blocks; i++) {
+            write_block(&w, 1 + (uint32_t)stoa_random_below(&random, 3), 500 + (uint32_t)stoa_random_below(&random, 900));
+            pass(&w, SECONDS(1));
+        }
+        all_have_read(&w);
+        pass(&w, SECONDS(strides[stoa_random_below(&random, sizeof strides / sizeof strides[0])]));
+        settle(&w);
+        is_where_its_age_says(&w, &rows[cls]);
+        reads_whole(&w);
+    }
+    assert_true(stoa_archive_first(w.keeper.archive) > 1); /* the first year has expired */
+    assert_true(log_state(&w).first > 1);
+    close_world(&w);
+}
+
+static void ten_years_of_every_class_are_kept_as_its_row_says(void **state)
+{
+    (void)state;
+    for (stoa_retention_class cls = 0; cls < STOA_RETENTION_COUNT; cls++) { live_through(cls); }
+}
+
+static void the_rows_are_those_of_the_requirements(void **state)
+{
+    (void)state;
+    assert_int_equal(rows[STOA_RETENTION_orders].warm_ns, SECONDS(90 * 86400));
+    assert_int_equal(rows[STOA_RETENTION_market].warm_ns, SECONDS(30 * 86400));
+    for (unsigned i = 0; i < STOA_RETENTION_COUNT; i++) {
+        assert_int_equal(rows[i].hot_ns, SECONDS(3600));
+        assert_int_equal(rows[i].cold_ns, SECONDS(220752000));
+        assert_int_equal(rows[i].archive_ns, SECONDS(315360000));
+    }
+    assert_int_equal(stoa_retention_of("trade"), STOA_RETENTION_orders);
+    assert_int_equal(stoa_retention_of("room"), STOA_RETENTION_chat);
+    assert_int_equal(stoa_retention_of("unheard of"), STOA_RETENTION_orders);
+}
+
+static void each_tier_ends_at_its_second(void **state)
+{
+    (void)state;
+    world w;
+    open_world(&w, "trade", &rows[STOA_RETENTION_orders]);
+    write_block(&w, 3, 100); /* at 0 s */
+    pass(&w, SECONDS(3599));
+    all_have_read(&w);
+    settle(&w);
+    assert_int_equal(stoa_archive_last(w.keeper.archive, true), 0); /* 3,599 s: hot, and only hot */
+    pass(&w, SECONDS(1));
+    write_block(&w, 2, 100); /* what is newest never leaves the journal */
+    all_have_read(&w);
+    settle(&w);
+    assert_int_equal(stoa_archive_last(w.keeper.archive, true), 5);
+    assert_int_equal(log_state(&w).first, 1); /* its youngest event is hot */
+    pass(&w, SECONDS(3600));
+    write_block(&w, 1, 100);
+    all_have_read(&w);
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 6); /* warm */
+    stoa_manifest m;
+    static const struct { uint64_t at; stoa_tier tier; } table[] = {
+        {7776000 - 1, STOA_TIER_WARM},   {7776000, STOA_TIER_COLD},   {220752000 - 1, STOA_TIER_COLD},
+        {220752000, STOA_TIER_ARCHIVE}, {315360000 - 1, STOA_TIER_ARCHIVE},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        w.clock.now = SECONDS(3600) + SECONDS(table[i].at); /* the segment's youngest event is of 3,600 s */
+        settle(&w);
+        kit_ok(stoa_archive_look(w.keeper.archive, &m));
+        assert_int_equal(m.entries[0].segment.last, 5);
+        assert_int_equal(m.entries[0].tier, table[i].tier);
+        stoa_manifest_deinit(&m);
+        reads_whole(&w);
+    }
+    w.clock.now = SECONDS(3600) + SECONDS(315360000);
+    w.keeper.retention.expire = false; /* no policy, no end */
+    settle(&w);
+    assert_int_equal(stoa_archive_first(w.keeper.archive), 1);
+    w.keeper.retention.expire = true;
+    settle(&w);
+    assert_int_equal(stoa_archive_first(w.keeper.archive), 6);
+    reads_whole(&w);
+    close_world(&w);
+}
+
+/* A log of three sealed segments, all of them old. */
+static void old_world(world *w)
+{
+    open_world(w, "trade", &rows[STOA_RETENTION_orders]);
+    for (unsigned i = 0; i < 3; i++) {
+        write_block(w, 10, 500);
+        pass(w, SECONDS(4000));
+        step(w);
+    }
+    write_block(w, 1, 100);
+    assert_int_equal(stoa_archive_last(w->keeper.archive, true), 30);
+    assert_int_equal(log_state(w).first, 1);
+}
+
+static void nothing_leaves_the_journal_before_snapshot_and_readers_have_passed(void **state)
+{
+    (void)state;
+    world w;
+    uint32_t late;
+    old_world(&w);
+    stoa_readers_move(&w.readers, w.projection, 31);
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 1); /* no snapshot */
+    stoa_readers_move(&w.readers, w.snapshot, 19);
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 11); /* whole segments below it */
+    stoa_readers_move(&w.readers, w.snapshot, 31);
+    kit_ok(stoa_readers_add(&w.readers, "channel trade room", 20, &late));
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 21); /* a reader stands at 20 */
+    stoa_readers_leave(&w.readers, late);
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 31);
+    reads_whole(&w);
+    close_world(&w);
+}
+
+static void without_a_snapshot_at_all_nothing_is_purged(void **state)
+{
+    (void)state;
+    world w;
+    old_world(&w);
+    stoa_readers_move(&w.readers, w.projection, 31);
+    stoa_readers_leave(&w.readers, w.snapshot);
+    pass(&w, SECONDS(400000000));
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 1);
+    assert_int_equal(stoa_archive_first(w.keeper.archive), 1);
+    close_world(&w);
+}
+
+static void a_hold_keeps_everything_where_it_is(void **state)
+{
+    (void)state;
+    world w;
+    old_world(&w);
+    all_have_read(&w);
+    kit_ok(stoa_archive_hold(w.keeper.archive, "case 7"));
+    pass(&w, SECONDS(400000000));
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 1);
+    assert_int_equal(stoa_archive_first(w.keeper.archive), 1);
+    stoa_manifest m;
+    kit_ok(stoa_archive_look(w.keeper.archive, &m));
+    assert_int_equal(m.entries[0].tier, STOA_TIER_WARM);
+    stoa_manifest_deinit(&m);
+    kit_ok(stoa_archive_hold(w.keeper.archive, ""));
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 31);
+    assert_true(stoa_archive_first(w.keeper.archive) > 1);
+    close_world(&w);
+}
+
+static void a_rotten_segment_stops_the_purge_of_what_it_holds(void **state)
+{
+    (void)state;
+    world w;
+    char path[KIT_PATH_MAX + 160], name[STOA_SEGMENT_NAME_MAX];
+    stoa_manifest m;
+    uint8_t byte;
+    old_world(&w);
+    kit_ok(stoa_archive_look(w.keeper.archive, &m));
+    stoa_segment_name(&m.entries[1].segment, false, name);
+    (void)snprintf(path, sizeof path, "%s/warm/trade/%s", w.folder, name);
+    int fd = open(path, O_RDWR);
+    off_t at = (off_t)m.entries[1].segment.file_bytes / 2;
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    all_have_read(&w);
+    kit_err(stoa_keeper_step(&w.keeper, now(&w), NULL), STOA_E_CORRUPT);
+    assert_int_equal(log_state(&w).first, 1);
+    assert_int_equal(w.keeper.errors, 1);
+    assert_int_equal(unlink(path), 0);
+    kit_err(stoa_keeper_step(&w.keeper, now(&w), NULL), STOA_E_GAP);
+    assert_int_equal(log_state(&w).first, 1); /* the log has it still */
+    (void)close(fd);
+    stoa_manifest_deinit(&m);
+    close_world(&w);
+}
+
+static void a_full_segment_is_sealed_before_its_time(void **state)
+{
+    (void)state;
+    world w;
+    open_world(&w, "trade", &rows[STOA_RETENTION_orders]);
+    for (unsigned i = 0; i < 20; i++) { write_block(&w, 2, 700); }
+    step(&w);
+    assert_int_equal(stoa_archive_last(w.keeper.archive, true), 40 / 10 * 10);
+    assert_int_equal(log_state(&w).first, 1);
+    close_world(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_rows_are_those_of_the_requirements),
+        cmocka_unit_test(each_tier_ends_at_its_second),
+        cmocka_unit_test(ten_years_of_every_class_are_kept_as_its_row_says),
+        cmocka_unit_test(nothing_leaves_the_journal_before_snapshot_and_readers_have_passed),
+        cmocka_unit_test(without_a_snapshot_at_all_nothing_is_purged),
+        cmocka_unit_test(a_hold_keeps_everything_where_it_is),
+        cmocka_unit_test(a_rotten_segment_stops_the_purge_of_what_it_holds),
+        cmocka_unit_test(a_full_segment_is_sealed_before_its_time),
+    };
+    stoa_log_level_set(STOA_LOG_WARN);
+    if (access("/dev/shm", W_OK) == 0) { (void)setenv("TMPDIR", "/dev/shm", 0); } /* no power is cut here: syncs need no disk */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
