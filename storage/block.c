@@ -323,10 +323,10 @@ void stoa_block_walk_deinit(stoa_block_walk *walk)
     *walk = (stoa_block_walk){0};
 }
 
-stoa_err stoa_block_show(const void *bytes, size_t size_bytes, stoa_err (*visit)(void *context, const stoa_block *block),
+stoa_err stoa_block_show(const stoa_keyring *keys, const void *bytes, size_t size_bytes, stoa_err (*visit)(void *context, const stoa_block *block),
                          void *context)
 {
-    stoa_block_walk walk = {0};
+    stoa_block_walk walk = {.keys = keys};
     stoa_block block;
     stoa_err err = stoa_block_walk_next(&walk, bytes, size_bytes, &block);
     if (!err) { err = visit(context, &block); }

@@ -96,8 +96,8 @@ typedef struct stoa_block_walk {
 /* The next stored block. *out is valid until the next call and as long as bytes are. Errors: CORRUPT and SEALED (at stays
  * where the log is good), NOMEM. */
 stoa_err stoa_block_walk_next(stoa_block_walk *walk, const void *bytes, size_t size_bytes, stoa_block *out);
-/* That for one block, whatever was before it. Errors: CORRUPT, NOMEM, what visit returns. */
-stoa_err stoa_block_show(const void *bytes, size_t size_bytes, stoa_err (*visit)(void *context, const stoa_block *block),
+/* That for one block, whatever was before it. Errors: CORRUPT, SEALED, NOMEM, what visit returns. */
+stoa_err stoa_block_show(const stoa_keyring *keys, const void *bytes, size_t size_bytes, stoa_err (*visit)(void *context, const stoa_block *block),
                          void *context);
 void stoa_block_walk_deinit(stoa_block_walk *walk);
 

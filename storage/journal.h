@@ -124,7 +124,7 @@ typedef struct stoa_journal_ops {
                             stoa_err (*visit)(void *context, const void *bytes, size_t size_bytes), void *context);
 
     /* Show a block, given as it is stored here or in a copy of this log, as read would show it. Errors: CORRUPT (the bytes are
-     * no block), what visit returns. */
+     * no block), SEALED, what visit returns. */
     stoa_err (*show)(stoa_journal *journal, const void *bytes, size_t size_bytes,
                      stoa_err (*visit)(void *context, const stoa_block *block), void *context);
 

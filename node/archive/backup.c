@@ -140,6 +140,7 @@ stoa_err stoa_backup_run(const stoa_backup *backup, const stoa_progress_to *prog
     if (backup->source_count > STOA_CATALOG_SHARDS) { return STOA_FAIL(STOA_E_TOO_LARGE, "%" PRIu32 " shards", backup->source_count); }
     (void)snprintf(catalog.node, sizeof catalog.node, "%s", backup->node_name);
     (void)snprintf(catalog.version, sizeof catalog.version, "%s", STOA_VERSION);
+    stoa_catalog_put_keys(&catalog, backup->keys);
     stoa_err err = stoa_catalog_put_kinds(&catalog, backup->kinds);
     if (!err) { err = note_states(backup, &catalog); }
     if (!err) { err = note_time(backup, &catalog); } /* behind the states: they are within it */

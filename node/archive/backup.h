@@ -31,6 +31,7 @@ typedef struct stoa_backup {
     const stoa_backup_source *sources;
     uint32_t source_count;
     const stoa_kind *const *kinds;
+    const stoa_keyring *keys; /* NULL: nothing is sealed */
     stoa_hash256 settings; /* fingerprint */
     uint64_t segment_bytes; /* 0: the archive's */
     stoa_clock *clock;     /* NULL: the machine's */

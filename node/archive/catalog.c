@@ -71,6 +71,12 @@ stoa_err stoa_catalog_put_kinds(stoa_catalog *catalog, const stoa_kind *const *k
     return STOA_OK;
 }
 
+void stoa_catalog_put_keys(stoa_catalog *catalog, const stoa_keyring *ring)
+{
+    uint32_t count = ring ? stoa_keyring_count(ring) : 0;
+    for (uint32_t i = 0; i < count; i++) { catalog->keys[catalog->key_count++] = stoa_keyring_id(ring, i); }
+}
+
 static const stoa_kind *kind_named(const stoa_kind *const *kinds, const char *name)
 {
     while (*kinds && strcmp((*kinds)->name, name) != 0) { kinds++; }
@@ -129,7 +135,9 @@ static void put_catalog(stoa_buf *out, const stoa_catalog *c)
     stoa_buf_printf(out, ",\n  \"written_ns\": %" PRIu64 ", \"written\": \"%s\",\n", c->written_ns, written);
     stoa_buf_printf(out, "  \"consistent_ns\": %" PRIu64 ", \"consistent\": \"%s\",\n  ", c->consistent_ns, consistent);
     stoa_note_put_hash(out, "settings", &c->settings);
-    stoa_buf_puts(out, ",\n  \"shards\": [\n");
+    stoa_buf_puts(out, ",\n  \"keys\": [");
+    for (uint32_t i = 0; i < c->key_count; i++) { stoa_buf_printf(out, "%s%" PRIu32, i ? ", " : "", c->keys[i]); }
+    stoa_buf_puts(out, "],\n  \"shards\": [\n");
     for (uint32_t i = 0; i < c->shard_count; i++) {
         put_shard(out, &c->shards[i]);
         stoa_buf_puts(out, i + 1 < c->shard_count ? ",\n" : "\n");
@@ -189,6 +197,21 @@ static void read_kinds(stoa_note_reading *r, stoa_json root, stoa_catalog *c)
     }
 }
 
+static void read_keys(stoa_note_reading *r, stoa_json root, stoa_catalog *c)
+{
+    stoa_json list = stoa_note_get(r, root, "keys");
+    stoa_json_iter it = {.more = false};
+    uint64_t id = 0;
+    if (!r->fault && stoa_json_first(list, &it)) { r->fault = "keys"; }
+    for (; !r->fault && it.more; stoa_json_next(&it)) {
+        if (c->key_count == STOA_KEYS_MAX || stoa_json_uint(it.value, &id) || id > UINT32_MAX) {
+            r->fault = "keys";
+            return;
+        }
+        c->keys[c->key_count++] = (uint32_t)id;
+    }
+}
+
 static stoa_err take_root(void *context, stoa_json root)
 {
     stoa_catalog *c = context;
@@ -200,6 +223,7 @@ static stoa_err take_root(void *context, stoa_json root)
     c->written_ns = stoa_note_uint(&r, root, "written_ns");
     c->consistent_ns = stoa_note_uint(&r, root, "consistent_ns");
     stoa_note_hash(&r, root, "settings", &c->settings);
+    read_keys(&r, root, c);
     read_shards(&r, root, c);
     read_kinds(&r, root, c);
     return r.fault ? STOA_FAIL(STOA_E_CORRUPT, "%s: %s", file_name, r.fault) : STOA_OK;

@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "runtime/actor.h"
+#include "storage/seal.h"
 
 enum { STOA_CATALOG_SHARDS = 64, STOA_CATALOG_KINDS = 64, STOA_CATALOG_NAME = 31 };
 
@@ -33,6 +34,8 @@ typedef struct stoa_catalog {
     uint64_t written_ns;
     uint64_t consistent_ns; /* commit time up to which all shards are complete: the latest that the node can be cut at */
     stoa_hash256 settings;
+    uint32_t keys[STOA_KEYS_MAX]; /* ids of those that the node had, rising */
+    uint32_t key_count;
     stoa_catalog_kind kinds[STOA_CATALOG_KINDS];
     stoa_catalog_shard shards[STOA_CATALOG_SHARDS];
     uint32_t kind_count, shard_count;
@@ -44,6 +47,9 @@ stoa_err stoa_catalog_save(const char *folder, const stoa_catalog *catalog);
 
 /* Fill in the kinds, a NULL-terminated list. Errors: TOO_LARGE. */
 stoa_err stoa_catalog_put_kinds(stoa_catalog *catalog, const stoa_kind *const *kinds);
+
+/* ring: NULL where nothing is sealed. */
+void stoa_catalog_put_keys(stoa_catalog *catalog, const stoa_keyring *ring);
 
 /* The name of the first kind that this build has in another shape than the catalogue's; NULL: none. With state_only tables may
  * differ, because events of older ones are still read: it is the states that are then laid out in another way. */

@@ -119,7 +119,8 @@ static stoa_err compare_states(restoring *r, uint32_t index, stoa_journal *journ
     }
     if (!err) { err = stoa_log_hash(reader, UINT64_MAX, &shard->hash, NULL); }
     stoa_log_close(reader);
-    return err;
+    shard->sealed = err == STOA_E_SEALED;
+    return shard->sealed ? STOA_OK : err;
 }
 
 static stoa_err import_shard(restoring *r, uint32_t index, stoa_archive *archive, stoa_journal *journal, uint64_t *epoch_out)
@@ -150,6 +151,7 @@ static stoa_err restore_shard(restoring *r, uint32_t index, bool plan, uint64_t 
     if (!err && !plan) {
         err = r->restore->journal->open(path, &journal);
         if (!err) {
+            journal->ops->seal(journal, r->restore->keys);
             err = import_shard(r, index, archive, journal, epoch_out);
             journal->ops->close(journal);
         }

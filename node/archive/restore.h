@@ -21,6 +21,7 @@ typedef struct stoa_restore {
     const char *until;               /* SHARD:POSITION, a POSITION of the first shard, a time as 2026-01-31T12:00:00[.5]Z; NULL: all */
     const stoa_kind *const *kinds;
     const stoa_journal_ops *journal; /* what to import into */
+    const stoa_keyring *keys;        /* NULL: what is sealed is restored, but its states cannot be compared */
 } stoa_restore;
 
 typedef struct stoa_restored_shard {
@@ -28,6 +29,7 @@ typedef struct stoa_restored_shard {
     uint64_t held, last;     /* positions: that the backup has; that are restored (plan: about; a cut block may end earlier) */
     uint64_t last_ns;        /* commit time of the last block */
     uint64_t hash, compared; /* of the states at last; position where it was compared with the live one, 0: it was not */
+    bool sealed;             /* a key is missing: no hash */
 } stoa_restored_shard;
 
 typedef struct stoa_restored {

@@ -159,6 +159,12 @@ static stoa_err archived_lookup(stoa_journal *journal, uint64_t id, stoa_err (*v
     return log->ops->lookup(log, id, visit, context);
 }
 
+static void archived_seal(stoa_journal *journal, const struct stoa_keyring *keys)
+{
+    stoa_journal *log = self_of(journal)->log;
+    log->ops->seal(log, keys);
+}
+
 static stoa_err archived_purge(stoa_journal *journal, uint64_t below)
 {
     stoa_journal *log = self_of(journal)->log;
@@ -201,6 +207,7 @@ static stoa_err archived_open(const char *path, stoa_journal **out)
 
 static const stoa_journal_ops archived_ops = {.scheme = "archived",
                                               .open = archived_open,
+                                              .seal = archived_seal,
                                               .append = archived_append,
                                               .append_stored = archived_append_stored,
                                               .sync = archived_sync,

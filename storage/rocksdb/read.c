@@ -110,8 +110,9 @@ stoa_err stoa_rocks_read_stored(stoa_journal *base, uint64_t from,
 stoa_err stoa_rocks_show(stoa_journal *base, const void *bytes, size_t size_bytes,
                          stoa_err (*visit)(void *context, const stoa_block *block), void *context)
 {
-    (void)base;
-    return stoa_block_show(bytes, size_bytes, visit, context);
+    stoa_rocks *j = (stoa_rocks *)base;
+    const stoa_keyring *keys = atomic_load_explicit(&j->keys, memory_order_acquire); /* acquire: its keys */
+    return stoa_block_show(keys, bytes, size_bytes, visit, context);
 }
 
 static stoa_err lookup_in(const stoa_engine *engine, uint64_t id, uint64_t first, uint64_t last,

@@ -246,8 +246,7 @@ static stoa_err sim_read_stored(stoa_journal *journal, uint64_t from,
 static stoa_err sim_show(stoa_journal *journal, const void *bytes, size_t size_bytes,
                          stoa_err (*visit)(void *context, const stoa_block *block), void *context)
 {
-    (void)journal;
-    return stoa_block_show(bytes, size_bytes, visit, context);
+    return stoa_block_show(((const stoa_sim_handle *)journal)->keys, bytes, size_bytes, visit, context);
 }
 
 /* The smallest position above after that the block indexes under id; 0 when there is none. */

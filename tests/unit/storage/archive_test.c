@@ -11,6 +11,7 @@
 #include "storage/archive/archive.h"
 #include "storage/archive/journal.h"
 #include "storage/rocksdb/journal.h"
+#include "storage/seal.h"
 #include "storage/sim/journal.h"
 
 static char folder[KIT_PATH_MAX];
@@ -387,6 +388,41 @@ static void a_purged_log_reads_as_a_whole_through_its_archive(void **state)
     }
 }
 
+/* What is sealed stays sealed in the archive; chain and files are proven without a key, and with it all can be read. */
+static void a_sealed_log_is_archived_and_restored_without_its_key(void **state)
+{
+    (void)state;
+    char path[KIT_PATH_MAX + 16];
+    uint32_t id;
+    uint64_t verified = 0;
+    stoa_keyring *keys;
+    (void)snprintf(path, sizeof path, "%s/keys", folder);
+    kit_ok(stoa_key_file_add(path, &id));
+    kit_ok(stoa_keyring_open(path, &keys));
+    stoa_journal *log = sim("log"), *copy = sim("copy"), *both;
+    log->ops->seal(log, keys);
+    kit_grow(log, 30, 3, 400);
+    kit_ok(log->ops->sync(log));
+    stoa_archive *archive = opened("trade", 3000);
+    seal_all(archive, log);
+    kit_ok(stoa_archive_verify(archive, UINT64_MAX, NULL, &verified));
+    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL));
+    same_state(copy, log);
+    kit_reader reader = {0};
+    kit_err(copy->ops->read(copy, 1, kit_visit, &reader), STOA_E_SEALED);
+    copy->ops->seal(copy, keys);
+    kit_check_all(copy, 90);
+    kit_ok(log->ops->purge(log, 61));
+    kit_ok(stoa_journal_archived(log, archive, &both));
+    kit_check_all(both, 90);
+    both->ops->seal(both, NULL);
+    kit_err(both->ops->read(both, 1, kit_visit, &reader), STOA_E_SEALED);
+    both->ops->close(both);
+    copy->ops->close(copy);
+    stoa_archive_close(archive);
+    stoa_keyring_close(keys);
+}
+
 static void a_log_purged_further_than_its_archive_goes_is_named(void **state)
 {
     (void)state;
@@ -727,6 +763,7 @@ int main(void)
         TEST(a_read_begins_with_the_block_that_holds_the_position),
         TEST(an_import_ends_at_a_position_or_a_time),
         TEST(a_purged_log_reads_as_a_whole_through_its_archive),
+        TEST(a_sealed_log_is_archived_and_restored_without_its_key),
         TEST(a_log_purged_further_than_its_archive_goes_is_named),
         TEST(a_log_that_is_another_one_is_refused),
         TEST(an_open_segment_of_a_tail_that_was_lost_heals_itself),
