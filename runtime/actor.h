@@ -17,8 +17,9 @@
  *   EVENT greeted            void K_apply_greeted(K *self, const K_greeted *event)           (event-sourced kinds)
  * and for each HEAR(K, other, row) of K_HEARS - topics it subscribes to, answers to its asks, others' casts:
  *                            stoa_err K_on_other_row(stoa_turn *, [const] K *self, const other_row *in)
- * STOA_PROXY(other) in a .c file declares the typed sends to another kind: other_send_x, other_within_x, other_told_x (casts),
- * other_ask_x, other_forward_x, other_after_x, other_every_x, other_call_x (from outside the runtime) for commands and casts;
+ * HEAR(K, stoa_system, undelivered): what comes back of what it has mailed.
+ * STOA_PROXY(other) in a .c file declares the typed sends to another kind: other_send_x, other_within_x, other_told_x, other_mail_x and
+ * other_returned_x (casts), other_ask_x, other_forward_x, other_after_x, other_every_x, other_call_x (from outside the runtime) for commands and casts;
  * K_emit_x for events, K_answer_x for replies, K_publish_x for topics (and K_send_x, to one actor), and for casts to all of a
  * group. STOA_KIND and STOA_PLAIN_KIND include the kind's own proxy.
  *
@@ -94,6 +95,21 @@ void stoa_turn_no_answer(stoa_turn *turn);
 
 /* --- events (event-sourced kinds): applied and journaled in order when the turn returns OK. Errors: FULL (turn's arena). */
 stoa_err stoa_turn_emit(stoa_turn *turn, const stoa_row *row, const void *payload);
+
+/* --- mail (event-sourced kinds of a shard with a journal): to an actor "kind/key" of another shard, which outlives both.
+ * "shard:kind/key" names a shard that need not be open at the moment. Part of the turn, as its events are: it leaves when they are
+ * committed and takes effect there once, in the order in which this shard mailed to that one. What is refused there - an error of
+ * the turn, no such actor, no handler - comes back: this actor hears stoa_system.undelivered with the token, once, however often
+ * either side ends in between. A turn that hears so should not fail, nor need room for mail.
+ * A cascade mails 64 messages and 32 KiB at most, a payload takes 4 KiB at most. Errors: NOT_FOUND (no such actor, or shard), FULL
+ * (the channel, whose receiver is slow or away; a shard has 32; turns further down a cascade always have room: it does not begin before), FORKED
+ * (the channel stopped: see the operator's command channel restart), TOO_LARGE, INVALID, UNSUPPORTED (a shard without a journal). */
+stoa_err stoa_turn_mail(stoa_turn *turn, const char *to, const stoa_row *row, const void *payload, uint64_t token);
+/* Who mailed the present message, "shard:kind/key", to mail back; "" where it was not mailed. Valid until the handler returns. */
+const char *stoa_turn_mailed_by(const stoa_turn *turn);
+/* What came back, for who hears stoa_system.undelivered (K_returned_x). Errors: NOT_FOUND (it was of another row, or nothing came
+ * back); what decoding says. */
+stoa_err stoa_turn_returned(const stoa_turn *turn, const stoa_row *row, void *payload_out);
 
 /* --- time: a message to oneself after delay_ns. Timers of an event-sourced actor are armed again by its resume. */
 typedef struct stoa_timer {
@@ -353,6 +369,14 @@ struct stoa_kind {
     STOA_PROXY_FUNCTION_ stoa_err K##_told_##name(stoa_turn *turn, stoa_ref to, K##_##name payload, uint64_t token)            \
     {                                                                                                                  \
         return stoa_turn_send_told(turn, to, &K##_rows[K##_ROW_##name], &payload, token);                              \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_mail_##name(stoa_turn *turn, const char *to, K##_##name payload, uint64_t token) \
+    {                                                                                                                  \
+        return stoa_turn_mail(turn, to, &K##_rows[K##_ROW_##name], &payload, token);                                   \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_returned_##name(const stoa_turn *turn, K##_##name *out)                          \
+    {                                                                                                                  \
+        return stoa_turn_returned(turn, &K##_rows[K##_ROW_##name], out);                                               \
     }                                                                                                                  \
     STOA_PROXY_FUNCTION_ stoa_err K##_post_##name(stoa_node *node, stoa_ref to, K##_##name payload)                           \
     {                                                                                                                  \

@@ -32,3 +32,17 @@ static void stoa_shard_log_apply_answered(stoa_shard_log *self, const stoa_shard
 {
     stoa_requests_apply(&self->requests, event);
 }
+
+#define CHANNEL_EVENT_(name)                                                                                           \
+    static void stoa_shard_log_apply_##name(stoa_shard_log *self, const stoa_shard_log_##name *event)                  \
+    {                                                                                                                  \
+        stoa_channel_##name(&self->channels, event);                                                                   \
+    }
+CHANNEL_EVENT_(mailed)
+CHANNEL_EVENT_(acknowledged)
+CHANNEL_EVENT_(returned)
+CHANNEL_EVENT_(restarted)
+CHANNEL_EVENT_(delivered)
+CHANNEL_EVENT_(refused)
+CHANNEL_EVENT_(settled)
+CHANNEL_EVENT_(restarted_in)

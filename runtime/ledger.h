@@ -14,6 +14,7 @@
 #define STOA_RUNTIME_LEDGER_H
 
 #include "runtime/actor.h"
+#include "runtime/channel_book.h"
 #include "runtime/requests.h"
 
 #define stoa_shard_log_spawned_FIELDS(F, S) F(S, uint64_t, stream) F(S, stoa_text30, kind) F(S, stoa_text62, name)
@@ -21,13 +22,15 @@
 #define stoa_shard_log_ROWS(ROW, K)                                                                                         \
     ROW(K, EVENT, spawned, _, "An actor exists from here on.")                                                         \
     ROW(K, EVENT, epoch_started, _, "A writer took over.")                                                             \
-    ROW(K, EVENT, answered, _, "A request with a name had an effect; its reply.")
+    ROW(K, EVENT, answered, _, "A request with a name had an effect; its reply.")                                      \
+    STOA_CHANNEL_ROWS(ROW, K)
 STOA_TABLE(stoa_shard_log)
 
 typedef struct stoa_shard_log {
     uint64_t epoch;   /* of the last writer that said so */
     uint64_t streams; /* actors that were spawned */
     stoa_requests requests;
+    stoa_channel_book channels;
 } stoa_shard_log;
 
 /* The ledger as a kind: no handlers, and no actor of it is ever spawned. */

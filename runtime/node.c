@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "runtime/channel.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
@@ -231,6 +232,7 @@ static void open_on_core(stoa_core *core, void *context)
     if (!o->err && core->shard_count == STOA_COUNT_OF_(core->shards)) {
         o->err = STOA_FAIL(STOA_E_FULL, "core %u has %u shards", core->place.index, core->shard_count);
     }
+    stoa_channels_recovered(shard);
     if (!o->err) { core->shards[core->shard_count++] = shard; }
     for (uint32_t stream = 1; stream <= shard->actor_count && !o->err; stream++) {
         /* one actor that cannot resume must not keep the others from serving: it is tried again */
@@ -244,6 +246,13 @@ static void open_on_core(stoa_core *core, void *context)
         return;
     }
     stoa_core_enqueue(core, &shard->run);
+    atomic_store_explicit(&shard->open, true, memory_order_release);
+}
+
+static void connect_on_core(stoa_core *core, void *context)
+{
+    (void)context;
+    for (uint32_t i = 0; i < core->shard_count; i++) { stoa_channels_connect(core->shards[i]); }
 }
 
 static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, struct stoa_shard **out)
@@ -283,6 +292,7 @@ stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, sto
     shard_opening opening = {.shard = shard};
     stoa_core_do(shard->core, open_on_core, &opening);
     if (opening.err) { return STOA_FAIL(opening.err, "shard %s: %s", options->name, opening.trail); }
+    for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], connect_on_core, NULL); }
     *out = shard;
     return STOA_OK;
 }

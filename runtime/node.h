@@ -128,6 +128,25 @@ typedef struct stoa_event_view {
 stoa_err stoa_shard_lookup(stoa_shard *shard, uint64_t id, void (*visit)(void *context, const stoa_event_view *event),
                            void *context);
 
+/* --- channels: what a shard's actors mail to those of other shards (stoa_turn_mail) */
+typedef struct stoa_channel_view {
+    const char *from;
+    char to[32];         /* shard */
+    const char *status;  /* "runs"; "apart" (the other shard is not open), "asks", "forked" */
+    const char *forked;  /* why, or "" */
+    uint32_t generation; /* how often it was begun anew */
+    uint64_t mailed, sent, acknowledged, returned; /* numbers of the last ones; how many were refused, ever */
+    uint64_t cursor;     /* what the receiver has committed, as it said last */
+    uint64_t taken;      /* up to there nothing is returned nor mailed once more, when it is begun anew */
+    uint64_t waiting, bytes, room_bytes; /* not acknowledged; what they take of the ring; its size */
+} stoa_channel_view;
+/* Visit the channels that go out of a shard. */
+void stoa_channels(stoa_shard *shard, void (*visit)(void *context, const stoa_channel_view *view), void *context);
+/* Begin a forked channel anew: what waits is returned to who mailed it, as undelivered with FORKED, or mailed once more (again).
+ * What was mailed before the sender lost its end and is not above the receiver's cursor counts as taken. plan: only look. *out: as
+ * it was before. Errors: NOT_FOUND, INVALID (it is not forked), AGAIN (the shard has no room now for all that is to be returned). */
+stoa_err stoa_channel_restart(stoa_shard *shard, const char *to, bool again, bool plan, stoa_channel_view *out);
+
 /* --- actors */
 typedef struct stoa_spawn_options {
     stoa_shard *shard; /* event-sourced kinds: where it lives; NULL: in the node's own */

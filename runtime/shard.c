@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "runtime/channel.h"
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 #include "runtime/once.h"
@@ -82,13 +83,16 @@ uint64_t stoa_shard_due_ns(const struct stoa_shard *shard)
 {
     const stoa_block_slot *block = &shard->blocks[shard->block_open % STOA_BLOCKS];
     bool waits = shard->durability == stoa_durability_MEMORY && block->count && slot_free(shard);
-    return waits ? block->opened_ns + STOA_SHARD_LAZY_NS : UINT64_MAX;
+    uint64_t due = waits ? block->opened_ns + STOA_SHARD_LAZY_NS : UINT64_MAX;
+    uint64_t again = shard->mailing->again_ns;
+    return again && again < due ? again : due;
 }
 
 static void seal(struct stoa_shard *shard)
 {
     stoa_block_slot *block = open_block(shard);
     if (!worth_sealing(shard, block) || !slot_free(shard) || journal_busy(shard, block)) { return; }
+    stoa_channels_sealing(shard, shard->block_open % STOA_BLOCKS);
     stoa_core_note(shard->core, STOA_FLIGHT_SEALED, NULL, NULL, shard->name, block->first + block->count - 1, block->count);
     shard->block_open++;
     stoa_block_slot *next = open_block(shard);
@@ -97,11 +101,16 @@ static void seal(struct stoa_shard *shard)
     stoa_shard_submit(shard);
 }
 
-static bool room_for_cascade(const struct stoa_shard *shard)
+static bool room_in_block(const struct stoa_shard *shard)
 {
     const stoa_block_slot *block = &shard->blocks[shard->block_open % STOA_BLOCKS];
     return stoa_slab_ample(&shard->core->place.slab) && shard->wall.count < STOA_WALL_MAX && block->used_bytes < STOA_SHARD_SEAL_BYTES &&
            block->index_count < STOA_SHARD_INDEX_MAX / 2;
+}
+
+static bool room_for_cascade(const struct stoa_shard *shard)
+{
+    return room_in_block(shard) && stoa_channels_room(shard);
 }
 
 /* --- events */
@@ -116,11 +125,17 @@ void stoa_shard_clear_staged(struct stoa_shard *shard)
 {
     shard->arena_used = shard->arena_ids = 0;
     shard->arena_worst = 0;
+    shard->mailing->staged = shard->mailing->staged_bytes = 0;
 }
 
 stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const void *payload)
 {
-    uint32_t bytes = (uint32_t)(sizeof(stoa_staged_event) + ((row->payload.size_bytes + 7u) & ~7u));
+    return stoa_shard_stage_bytes(shard, row, payload, row->payload.size_bytes);
+}
+
+stoa_err stoa_shard_stage_bytes(struct stoa_shard *shard, const stoa_row *row, const void *payload, uint32_t payload_bytes)
+{
+    uint32_t bytes = (uint32_t)(sizeof(stoa_staged_event) + ((payload_bytes + 7u) & ~7u));
     if (shard->arena_used + bytes > STOA_ARENA_BYTES) { return STOA_E_FULL; }
     if (journaled(shard)) {
         /* a msgpack value is at most an eighth longer than the struct it comes from */
@@ -137,7 +152,7 @@ stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const v
     stoa_staged_event *event = (stoa_staged_event *)(void *)(shard->arena + shard->arena_used);
     event->row = row;
     event->bytes = bytes;
-    memcpy(event + 1, payload, row->payload.size_bytes);
+    memcpy(event + 1, payload, payload_bytes);
     shard->arena_used += bytes;
     return STOA_OK;
 }
@@ -204,13 +219,25 @@ void stoa_shard_note(struct stoa_shard *shard, uint32_t row_id, const void *payl
     if (journaled(shard)) { journal_event(shard, 0, &stoa_shard_log_rows[row_id], payload, turning); }
 }
 
+void stoa_shard_note_alone(struct stoa_shard *shard, uint32_t row_id, const void *payload)
+{
+    stoa_shard_note(shard, row_id, payload, NULL);
+    commit_at_once(shard);
+}
+
 void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turning)
 {
+    stoa_channels_before_effect(shard, turning);
     for (uint32_t at = 0; at < shard->arena_used;) {
-        const stoa_staged_event *event = (const stoa_staged_event *)(const void *)(shard->arena + at);
-        apply_event(shard, turning->actor, event->row, event + 1, turning);
+        stoa_staged_event *event = (stoa_staged_event *)(void *)(shard->arena + at);
+        if (event->row == &stoa_shard_log_rows[stoa_shard_log_ROW_mailed]) {
+            stoa_channels_mail(shard, (stoa_shard_log_mailed *)(void *)(event + 1), turning);
+        } else {
+            apply_event(shard, turning->actor, event->row, event + 1, turning);
+        }
         at += event->bytes;
     }
+    stoa_channels_after_effect(shard);
     stoa_shard_clear_staged(shard);
     commit_at_once(shard);
 }
@@ -222,14 +249,15 @@ stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const
     if (shard->actor_count + 1 >= STOA_SHARD_ACTORS_MAX) { return STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
     stoa_err err = stoa_actor_new(core, kind, name, NULL, &actor);
     if (err) { return err; }
+    actor->shard = shard; /* before its name is known: other cores look at it */
     err = stoa_names_add(&core->place.node->names, name, actor->self);
     if (err) {
+        actor->shard = NULL;
         actor->more->name[0] = '\0'; /* the name is somebody else's */
         stoa_actor_free(core, actor);
         return STOA_FAIL(err, "%s", name);
     }
     stoa_tree_add(core, NULL, actor);
-    actor->shard = shard;
     actor->flags |= STOA_ACTOR_IN_SHARD;
     actor->stream = ++shard->actor_count;
     shard->actors[actor->stream] = actor;
@@ -243,7 +271,7 @@ stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, cons
     stoa_shard_log_spawned event = {0};
     stoa_err err = STOA_TEXT_SETZ(&event.kind, kind->name);
     if (!err) { err = STOA_TEXT_SETZ(&event.name, name); }
-    if (!err && !room_for_cascade(shard)) { err = STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
+    if (!err && !room_in_block(shard)) { err = STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
     if (!err) { err = stoa_shard_spawn(shard, kind, name, out); }
     if (err) { return err; }
     event.stream = (*out)->stream;
@@ -369,7 +397,7 @@ static stoa_actor *receiver(struct stoa_shard *shard, stoa_msg **msg)
     return actor;
 }
 
-static void run_cascade(struct stoa_shard *shard)
+void stoa_shard_cascade(struct stoa_shard *shard)
 {
     uint32_t turns = 0;
     while (shard->cascade.head) {
@@ -380,19 +408,27 @@ static void run_cascade(struct stoa_shard *shard)
     }
 }
 
+bool stoa_shard_room(struct stoa_shard *shard)
+{
+    if (!room_in_block(shard)) { seal(shard); }
+    bool room = room_in_block(shard);
+    if (!room) { shard->mailing->blocked = true; }
+    return room;
+}
+
 /* A message from outside, and all that follows from it. */
 static void take_one(struct stoa_shard *shard)
 {
     stoa_msg *msg = next_waiting(shard);
     STOA_ASSERT(msg);
     stoa_actor *actor = stoa_core_actor(shard->core, msg->to);
-    shard->cause = 0;
+    stoa_channels_begin(shard, false);
     if (actor) {
         left(actor, msg);
         if (actor->flags & STOA_ACTOR_AWAITED) { stoa_room_tell(shard->core, actor, STOA_OK); }
         if (stoa_once_begin(shard, actor, msg)) { return; }
         run_one(shard, actor, msg);
-        run_cascade(shard);
+        stoa_shard_cascade(shard);
     } else if (stoa_once_is_ours(msg)) {
         stoa_once_returned(shard, msg);
     } else {
@@ -405,6 +441,7 @@ static void take_one(struct stoa_shard *shard)
 
 bool stoa_shard_run(struct stoa_shard *shard)
 {
+    stoa_channels_hear(shard);
     uint32_t waits = shard->control.count + shard->inbox.count;
     uint32_t budget = waits < CASCADES_PER_RUN ? waits : CASCADES_PER_RUN;
     while (budget-- && (shard->control.head || shard->inbox.head)) {
@@ -415,21 +452,23 @@ bool stoa_shard_run(struct stoa_shard *shard)
         }
         take_one(shard);
     }
-    run_cascade(shard); /* what a resume left */
+    stoa_shard_cascade(shard); /* what a resume left */
+    bool more = stoa_channels_take(shard, CASCADES_PER_RUN);
     seal(shard);
     (void)release_committed(shard);
-    return (shard->control.head || shard->inbox.head) && !shard->stalled;
+    stoa_channels_pump(shard);
+    return more || ((shard->control.head || shard->inbox.head) && !shard->stalled);
 }
 
 bool stoa_shard_may_go_on(const struct stoa_shard *shard)
 {
-    return shard->stalled && room_for_cascade(shard);
+    return (shard->stalled && room_for_cascade(shard)) || (shard->mailing->blocked && room_in_block(shard));
 }
 
 static bool resume_stalled(struct stoa_shard *shard)
 {
     if (!stoa_shard_may_go_on(shard)) { return false; }
-    shard->stalled = false;
+    shard->stalled = shard->mailing->blocked = false;
     stoa_core_enqueue(shard->core, &shard->run);
     return true;
 }
@@ -437,6 +476,10 @@ static bool resume_stalled(struct stoa_shard *shard)
 bool stoa_shard_poll(struct stoa_shard *shard)
 {
     if (shard->core->now_ns >= stoa_shard_due_ns(shard)) { seal(shard); }
+    if (shard->mailing->again_ns && shard->core->now_ns >= shard->mailing->again_ns) {
+        shard->mailing->again_ns = 0;
+        stoa_core_enqueue(shard->core, &shard->run);
+    }
     /* acquire: the journal's thread is done with the blocks below it */
     uint64_t durable = atomic_load_explicit(&shard->durable_block, memory_order_acquire);
     if (durable == shard->block_done) { return resume_stalled(shard); }
@@ -446,9 +489,11 @@ bool stoa_shard_poll(struct stoa_shard *shard)
         shard->committed = last->first + last->count - 1;
     }
     stoa_core_note(shard->core, STOA_FLIGHT_COMMITTED, NULL, NULL, shard->name, shard->committed, durable - shard->block_done);
+    stoa_channels_durable(shard, (durable - 1) % STOA_BLOCKS);
     shard->block_done = durable;
     seal(shard);
     (void)release_committed(shard);
+    stoa_channels_pump(shard);
     (void)resume_stalled(shard);
     return true;
 }

@@ -11,6 +11,8 @@
  * handed to the journal's thread, which appends all blocks it finds with one sync; meanwhile the next block fills. With all
  * slots under way the shard takes no new cascade until one is done: its inbox fills and refuses.
  *
+ * Across shards: what a turn mails is an event of the shard's own; see channel.h.
+ *
  * An event in a block is a msgpack array [version 1, type, schema, stream, seq, time, cause, command, actor, payload].
  * Stream 0 is the shard itself: ledger.h.
  *
@@ -36,7 +38,7 @@ enum {
     STOA_WALL_MAX = 1 << 16,
     STOA_CASCADE_MAX = 1 << 20, /* turns of one cascade */
     STOA_ARENA_BYTES = 256 << 10, /* events of one turn, in memory */
-    STOA_SHARD_NOTES_BYTES = 16 << 10, /* kept in a block for the shard's own events of the last cascade */
+    STOA_SHARD_NOTES_BYTES = 64 << 10, /* of a block, kept for the shard's own events */
 };
 
 typedef struct stoa_block_slot {
@@ -76,6 +78,8 @@ struct stoa_shard {
     stoa_shard_log *ledger;  /* state of stream 0 */
     struct stoa_once *once;  /* requests with a name (once.h) */
     uint32_t request;        /* of the cascade under way; 0: it has no name */
+    struct stoa_mailing *mailing; /* its channels (channel.h) */
+    _Atomic bool open;       /* other shards may greet it */
     bool stalled; /* no block slot or no room behind the wall */
 
     uint64_t applied;   /* last position applied */
@@ -113,6 +117,8 @@ stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, cons
 
 /* An event of the shard's own: applied to the ledger, and journaled in the open block. The caller has seen to the room. */
 void stoa_shard_note(struct stoa_shard *shard, uint32_t row_id, const void *payload, const stoa_turning *turning);
+/* The same outside of a turn, where nothing else follows that would commit it. */
+void stoa_shard_note_alone(struct stoa_shard *shard, uint32_t row_id, const void *payload);
 /* The state of a stream; 0: the ledger. */
 static inline void *stoa_shard_state(const struct stoa_shard *shard, uint32_t stream)
 {
@@ -131,10 +137,16 @@ bool stoa_shard_may_go_on(const struct stoa_shard *shard);
 /* When the shard wants to be polled though nothing came; UINT64_MAX: never. */
 uint64_t stoa_shard_due_ns(const struct stoa_shard *shard);
 bool stoa_shard_idle(const struct stoa_shard *shard);
+/* Run what waits within the shard. */
+void stoa_shard_cascade(struct stoa_shard *shard);
+/* Whether the open block has room for a cascade; seals it where that helps, and stalls the shard where it does not. */
+bool stoa_shard_room(struct stoa_shard *shard);
 
 /* The turn's. */
 void stoa_shard_clear_staged(struct stoa_shard *shard);
 stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const void *payload);
+/* The same for a payload of which only the first bytes are in use. */
+stoa_err stoa_shard_stage_bytes(struct stoa_shard *shard, const stoa_row *row, const void *payload, uint32_t payload_bytes);
 void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turning);
 /* Put a message that leaves the shard behind the wall. */
 void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg);

@@ -41,6 +41,12 @@ STOA_ENUM(stoa_end)
     F(S, uint64_t, token)                                                                                              \
     F(S, int32_t, error)                                                                                               \
     F(S, uint32_t, row)
+#define stoa_system_undelivered_FIELDS(F, S)                                                                           \
+    F(S, uint64_t, token)                                                                                              \
+    F(S, int32_t, error)                                                                                               \
+    F(S, uint32_t, row)                                                                                                \
+    F(S, stoa_text30, table)                                                                                           \
+    F(S, stoa_text62, to)
 #define stoa_system_ROWS(ROW, K)                                                                                       \
     ROW(K, CONTROL, down, _,                                                                                           \
         "A monitored actor ended; token is the monitor. returns: it is restarted under the same ref. May overtake what " \
@@ -51,7 +57,9 @@ STOA_ENUM(stoa_end)
     ROW(K, CONTROL, room, _,                                                                                           \
         "So many messages may go to an actor that was waited for; error FULL: too many wait, try again in a while; CLOSED: " \
         "it is gone.")                                                                                                 \
-    ROW(K, CONTROL, refused, _, "A message that was sent to be told of (row is its number) was refused, and why.")
+    ROW(K, CONTROL, refused, _, "A message that was sent to be told of (row is its number) was refused, and why.") \
+    ROW(K, CAST, undelivered, _,                                                                                       \
+        "A message that was mailed to an actor of another shard was refused there and has no effect. Heard once.")
 STOA_TABLE(stoa_system)
 
 STOA_API_END

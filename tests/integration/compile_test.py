@@ -113,6 +113,7 @@ WRONG = [
     ("HANDLER_BODY", "(void)shop_answer_bill(turn, *in);", WRONG_TYPE),
     ("TELL_BODY", "(void)shop_ask_buy(turn, turn->from, sale, STOA_S(1), 0);", WRONG_TYPE),
     ("TELL_BODY", "(void)shop_publish_sale(turn, 0, &(shop_sold){1});", WRONG_TYPE),
+    ("TELL_BODY", "(void)clerk_mail_tell(turn, \"clerk/far\", sale, 0);", WRONG_TYPE),
     ("TELL_BODY", "(void)clerk_after_tell(turn, STOA_S(1), sale, NULL);", WRONG_TYPE),
     ("OUTSIDE", "err = shop_call_buy(NULL, STOA_REF_NONE, (shop_sold){1}, 1, &bill);", WRONG_TYPE),
     ("OUTSIDE", "err = shop_call_buy(NULL, STOA_REF_NONE, (shop_buy){1}, 1, &(shop_sale){1});", WRONG_TYPE),

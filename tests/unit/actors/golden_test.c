@@ -293,6 +293,7 @@ static bool is_nothing(const stoa_token *is)
 {
     if (is->cls == STOA_TOKEN_BYTES) { return is->size == 0; }
     if (is->cls == STOA_TOKEN_TEXT) { return is->size == 0 || (is->size == 1 && is->as.bytes[0] == '0'); }
+    if (is->cls == STOA_TOKEN_BYTES) { return is->size == 0; }
     return is->cls == STOA_TOKEN_ARRAY || (is->cls == STOA_TOKEN_UINT && is->as.u == 0);
 }
 

@@ -1,0 +1,410 @@
+/* channel.c - mailing: addresses, the room for it, and what operators see and do. See channel.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/channel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "runtime/internal.h"
+
+/* What must be free of a ring before a cascade may begin: what it may mail at most. */
+enum { RESERVE_BYTES = STOA_CASCADE_MAIL_BYTES, RESERVE_MAILS = STOA_CASCADE_MAILS };
+
+static stoa_channel_book *book_of(struct stoa_shard *shard)
+{
+    return &shard->ledger->channels;
+}
+
+/* --- life */
+
+void stoa_channels_recovered(struct stoa_shard *shard)
+{
+    struct stoa_mailing *m = shard->mailing;
+    const stoa_channel_book *book = book_of(shard);
+    for (uint32_t i = 1; i <= book->out_count; i++) {
+        const stoa_channel_out *out = &book->out[i];
+        m->out[i].known = out->acked;
+        m->out[i].known_at = out->tail;
+        m->out[i].acked = out->acked.seq;
+        m->out[i].recovered = out->posted.seq;
+    }
+    m->in_count = book->in_count;
+    for (uint32_t i = 1; i <= book->in_count; i++) {
+        m->in[i].committed = book->in[i].cursor;
+        m->in[i].committed_generation = book->in[i].generation;
+    }
+    stoa_channels_measure(shard);
+}
+
+/* The shard of that name that is open here. */
+static struct stoa_shard *open_shard(stoa_node *node, const char *name, size_t size)
+{
+    struct stoa_shard *found = NULL;
+    (void)pthread_mutex_lock(&node->lock);
+    for (uint32_t i = 0; i < node->shard_count && !found; i++) {
+        struct stoa_shard *shard = node->shards[i];
+        bool same = strlen(shard->name) == size && memcmp(shard->name, name, size) == 0;
+        if (same && atomic_load_explicit(&shard->open, memory_order_acquire)) { found = shard; }
+    }
+    (void)pthread_mutex_unlock(&node->lock);
+    return found;
+}
+
+void stoa_channels_connect(struct stoa_shard *shard)
+{
+    stoa_channel_book *book = book_of(shard);
+    for (uint32_t i = 1; i <= book->out_count; i++) {
+        const stoa_text30 *name = &book->out[i].shard;
+        if (!name->len || shard->mailing->out[i].peer) { continue; }
+        shard->mailing->out[i].peer = open_shard(shard->node, name->at, name->len);
+    }
+    stoa_channels_pump(shard);
+}
+
+/* --- room */
+
+static bool lacks(const stoa_channel_out *out, uint32_t cascades)
+{
+    return stoa_channel_free(out) < (uint64_t)cascades * RESERVE_BYTES ||
+           stoa_channel_waits(out) + (uint64_t)cascades * RESERVE_MAILS > STOA_CHANNEL_MESSAGES;
+}
+
+void stoa_channels_measure(struct stoa_shard *shard)
+{
+    struct stoa_mailing *m = shard->mailing;
+    const stoa_channel_book *book = book_of(shard);
+    bool scarce = false;
+    for (uint32_t i = 1; i <= book->out_count; i++) {
+        m->out[i].short_of_room = lacks(&book->out[i], 2);
+        scarce = scarce || (m->out[i].phase != STOA_CHANNEL_FORKED && lacks(&book->out[i], 1));
+    }
+    if (scarce && !m->scarce) { m->scarce_ns = shard->core->now_ns; }
+    m->scarce = scarce;
+}
+
+void stoa_channels_begin(struct stoa_shard *shard, bool closed)
+{
+    struct stoa_mailing *m = shard->mailing;
+    shard->cause = 0;
+    m->used = m->used_bytes = 0;
+    m->first = true;
+    m->closed = closed;
+}
+
+/* Errors: FORKED, FULL, TOO_LARGE. */
+static stoa_err may_mail(const struct stoa_mailing *m, uint32_t channel, uint32_t bytes)
+{
+    const stoa_out_live *live = &m->out[channel];
+    if (live->phase == STOA_CHANNEL_FORKED) { return STOA_E_FORKED; }
+    if (m->closed || (m->first && live->short_of_room)) { return STOA_E_FULL; }
+    bool small = m->used + m->staged < STOA_CASCADE_MAILS && m->used_bytes + m->staged_bytes + bytes <= STOA_CASCADE_MAIL_BYTES;
+    return small ? STOA_OK : STOA_E_TOO_LARGE;
+}
+
+/* --- addresses: "kind/key", or "shard:kind/key" for a shard that need not be there yet */
+
+/* The shard that an actor of an event-sourced kind lives in. Its slot was written before its name was known. */
+static struct stoa_shard *shard_of(stoa_node *node, const char *name)
+{
+    char kind[STOA_NAME_MAX + 1];
+    size_t size = strcspn(name, "/");
+    if (size > STOA_NAME_MAX) { return NULL; }
+    memcpy(kind, name, size);
+    kind[size] = '\0';
+    const stoa_kind *known = stoa_node_kind(node, kind);
+    stoa_ref ref = known && known->sourced ? stoa_names_find(&node->names, name) : STOA_REF_NONE;
+    uint32_t place = stoa_ref_place(ref);
+    return ref.at && place < node->core_count ? stoa_actor_slot(node->cores[place], stoa_ref_index(ref))->shard : NULL;
+}
+
+/* The channel to the shard of that name; one that is not in use where there is none yet; 0: too many. */
+static uint32_t channel_named(struct stoa_shard *shard, const char *name, size_t size)
+{
+    const stoa_channel_book *book = book_of(shard);
+    uint32_t unused = 0;
+    for (uint32_t i = STOA_CHANNELS_MAX; i > 0; i--) {
+        const stoa_text30 *to = &book->out[i].shard;
+        const struct stoa_shard *peer = shard->mailing->out[i].peer;
+        if (to->len == size && size && memcmp(to->at, name, size) == 0) { return i; }
+        if (!to->len && peer && strlen(peer->name) == size && memcmp(peer->name, name, size) == 0) { return i; }
+        if (!to->len && !peer) { unused = i; }
+    }
+    return unused;
+}
+
+static stoa_err look_up(struct stoa_shard *shard, const char *to, uint32_t *channel_out)
+{
+    const char *colon = strchr(to, ':');
+    const char *slash = strchr(to, '/');
+    bool told = colon && slash && colon < slash;
+    struct stoa_shard *peer = told ? open_shard(shard->node, to, (size_t)(colon - to)) : shard_of(shard->node, to);
+    if (!peer && !told) { return STOA_E_NOT_FOUND; }
+    const char *name = told ? to : peer->name;
+    size_t size = told ? (size_t)(colon - to) : strlen(peer->name);
+    uint32_t channel = channel_named(shard, name, size);
+    if (!channel) { return STOA_E_FULL; }
+    if (!peer && !book_of(shard)->out[channel].shard.len) { return STOA_E_NOT_FOUND; } /* a shard nobody has heard of */
+    if (peer && peer->durability == stoa_durability_NONE) { return STOA_E_UNSUPPORTED; }
+    if (peer) { shard->mailing->out[channel].peer = peer; }
+    *channel_out = channel;
+    return STOA_OK;
+}
+
+static stoa_known_name *known_name(stoa_known_name *table, const char *text, size_t size)
+{
+    return &table[stoa_hash64(0, text, size) % STOA_KNOWN_NAMES];
+}
+
+static stoa_err channel_to(struct stoa_shard *shard, const char *to, size_t size, uint32_t *channel_out)
+{
+    stoa_known_name *known = known_name(shard->mailing->far, to, size);
+    if (memcmp(known->text, to, size + 1) == 0) {
+        *channel_out = known->channel;
+        return STOA_OK;
+    }
+    stoa_err err = look_up(shard, to, channel_out);
+    if (err) { return err; }
+    memcpy(known->text, to, size + 1);
+    known->channel = *channel_out;
+    return STOA_OK;
+}
+
+/* --- a turn mails */
+
+/* Pack the event, to its last byte; the texts are short enough. */
+static stoa_err pack(const stoa_turning *t, uint32_t channel, const char *to, const stoa_row *row, const void *payload,
+                     uint64_t token, stoa_shard_log_mailed *event)
+{
+    const struct stoa_shard *shard = t->actor->shard;
+    const stoa_text30 *name = &shard->ledger->channels.out[channel].shard;
+    const struct stoa_shard *peer = shard->mailing->out[channel].peer;
+    const char *slash = strchr(to, '/'), *colon = strchr(to, ':');
+    memset(event, 0, offsetof(stoa_shard_log_mailed, payload.at));
+    event->token = token;
+    event->command = t->turn.command;
+    event->channel = channel;
+    event->stream = t->actor->stream;
+    event->row = row->id;
+    if (name->len) { event->shard = *name; }
+    stoa_err err = name->len ? STOA_OK : STOA_TEXT_SETZ(&event->shard, peer->name);
+    if (!err) { err = STOA_TEXT_SETZ(&event->table, row->kind); }
+    if (!err) { err = STOA_TEXT_SETZ(&event->to, colon && slash && colon < slash ? colon + 1 : to); }
+    if (!err) { err = STOA_TEXT_SETZ(&event->from, stoa_actor_name(t->actor)); }
+    if (err) { return err; }
+    stoa_writer w = {.at = event->payload.at, .cap_bytes = sizeof event->payload.at};
+    err = stoa_encode(&row->payload, payload, &w);
+    event->payload.count = (uint32_t)w.used_bytes;
+    return err;
+}
+
+stoa_err stoa_turn_mail(stoa_turn *turn, const char *to, const stoa_row *row, const void *payload, uint64_t token)
+{
+    const stoa_turning *t = (const stoa_turning *)turn;
+    struct stoa_shard *shard = t->actor->shard;
+    stoa_shard_log_mailed event;
+    uint32_t channel;
+    size_t size = strlen(to);
+    if (!shard || !t->msg || shard->durability == stoa_durability_NONE) { return STOA_E_UNSUPPORTED; }
+    if (size > STOA_ADDRESS_MAX || !strchr(to, '/')) { return STOA_E_INVALID; }
+    stoa_err err = channel_to(shard, to, size, &channel);
+    if (!err) { err = pack(t, channel, to, row, payload, token, &event); }
+    if (err) { return err; }
+    struct stoa_mailing *m = shard->mailing;
+    uint32_t bytes = stoa_mail_size(event.table.len, event.to.len, event.from.len, event.payload.count);
+    err = may_mail(m, channel, bytes);
+    if (err) { return err; }
+    size_t used = offsetof(stoa_shard_log_mailed, payload.at) + event.payload.count;
+    err = stoa_shard_stage_bytes(shard, &stoa_shard_log_rows[stoa_shard_log_ROW_mailed], &event, (uint32_t)used);
+    if (err) { return err; }
+    m->staged++;
+    m->staged_bytes += bytes;
+    return STOA_OK;
+}
+
+const char *stoa_turn_mailed_by(const stoa_turn *turn)
+{
+    const stoa_turning *t = (const stoa_turning *)turn;
+    struct stoa_shard *shard = t->actor->shard;
+    const stoa_mail *mail = shard ? shard->mailing->taking : NULL;
+    if (!mail) { return ""; }
+    const struct stoa_shard *from = shard->mailing->in[shard->mailing->taking_channel].peer;
+    (void)snprintf(shard->mailing->address, sizeof shard->mailing->address, "%s:%.*s", from->name, mail->from_bytes,
+                   stoa_mail_from(mail));
+    return shard->mailing->address;
+}
+
+stoa_err stoa_turn_returned(const stoa_turn *turn, const stoa_row *row, void *payload_out)
+{
+    const stoa_turning *t = (const stoa_turning *)turn;
+    const stoa_mail *mail = t->actor->shard ? t->actor->shard->mailing->returned : NULL;
+    if (!mail || !stoa_mail_is(mail, row)) { return STOA_E_NOT_FOUND; }
+    return stoa_decode(&row->payload, stoa_mail_payload(mail), mail->payload_bytes, payload_out, NULL);
+}
+
+void stoa_channels_mail(struct stoa_shard *shard, stoa_shard_log_mailed *event, const stoa_turning *turning)
+{
+    stoa_channel_out *out = &book_of(shard)->out[event->channel];
+    event->seq = out->posted.seq + 1;
+    event->position = shard->applied + 1;
+    stoa_shard_note(shard, stoa_shard_log_ROW_mailed, event, turning);
+}
+
+void stoa_channels_after_effect(struct stoa_shard *shard)
+{
+    struct stoa_mailing *m = shard->mailing;
+    m->first = false;
+    if (!m->staged) { return; }
+    m->used += m->staged;
+    m->used_bytes += m->staged_bytes;
+    m->staged = m->staged_bytes = 0;
+    stoa_channels_measure(shard);
+}
+
+/* --- looking, and beginning anew behind a fork */
+
+void stoa_channel_fork(struct stoa_shard *shard, uint32_t channel, const char *why)
+{
+    stoa_out_live *live = &shard->mailing->out[channel];
+    if (live->phase == STOA_CHANNEL_FORKED) { return; }
+    live->phase = STOA_CHANNEL_FORKED;
+    live->forked = why;
+    char to[sizeof(stoa_text30)];
+    (void)snprintf(to, sizeof to, "%.*s", STOA_TEXT_ARGS(&book_of(shard)->out[channel].shard));
+    stoa_log(STOA_LOG_ERROR, "channel_forked", STOA_KV("from", shard->name), STOA_KV("to", to), STOA_KV("why", why),
+             STOA_KU("posted", book_of(shard)->out[channel].posted.seq), STOA_KU("acknowledged", live->known.seq),
+             STOA_KU("cursor", live->theirs.seq));
+    stoa_channels_measure(shard);
+}
+
+/* The log loses its end only: what recovery found of it was mailed as the receiver knows it, and is taken up to its cursor. */
+static uint64_t taken_before(const struct stoa_shard *shard, uint32_t channel)
+{
+    const stoa_out_live *live = &shard->mailing->out[channel];
+    if (live->their_generation != shard->ledger->channels.out[channel].generation) { return live->known.seq; }
+    uint64_t taken = live->recovered < live->theirs.seq ? live->recovered : live->theirs.seq;
+    return taken > live->known.seq ? taken : live->known.seq;
+}
+
+static void look_at(struct stoa_shard *shard, uint32_t channel, stoa_channel_view *view)
+{
+    static const char *const phases[] = {"apart", "asks", "runs", "forked"};
+    const stoa_channel_out *out = &book_of(shard)->out[channel];
+    const stoa_out_live *live = &shard->mailing->out[channel];
+    *view = (stoa_channel_view){.from = shard->name,
+                                .status = phases[live->phase],
+                                .forked = live->forked ? live->forked : "",
+                                .generation = out->generation,
+                                .mailed = out->posted.seq,
+                                .sent = live->sent_seq,
+                                .acknowledged = live->known.seq,
+                                .returned = out->returned,
+                                .cursor = live->theirs.seq,
+                                .taken = taken_before(shard, channel),
+                                .waiting = out->posted.seq - live->known.seq,
+                                .bytes = out->head - out->tail,
+                                .room_bytes = STOA_CHANNEL_BYTES};
+    (void)snprintf(view->to, sizeof view->to, "%.*s", STOA_TEXT_ARGS(&out->shard));
+}
+
+typedef struct channel_list {
+    stoa_channel_view at[STOA_CHANNELS_MAX];
+    uint32_t count;
+    struct stoa_shard *shard;
+} channel_list;
+
+static void list_on_core(stoa_core *core, void *context)
+{
+    (void)core;
+    channel_list *list = context;
+    const stoa_channel_book *book = book_of(list->shard);
+    for (uint32_t i = 1; i <= book->out_count; i++) {
+        if (book->out[i].shard.len) { look_at(list->shard, i, &list->at[list->count++]); }
+    }
+}
+
+void stoa_channels(stoa_shard *shard, void (*visit)(void *context, const stoa_channel_view *view), void *context)
+{
+    channel_list list = {.shard = shard};
+    stoa_core_do(shard->core, list_on_core, &list);
+    for (uint32_t i = 0; i < list.count; i++) { visit(context, &list.at[i]); }
+}
+
+typedef struct restarting {
+    struct stoa_shard *shard;
+    const char *to;
+    bool again, plan; /* again: mail what waits once more, instead of returning it */
+    stoa_channel_view view;
+    stoa_err err;
+} restarting;
+
+/* Return what waits to its senders, as forked. */
+static stoa_err return_all(struct stoa_shard *shard, uint32_t channel)
+{
+    stoa_channel_out *out = &book_of(shard)->out[channel];
+    uint64_t at = out->tail;
+    const stoa_mail *mail;
+    stoa_err err = STOA_OK;
+    while (!err && (mail = stoa_channel_mail(out, &at)) != NULL) {
+        err = stoa_channel_return(shard, channel, mail, STOA_E_FORKED);
+        at = out->tail;
+    }
+    return err;
+}
+
+static void know_taken(struct stoa_shard *shard, uint32_t channel)
+{
+    stoa_shard_log_acknowledged event = {.seq = taken_before(shard, channel), .channel = channel};
+    if (event.seq <= book_of(shard)->out[channel].acked.seq) { return; }
+    shard->cause = 0;
+    stoa_shard_note_alone(shard, stoa_shard_log_ROW_acknowledged, &event);
+}
+
+static void restart(restarting *r, uint32_t channel)
+{
+    struct stoa_shard *shard = r->shard;
+    stoa_channel_out *out = &book_of(shard)->out[channel];
+    stoa_out_live *live = &shard->mailing->out[channel];
+    know_taken(shard, channel);
+    if (!r->again) { r->err = return_all(shard, channel); }
+    if (r->err) { return; }
+    uint64_t base = out->posted.seq > live->theirs.seq ? out->posted.seq : live->theirs.seq;
+    uint32_t generation = out->generation > live->their_generation ? out->generation : live->their_generation;
+    stoa_shard_log_restarted event = {.base = base, .channel = channel, .generation = generation + 1};
+    shard->cause = 0;
+    stoa_shard_note_alone(shard, stoa_shard_log_ROW_restarted, &event);
+    live->phase = STOA_CHANNEL_APART;
+    live->forked = NULL;
+    live->known = out->acked;
+    live->known_at = out->tail;
+    live->begun_at = shard->applied;
+    stoa_channels_measure(shard);
+    stoa_core_enqueue(shard->core, &shard->run);
+}
+
+static void restart_on_core(stoa_core *core, void *context)
+{
+    (void)core;
+    restarting *r = context;
+    stoa_channel_book *book = book_of(r->shard);
+    uint32_t channel = channel_named(r->shard, r->to, strlen(r->to));
+    if (!channel || !book->out[channel].shard.len) {
+        r->err = STOA_E_NOT_FOUND;
+        return;
+    }
+    look_at(r->shard, channel, &r->view);
+    if (r->shard->mailing->out[channel].phase != STOA_CHANNEL_FORKED) { r->err = STOA_E_INVALID; }
+    if (!r->err && !r->plan) { restart(r, channel); }
+}
+
+stoa_err stoa_channel_restart(stoa_shard *shard, const char *to, bool again, bool plan, stoa_channel_view *out)
+{
+    restarting r = {.shard = shard, .to = to, .again = again, .plan = plan};
+    stoa_core_do(shard->core, restart_on_core, &r);
+    if (r.err == STOA_E_NOT_FOUND) { return STOA_FAIL(r.err, "shard %s has no channel to %s", shard->name, to); }
+    *out = r.view;
+    if (r.err == STOA_E_INVALID) { return STOA_FAIL(r.err, "the channel from %s to %s is not forked", shard->name, to); }
+    return r.err ? STOA_FAIL(r.err, "the channel from %s to %s: not all of it could be returned", shard->name, to) : STOA_OK;
+}
