@@ -23,6 +23,9 @@ enum { PURSES_MAX = 32, PURSE_REFUSES = 7 /* amounts that it divides */ };
 #define purse_nudge_FIELDS(F, S)    purse_pay_FIELDS(F, S)
 #define purse_link_FIELDS(F, S)     F(S, uint64_t, index) F(S, uint64_t, sibling) F(S, stoa_text62, next)
 #define purse_linked_FIELDS         STOA_NO_FIELDS
+#define purse_look_FIELDS           STOA_NO_FIELDS
+#define purse_books_FIELDS(F, S)                                                                                       \
+    F(S, int64_t, free) F(S, int64_t, transit) F(S, uint64_t, number) F(S, uint64_t, sent) F(S, uint64_t, got) F(S, uint64_t, back)
 #define purse_take_FIELDS(F, S)     F(S, uint64_t, amount) F(S, uint64_t, hops) F(S, uint64_t, payer) F(S, uint64_t, number)
 #define purse_set_FIELDS(F, S)      purse_link_FIELDS(F, S)
 #define purse_sent_FIELDS(F, S)     F(S, uint64_t, amount) F(S, uint64_t, number)
@@ -35,6 +38,8 @@ enum { PURSES_MAX = 32, PURSE_REFUSES = 7 /* amounts that it divides */ };
     ROW(K, CAST, nudge, _, "Have the sibling mail it, a turn later.")                                                  \
     ROW(K, COMMAND, link, linked, "Who this purse is, its sibling, whom it hands on to.")                              \
     ROW(K, REPLY, linked, _, "Done.")                                                                                  \
+    ROW(K, COMMAND, look, books, "What it holds, and how many came and went.")                                         \
+    ROW(K, REPLY, books, _, "That.")                                                                                   \
     ROW(K, CAST, take, _, "An amount from another purse.")                                                             \
     ROW(K, EVENT, set, _, "The purse knows who it is.")                                                                \
     ROW(K, EVENT, sent, _, "An amount was mailed.")                                                                    \
@@ -85,6 +90,13 @@ static stoa_err purse_on_link(stoa_turn *turn, const purse *self, const purse_li
     (void)out;
     if (self->sibling) { return STOA_OK; }
     return purse_emit_set(turn, (purse_set){.index = in->index, .sibling = in->sibling, .next = in->next});
+}
+
+static stoa_err purse_on_look(stoa_turn *turn, const purse *self, const purse_look *in, purse_books *out)
+{
+    (void)turn, (void)in;
+    *out = (purse_books){self->free, self->transit, self->number, self->sent, self->got, self->back};
+    return STOA_OK;
 }
 
 static stoa_err purse_on_take(stoa_turn *turn, const purse *self, const purse_take *in)
