@@ -17,7 +17,7 @@
 #include "storage/sim/journal.h"
 #include "tests/sim/purse.h"
 
-enum { SHARDS = 4, CORES = 3, PURSES = 2 * SHARDS, STEPS = 60, LIVES = 4 };
+enum { SHARDS = 4, CORES = 3, PURSES = 2 * SHARDS, STEPS = 32, LIVES = 3 };
 static const char *const shard_names[SHARDS] = {"north", "east", "south", "west"};
 
 typedef struct world {
