@@ -11,6 +11,7 @@
 #include "actors/risk/risk_msgs.h"
 #include "actors/trade/account_msgs.h"
 #include "base/map64.h"
+#include "base/text_map.h"
 
 enum { NAME_SLOTS = 2 * RISK_SYMBOLS_MAX, LIMIT_SLOTS = 2 * RISK_LIMITS_MAX };
 
@@ -22,7 +23,7 @@ typedef struct risk_market {
 typedef struct risk {
     uint64_t last_order_id;
     uint32_t market_count, limit_count;
-    uint32_t by_name[NAME_SLOTS]; /* place in markets, open addressing; symbols are never removed */
+    STOA_TEXT_MAP(stoa_text14, NAME_SLOTS) by_name; /* place in markets */
     risk_market markets[RISK_SYMBOLS_MAX + 1];
     risk_limits limits[RISK_LIMITS_MAX + 1];
     STOA_MAP64(LIMIT_SLOTS) by_account; /* stream to place in limits */
@@ -36,20 +37,10 @@ STOA_KIND(risk, .inspect = inspect)
 
 /* --- symbols */
 
-/* The slot of by_name that has the symbol, or the empty one where it would be. */
-static uint32_t name_slot(const risk *self, const stoa_text14 *name)
-{
-    uint32_t slot = (uint32_t)stoa_hash64(0, name, sizeof *name) % NAME_SLOTS;
-    while (self->by_name[slot] && !STOA_TEXT_EQ(&self->markets[self->by_name[slot]].symbol.name, name)) {
-        slot = (slot + 1) % NAME_SLOTS;
-    }
-    return slot;
-}
-
 /* NULL: no such symbol. */
 static const risk_market *market_find(const risk *self, const stoa_text14 *name)
 {
-    uint32_t place = self->by_name[name_slot(self, name)];
+    uint32_t place = STOA_TEXT_MAP_GET(&self->by_name, name);
     return place ? &self->markets[place] : NULL;
 }
 
@@ -86,9 +77,12 @@ static stoa_err risk_on_symbol(stoa_turn *turn, const risk *self, const risk_sym
 
 static void risk_apply_symbol_set(risk *self, const risk_symbol_set *event)
 {
-    uint32_t *place = &self->by_name[name_slot(self, &event->symbol.name)];
-    if (*place == 0) { *place = ++self->market_count; }
-    self->markets[*place] = (risk_market){.symbol = event->symbol, .book = event->book};
+    uint32_t place = STOA_TEXT_MAP_GET(&self->by_name, &event->symbol.name);
+    if (place == 0) {
+        place = ++self->market_count;
+        STOA_TEXT_MAP_PUT(&self->by_name, &event->symbol.name, place);
+    }
+    self->markets[place] = (risk_market){.symbol = event->symbol, .book = event->book};
 }
 
 /* --- limits */

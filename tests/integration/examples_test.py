@@ -25,6 +25,7 @@ PRINTS = {
     "groups": ["cook/ada, one of 3: 9 dishes, closed\ncook/bob, one of 3: 7 dishes, closed\n"
                "cook/eve, one of 3: 8 dishes, closed\n"],
     "timers": ["2 to go\n1 to go\n0 to go\nready\n"],
+    "large_state": ["day 30: Tea with Ada was put off.\n", "day 30: Tea with Ada was put off.\n"],
     "simulate": ["after 52 weeks: 52000 cents\nthe same seed decides the same: yes\n"],
 }
 CAST = re.compile(r"(?<![\w)])\s*\(\s*(?:const\s+)?[A-Za-z_][\w\s]*\**\s*\)\s*[\w(&*!~\"'-]")
