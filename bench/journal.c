@@ -1,4 +1,4 @@
-/* journal.c - bench_journal: what it costs not to forget, beside RocksDB as it comes.
+/* journal.c - bench_journal: what it costs not to forget, beside RocksDB and PostgreSQL as they come.
  *
  *     bench_journal              every workload; peers run in the same process, in turns with ours
  *     bench_journal --peers      the same
@@ -23,6 +23,7 @@ static const workload workloads[] = {
     {"append", bench_append},
     {"group_commit", bench_group_commit},
     {"replay, recovery", bench_replay},
+    {"projection", bench_projection},
 };
 
 int main(int argc, char **argv)

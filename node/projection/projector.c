@@ -62,23 +62,30 @@ static void now_connected(stoa_projector *p)
         projector_shard *shard = &p->shards[i];
         uint64_t position = stoa_target_position(p->live, i);
         shard->live.checked = false;
+        shard->next_ns = 0;
         atomic_store(&shard->position, position);
         atomic_store(&shard->event_ns, stoa_target_event_ns(p->live, i));
         projector_read_from(shard, &shard->live, "projection", position);
     }
-    if (!p->met || p->backoff_ns) {
-        stoa_log(STOA_LOG_INFO, "projection_connected", STOA_KV("where", stoa_target_where(p->live)), STOA_KV("schema", p->schema));
-    }
-    if (p->met && p->backoff_ns) { stoa_counter_add(p->reconnects_total, 1); }
     (void)pthread_mutex_lock(&p->lock);
-    if (p->met && p->backoff_ns) { p->reconnects++; }
     p->connected = true;
-    p->error[0] = '\0';
     (void)snprintf(p->where, sizeof p->where, "%s", stoa_target_where(p->live));
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+/* A session is worth something when rows went through it: a server that is full lets everybody in. */
+static void goes_well(stoa_projector *p)
+{
+    bool back = p->met && p->backoff_ns;
+    if (p->met && !back) { return; }
+    stoa_log(STOA_LOG_INFO, "projection_connected", STOA_KV("where", p->where), STOA_KV("schema", p->schema));
+    if (back) { stoa_counter_add(p->reconnects_total, 1); }
+    (void)pthread_mutex_lock(&p->lock);
+    p->reconnects += back;
+    p->error[0] = '\0';
     (void)pthread_mutex_unlock(&p->lock);
     p->met = true;
     p->backoff_ns = 0;
-    p->tidy_ns = 0;
 }
 
 static bool connect_now(stoa_projector *p)
@@ -142,10 +149,10 @@ static bool tidy(stoa_projector *p)
 
 static void serve(stoa_projector *p, bool rebuild, bool *moved_out)
 {
-    uint64_t keep_tidy = p->tidy_ns;
     if (!p->live && !connect_now(p)) { return; }
-    if (p->tidy_ns == 0 && keep_tidy > projector_now()) { p->tidy_ns = keep_tidy; }
-    if (!tidy(p) || !serve_shards(p, moved_out) || !rebuild) { return; }
+    if (!tidy(p) || !serve_shards(p, moved_out)) { return; }
+    goes_well(p);
+    if (!rebuild) { return; }
     projector_outcome outcome = projector_rebuild_step(p);
     *moved_out = *moved_out || outcome != PROJECTOR_NOTHING;
     if (outcome == PROJECTOR_AWAY) { wait_for_it(p); }
@@ -346,7 +353,7 @@ static void look_at_shard(const stoa_projector *p, const projector_shard *shard,
     bool behind = out->behind >= p->options.batch || out->behind_ns > NS_PER_S + p->options.interval_ns;
     out->state = shard->error[0] ? STOA_PROJECTION_STOPPED
                  : p->paused     ? STOA_PROJECTION_PAUSED
-                 : !p->connected && p->error[0] ? STOA_PROJECTION_WAITING
+                 : p->error[0]   ? STOA_PROJECTION_WAITING
                  : behind        ? STOA_PROJECTION_CATCHING_UP
                                  : STOA_PROJECTION_LIVE;
 }

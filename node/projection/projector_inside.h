@@ -52,7 +52,7 @@ struct stoa_projector {
     /* the thread's own */
     stoa_target *live, *shadow;
     uint64_t retry_ns, backoff_ns, tidy_ns; /* monotonic */
-    bool met; /* was connected before */
+    bool met; /* has written before */
 
     pthread_mutex_t lock;
     pthread_cond_t wake;

@@ -12,16 +12,13 @@
 
 /* --- opening */
 
-/* Held as long as the session lives; a server notices a dead client when its socket closes, so a restarted node waits a moment. */
+/* Held as long as the session lives. A server notices a moment late that a client is gone: wait for it. */
 static stoa_err lock_schema(stoa_target *target)
 {
-    char sql[192];
-    int64_t held = 0;
-    (void)snprintf(sql, sizeof sql, "SELECT pg_try_advisory_lock(hashtext('stoa.projection'), hashtext('%s'))::int::bigint",
-                   target->options->schema);
-    stoa_err err = stoa_pg_number(target->pg, sql, &held);
-    if (err || held) { return err; }
-    return STOA_FAIL(STOA_E_DENIED, "another projector writes schema %s", target->options->schema);
+    const char *schema = target->options->schema;
+    stoa_err err = stoa_pg_runf(target->pg, "SET lock_timeout = '1s'; SELECT pg_advisory_lock(hashtext('stoa.projection'), hashtext('%s')); "
+                                            "SET lock_timeout = 0", schema);
+    return err == STOA_E_AGAIN ? STOA_FAIL(STOA_E_DENIED, "another projector writes schema %s", schema) : err;
 }
 
 typedef struct cursor_taker {

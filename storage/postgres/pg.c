@@ -13,8 +13,7 @@
 #include "storage/postgres/inside.h"
 #include "storage/postgres/rows.h"
 
-#define TIMEOUT_NS         (UINT64_C(30) * 1000000000)
-#define CONNECT_TIMEOUT    "3"
+#define TIMEOUT_NS (UINT64_C(30) * 1000000000)
 enum { NS_PER_MS = 1000000, SERVER_VERSION_MIN = 120000 };
 
 /* --- conninfo */
@@ -41,15 +40,30 @@ stoa_err stoa_pg_check(const char *conninfo)
     return STOA_FAIL(STOA_E_DENIED, "a password does not belong here: PGPASSWORD, PGPASSFILE and ~/.pgpass are read");
 }
 
+/* What a server warns of would be printed between the lines of our log. */
+static void ignore_notice(void *context, const char *message)
+{
+    (void)context;
+    (void)message;
+}
+
 static PGconn *connect_to(const stoa_pg_options *options)
 {
+    static const struct {
+        const char *keyword, *value;
+    } unless_given[] = {{"connect_timeout", "3"}, {"options", "-c client_min_messages=error"}};
+    const char *keywords[8] = {"dbname", "fallback_application_name", "client_encoding"};
+    const char *values[8] = {options->conninfo, options->application, "UTF8"};
     PQconninfoOption *given = PQconninfoParse(options->conninfo, NULL);
-    bool timed = given && option_in(given, "connect_timeout");
+    for (size_t i = 0, n = 3; given && i < sizeof unless_given / sizeof unless_given[0]; i++) {
+        if (option_in(given, unless_given[i].keyword)) { continue; }
+        keywords[n] = unless_given[i].keyword;
+        values[n++] = unless_given[i].value;
+    }
     if (given) { PQconninfoFree(given); }
-    const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
-                                    timed ? NULL : "connect_timeout", NULL};
-    const char *const values[] = {options->conninfo, options->application, "UTF8", timed ? NULL : CONNECT_TIMEOUT, NULL};
-    return PQconnectdbParams(keywords, values, 1);
+    PGconn *conn = PQconnectdbParams(keywords, values, 1);
+    if (conn) { (void)PQsetNoticeProcessor(conn, ignore_notice, NULL); }
+    return conn;
 }
 
 static void say_where(stoa_pg *pg)
@@ -68,7 +82,7 @@ static stoa_err begin_session(stoa_pg *pg, const stoa_pg_options *options)
     }
     if (PQsetnonblocking(pg->conn, 1)) { return stoa_pg_fail(pg, NULL, "connect"); }
     say_where(pg);
-    stoa_err err = stoa_pg_run(pg, "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = 0", NULL);
+    stoa_err err = stoa_pg_run(pg, "SET client_min_messages = error; SET idle_in_transaction_session_timeout = 0", NULL);
     if (err || !options->schema) { return err; }
     return stoa_pg_runf(pg, "SET search_path = %s", options->schema);
 }
