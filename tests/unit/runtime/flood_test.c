@@ -21,7 +21,7 @@ enum { GROWTH_KIB = 96 << 10 }; /* TSan keeps four bytes and more for each byte 
 #else
 enum { GROWTH_KIB = 4 << 10 };
 #endif
-enum { MEMORY = 16 << 20, TURN = 64, WORK_NS = 2000 };
+enum { MEMORY = 16 << 20, TURN = 64, WORK_NS = 20000, TIMES = 10 };
 
 #define drain_item_FIELDS(F, S)  F(S, uint64_t, n) F(S, stoa_text254, text)
 #define drain_news_FIELDS(F, S)  F(S, uint64_t, n) F(S, stoa_text1022, text)
@@ -239,6 +239,13 @@ static uint64_t rss_when_flooded(stoa_node *node)
     return rss_kib();
 }
 
+/* Whether some more than so many times what it can handle was sent. */
+static bool overloaded(stoa_node *node, stoa_ref sink)
+{
+    uint64_t handled = count(node, sink).handled;
+    return all_cores(node).dropped[STOA_DROP_FULL] >= TIMES * handled;
+}
+
 static void from_another_core(void **state)
 {
     int seconds = getenv("STOA_DEEP") ? 60 : 3;
@@ -253,8 +260,11 @@ static void from_another_core(void **state)
         assert_flat(warm);
         (void)count(node, sink); /* it can be asked all the while */
     }
+    for (int tries = 0; tries < 6000 && !overloaded(node, sink); tries++) { pause_ms(10); } /* a machine may be slow */
+    assert_flat(warm);
     assert_int_equal(source_call_stop(node, flood, (source_stop){0}, STOA_S(60), &sent), STOA_OK);
     balance(node, sink, NULL, sent.sent);
+    assert_true(sent.sent >= TIMES * count(node, sink).handled);
     stoa_node_close(node, STOA_S(1));
 }
 
