@@ -1,4 +1,4 @@
-/* pass.c - one message that is passed on: runtime.pingpong, runtime.watched, runtime.ring, runtime.cross.
+/* pass.c - one message that is passed on: runtime.pingpong, runtime.watched, runtime.seen, runtime.ring, runtime.cross.
  *
  * A ball goes from actor to actor until it has been passed so many times; each adds what it reads to the sum that the ball
  * carries. Two actors on a core, a hundred on a core, two on two cores.
@@ -100,6 +100,17 @@ void bench_watched(const bench_task *task, bench_samples *out)
     pass_on(bench_open_with(&watched, task->cores, STOA_IDLE_LATENCY), task, 2, 2, out);
     (void)unlink(path);
     (void)rmdir(folder);
+}
+
+/* The same with histograms of turns and of messages on their way, sampled as stoad does. */
+void bench_seen(const bench_task *task, bench_samples *out)
+{
+    enum { TIME_EVERY = 256 };
+    stoa_metrics *metrics;
+    bench_must(stoa_metrics_new(&metrics), task->name);
+    pass_on(bench_open_with(&(stoa_options){.metrics = metrics, .time_every = TIME_EVERY}, task->cores, STOA_IDLE_LATENCY), task, 2, 2,
+            out);
+    stoa_metrics_free(metrics);
 }
 
 /* A step is a round trip; across two cores it is the same, as actors alternate between them. */

@@ -61,6 +61,7 @@ uint64_t bench_resident(void);
 /* pass.c */
 void bench_pingpong(const bench_task *task, bench_samples *out);
 void bench_watched(const bench_task *task, bench_samples *out);
+void bench_seen(const bench_task *task, bench_samples *out);
 void bench_ring(const bench_task *task, bench_samples *out);
 /* flow.c */
 void bench_counting(const bench_task *task, bench_samples *out);

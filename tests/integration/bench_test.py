@@ -19,7 +19,7 @@ ROWS = {
     "create": ("M actors/s", True), "idle": ("bytes", True), "request": ("ns/call", True),
     "restart": ("M restarts/s", True), "restart_10k": ("M restarts/s", True), "timer": ("ns", True),
     "timer_cancel": ("ns", True), "wake": ("us", True), "watched": ("ns/RTT", True),
-    "fanout": ("M msg/s", False), "choose": ("ns", False), "watched": ("ns/RTT", True),
+    "fanout": ("M msg/s", False), "choose": ("ns", False), "seen": ("ns/RTT", True),
     "limit.clock": ("ns", False), "limit.atomic": ("ns", False), "limit.malloc": ("ns", False), "limit.call": ("ns/hop", False),
     "limit.cache_line": ("ns/RTT", False), "limit.ring": ("M msg/s", False), "limit.ring_batched": ("M msg/s", False),
     "limit.futex": ("us", False),
