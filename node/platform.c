@@ -113,6 +113,7 @@ static stoa_err open_shard(stoa_platform *p, const char *name, uint32_t core, in
                                   .epoch = p->epoch,
                                   .journal = &stoa_journal_rocksdb,
                                   .keys = p->keys,
+                                  .reserve_bytes = p->settings.reserve_bytes,
                                   .path = path};
     stoa_err err = stoa_shard_open(p->node, &options, out);
     if (err) { return err; }

@@ -97,6 +97,7 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "watch.limit", .cls = STOA_CONFIG_DURATION, .offset = AT(watch_limit_ns), .fallback = "10s", .max = INT64_C(3600) * 1000000000, .doc = "A turn that takes longer ends the process; 0: never."},
     {.path = "trade.durability", .cls = STOA_CONFIG_CHOICE, .offset = AT(trade_durability), .fallback = "disk", .choices = durabilities, .doc = "What an acknowledged order is worth."},
     {.path = "room.durability", .cls = STOA_CONFIG_CHOICE, .offset = AT(room_durability), .fallback = "disk", .choices = durabilities, .doc = "What an acknowledged post is worth."},
+    {.path = "storage.reserve", .cls = STOA_CONFIG_SIZE, .offset = AT(reserve_bytes), .fallback = "256MiB", .max = INT64_C(1) << 50, .doc = "With less room on the disk new work is refused (FULL) and reads go on; 0: no such reserve."},
     {.path = "storage.key_file", .cls = STOA_CONFIG_TEXT, .offset = AT(key_file), .fallback = "", .max = STOA_PATH_MAX, .doc = "Keys that seal stored payloads and snapshots (stoad --new-key FILE makes it or adds one); mode 0600; empty: nothing is sealed."},
     {.path = "gateway.listen", .cls = STOA_CONFIG_TEXT, .offset = AT(gateway_listen), .fallback = "zmq+tcp://127.0.0.1:7400", .max = STOA_PATH_MAX, .doc = "Where clients connect; empty: nowhere."},
     {.path = "gateway.requests", .cls = STOA_CONFIG_INT, .offset = AT(gateway_requests), .fallback = "256", .min = 1, .max = 65536, .unit = "requests", .doc = "Under way per client before FULL."},

@@ -69,6 +69,7 @@ typedef struct stoa_settings {
     uint64_t flight_bytes;
     uint64_t watch_interval_ns, watch_stall_ns, watch_limit_ns;
     char key_file[STOA_PATH_MAX + 1];
+    uint64_t reserve_bytes;
     int32_t trade_durability, room_durability; /* 0 memory, 1 disk */
     char gateway_listen[STOA_PATH_MAX + 1];
     int64_t gateway_requests;

@@ -266,6 +266,7 @@ static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, st
     shard->node = node;
     shard->durability = options->durability;
     shard->epoch = options->epoch;
+    shard->reserve_bytes = options->reserve_bytes;
     stoa_readers_init(&shard->readers);
     (void)pthread_mutex_init(&shard->append_lock, NULL);
     (void)snprintf(shard->name, sizeof shard->name, "%s", options->name);
@@ -287,6 +288,7 @@ stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, sto
     if (!err && shard->journal) {
         shard->journal->ops->seal(shard->journal, options->keys);
         err = stoa_shard_commit_after(shard);
+        stoa_shard_watch_room(shard);
     }
     if (err) { return STOA_PASS(err, "shard %s at %s", options->name, options->path ? options->path : "-"); }
     shard_opening opening = {.shard = shard};

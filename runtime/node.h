@@ -79,6 +79,10 @@ typedef struct stoa_shard_options {
     const stoa_journal_ops *journal; /* unused for NONE */
     const char *path;
     const struct stoa_keyring *keys; /* storage/seal.h; NULL: what is stored is not sealed. It outlives the node */
+    /* With less room on the journal's disk events are refused with FULL, so that what was accepted still finds room, and reads
+     * are answered; above it again they are accepted again. 0: only once nothing fits any more, and then reads that wait for
+     * what does not fit wait with it. */
+    uint64_t reserve_bytes;
 } stoa_shard_options;
 
 /* Open a shard: replay its journal into its actors (which exist from then on), resume them, start serving.

@@ -138,6 +138,7 @@ stoa_err stoa_shard_stage_bytes(struct stoa_shard *shard, const stoa_row *row, c
     uint32_t bytes = (uint32_t)(sizeof(stoa_staged_event) + ((payload_bytes + 7u) & ~7u));
     if (shard->arena_used + bytes > STOA_ARENA_BYTES) { return STOA_E_FULL; }
     if (journaled(shard)) {
+        if (atomic_load_explicit(&shard->no_room, memory_order_relaxed)) { return STOA_E_FULL; } /* relaxed: soon is enough */
         /* a msgpack value is at most an eighth longer than the struct it comes from */
         const stoa_block_slot *block = open_block(shard);
         uint32_t ids = 0;

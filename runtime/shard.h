@@ -101,6 +101,9 @@ struct stoa_shard {
     _Atomic uint64_t block_submitted;   /* blocks below this number are the thread's; changed under lock */
     bool quit;
     pthread_cond_t grown;               /* with lock: durable has moved */
+    uint64_t reserve_bytes;             /* as in stoa_shard_options */
+    _Atomic bool no_room;               /* the disk has less than that */
+    bool watches_room;                  /* under lock: the journal is open, its room is looked at */
     _Atomic uint64_t durable_block;     /* blocks below this number are as durable as promised */
     _Atomic uint64_t durable;           /* and so is what the log has up to this position: for readers on other threads */
     uint64_t sim_due_ns;                /* simulator: when the submitted blocks are durable */
@@ -155,6 +158,8 @@ void stoa_shard_release(struct stoa_shard *shard, stoa_msg *msg);
 
 /* The journal's (shard_commit.c). */
 stoa_err stoa_shard_commit_start(struct stoa_shard *shard);
+/* The journal is open: from now on see whether its disk has the reserve. */
+void stoa_shard_watch_room(struct stoa_shard *shard);
 void stoa_shard_commit_stop(struct stoa_shard *shard);
 /* The node's commit times go on behind the log's last block. */
 stoa_err stoa_shard_commit_after(struct stoa_shard *shard);

@@ -1,8 +1,9 @@
 /* shard_commit.c - the journal's thread: takes all sealed blocks there are, appends them, syncs once.
  *
  * While a sync is under way the core fills the next block, so the size of a group follows the speed of the disk by itself.
- * A full disk is waited out: the shard's blocks run out, its inbox fills, new work is refused with FULL, and when there is
- * room again the same append is repeated. Any other error ends the process: an I/O error on sync cannot be retried.
+ * While the disk has less room than the reserve, turns that stage events are refused with FULL; what was accepted before is
+ * still written, and reads are answered. A disk that is full nevertheless is waited out: the shard's blocks run out, its inbox
+ * fills and refuses, and when there is room again the same append is repeated. Any other error ends the process: an I/O error on sync cannot be retried.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <sched.h>
@@ -19,7 +20,7 @@
 #include "runtime/once.h"
 #include "runtime/shard.h"
 
-enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70, LINGER_NS = 50000 };
+enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70, ROOM_EVERY_S = 1, LINGER_NS = 50000 };
 
 /* Commit times of a node never fall and are never equal, over all its shards and its restarts, whatever becomes of the clock:
  * what a block led to elsewhere on the node has a later one. So all shards cut at one time are a state that the node as a
@@ -156,6 +157,44 @@ static void linger(const struct stoa_shard *shard, uint64_t done)
     }
 }
 
+/* Other programs fill a disk, too: this is looked at also while the shard does nothing. */
+static void look_for_room(struct stoa_shard *shard)
+{
+    if (shard->reserve_bytes == 0) { return; }
+    uint64_t room = shard->journal->ops->room(shard->journal);
+    bool none = room < shard->reserve_bytes, before = atomic_load_explicit(&shard->no_room, memory_order_relaxed);
+    if (none == before) { return; }
+    atomic_store_explicit(&shard->no_room, none, memory_order_relaxed); /* relaxed: a turn earlier or later is the same */
+    stoa_log(none ? STOA_LOG_ERROR : STOA_LOG_INFO, none ? "journal_low" : "journal_has_room", STOA_KV("shard", shard->name),
+             STOA_KU("room_bytes", room), STOA_KU("reserve_bytes", shard->reserve_bytes));
+}
+
+void stoa_shard_watch_room(struct stoa_shard *shard)
+{
+    if (shard->reserve_bytes == 0) { return; }
+    look_for_room(shard);
+    (void)pthread_mutex_lock(&shard->lock);
+    shard->watches_room = true;
+    (void)pthread_cond_signal(&shard->wake);
+    (void)pthread_mutex_unlock(&shard->lock);
+}
+
+/* Wait for blocks to write, or until the room is to be looked at. Under the lock. */
+static void wait_for_blocks(struct stoa_shard *shard)
+{
+    if (!shard->watches_room) {
+        (void)pthread_cond_wait(&shard->wake, &shard->lock);
+        return;
+    }
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ROOM_EVERY_S;
+    if (pthread_cond_timedwait(&shard->wake, &shard->lock, &until) == 0) { return; }
+    (void)pthread_mutex_unlock(&shard->lock);
+    look_for_room(shard);
+    (void)pthread_mutex_lock(&shard->lock);
+}
+
 static void *commit_main(void *argument)
 {
     struct stoa_shard *shard = argument;
@@ -163,11 +202,12 @@ static void *commit_main(void *argument)
     for (;;) {
         linger(shard, done);
         (void)pthread_mutex_lock(&shard->lock);
-        while (shard->block_submitted == done && !shard->quit) { (void)pthread_cond_wait(&shard->wake, &shard->lock); }
+        while (shard->block_submitted == done && !shard->quit) { wait_for_blocks(shard); }
         uint64_t until = shard->block_submitted;
         (void)pthread_mutex_unlock(&shard->lock);
         if (until == done) { return NULL; }
         if (!append_all(shard, done, until)) { return NULL; }
+        look_for_room(shard);
         done = until;
         stoa_shard_grown(shard, done);
         stoa_place_ring_bell(&shard->core->place);
@@ -209,7 +249,11 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
         complete = complete && shard->blocks[i].bytes && shard->blocks[i].index;
     }
     (void)pthread_mutex_init(&shard->lock, NULL);
-    (void)pthread_cond_init(&shard->wake, NULL);
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&shard->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
     (void)pthread_cond_init(&shard->grown, NULL);
     if (!complete) { return STOA_FAIL(STOA_E_NOMEM, "shard %s", shard->name); }
     if (shard->durability == stoa_durability_NONE || shard->node->options.sim) { return STOA_OK; }

@@ -139,6 +139,9 @@ typedef struct stoa_journal_ops {
 
     void (*state)(stoa_journal *journal, stoa_journal_state *out);
 
+    /* Bytes that are left on the journal's disk; UINT64_MAX where nobody knows. Never blocks for long. */
+    uint64_t (*room)(stoa_journal *journal);
+
     /* Forget the blocks that end below position below; never the block under the commit mark, nor what is behind it. Where
      * the log begins now is durable when OK returns, with hash and epoch of the last block forgotten, so that the chain
      * verifies from there; the space is given back before OK returns. Reads under way go on to their end. Whether anybody

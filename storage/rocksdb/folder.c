@@ -43,10 +43,15 @@ stoa_err stoa_folder_make(const char *path)
     return errno == EEXIST ? STOA_OK : stoa_os_error("make", path);
 }
 
-bool stoa_folder_has_space(const char *path)
+uint64_t stoa_folder_room(const char *path)
 {
     struct statvfs disk;
-    return statvfs(path, &disk) != 0 || (uint64_t)disk.f_bavail * disk.f_frsize >= SPACE_MIN_BYTES;
+    return statvfs(path, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize : UINT64_MAX;
+}
+
+bool stoa_folder_has_space(const char *path)
+{
+    return stoa_folder_room(path) >= SPACE_MIN_BYTES;
 }
 
 /* All files in the folder; the first that cannot be removed is the error. */

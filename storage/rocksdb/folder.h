@@ -5,6 +5,7 @@
 #define STOA_STORAGE_ROCKSDB_FOLDER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -17,7 +18,10 @@ stoa_err stoa_folder_make(const char *path);
 /* Make the entry of path in its parent folder durable. Blocks. Errors: IO, FULL. */
 stoa_err stoa_folder_sync_parent(const char *path);
 
-/* Whether the disk of path has so much room that a database is worth opening; true where the system does not say. */
+/* Bytes that are left on the disk of path; UINT64_MAX where the system does not say. */
+uint64_t stoa_folder_room(const char *path);
+
+/* Whether that is so much that a database is worth opening. */
 bool stoa_folder_has_space(const char *path);
 
 /* Remove the folder and the files in it; it has no folders in it. One that is not there is OK. Blocks. Errors: IO. */

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "storage/block.h"
+#include "storage/rocksdb/folder.h"
 #include "storage/rocksdb/internal.h"
 #include "storage/rocksdb/key.h"
 #include "storage/side.h"
@@ -315,6 +316,11 @@ static void rocks_seal(stoa_journal *base, const struct stoa_keyring *keys)
     atomic_store_explicit(&j->side.keys, keys, memory_order_release);
 }
 
+static uint64_t rocks_room(stoa_journal *base)
+{
+    return stoa_folder_room(((const stoa_rocks *)base)->path);
+}
+
 static void rocks_state(stoa_journal *base, stoa_journal_state *out)
 {
     stoa_rocks *j = (stoa_rocks *)base;
@@ -351,6 +357,7 @@ const stoa_journal_ops stoa_journal_rocksdb = {.scheme = "rocksdb",
                                                .show = stoa_rocks_show,
                                                .lookup = stoa_rocks_lookup,
                                                .state = rocks_state,
+                                               .room = rocks_room,
                                                .purge = stoa_rocks_purge,
                                                .put = rocks_put,
                                                .erase = rocks_erase,

@@ -293,6 +293,13 @@ static void sim_state(stoa_journal *journal, stoa_journal_state *out)
     *out = ((const stoa_sim_handle *)journal)->state;
 }
 
+/* A simulated disk is full without a warning. */
+static uint64_t sim_room(stoa_journal *journal)
+{
+    (void)journal;
+    return UINT64_MAX;
+}
+
 /* --- purge */
 
 /* How many blocks end below the position. */
@@ -440,6 +447,7 @@ const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .show = sim_show,
                                            .lookup = sim_lookup,
                                            .state = sim_state,
+                                           .room = sim_room,
                                            .purge = sim_purge,
                                            .put = sim_put,
                                            .erase = sim_erase,

@@ -1,5 +1,5 @@
 /* orders.c - chaos_orders: places orders through the SDK without a pause, and says what was acknowledged; tells on request
- * whether the node still knows all of it. Driven by sigkill_test.py, line by line.
+ * whether the node still knows all of it. Driven by sigkill_test.py and disk_fault_test.py, line by line.
  *
  *     chaos_orders ENDPOINT SERVER.pub KEY SYMBOL SEED
  *     place N     place up to N orders until "stop" comes: one after the other, retried by the SDK over the node's death;
@@ -7,6 +7,8 @@
  *     verify      ask for every order acknowledged since the last verify, compare all its fields; ask for all balances and
  *                 sum them; compare each account's assets with what its orders filled.
  *                 answers {"checked":..,"lost":..,"changed":..,"twice":..,"unbalanced":..,"drift":..,"unanswered":..}
+ *     check       the same once more, when nothing was placed since
+ *     probe       one order that trades with nobody and one read; answers {"place":"OK|FULL|..","read":"OK|.."}
  *     quit
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -26,7 +28,7 @@ static const char *const traders[ACCOUNTS] = {"alice", "bob"};
 static const char *const everybody[] = {"treasury", "maker", "alice", "bob"};
 enum { EVERYBODY = 4 };
 /* How long the node may take to come back and answer: long, since a busy machine is no loss. */
-static const uint64_t PATIENCE_NS = STOA_CLIENT_S(120);
+static const uint64_t PATIENCE_NS = STOA_CLIENT_S(120), PROBE_NS = STOA_CLIENT_S(2);
 
 typedef struct placed {
     trade_account_place asked;
@@ -114,7 +116,8 @@ static stoa_err settle(driver *d, placed *p, trade_order *out)
     return err;
 }
 
-static void verify(driver *d)
+/* again: nothing was placed since the last time, and nothing is counted twice. */
+static void verify(driver *d, bool again)
 {
     uint32_t lost = 0, changed = 0, twice = 0, unbalanced = 0, drift = 0, unanswered = 0;
     static trade_order now[ORDERS_MAX];
@@ -124,6 +127,7 @@ static void verify(driver *d)
         unanswered += err == STOA_E_TIMEOUT;
         lost += err && err != STOA_E_CORRUPT && err != STOA_E_TIMEOUT;
         if (err) { now[i] = (trade_order){0}; }
+        if (again) { continue; }
         twice += !err && now[i].order_id <= d->max_order_id; /* ids ascend: one seen before is another order's */
         if (!err) { d->max_order_id = now[i].order_id; }
     }
@@ -134,6 +138,7 @@ static void verify(driver *d)
             unanswered++;
             continue;
         }
+        if (again) { continue; }
         stoa_decimal sign = last.side == trade_side_BUY ? 1 : -1;
         d->moved[p->account][0] += sign * last.filled_qty;
         d->moved[p->account][1] -= sign * last.filled_notional;
@@ -156,6 +161,21 @@ static void verify(driver *d)
            d->count, lost, changed, twice, unbalanced, drift, unanswered);
 }
 
+/* One order and one read, as they are answered now. */
+static void probe(driver *d)
+{
+    trade_account_place asked = random_order(d);
+    trade_order answered;
+    stoa_decimal has[ASSETS];
+    asked.tif = trade_tif_IOC;
+    asked.price = STOA_DECIMAL_ONE; /* a price at which nobody sells: it changes nothing but its own record */
+    asked.side = trade_side_BUY;
+    stoa_err order = stoa_client_place(d->client, traders[0], &asked, PROBE_NS, &answered, NULL);
+    stoa_err read = holdings(d, traders[0], has);
+    printf("{\"place\":\"%s\",\"read\":\"%s\"}\n", order ? stoa_client_error_name(order) : "OK",
+           read ? stoa_client_error_name(read) : "OK");
+}
+
 int main(int argc, char **argv)
 {
     static driver d;
@@ -171,7 +191,11 @@ int main(int argc, char **argv)
         if (strncmp(line, "place ", 6) == 0) {
             place(&d, (uint32_t)atoi(line + 6));
         } else if (strcmp(line, "verify\n") == 0) {
-            verify(&d);
+            verify(&d, false);
+        } else if (strcmp(line, "check\n") == 0) {
+            verify(&d, true);
+        } else if (strcmp(line, "probe\n") == 0) {
+            probe(&d);
         } else if (strcmp(line, "quit\n") == 0) {
             break;
         }

@@ -1,0 +1,318 @@
+/* disk.c - a disk with faults under a real process: a library for LD_PRELOAD. It concerns files below one folder only.
+ *
+ *     STOA_DISK_ROOT     the folder, absolute
+ *     STOA_DISK_SEED     where chance comes from
+ *     STOA_DISK_CRASH    n: at the n-th sync the power fails
+ *     STOA_DISK_EIO      n: the n-th sync fails with EIO, and what it should have kept is lost with the next power cut
+ *     STOA_DISK_FULL     n: behind n bytes written no write succeeds (ENOSPC), until STOA_DISK_SPACE is there
+ *     STOA_DISK_SPACE    a file; while it is there the disk has space
+ *     STOA_DISK_SAID     a file that gets a line about what was done
+ *
+ * Power failure: of each file only what was synced is sure. What was appended since stays up to a random place, or not at all,
+ * and its end is cut, zeroed or garbage; what was overwritten (files up to 64 KiB are remembered whole) is as it was or as
+ * it became; a file made since the last sync of anything may be gone. The process ends with 137, as if killed.
+ *
+ * A file counts as synced as it is when the process starts. Not modelled: writes through mappings, lost renames and removals.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SHOWN __attribute__((visibility("default")))
+enum { FILES_MAX = 4096, REMEMBERED_MAX = 64 << 10, TORN_MAX = 512, EXIT_POWER = 137 };
+
+/* What is on the platter of one file. */
+typedef struct file {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    uint64_t known_since; /* number of syncs when it was first seen; 0: before the start */
+    uint8_t *content;     /* of a small file that was overwritten since; NULL otherwise */
+} file;
+
+static struct {
+    pthread_mutex_t lock;
+    char root[PATH_MAX], space[PATH_MAX], said[PATH_MAX];
+    size_t root_bytes;
+    uint64_t random, syncs, crash_at, eio_at, full_after, written;
+    file files[FILES_MAX];
+    unsigned count;
+} disk = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static uint64_t chance(uint64_t below)
+{
+    disk.random += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x = disk.random;
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return below ? (x ^ (x >> 31)) % below : 0;
+}
+
+static uint64_t number_of(const char *name)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+static void text_of(const char *name, char out[PATH_MAX])
+{
+    const char *text = getenv(name);
+    (void)snprintf(out, PATH_MAX, "%s", text ? text : "");
+}
+
+static void say(const char *what, const char *about, uint64_t number)
+{
+    char line[PATH_MAX + 128];
+    int bytes = snprintf(line, sizeof line, "%s %s %llu\n", what, about, (unsigned long long)number);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, disk.said, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) { return; }
+    if (syscall(SYS_write, fd, line, bytes) < 0) { bytes = 0; }
+    (void)close(fd);
+}
+
+static bool concerns(int fd, char path[PATH_MAX])
+{
+    char link[64];
+    if (disk.root_bytes == 0) { return false; }
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t bytes = readlink(link, path, PATH_MAX - 1);
+    if (bytes <= 0) { return false; }
+    path[bytes] = '\0';
+    return strncmp(path, disk.root, disk.root_bytes) == 0 && path[disk.root_bytes] == '/';
+}
+
+static file *find(const struct stat *status)
+{
+    for (unsigned i = 0; i < disk.count; i++) {
+        if (disk.files[i].inode == status->st_ino && disk.files[i].device == status->st_dev) { return &disk.files[i]; }
+    }
+    return NULL;
+}
+
+static file *add(const struct stat *status, off_t size, uint64_t since)
+{
+    if (disk.count == FILES_MAX) { return NULL; }
+    disk.files[disk.count] = (file){.device = status->st_dev, .inode = status->st_ino, .size = size, .known_since = since};
+    return &disk.files[disk.count++];
+}
+
+static file *file_of(int fd, struct stat *status)
+{
+    if (syscall(SYS_fstat, fd, status) != 0 || !S_ISREG(status->st_mode)) { return NULL; }
+    file *found = find(status);
+    return found ? found : add(status, 0, disk.syncs + 1);
+}
+
+static int begin_file(const char *path, const struct stat *status, int flag, struct FTW *ftw)
+{
+    (void)path;
+    (void)ftw;
+    if (flag == FTW_F) { (void)add(status, status->st_size, 0); }
+    return 0;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    char root[PATH_MAX];
+    text_of("STOA_DISK_ROOT", root);
+    text_of("STOA_DISK_SPACE", disk.space);
+    text_of("STOA_DISK_SAID", disk.said);
+    disk.random = number_of("STOA_DISK_SEED");
+    disk.crash_at = number_of("STOA_DISK_CRASH");
+    disk.eio_at = number_of("STOA_DISK_EIO");
+    disk.full_after = number_of("STOA_DISK_FULL");
+    if (!root[0]) { return; }
+    (void)nftw(root, begin_file, 16, FTW_PHYS);
+    memcpy(disk.root, root, sizeof root);
+    disk.root_bytes = strlen(root);
+}
+
+/* --- the power fails */
+
+/* The end of what stays is as it was written, zeroes or garbage. */
+static void tear(int fd, off_t synced, off_t kept)
+{
+    off_t torn = kept - synced < TORN_MAX ? kept - synced : TORN_MAX;
+    uint64_t how = chance(3);
+    uint8_t bytes[TORN_MAX];
+    if (torn <= 0 || how == 0) { return; }
+    torn = 1 + (off_t)chance((uint64_t)torn);
+    for (off_t i = 0; i < torn; i++) {
+        bytes[i] = how == 1 ? 0 : (uint8_t)chance(256);
+    }
+    if (syscall(SYS_pwrite64, fd, bytes, torn, kept - torn) < 0) { return; }
+}
+
+static void lose(const char *path, const struct stat *status, const file *at)
+{
+    off_t synced = at ? at->size : 0;
+    bool fresh = at && at->known_since > disk.syncs;
+    if (fresh && chance(2)) {
+        (void)unlink(path);
+        say("gone", path, (uint64_t)status->st_size);
+        return;
+    }
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) { return; }
+    if (at && at->content && chance(2)) {
+        if (syscall(SYS_pwrite64, fd, at->content, at->size, 0) >= 0) { say("back", path, (uint64_t)at->size); }
+    }
+    if (status->st_size > synced) {
+        off_t kept = synced + (chance(2) ? (off_t)chance((uint64_t)(status->st_size - synced) + 1) : 0);
+        if (ftruncate(fd, kept) == 0) { say("cut", path, (uint64_t)(status->st_size - kept)); }
+        tear(fd, synced, kept);
+    }
+    (void)close(fd);
+}
+
+static int lose_file(const char *path, const struct stat *status, int flag, struct FTW *ftw)
+{
+    (void)ftw;
+    if (flag == FTW_F) { lose(path, status, find(status)); }
+    return 0;
+}
+
+static void power_fails(void)
+{
+    say("power", disk.root, disk.syncs);
+    (void)nftw(disk.root, lose_file, 16, FTW_PHYS);
+    _exit(EXIT_POWER);
+}
+
+/* --- what the process calls */
+
+/* 0, or an errno. */
+static int sync_file(int fd, long call)
+{
+    char path[PATH_MAX];
+    if (!concerns(fd, path)) { return syscall(call, fd) == 0 ? 0 : errno; }
+    (void)pthread_mutex_lock(&disk.lock);
+    struct stat status;
+    file *at = file_of(fd, &status); /* NULL: a folder */
+    int error = 0;
+    disk.syncs++;
+    if (disk.syncs == disk.crash_at) { power_fails(); }
+    if (disk.syncs == disk.eio_at) {
+        say("eio", path, disk.syncs);
+        error = EIO;
+    } else if (syscall(call, fd) != 0) {
+        error = errno;
+    } else if (at) {
+        at->size = status.st_size;
+        free(at->content);
+        at->content = NULL;
+    }
+    (void)pthread_mutex_unlock(&disk.lock);
+    return error;
+}
+
+static int answer(int error)
+{
+    if (error == 0) { return 0; }
+    errno = error;
+    return -1;
+}
+
+SHOWN int fdatasync(int fd);
+SHOWN int fdatasync(int fd)
+{
+    return answer(sync_file(fd, SYS_fdatasync));
+}
+
+SHOWN int fsync(int fd);
+SHOWN int fsync(int fd)
+{
+    return answer(sync_file(fd, SYS_fsync));
+}
+
+static bool no_space(size_t bytes)
+{
+    if (disk.full_after == 0 || (disk.space[0] && access(disk.space, F_OK) == 0)) { return false; }
+    disk.written += bytes;
+    return disk.written > disk.full_after;
+}
+
+/* What a small file's overwritten bytes were. */
+static void remember(int fd, off_t offset)
+{
+    struct stat status;
+    file *at = file_of(fd, &status);
+    if (!at || at->content || offset >= at->size || at->size > REMEMBERED_MAX) { return; }
+    at->content = malloc((size_t)at->size);
+    int reader = at->content ? (int)syscall(SYS_dup, fd) : -1;
+    if (reader < 0 || syscall(SYS_pread64, reader, at->content, at->size, 0) != (long)at->size) {
+        free(at->content);
+        at->content = NULL;
+    }
+    if (reader >= 0) { (void)close(reader); }
+}
+
+/* Whether the write may be made. */
+static bool may_write(int fd, size_t bytes, off_t offset)
+{
+    char path[PATH_MAX];
+    if (!concerns(fd, path)) { return true; }
+    (void)pthread_mutex_lock(&disk.lock);
+    bool full = no_space(bytes);
+    struct stat status;
+    if (!full && offset < 0) { (void)file_of(fd, &status); }
+    if (!full && offset >= 0) { remember(fd, offset); }
+    (void)pthread_mutex_unlock(&disk.lock);
+    if (full) { errno = ENOSPC; }
+    return !full;
+}
+
+SHOWN ssize_t write(int fd, const void *bytes, size_t size);
+SHOWN ssize_t write(int fd, const void *bytes, size_t size)
+{
+    return may_write(fd, size, -1) ? syscall(SYS_write, fd, bytes, size) : -1;
+}
+
+SHOWN ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset);
+SHOWN ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
+{
+    return may_write(fd, size, offset) ? syscall(SYS_pwrite64, fd, bytes, size, offset) : -1;
+}
+
+SHOWN ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset);
+SHOWN ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset)
+{
+    return pwrite(fd, bytes, size, offset);
+}
+
+SHOWN int statvfs(const char *path, struct statvfs *out);
+SHOWN int statvfs(const char *path, struct statvfs *out)
+{
+    static int (*real)(const char *path, struct statvfs *out);
+    if (!real) {
+        union {
+            void *symbol;
+            int (*function)(const char *path, struct statvfs *out);
+        } as = {.symbol = dlsym(RTLD_NEXT, "statvfs")};
+        real = as.function;
+    }
+    int result = real(path, out);
+    (void)pthread_mutex_lock(&disk.lock);
+    bool ours = disk.root_bytes && strncmp(path, disk.root, disk.root_bytes) == 0;
+    if (result == 0 && ours && disk.full_after) {
+        bool full = no_space(0) || disk.written >= disk.full_after;
+        bool back = disk.space[0] && access(disk.space, F_OK) == 0;
+        uint64_t left = full && !back ? 0 : back ? UINT64_C(1) << 40 : disk.full_after - disk.written;
+        out->f_bavail = (fsblkcnt_t)(left / out->f_frsize);
+    }
+    (void)pthread_mutex_unlock(&disk.lock);
+    return result;
+}
