@@ -39,6 +39,32 @@ void stoa_channels_recovered(struct stoa_shard *shard)
     stoa_channels_measure(shard);
 }
 
+static void free_frames(struct stoa_shard *shard, stoa_msg_list *list)
+{
+    for (stoa_msg *msg; (msg = stoa_msg_list_pop(list));) { stoa_place_free(&shard->core->place, msg); }
+}
+
+void stoa_channels_dropped(struct stoa_shard *shard)
+{
+    struct stoa_mailing *m = shard->mailing;
+    uint32_t in_count = m->in_count;
+    free_frames(shard, &m->answers);
+    free_frames(shard, &m->mail);
+    m->answers_done = m->mail_done = m->tries = 0;
+    m->again_ns = 0;
+    memset(m->far, 0, sizeof m->far);
+    memset(m->near, 0, sizeof m->near);
+    for (uint32_t i = 1; i <= STOA_CHANNELS_MAX; i++) {
+        const stoa_out_live *out = &m->out[i]; /* sessions go on, so that frames of before are known as such */
+        m->out[i] = (stoa_out_live){.peer = out->peer, .session = out->session, .there = out->there};
+        const stoa_in_live *in = &m->in[i];
+        m->in[i] = (stoa_in_live){
+            .peer = in->peer, .session = in->session, .there = in->there, .disorder = in->peer ? STOA_E_GAP : STOA_OK};
+    }
+    stoa_channels_recovered(shard);
+    if (m->in_count < in_count) { m->in_count = in_count; }
+}
+
 /* The shard of that name that is open here. */
 static struct stoa_shard *open_shard(stoa_node *node, const char *name, size_t size)
 {

@@ -107,6 +107,9 @@ struct stoa_mailing {
 void stoa_channels_recovered(struct stoa_shard *shard);
 void stoa_channels_connect(struct stoa_shard *shard);
 
+/* The shard was dropped, and is as its log has it: what had come is gone, and every channel begins with a hello again. */
+void stoa_channels_dropped(struct stoa_shard *shard);
+
 /* A cascade begins; closed: it may not mail. */
 void stoa_channels_begin(struct stoa_shard *shard, bool closed);
 /* A turn of the shard takes effect: before its events; after them. */

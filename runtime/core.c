@@ -268,6 +268,7 @@ bool stoa_core_has_work(stoa_core *core)
     for (uint32_t i = 0; i < core->shard_count; i++) {
         struct stoa_shard *shard = core->shards[i];
         if (atomic_load_explicit(&shard->durable_block, memory_order_acquire) > shard->block_done) { return true; }
+        if (atomic_load_explicit(&shard->refused, memory_order_relaxed)) { return true; }
         if (stoa_shard_may_go_on(shard)) { return true; }
     }
     return false;

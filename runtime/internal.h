@@ -102,6 +102,8 @@ const stoa_kind *stoa_node_kind(const stoa_node *node, const char *name);
 
 /* The simulator (sim.c) stands in for threads: cores do not start, journals finish when it says so. */
 void stoa_sim_submitted(struct stoa_sim *sim, struct stoa_shard *shard);
+/* The disk can write no more: nothing is acknowledged, the process ends. */
+void stoa_sim_journal_failed(struct stoa_sim *sim, struct stoa_shard *shard);
 bool stoa_sim_step_for_call(struct stoa_sim *sim);
 stoa_clock *stoa_sim_clock(struct stoa_sim *sim);
 /* It watches turns, failures and dead letters, and may lose a turn or make it the actor's last. */

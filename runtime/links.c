@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "runtime/internal.h"
+#include "runtime/shard.h"
 
 enum { FREE, ACTIVE, LEAVING, LEAVING_UNASKED /* no memory to ask for the block: it comes by itself */ };
 
@@ -179,6 +180,16 @@ static void pass_on(stoa_core *core, stoa_msg *msg, stoa_actor *actor, stoa_ref 
     }
 }
 
+/* What an event-sourced actor's turn or end sets going tells of its shard: it waits behind the wall. from may be NULL. */
+static void send(stoa_core *core, const stoa_actor *from, stoa_msg *msg)
+{
+    if (from && from->shard) {
+        stoa_shard_carry(from->shard, msg);
+    } else {
+        stoa_core_deliver(core, msg);
+    }
+}
+
 /* --- the block's way */
 
 static void come_home(stoa_core *core, stoa_msg *msg)
@@ -204,13 +215,13 @@ static void come_home(stoa_core *core, stoa_msg *msg)
     }
 }
 
-static void send_home(stoa_core *core, stoa_msg *msg, const stoa_fate *fate)
+static void send_home(stoa_core *core, const stoa_actor *target, stoa_msg *msg, const stoa_fate *fate)
 {
     tie_block *block = block_of(msg);
     block->act = (stoa_act){.run = come_home};
     block->fate = *fate;
     msg->to = msg->from;
-    stoa_core_deliver(core, msg);
+    send(core, target, msg);
 }
 
 static void arrive(stoa_core *core, stoa_msg *msg)
@@ -221,7 +232,7 @@ static void arrive(stoa_core *core, stoa_msg *msg)
     stoa_actor *target = stoa_core_actor(core, block->target);
     stoa_actor_more *more = target ? stoa_more(core, target) : NULL;
     if (!more) {
-        send_home(core, msg, target ? &no_room : &gone);
+        send_home(core, NULL, msg, target ? &no_room : &gone);
         return;
     }
     block->next = more->watched;
@@ -250,7 +261,7 @@ static void set_out(stoa_core *core, stoa_msg *msg)
     if (!block->target.at || stoa_ref_place(block->target) >= core->place.node->core_count) {
         arrive(core, msg); /* nobody, or a port: no such actor */
     } else {
-        stoa_core_deliver(core, msg);
+        send(core, stoa_core_actor(core, msg->from), msg);
     }
 }
 
@@ -307,7 +318,7 @@ static void leave(stoa_core *core, stoa_tie *tie, const stoa_fate *fate)
     msg->from = tie->maker;
     msg->to = tie->target;
     msg->row = NULL;
-    stoa_core_deliver(core, msg);
+    send(core, stoa_core_actor(core, tie->maker), msg);
 }
 
 void stoa_links_release(stoa_core *core, stoa_actor *actor, const stoa_fate *fate, bool returns)
@@ -318,7 +329,7 @@ void stoa_links_release(stoa_core *core, stoa_actor *actor, const stoa_fate *fat
         unlist(actor, block);
         block->returns = returns;
         block->restarts = actor->restarts;
-        send_home(core, msg, fate);
+        send_home(core, actor, msg, fate);
     }
     while (actor->more->ties) { leave(core, &core->ties.at[actor->more->ties], fate); }
 }
@@ -425,7 +436,7 @@ static void unlink_watched(stoa_core *core, stoa_actor *actor, stoa_ref other)
         if (!block->link || !stoa_ref_equal(msg->from, other)) { continue; }
         unlist(actor, block);
         block->unlinked = true;
-        send_home(core, msg, &none);
+        send_home(core, actor, msg, &none);
     }
 }
 
@@ -456,7 +467,7 @@ static void unlink_here(stoa_core *core, stoa_msg *msg)
     what->act = (stoa_act){.run = unlink_there};
     what->other = self;
     msg->to = other;
-    stoa_core_deliver(core, msg);
+    send(core, actor, msg);
 }
 
 static void stage_undoing(stoa_turn *turn, void (*run)(stoa_core *core, stoa_msg *msg), stoa_ref other, uint64_t id)

@@ -278,6 +278,10 @@ static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, st
 stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out)
 {
     struct stoa_shard *shard = NULL;
+    if (options->durability > stoa_durability_DISK) {
+        return STOA_FAIL(STOA_E_UNSUPPORTED, "shard %s: %s needs copies on other machines", options->name,
+                         options->durability < stoa_durability_COUNT ? stoa_durability_texts[options->durability] : "this");
+    }
     stoa_node_outside(node, "stoa_shard_open within a turn");
     (void)pthread_mutex_lock(&node->lock);
     stoa_err err = shard_new(node, options, &shard);

@@ -74,7 +74,7 @@ void stoa_node_close(stoa_node *node, uint64_t grace_ns);
 typedef struct stoa_shard_options {
     const char *name;              /* "trade" */
     uint32_t core;
-    stoa_durability durability;    /* NONE: no journal, forgotten at the end; MEMORY; DISK */
+    stoa_durability durability;    /* NONE: no journal, forgotten at the end; MEMORY; DISK; others need a cluster */
     uint64_t epoch;                /* of the writer's lease, at least the log's; 0: the log's own */
     const stoa_journal_ops *journal; /* unused for NONE */
     const char *path;
@@ -86,7 +86,7 @@ typedef struct stoa_shard_options {
 } stoa_shard_options;
 
 /* Open a shard: replay its journal into its actors (which exist from then on), resume them, start serving.
- * Errors: the journal's; CORRUPT; VERSION (an event of a row or kind that this build has not); STALE (the log has seen a higher epoch). */
+ * Errors: the journal's; UNSUPPORTED (a durability that needs copies); CORRUPT; VERSION (an event of a row or kind that this build has not); STALE (the log has seen a higher epoch). */
 stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out);
 
 /* Who reads the shard's committed log (runtime/readers.h). The shard's; valid until the node closes. */
@@ -107,7 +107,15 @@ typedef struct stoa_shard_view {
     uint32_t actors;
     uint64_t blocks, waiting; /* blocks written; messages behind the wall */
     uint64_t hash;            /* of all states, at position applied */
+    uint32_t drops;           /* how often it was rebuilt since it was opened */
+    bool down;                /* it was dropped and could not be rebuilt: it serves nobody */
 } stoa_shard_view;
+/* Drop a shard and rebuild it from its log: what it could not commit never was, all that waits for it is answered UNAVAILABLE (asked
+ * again under the same name it takes effect once), its actors begin anew under their references. epoch: from now on; 0: as it was. It
+ * happens by itself when the journal refuses a block. With durability `memory`, what was acknowledged and is not yet in the log is
+ * lost, as when the process ends. Errors: UNSUPPORTED (no journal), and recovery's (STALE: the log is of a later epoch); then the shard
+ * refuses everything with UNAVAILABLE until a later drop succeeds. */
+stoa_err stoa_shard_drop(stoa_shard *shard, uint64_t epoch);
 /* A consistent look between two cascades. Runs on the shard's core, which waits for it: hashing takes about 1 ms a 10 MB. */
 stoa_err stoa_shard_look(stoa_shard *shard, stoa_shard_view *out);
 /* The same without the hash (0), in a microsecond: for who looks often. */

@@ -251,8 +251,12 @@ bool stoa_once_begin(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
     if ((msg->flags & (STOA_MSG_CONTEXT | STOA_MSG_ANSWER | STOA_MSG_FIRED | STOA_MSG_LENT)) != STOA_MSG_CONTEXT) { return false; }
     const stoa_context *context = stoa_msg_context(msg);
     if (context->named) { return begin_named(shard, actor, msg); }
-    if (context->reply_to.at && stoa_ref_equal(context->reply_to, own_ref(shard))) { begin_again(shard, context->ask); }
-    return false;
+    if (!context->reply_to.at || !stoa_ref_equal(context->reply_to, own_ref(shard))) { return false; }
+    begin_again(shard, context->ask);
+    if (shard->request) { return false; }
+    stoa_core_dead_letter(shard->core, msg, STOA_E_STALE); /* it was given up, and may have been asked anew */
+    stoa_place_free(&shard->core->place, msg);
+    return true;
 }
 
 /* --- what leaves */
@@ -365,7 +369,7 @@ void stoa_once_take(stoa_core *core, stoa_msg *msg)
 {
     uint32_t index = stoa_ref_index(msg->to);
     struct stoa_shard *shard = index && index <= core->shard_count ? core->shards[index - 1] : NULL;
-    if (!shard) {
+    if (!shard || shard->down) {
         stoa_core_dead_letter(core, msg, STOA_E_CLOSED);
         stoa_place_free(&core->place, msg);
         return;

@@ -202,7 +202,8 @@ static void journal_event(struct stoa_shard *shard, uint32_t stream, const stoa_
 /* Where an acknowledgement does not wait for the disk, what is applied is committed. */
 static void commit_at_once(struct stoa_shard *shard)
 {
-    if (shard->durability <= stoa_durability_MEMORY) { shard->committed = shard->applied; }
+    shard->acks.memory = shard->applied;
+    if (shard->durability <= stoa_durability_MEMORY) { shard->committed = stoa_acks_committed(&shard->acks, shard->durability); }
 }
 
 static void apply_event(struct stoa_shard *shard, stoa_actor *actor, const stoa_row *row, const void *payload,
@@ -267,18 +268,28 @@ stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const
     return STOA_OK;
 }
 
-stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out)
+void stoa_shard_note_spawned(struct stoa_shard *shard, uint32_t stream)
 {
-    stoa_shard_log_spawned event = {0};
-    stoa_err err = STOA_TEXT_SETZ(&event.kind, kind->name);
-    if (!err) { err = STOA_TEXT_SETZ(&event.name, name); }
-    if (!err && !room_in_block(shard)) { err = STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
-    if (!err) { err = stoa_shard_spawn(shard, kind, name, out); }
-    if (err) { return err; }
-    event.stream = (*out)->stream;
+    stoa_shard_log_spawned event = {.stream = stream};
+    const stoa_actor *actor = shard->actors[stream];
+    stoa_err err = STOA_TEXT_SETZ(&event.kind, actor->kind->name);
+    if (!err) { err = STOA_TEXT_SETZ(&event.name, stoa_actor_name(actor)); }
+    STOA_ASSERT(!err); /* stoa_shard_create has seen to it */
     shard->cause = 0;
     stoa_shard_note(shard, stoa_shard_log_ROW_spawned, &event, NULL);
     commit_at_once(shard);
+}
+
+stoa_err stoa_shard_create(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out)
+{
+    stoa_shard_log_spawned room;
+    if (shard->down) { return STOA_FAIL(STOA_E_UNAVAILABLE, "shard %s is down", shard->name); }
+    stoa_err err = STOA_TEXT_SETZ(&room.kind, kind->name);
+    if (!err) { err = STOA_TEXT_SETZ(&room.name, name); }
+    if (!err && !room_in_block(shard)) { err = STOA_FAIL(STOA_E_FULL, "shard %s", shard->name); }
+    if (!err) { err = stoa_shard_spawn(shard, kind, name, out); }
+    if (err) { return err; }
+    stoa_shard_note_spawned(shard, (*out)->stream);
     err = stoa_turn_first(shard->core, *out);
     stoa_core_enqueue(shard->core, &shard->run);
     return err;
@@ -292,7 +303,7 @@ void stoa_shard_release(struct stoa_shard *shard, stoa_msg *msg)
     stoa_core_deliver(shard->core, msg);
 }
 
-static bool release_committed(struct stoa_shard *shard)
+bool stoa_shard_release_committed(struct stoa_shard *shard)
 {
     bool any = false;
     while (shard->wall.head && stoa_msg_context(shard->wall.head)->position <= shard->committed) {
@@ -322,6 +333,41 @@ void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg)
     stoa_msg_list_push(&shard->wall, msg);
 }
 
+/* What cannot be stamped itself - the blocks of links, which belong to who made them - is carried by what can. */
+typedef struct carrier {
+    stoa_act act;
+    stoa_msg *msg;
+} carrier;
+
+static void deliver_carried(stoa_core *core, stoa_msg *msg)
+{
+    stoa_msg *carried = ((const carrier *)stoa_msg_body(msg))->msg;
+    stoa_place_free(&core->place, msg);
+    stoa_core_deliver(core, carried);
+}
+
+bool stoa_shard_carries(stoa_msg *msg)
+{
+    return (msg->flags & STOA_MSG_ACT) && stoa_msg_act(msg)->run == deliver_carried;
+}
+
+void stoa_shard_carry(struct stoa_shard *shard, stoa_msg *msg)
+{
+    stoa_core *core = shard->core;
+    bool at_once = shard->down || (!shard->wall.head && shard->applied <= shard->committed);
+    uint32_t flags = STOA_MSG_CONTEXT | STOA_MSG_ACT;
+    stoa_msg *carries = at_once ? NULL : stoa_slab_new_surely(&core->place.slab, sizeof(carrier), flags);
+    if (!carries) { /* without memory it tells too early that something ended, rather than never */
+        stoa_core_deliver(core, msg);
+        return;
+    }
+    *(carrier *)stoa_msg_body(carries) = (carrier){.act = {.run = deliver_carried}, .msg = msg};
+    carries->to = stoa_ref_make(0, core->place.index, 0);
+    carries->from = STOA_REF_NONE;
+    carries->row = NULL;
+    stoa_shard_wall(shard, carries);
+}
+
 /* --- running */
 
 /* What is refused tells of the shard, too. */
@@ -333,6 +379,10 @@ static void refuse(struct stoa_shard *shard, stoa_msg *msg, stoa_err why)
 
 void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 {
+    if (shard->down) {
+        stoa_core_refuse(shard->core, msg, STOA_E_UNAVAILABLE);
+        return;
+    }
     if (actor->flags & STOA_ACTOR_DOWN) { /* a timer or an answer of before would reach who comes after */
         refuse(shard, msg, STOA_E_FAILED);
         return;
@@ -442,6 +492,7 @@ static void take_one(struct stoa_shard *shard)
 
 bool stoa_shard_run(struct stoa_shard *shard)
 {
+    if (shard->down) { return false; }
     stoa_channels_hear(shard);
     uint32_t waits = shard->control.count + shard->inbox.count;
     uint32_t budget = waits < CASCADES_PER_RUN ? waits : CASCADES_PER_RUN;
@@ -456,7 +507,7 @@ bool stoa_shard_run(struct stoa_shard *shard)
     stoa_shard_cascade(shard); /* what a resume left */
     bool more = stoa_channels_take(shard, CASCADES_PER_RUN);
     seal(shard);
-    (void)release_committed(shard);
+    (void)stoa_shard_release_committed(shard);
     stoa_channels_pump(shard);
     return more || ((shard->control.head || shard->inbox.head) && !shard->stalled);
 }
@@ -476,6 +527,7 @@ static bool resume_stalled(struct stoa_shard *shard)
 
 bool stoa_shard_poll(struct stoa_shard *shard)
 {
+    if (atomic_load_explicit(&shard->refused, memory_order_relaxed)) { return stoa_shard_drop_refused(shard); }
     if (shard->core->now_ns >= stoa_shard_due_ns(shard)) { seal(shard); }
     if (shard->mailing->again_ns && shard->core->now_ns >= shard->mailing->again_ns) {
         shard->mailing->again_ns = 0;
@@ -485,15 +537,14 @@ bool stoa_shard_poll(struct stoa_shard *shard)
     uint64_t durable = atomic_load_explicit(&shard->durable_block, memory_order_acquire);
     if (durable == shard->block_done) { return resume_stalled(shard); }
     shard->blocks_written += durable - shard->block_done;
-    if (shard->durability != stoa_durability_MEMORY) {
-        const stoa_block_slot *last = &shard->blocks[(durable - 1) % STOA_BLOCKS];
-        shard->committed = last->first + last->count - 1;
-    }
+    const stoa_block_slot *last = &shard->blocks[(durable - 1) % STOA_BLOCKS];
+    shard->acks.disk = last->first + last->count - 1;
+    shard->committed = stoa_acks_committed(&shard->acks, shard->durability);
     stoa_core_note(shard->core, STOA_FLIGHT_COMMITTED, NULL, NULL, shard->name, shard->committed, durable - shard->block_done);
     stoa_channels_durable(shard, (durable - 1) % STOA_BLOCKS);
     shard->block_done = durable;
     seal(shard);
-    (void)release_committed(shard);
+    (void)stoa_shard_release_committed(shard);
     stoa_channels_pump(shard);
     (void)resume_stalled(shard);
     return true;

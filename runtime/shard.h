@@ -21,6 +21,7 @@
 #define STOA_RUNTIME_SHARD_H
 
 #include "base/wire.h"
+#include "runtime/acks.h"
 #include "runtime/core.h"
 #include "runtime/ledger.h"
 #include "runtime/readers.h"
@@ -83,7 +84,10 @@ struct stoa_shard {
     bool stalled; /* no block slot or no room behind the wall */
 
     uint64_t applied;   /* last position applied */
-    uint64_t committed; /* released up to here */
+    uint64_t committed; /* released up to here: what acks and durability say */
+    stoa_acks acks;
+    bool down;          /* dropped, and not rebuilt: serves nobody */
+    uint32_t drops;
     uint64_t epoch;
     stoa_block_slot blocks[STOA_BLOCKS];
     uint64_t block_open, block_done; /* running numbers; open - done <= STOA_BLOCKS - 1 */
@@ -100,6 +104,9 @@ struct stoa_shard {
     pthread_cond_t wake;
     _Atomic uint64_t block_submitted;   /* blocks below this number are the thread's; changed under lock */
     bool quit;
+    bool park, parked;                  /* under lock: it is to touch nothing, and does not */
+    pthread_cond_t settled;             /* with lock: parked has changed */
+    _Atomic int32_t refused;            /* the error that the journal refused a block with; 0: none */
     pthread_cond_t grown;               /* with lock: durable has moved */
     uint64_t reserve_bytes;             /* as in stoa_shard_options */
     _Atomic bool no_room;               /* the disk has less than that */
@@ -128,6 +135,9 @@ static inline void *stoa_shard_state(const struct stoa_shard *shard, uint32_t st
     return stream ? shard->actors[stream]->state : shard->ledger;
 }
 
+/* The event that says so, for an actor that is there. */
+void stoa_shard_note_spawned(struct stoa_shard *shard, uint32_t stream);
+
 /* The scheduler's. */
 void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg); /* from outside: checks the limit */
 bool stoa_shard_run(struct stoa_shard *shard);
@@ -155,6 +165,11 @@ void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turni
 void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg);
 /* Let go what depends on nothing that is not committed. */
 void stoa_shard_release(struct stoa_shard *shard, stoa_msg *msg);
+/* What waits for positions that are committed now. */
+bool stoa_shard_release_committed(struct stoa_shard *shard);
+/* Deliver a message, of whatever class, when what is applied now is committed: the signals of links. */
+void stoa_shard_carry(struct stoa_shard *shard, stoa_msg *msg);
+bool stoa_shard_carries(stoa_msg *msg);
 
 /* The journal's (shard_commit.c). */
 stoa_err stoa_shard_commit_start(struct stoa_shard *shard);
@@ -168,6 +183,18 @@ void stoa_shard_submit(struct stoa_shard *shard);
 stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to, bool sync);
 /* Blocks below this number are durable now: the core and the log's readers may know. */
 void stoa_shard_grown(struct stoa_shard *shard, uint64_t until);
+
+/* The journal's thread touches nothing until it is unparked. False: the node is ending. Blocks for as long as the disk takes. */
+bool stoa_shard_commit_park(struct stoa_shard *shard);
+void stoa_shard_commit_unpark(struct stoa_shard *shard);
+/* Whether an error of append says that this shard may not write, and not that the disk cannot. */
+bool stoa_journal_refuses(stoa_err err);
+
+/* Dropping (shard_drop.c), on the core, between cascades. */
+/* The journal refused a block: rebuild the shard. False: it did not. */
+bool stoa_shard_drop_refused(struct stoa_shard *shard);
+/* The journal's thread is parked. */
+stoa_err stoa_shard_rebuild_all(struct stoa_shard *shard);
 
 /* Replay (shard_recover.c). */
 stoa_err stoa_shard_recover(struct stoa_shard *shard);

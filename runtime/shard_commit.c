@@ -3,7 +3,9 @@
  * While a sync is under way the core fills the next block, so the size of a group follows the speed of the disk by itself.
  * While the disk has less room than the reserve, turns that stage events are refused with FULL; what was accepted before is
  * still written, and reads are answered. A disk that is full nevertheless is waited out: the shard's blocks run out, its inbox
- * fills and refuses, and when there is room again the same append is repeated. Any other error ends the process: an I/O error on sync cannot be retried.
+ * fills and refuses, and when there is room again the same append is repeated. A journal that refuses the block
+ * (stoa_journal_refuses) has the shard dropped and rebuilt (shard_drop.c). Any other error ends the process: an I/O error on sync
+ * cannot be retried.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <sched.h>
@@ -97,6 +99,11 @@ static void pause_ms(uint32_t ms)
     (void)nanosleep(&wait, NULL);
 }
 
+bool stoa_journal_refuses(stoa_err err)
+{
+    return err == STOA_E_STALE || err == STOA_E_DENIED || err == STOA_E_INVALID || err == STOA_E_TOO_LARGE;
+}
+
 static bool quitting(struct stoa_shard *shard)
 {
     (void)pthread_mutex_lock(&shard->lock);
@@ -105,12 +112,21 @@ static bool quitting(struct stoa_shard *shard)
     return quit;
 }
 
-/* The disk is full: try again until there is room. False: the node ends first, and what was not acknowledged is not written. */
+static bool stopping(struct stoa_shard *shard)
+{
+    (void)pthread_mutex_lock(&shard->lock);
+    bool stops = shard->quit || shard->park;
+    (void)pthread_mutex_unlock(&shard->lock);
+    return stops;
+}
+
+/* The disk is full: try again until there is room. False: the node ends or the shard is dropped first, and what was not
+ * acknowledged is not written. */
 static bool wait_for_room(struct stoa_shard *shard, uint64_t number, bool sync, stoa_err *err_out)
 {
     stoa_log(STOA_LOG_ERROR, "journal_full", STOA_KV("shard", shard->name), STOA_KU("retry_ms", FULL_RETRY_MS));
     do {
-        if (quitting(shard)) { return false; }
+        if (stopping(shard)) { return false; }
         pause_ms(FULL_RETRY_MS);
         *err_out = append_one(shard, number, sync);
     } while (*err_out == STOA_E_FULL);
@@ -118,7 +134,19 @@ static bool wait_for_room(struct stoa_shard *shard, uint64_t number, bool sync, 
     return true;
 }
 
-/* Append one block after the other, so that a full disk in the middle repeats only what is missing. */
+/* The core drops the shard; nothing is written until it has. */
+static void refuse(struct stoa_shard *shard, stoa_err err)
+{
+    stoa_log_error("journal_refused", err);
+    (void)pthread_mutex_lock(&shard->lock);
+    shard->park = true;
+    (void)pthread_mutex_unlock(&shard->lock);
+    atomic_store_explicit(&shard->refused, (int32_t)err, memory_order_release); /* what was appended before is the core's to see */
+    stoa_place_ring_bell(&shard->core->place);
+}
+
+/* Append one block after the other, so that a full disk in the middle repeats only what is missing. False: not all were, and
+ * none of them is to be tried again. */
 static bool append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
 {
     bool disk = shard->durability != stoa_durability_MEMORY;
@@ -126,6 +154,10 @@ static bool append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
         bool sync = disk && number + 1 == to;
         stoa_err err = append_one(shard, number, sync);
         if (err == STOA_E_FULL && !wait_for_room(shard, number, sync, &err)) { return false; }
+        if (stoa_journal_refuses(err)) {
+            refuse(shard, err);
+            return false;
+        }
         if (err) {
             stoa_log_error("journal_failed", err);
             stoa_node_note(shard->node, STOA_FLIGHT_EXIT, "the journal failed", 0, 0);
@@ -195,23 +227,66 @@ static void wait_for_blocks(struct stoa_shard *shard)
     (void)pthread_mutex_lock(&shard->lock);
 }
 
+/* Wait for blocks behind `done`; false: the node is ending and there are none. Blocks that were there when the shard was dropped
+ * are gone: *done_io says from where on they count now. */
+static bool next_blocks(struct stoa_shard *shard, uint64_t *done_io, uint64_t *until_out)
+{
+    (void)pthread_mutex_lock(&shard->lock);
+    while (!shard->quit && (shard->park || shard->block_submitted == *done_io)) {
+        if (shard->park) {
+            shard->parked = true;
+            (void)pthread_cond_signal(&shard->settled);
+        }
+        if (shard->park) {
+            (void)pthread_cond_wait(&shard->wake, &shard->lock);
+        } else {
+            wait_for_blocks(shard);
+        }
+        if (shard->parked && !shard->park) { *done_io = atomic_load(&shard->durable_block); }
+        shard->parked = shard->parked && shard->park;
+    }
+    *until_out = shard->park ? *done_io : shard->block_submitted;
+    (void)pthread_mutex_unlock(&shard->lock);
+    return *until_out != *done_io;
+}
+
 static void *commit_main(void *argument)
 {
     struct stoa_shard *shard = argument;
-    uint64_t done = atomic_load(&shard->durable_block);
+    uint64_t done = atomic_load(&shard->durable_block), until;
     for (;;) {
         linger(shard, done);
-        (void)pthread_mutex_lock(&shard->lock);
-        while (shard->block_submitted == done && !shard->quit) { wait_for_blocks(shard); }
-        uint64_t until = shard->block_submitted;
-        (void)pthread_mutex_unlock(&shard->lock);
-        if (until == done) { return NULL; }
-        if (!append_all(shard, done, until)) { return NULL; }
+        if (!next_blocks(shard, &done, &until)) { return NULL; }
+        if (!append_all(shard, done, until)) {
+            if (quitting(shard)) { return NULL; }
+            continue; /* it is being dropped */
+        }
         look_for_room(shard);
         done = until;
         stoa_shard_grown(shard, done);
         stoa_place_ring_bell(&shard->core->place);
     }
+}
+
+bool stoa_shard_commit_park(struct stoa_shard *shard)
+{
+    if (!shard->threaded) { return true; }
+    (void)pthread_mutex_lock(&shard->lock);
+    shard->park = true;
+    (void)pthread_cond_signal(&shard->wake);
+    while (!shard->parked && !shard->quit) { (void)pthread_cond_wait(&shard->settled, &shard->lock); }
+    bool parked = shard->parked;
+    (void)pthread_mutex_unlock(&shard->lock);
+    return parked;
+}
+
+void stoa_shard_commit_unpark(struct stoa_shard *shard)
+{
+    atomic_store(&shard->refused, 0);
+    (void)pthread_mutex_lock(&shard->lock);
+    shard->park = false;
+    (void)pthread_cond_signal(&shard->wake);
+    (void)pthread_mutex_unlock(&shard->lock);
 }
 
 void stoa_shard_submit(struct stoa_shard *shard)
@@ -255,6 +330,7 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
     (void)pthread_cond_init(&shard->wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     (void)pthread_cond_init(&shard->grown, NULL);
+    (void)pthread_cond_init(&shard->settled, NULL);
     if (!complete) { return STOA_FAIL(STOA_E_NOMEM, "shard %s", shard->name); }
     if (shard->durability == stoa_durability_NONE || shard->node->options.sim) { return STOA_OK; }
     sigset_t before;
@@ -298,4 +374,5 @@ void stoa_shard_commit_stop(struct stoa_shard *shard)
     stoa_readers_deinit(&shard->readers);
     (void)pthread_mutex_destroy(&shard->append_lock);
     (void)pthread_cond_destroy(&shard->grown);
+    (void)pthread_cond_destroy(&shard->settled);
 }

@@ -60,6 +60,11 @@ static stoa_err spawn_again(struct stoa_shard *shard, const stoa_event_view *eve
     (void)snprintf(name, sizeof name, "%.*s", STOA_TEXT_ARGS(&spawned->name));
     const stoa_kind *kind = stoa_node_kind(shard->node, kind_name);
     if (!kind) { return stoa_log_no_kind(shard->name, event->position, kind_name); }
+    if (spawned->stream && spawned->stream <= shard->actor_count) { /* the shard was dropped: its actors are there */
+        const stoa_actor *there = shard->actors[spawned->stream];
+        bool same = there->kind == kind && strcmp(stoa_actor_name(there), name) == 0;
+        return same ? STOA_OK : corrupt(shard, event->position, "another actor than before");
+    }
     stoa_actor *actor;
     stoa_err err = stoa_shard_spawn(shard, kind, name, &actor);
     if (err) { return STOA_PASS(err, "spawning %s again", name); }
@@ -103,6 +108,7 @@ stoa_err stoa_shard_recover(struct stoa_shard *shard)
     }
     if (!shard->epoch) { shard->epoch = state.epoch ? state.epoch : 1; }
     shard->recovered = shard->applied = shard->committed = state.last;
+    shard->acks = (stoa_acks){.memory = state.last, .disk = state.last};
     shard->unproven = state.last > state.proven ? state.last - state.proven : 0;
     shard->blocks[0].first = state.last + 1;
     shard->recovery_ns = stoa_clock_real.now_ns(&stoa_clock_real) - began_ns;

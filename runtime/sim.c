@@ -225,6 +225,12 @@ static uint64_t first_missing(const struct stoa_shard *shard)
     return number;
 }
 
+void stoa_sim_journal_failed(stoa_sim *sim, struct stoa_shard *shard)
+{
+    shard->sim_due_ns = UINT64_MAX;
+    stoa_sim_die(sim, "the journal failed", shard->name);
+}
+
 static void told(stoa_sim *sim, const struct stoa_shard *shard, stoa_err err)
 {
     uint64_t count = atomic_load(&shard->durable_block);
@@ -248,6 +254,8 @@ static stoa_err disk_fault(stoa_sim *sim, struct stoa_shard *shard, uint64_t fro
         err = STOA_E_FULL;
     } else if (stoa_sim_strikes(sim, STOA_SIM_DISK_BROKEN, core, shard->name, &for_ns)) {
         err = STOA_E_IO;
+    } else if (stoa_sim_strikes(sim, STOA_SIM_DISK_REFUSES, core, shard->name, &for_ns)) {
+        err = STOA_E_STALE;
     }
     uint64_t missing = shard->block_submitted - from + (err == STOA_E_IO); /* a full disk never takes them all */
     uint64_t some = err && missing ? from + stoa_random_below(&sim->chance, missing) : from;
@@ -261,9 +269,11 @@ static void finish_append(stoa_sim *sim, struct stoa_shard *shard)
     if (!err) { err = stoa_shard_append(shard, from, until, shard->durability > stoa_durability_MEMORY); }
     if (err == STOA_E_FULL) {
         shard->sim_due_ns = sim->clock.now + STOA_MS(FULL_RETRY_MS);
+    } else if (stoa_journal_refuses(err)) {
+        shard->sim_due_ns = 0;
+        atomic_store(&shard->refused, (int32_t)err);
     } else if (err) { /* nothing is acknowledged any more: the process ends, as shard_commit.c does it */
-        shard->sim_due_ns = UINT64_MAX;
-        stoa_sim_die(sim, "the journal failed", shard->name);
+        stoa_sim_journal_failed(sim, shard);
     } else {
         shard->sim_due_ns = 0;
         stoa_shard_grown(shard, until);

@@ -39,6 +39,8 @@ typedef struct stoa_sim stoa_sim;
     FAULT(DISK_SLOW, "disk-slow", APPEND, STOA_MS(300), "an append takes longer")                                      \
     FAULT(DISK_FULL, "disk-full", APPEND, STOA_MS(800), "appends answer FULL for a while; a part was written")         \
     FAULT(DISK_BROKEN, "disk-broken", APPEND, 0, "an append fails with IO, part of it was written: the process dies")  \
+    FAULT(DISK_REFUSES, "disk-refuses", APPEND, 0,                                                                     \
+          "the log does not take an append, part of it was written: the shard is dropped and rebuilt")                 \
     FAULT(TIMERS_LATE, "timers-late", STEP, STOA_MS(50), "the timers of one core do not fire for a while, then late")  \
     FAULT(RING_HELD, "ring-held", STEP, STOA_MS(20), "what one core sent another is not taken for a while")            \
     FAULT(CORE_STALLED, "core-stalled", STEP, STOA_MS(20), "one core does nothing for a while, then gets all at once") \

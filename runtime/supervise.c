@@ -456,6 +456,32 @@ void stoa_tree_kill_due(stoa_core *core, stoa_ref ref)
     stoa_tree_stop(core, actor, fate);
 }
 
+/* --- a dropped shard */
+
+/* Of an event-sourced actor, which itself stays. */
+static void kill_children(stoa_core *core, stoa_actor *actor, const char *why)
+{
+    stoa_fate fate = {.text = why, .why = stoa_end_KILLED, .stays_away = true, .kill = true};
+    while (actor->more && actor->more->family.count) {
+        stoa_tree_stop(core, stoa_tree_at(core, actor->more->family.youngest), fate);
+        while (core->unfinished.at) { stoa_tree_continue(core); }
+    }
+}
+
+void stoa_tree_renew(stoa_core *core, stoa_actor *actor)
+{
+    static const stoa_fate fate = {.text = "its shard was dropped", .why = stoa_end_FAILED};
+    kill_children(core, actor, fate.text);
+    if (actor->more) {
+        timer_clear(core, actor);
+        stoa_links_release(core, actor, &fate, true);
+        stoa_held_release(core, actor);
+    }
+    core->restarts++;
+    actor->restarts++;
+    actor->flags &= (uint8_t)~(STOA_ACTOR_DOWN | STOA_ACTOR_ENDING | STOA_ACTOR_CLOSING);
+}
+
 /* --- the end of the node */
 
 void stoa_tree_shutdown(stoa_core *core)
@@ -484,6 +510,8 @@ void stoa_tree_kill_all(stoa_core *core)
             if (was_told) { log_end(core, actor, "actor_killed", &fate); }
             stoa_tree_stop(core, actor, fate);
             while (core->unfinished.at) { stoa_tree_continue(core); }
+        } else {
+            kill_children(core, actor, fate.text);
         }
         at = older;
     }

@@ -73,6 +73,10 @@ void stoa_tree_continue(struct stoa_core *core);
 /* A message for an actor that is DOWN or CLOSING: refused, or taken after all. Ownership goes. */
 void stoa_tree_late(struct stoa_core *core, struct stoa_actor *actor, struct stoa_msg *msg);
 
+/* An event-sourced actor whose shard is dropped begins anew: what it holds goes back, who watches it hears, its children are killed.
+ * Its state is the shard's to see to. */
+void stoa_tree_renew(struct stoa_core *core, struct stoa_actor *actor);
+
 /* --- the end of the node (supervise.c), on the core: tell all children of the root to end, youngest first. */
 void stoa_tree_shutdown(struct stoa_core *core);
 /* Kill what is left below the root, naming it in the log. */

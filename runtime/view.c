@@ -260,7 +260,9 @@ static void glance_on_core(stoa_core *core, void *context)
                                    .recovery_ns = shard->recovery_ns,
                                    .actors = shard->actor_count,
                                    .blocks = shard->blocks_written,
-                                   .waiting = shard->wall.count};
+                                   .waiting = shard->wall.count,
+                                   .drops = shard->drops,
+                                   .down = shard->down};
 }
 
 static void look_at_shard_on_core(stoa_core *core, void *context)

@@ -1,7 +1,7 @@
 /* once_random_test.c - goal: whatever goes wrong, what was acknowledged is in the log, no request has its effect twice, and who
  * asks again gets the first answer. Method: clients ask tellers in shards of all durabilities, under names, and ask the same
  * again at random, in time and late, with or without having got an answer, under all faults of the simulator and over several
- * lives of the process (with and without the power). The test keeps the first answer to each request, and compares:
+ * lives of the process (with and without the power) and of its shards, which are dropped and rebuilt now and then. The test keeps the first answer to each request, and compares:
  *
  *   - an effect that was acknowledged by a shard on disk is in the states after every crash
  *   - no request's effect is in the states twice
@@ -49,6 +49,7 @@ static struct books {
     uint32_t tags[TOKENS]; /* by token */
     uint32_t life_of[TOKENS], life;
     uint64_t numbers[CLIENTS], sessions[CLIENTS], session_count;
+    uint32_t drops;
     uint64_t same; /* second answers that were compared */
 } b;
 
@@ -161,7 +162,7 @@ static void take(void *context, const stoa_delivery *d)
     if (!d->error) { assert_int_equal(noted->tag, tag); }
     if (!has_effect(q->how)) { return; }
     assert_int_equal(d->durability, promises[q->shard]);
-    bool may_differ = promises[q->shard] == stoa_durability_MEMORY && b.life; /* a crash took it back */
+    bool may_differ = promises[q->shard] == stoa_durability_MEMORY && (b.life || b.drops); /* a crash took it back */
     if (q->acked && !may_differ) {
         b.same++;
         assert_int_equal(d->error, q->error);
@@ -232,6 +233,8 @@ static void live(stoa_random *chance)
     if (stoa_random_below(chance, 4) == 0) { memset(&plan, 0, sizeof plan); }
     if (stoa_random_below(chance, 3) == 0) { plan.per_million[STOA_SIM_KILLED] = 100; }
     if (stoa_random_below(chance, 3) == 0) { plan.per_million[STOA_SIM_DISK_BROKEN] = 5000; }
+    if (stoa_random_below(chance, 2) == 0) { plan.per_million[STOA_SIM_DISK_REFUSES] = 20000; }
+    b.drops += plan.per_million[STOA_SIM_DISK_REFUSES] > 0;
     stoa_sim_faults(b.sim, &plan);
     uint32_t rounds = 20 + (uint32_t)stoa_random_below(chance, 100);
     for (uint32_t i = 0; i < rounds && !stoa_sim_dead(b.sim); i++) {
@@ -240,6 +243,10 @@ static void live(stoa_random *chance)
         for (uint32_t k = 0; k < again && b.count; k++) {
             uint64_t back = stoa_random_below(chance, stoa_random_below(chance, 2) ? 10 : 400);
             ask(chance, back < b.count ? b.count - (uint32_t)back : 1);
+        }
+        if (stoa_random_below(chance, 50) == 0) {
+            b.drops++;
+            assert_int_equal(stoa_shard_drop(b.shards[stoa_random_below(chance, SHARDS)], 0), STOA_OK);
         }
         stoa_sim_run(b.sim, stoa_random_below(chance, STOA_MS(3)));
         poll_all();
