@@ -10,8 +10,8 @@
 STOA_ENUM_DEFINE(stoa_request_state)
 STOA_BYTES_DEFINE(stoa_kept_reply, STOA_KEPT_REPLY_MAX)
 
-_Static_assert(STOA_REQUESTS_MAX <= STOA_MAP64_MAX(65536) && STOA_SESSIONS_MAX <= STOA_MAP64_MAX(16384) &&
-                   STOA_CLIENTS_MAX <= STOA_MAP64_MAX(8192),
+_Static_assert(STOA_REQUESTS_MAX <= STOA_MAP64_MAX(32768) && STOA_SESSIONS_MAX <= STOA_MAP64_MAX(8192) &&
+                   STOA_CLIENTS_MAX <= STOA_MAP64_MAX(4096),
                "all that the pools hold have room in the maps");
 
 /* An index and a name, in one word that is not 0. */

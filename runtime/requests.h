@@ -17,11 +17,11 @@
  * Bounds, of a shard and of one client in it, so that a client that asks much forgets its own requests first:
  *
  *                 shard    client
- *     requests    32,768   4,096     the client's oldest goes; where the shard is full, the oldest of who has most
- *     replies     3.9 MB   983 KB    in pieces of 60 bytes, of at most 4 KB each; a longer reply is not kept: a retry is
+ *     requests    16,384   4,096     the client's oldest goes; where the shard is full, the oldest of who has most
+ *     replies     1.9 MB   491 KB    in pieces of 60 bytes, of at most 4 KB each; a longer reply is not kept: a retry is
  *                                    refused with TOO_LARGE then, and not executed
- *     sessions    8,192    64        the one that was quiet for longest goes; of who has most
- *     clients     4,096              the one that was quiet for longest goes
+ *     sessions    4,096    64        the one that was quiet for longest goes; of who has most
+ *     clients     2,048              the one that was quiet for longest goes
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_REQUESTS_H
@@ -32,15 +32,15 @@
 #include "base/table.h"
 
 enum {
-    STOA_REQUESTS_MAX = 32768,
+    STOA_REQUESTS_MAX = 16384,
     STOA_REQUESTS_OF_CLIENT_MAX = 4096,
     STOA_PIECE_BYTES = 60,
-    STOA_PIECES_MAX = 65536,
-    STOA_PIECES_OF_CLIENT_MAX = 16384,
+    STOA_PIECES_MAX = 32768,
+    STOA_PIECES_OF_CLIENT_MAX = 8192,
     STOA_KEPT_REPLY_MAX = 4096,
-    STOA_SESSIONS_MAX = 8192,
+    STOA_SESSIONS_MAX = 4096,
     STOA_SESSIONS_OF_CLIENT_MAX = 64,
-    STOA_CLIENTS_MAX = 4096,
+    STOA_CLIENTS_MAX = 2048,
 };
 
 /* What the shard knows of a request that had an effect. */
@@ -97,9 +97,9 @@ typedef struct stoa_requests {
     uint64_t floor, tick;
     uint64_t forgotten; /* requests, to make room */
     stoa_request_shares shares;
-    STOA_MAP64(65536) by_number;
-    STOA_MAP64(16384) by_session;
-    STOA_MAP64(8192) by_client;
+    STOA_MAP64(32768) by_number;
+    STOA_MAP64(8192) by_session;
+    STOA_MAP64(4096) by_client;
     STOA_POOL(stoa_request_client, STOA_CLIENTS_MAX) clients;
     STOA_POOL(stoa_request_session, STOA_SESSIONS_MAX) sessions;
     STOA_POOL(stoa_request, STOA_REQUESTS_MAX) requests;

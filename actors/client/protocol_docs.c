@@ -139,8 +139,8 @@ static const char part_session[] =
     "  that had an effect is done once: whoever repeats its name gets the first answer again, with its position, also after a\n"
     "  restart of the node, as far as the answer's durability reaches; while it is under way, at the same time as the\n"
     "  first. Without an effect (a read, most refusals) a repeated request is simply handled again. The same name for another\n"
-    "  request is `DUPLICATE`. A trading or room shard remembers 32,768 requests, 4,096 of one client, 64 sessions of one\n"
-    "  client and 4,096 clients, the latest of each; a client that asks much forgets its own first. What it does not know any\n"
+    "  request is `DUPLICATE`. A trading or room shard remembers 16,384 requests, 4,096 of one client, 64 sessions of one\n"
+    "  client and 2,048 clients, the latest of each; a client that asks much forgets its own first. What it does not know any\n"
     "  more is refused with `STALE` and never executed: an `id` at or below the highest one forgotten of its session, a session\n"
     "  that is not above the highest one forgotten of its client, any session that is not above the highest one of a forgotten\n"
     "  client. Query the state then, and begin a new session. An answer above 4 KB is not kept: `TOO_LARGE`, it was done.\n";

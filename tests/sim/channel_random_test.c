@@ -116,6 +116,9 @@ static void act(world *w)
             w->acknowledged[from] = paid.number;
         }
     }
+    if (stoa_sim_random(w->sim) % 32 == 0 && !stoa_sim_dead(w->sim)) { /* one of them is rebuilt from its log */
+        STOA_ASSERT(stoa_shard_drop(w->shards[stoa_sim_random(w->sim) % SHARDS], 0) == STOA_OK);
+    }
     stoa_sim_run(w->sim, stoa_sim_random(w->sim) % STOA_MS(20));
 }
 
@@ -170,6 +173,7 @@ static uint64_t run(uint64_t seed)
     stoa_sim_plan plan = stoa_sim_rough;
     plan.per_million[STOA_SIM_KILLED] = 20;
     plan.per_million[STOA_SIM_DISK_BROKEN] = 500;
+    plan.per_million[STOA_SIM_DISK_REFUSES] = 2000;
     if (seed % 4) { stoa_sim_faults(w.sim, &plan); }
     for (uint32_t life = 0; life < LIVES; life++) {
         uint32_t steps = (uint32_t)stoa_sim_random(w.sim) % STEPS;

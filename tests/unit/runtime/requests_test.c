@@ -103,7 +103,7 @@ static void when_the_shard_is_full_who_has_most_makes_room(void **state)
     assert_int_equal(verdict(99, 1, 1), STOA_OK);
     for (uint64_t client = 1; client <= 12; client++) {
         assert_int_equal(verdict(client, 1, STOA_REQUESTS_OF_CLIENT_MAX), STOA_OK);
-        assert_int_equal(verdict(client, 1, STOA_REQUESTS_OF_CLIENT_MAX - 2000), STOA_OK);
+        assert_int_equal(verdict(client, 1, STOA_REQUESTS_OF_CLIENT_MAX - 1000), STOA_OK);
         assert_int_equal(verdict(client, 1, 1), STOA_E_STALE);
     }
 }
