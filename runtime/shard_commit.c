@@ -236,8 +236,6 @@ static bool next_blocks(struct stoa_shard *shard, uint64_t *done_io, uint64_t *u
         if (shard->park) {
             shard->parked = true;
             (void)pthread_cond_signal(&shard->settled);
-        }
-        if (shard->park) {
             (void)pthread_cond_wait(&shard->wake, &shard->lock);
         } else {
             wait_for_blocks(shard);
