@@ -7,6 +7,7 @@
  *     commands_trace.c    traces, times by kind
  *     commands_market.c   orders, books, rooms
  *     commands_explain.c  the story of an order
+ *     commands_archive.c  backups, restores, archives
  *     commands_projection.c  rows in PostgreSQL
  *
  * A command writes its document and its view (admin/document.h) and returns an error with a sentence for the user in

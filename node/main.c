@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "node/archive/offline.h"
 #include "node/docs.h"
 #include "node/platform.h"
 #include "storage/seal.h"
@@ -24,6 +25,7 @@ typedef struct flags {
     char storage[OVERRIDES_MAX][OVERRIDE_BYTES];
     const char *overrides[OVERRIDES_MAX + 1];
     unsigned override_count;
+    stoa_offline offline;
 } flags;
 
 static const char usage[] =
@@ -36,6 +38,10 @@ static const char usage[] =
     "stoad --data DIR                          folder of journals, keys and the admin socket\n"
     "stoad --new-key FILE                      add a key to the key file (storage.key_file), or make it\n"
     "stoad --dump-docs NAME                    print a reference page: config, errors, kinds, protocol\n"
+    "stoad --backup DIR [--plan]               back up a node that does not run; one that runs: the REPL's backup\n"
+    "stoad --verify-backup DIR                 read a backup and compare it with its hashes\n"
+    "stoad --restore DIR --into DATA [--until SHARD:POSITION|TIME] [--plan]\n"
+    "                                          make a new data folder from a backup, whole or as it was\n"
     "stoad --version | --help\n"
     "\nSymbols, accounts, clients, rooms and quoters are lists that live in the file: docs/reference/config.md.\n"
     "\nSettings, each also as environment variable (gateway.listen: STOA_GATEWAY_LISTEN):\n";
@@ -92,7 +98,16 @@ static bool take_exit(flags *f, char *value) { (void)value; f->exit_at_end = tru
 static bool take_help(flags *f, char *value) { (void)value; f->help = true; return true; }
 static bool take_version(flags *f, char *value) { (void)value; f->version = true; return true; }
 
+static bool take_backup(flags *f, char *value) { f->offline.backup = value; return true; }
+static bool take_verify(flags *f, char *value) { f->offline.verify = value; return true; }
+static bool take_restore(flags *f, char *value) { f->offline.restore = value; return true; }
+static bool take_into(flags *f, char *value) { f->offline.into = value; return true; }
+static bool take_until(flags *f, char *value) { f->offline.until = value; return true; }
+static bool take_plan(flags *f, char *value) { (void)value; f->offline.plan = true; return true; }
+
 static const flag known[] = {
+    {"--backup", take_backup, true},   {"--verify-backup", take_verify, true}, {"--restore", take_restore, true},
+    {"--into", take_into, true},       {"--until", take_until, true},  {"--plan", take_plan, false},
     {"--config", take_config, true},   {"--check", take_check, true},  {"--dump-docs", take_docs, true},
     {"--new-key", take_new_key, true}, {"--data", take_data, true},    {"--live", take_live, true},    {"--replay", replay, true},
     {"--print-config", take_print, false}, {"--exit", take_exit, false}, {"--help", take_help, false},
@@ -228,5 +243,6 @@ int main(int argc, char **argv)
         return print_buf(&out, EXIT_SUCCESS);
     }
     stoa_log_level_set((stoa_log_level)settings.log_level);
+    if (stoa_offline_asked(&f.offline)) { return stoa_offline_run(&f.offline, &settings); }
     return serve(&settings, &f);
 }

@@ -17,6 +17,7 @@
 #include "node/http.h"
 #include "node/measure.h"
 #include "node/ports/gateway.h"
+#include "node/archive/archives.h"
 #include "node/projection/projection.h"
 #include "node/source.h"
 #include "node/world.h"
@@ -115,13 +116,33 @@ static stoa_err open_shard(stoa_platform *p, const char *name, uint32_t core, in
                                   .keys = p->keys,
                                   .reserve_bytes = p->settings.reserve_bytes,
                                   .path = path};
+    if (p->archives) {
+        options.front = stoa_archives_front;
+        options.front_context = stoa_archives_of(p->archives, name);
+    }
     stoa_err err = stoa_shard_open(p->node, &options, out);
+    if (err) { return err; }
+    if (p->archives) { err = stoa_archives_attach(p->archives, name, *out); }
     if (err) { return err; }
     stoa_shard_view view;
     err = stoa_shard_look(*out, &view);
     stoa_log(STOA_LOG_INFO, "shard_open", STOA_KV("shard", name), STOA_KU("events", view.recovered),
              STOA_KU("unproven", view.unproven), STOA_KU("actors", view.actors), STOA_KU("recovery_us", view.recovery_ns / 1000));
     return err;
+}
+
+static stoa_err archives(stoa_platform *p)
+{
+    p->job = calloc(1, sizeof *p->job);
+    if (!p->job) { return STOA_FAIL(STOA_E_NOMEM, "job"); }
+    stoa_job_init(p->job);
+    return stoa_archives_new(&p->settings, p->metrics, &p->archives);
+}
+
+/* Behind everything that reads the logs: who is not there yet would be passed over. */
+static stoa_err keeper(stoa_platform *p)
+{
+    return p->archives ? stoa_archives_start(p->archives) : STOA_OK;
 }
 
 static stoa_err shards(stoa_platform *p)
@@ -169,7 +190,7 @@ static stoa_err projection(stoa_platform *p)
 }
 
 static stoa_err (*const steps[])(stoa_platform *p) = {
-    folders, lease, keys, node, http, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, projection,
+    folders, lease, keys, node, http, archives, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, projection, keeper,
     door,
 };
 
@@ -201,8 +222,12 @@ void stoa_platform_close(stoa_platform *p)
     stoa_source_close(p->source);
     stoa_gateway_close(p->gateway, p->settings.drain_ns);
     stoa_http_close(p->http);
+    if (p->job) { stoa_job_deinit(p->job); }
+    free(p->job);
+    stoa_archives_stop(p->archives);
     stoa_projection_close(p->projection); /* what it has not written it finds in the log */
     stoa_node_close(p->node, p->settings.drain_ns);
+    stoa_archives_free(p->archives); /* the journals read through them */
     stoa_metrics_free(p->metrics);
     stoa_keyring_close(p->keys);
     if (p->coord) { p->coord->ops->close(p->coord); }

@@ -6,6 +6,7 @@
  *     plain   market_book/VENUE.SYMBOL, market_connector/VENUE, market_exchange/SYMBOL
  *     ports   gateway (clients), replay or live (market data)
  *     doors   http (health, metrics), admin (the REPL)
+ *     archives     sealed segments of the journals; backups       DATA/archive, DATA/cold
  *     projection   rows in PostgreSQL, of the shards with journals
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -33,6 +34,8 @@ typedef struct stoa_platform {
     struct stoa_http *http;
     struct stoa_door *door;
     struct stoa_projection *projection; /* NULL: none is configured */
+    struct stoa_archives *archives; /* NULL: none are kept */
+    struct stoa_job *job; /* a backup or a restore */
     uint64_t started_ns; /* wall */
     _Atomic int phase;   /* stoa_phase */
 } stoa_platform;

@@ -123,6 +123,29 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "projection.keep_orders", .cls = STOA_CONFIG_DURATION, .offset = AT(projection_keep_orders_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Days of orders, their history and trades that are older go, unless an order of them is open; 0: none go."},
     {.path = "projection.keep_market", .cls = STOA_CONFIG_DURATION, .offset = AT(projection_keep_market_ns), .fallback = "720h", .max = INT64_MAX, .doc = "The same for market data."},
     {.path = "projection.expired", .cls = STOA_CONFIG_CHOICE, .offset = AT(projection_expired), .fallback = "drop", .choices = expiries, .doc = "What becomes of them: dropped, or moved into SCHEMA_expired."},
+    {.path = "archive.interval", .cls = STOA_CONFIG_DURATION, .offset = AT(archive_interval_ns), .fallback = "10s", .max = INT64_C(86400) * 1000000000, .doc = "How often it is looked what is to be archived, purged, moved; 0: no archive is kept, and journals are never purged."},
+    {.path = "archive.path", .cls = STOA_CONFIG_TEXT, .offset = AT(archive_path), .fallback = "", .max = STOA_PATH_MAX, .doc = "Folder of sealed segments and their manifests; empty: DATA/archive."},
+    {.path = "archive.cold_path", .cls = STOA_CONFIG_TEXT, .offset = AT(archive_cold_path), .fallback = "", .max = STOA_PATH_MAX, .doc = "Folder of the cold ones; empty: DATA/cold."},
+    {.path = "archive.segment", .cls = STOA_CONFIG_SIZE, .offset = AT(archive_segment_bytes), .fallback = "32MiB", .min = 4096, .max = INT64_C(1) << 32, .doc = "Of blocks: a segment that holds so many is full."},
+    {.path = "archive.level", .cls = STOA_CONFIG_INT, .offset = AT(archive_level), .fallback = "3", .min = 1, .max = 19, .doc = "How hard zstd packs what is warm."},
+    {.path = "archive.cold_level", .cls = STOA_CONFIG_INT, .offset = AT(archive_cold_level), .fallback = "12", .min = 1, .max = 19, .doc = "And what is cold."},
+    {.path = "archive.expire", .cls = STOA_CONFIG_BOOL, .offset = AT(archive_expire), .fallback = "false", .doc = "Forget segments when retention.CLASS.archive is over; false: nothing is ever forgotten."},
+    {.path = "retention.orders.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_orders].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Orders, accounts and what settles them (shard trade): leave the journal at this age."},
+    {.path = "retention.orders.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_orders].warm_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Orders, accounts and what settles them (shard trade): leave the archive for the cold folder at this age."},
+    {.path = "retention.orders.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_orders].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Orders, accounts and what settles them (shard trade): are only kept from this age on."},
+    {.path = "retention.orders.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_orders].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Orders, accounts and what settles them (shard trade): are forgotten at this age, where archive.expire says so."},
+    {.path = "retention.trades.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Executions: leave the journal at this age."},
+    {.path = "retention.trades.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].warm_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Executions: leave the archive for the cold folder at this age."},
+    {.path = "retention.trades.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Executions: are only kept from this age on."},
+    {.path = "retention.trades.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Executions: are forgotten at this age, where archive.expire says so."},
+    {.path = "retention.market.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Market data: leave the journal at this age."},
+    {.path = "retention.market.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].warm_ns), .fallback = "720h", .max = INT64_MAX, .doc = "Market data: leave the archive for the cold folder at this age."},
+    {.path = "retention.market.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Market data: are only kept from this age on."},
+    {.path = "retention.market.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Market data: are forgotten at this age, where archive.expire says so."},
+    {.path = "retention.chat.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_chat].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Rooms (shard room): leave the journal at this age."},
+    {.path = "retention.chat.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_chat].warm_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Rooms (shard room): leave the archive for the cold folder at this age."},
+    {.path = "retention.chat.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_chat].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Rooms (shard room): are only kept from this age on."},
+    {.path = "retention.chat.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_chat].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Rooms (shard room): are forgotten at this age, where archive.expire says so."},
     {.path = "cores", .cls = STOA_CONFIG_GROUPS, .offset = AT(by_core), .min = 0, .max = STOA_SETTINGS_CORES, .group = core_table, .group_bytes = sizeof(stoa_settings_core), .count_offset = AT(by_core_count), .doc = "What the first cores do otherwise than the rest, in their order."},
     {.path = "symbols", .cls = STOA_CONFIG_GROUPS, .offset = AT(symbols), .min = 0, .max = STOA_SETTINGS_SYMBOLS, .group = symbol_table, .group_bytes = sizeof(stoa_settings_symbol), .count_offset = AT(symbol_count), .doc = "What can be traded."},
     {.path = "accounts", .cls = STOA_CONFIG_GROUPS, .offset = AT(accounts), .min = 0, .max = STOA_SETTINGS_ACCOUNTS, .group = account_table, .group_bytes = sizeof(stoa_settings_account), .count_offset = AT(account_count), .doc = "Who can trade."},
@@ -252,6 +275,15 @@ static void check_market(const stoa_settings *s, stoa_buf *faults)
     }
 }
 
+static void check_retention(const stoa_settings *s, stoa_buf *faults)
+{
+    for (stoa_retention_class cls = 0; cls < STOA_RETENTION_COUNT; cls++) {
+        const stoa_retention *r = &s->retention[cls];
+        if (r->hot_ns <= r->warm_ns && r->warm_ns <= r->cold_ns && r->cold_ns <= r->archive_ns) { continue; }
+        stoa_buf_printf(faults, "retention.%s: hot, warm, cold and archive must not fall\n", stoa_retention_name(cls));
+    }
+}
+
 stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out, stoa_buf *faults)
 {
     stoa_err err = stoa_config_load(stoa_settings_table, source, out, faults);
@@ -263,6 +295,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     check_quoters(out, faults);
     check_market(out, faults);
     check_projection(out, faults);
+    check_retention(out, faults);
     if (faults->used_bytes) { return STOA_FAIL(STOA_E_INVALID, "settings"); }
     if (out->data[0]) { return STOA_OK; }
     const char *home = getenv("HOME");

@@ -9,6 +9,7 @@
 
 #include "base/config.h"
 #include "base/decimal.h"
+#include "node/archive/policy.h"
 
 enum {
     STOA_SETTINGS_CORES = 16,
@@ -91,6 +92,11 @@ typedef struct stoa_settings {
     int64_t projection_batch;
     uint64_t projection_interval_ns, projection_keep_orders_ns, projection_keep_market_ns;
     int32_t projection_expired; /* 0 drop, 1 move */
+    uint64_t archive_interval_ns, archive_segment_bytes;
+    char archive_path[STOA_PATH_MAX + 1], archive_cold_path[STOA_PATH_MAX + 1];
+    int64_t archive_level, archive_cold_level;
+    bool archive_expire;
+    stoa_retention retention[STOA_RETENTION_COUNT];
     stoa_settings_symbol symbols[STOA_SETTINGS_SYMBOLS];
     stoa_settings_account accounts[STOA_SETTINGS_ACCOUNTS];
     stoa_settings_client clients[STOA_SETTINGS_CLIENTS];

@@ -291,7 +291,8 @@ stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, sto
     if (!err && options->durability != stoa_durability_NONE) { err = options->journal->open(options->path, &shard->journal); }
     if (!err && shard->journal) {
         shard->journal->ops->seal(shard->journal, options->keys);
-        err = stoa_shard_commit_after(shard);
+        if (options->front) { err = options->front(options->front_context, &shard->journal); }
+        if (!err) { err = stoa_shard_commit_after(shard); }
         stoa_shard_watch_room(shard);
     }
     if (err) { return STOA_PASS(err, "shard %s at %s", options->name, options->path ? options->path : "-"); }

@@ -77,6 +77,10 @@ typedef struct stoa_shard_options {
     stoa_durability durability;    /* NONE: no journal, forgotten at the end; MEMORY; DISK; others need a cluster */
     uint64_t epoch;                /* of the writer's lease, at least the log's; 0: the log's own */
     const stoa_journal_ops *journal; /* unused for NONE */
+    /* NULL, or: puts another journal in front of the one that was opened, which it then owns (storage/archive/journal.h). An
+     * error is the open's. */
+    stoa_err (*front)(void *context, struct stoa_journal **journal);
+    void *front_context;
     const char *path;
     const struct stoa_keyring *keys; /* storage/seal.h; NULL: what is stored is not sealed. It outlives the node */
     /* With less room on the journal's disk events are refused with FULL, so that what was accepted still finds room, and reads

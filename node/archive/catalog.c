@@ -71,6 +71,16 @@ stoa_err stoa_catalog_put_kinds(stoa_catalog *catalog, const stoa_kind *const *k
     return STOA_OK;
 }
 
+stoa_hash256 stoa_settings_fingerprint(const stoa_settings *settings)
+{
+    stoa_buf text = STOA_BUF_GROWING;
+    stoa_hash256 hash;
+    stoa_config_print(stoa_settings_table, settings, &text);
+    stoa_hash256_parts(&hash, text.at, text.used_bytes, NULL, 0);
+    stoa_buf_deinit(&text);
+    return hash;
+}
+
 void stoa_catalog_put_keys(stoa_catalog *catalog, const stoa_keyring *ring)
 {
     uint32_t count = ring ? stoa_keyring_count(ring) : 0;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/hash.h"
+#include "node/settings.h"
 #include "runtime/actor.h"
 #include "storage/seal.h"
 
@@ -47,6 +48,9 @@ stoa_err stoa_catalog_save(const char *folder, const stoa_catalog *catalog);
 
 /* Fill in the kinds, a NULL-terminated list. Errors: TOO_LARGE. */
 stoa_err stoa_catalog_put_kinds(stoa_catalog *catalog, const stoa_kind *const *kinds);
+
+/* Of all settings in effect, as they would be printed. */
+stoa_hash256 stoa_settings_fingerprint(const stoa_settings *settings);
 
 /* ring: NULL where nothing is sealed. */
 void stoa_catalog_put_keys(stoa_catalog *catalog, const stoa_keyring *ring);

@@ -1,0 +1,255 @@
+/* archives.c - node/archive/archives.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/archive/archives.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/signals.h"
+#include "storage/archive/journal.h"
+
+struct stoa_archives {
+    const stoa_settings *settings;
+    stoa_archives_shard shards[STOA_ARCHIVES_MAX];
+    uint32_t count;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    bool started;
+    _Atomic bool quit;
+    uint64_t asked, looked; /* under lock: rounds that were asked for, and finished */
+    stoa_metrics *metrics;
+};
+
+static const char *folder_of(const stoa_settings *s, const char *given, const char *name, char path[STOA_PATH_MAX + 16])
+{
+    (void)snprintf(path, STOA_PATH_MAX + 16, "%s%s", given[0] ? given : s->data, given[0] ? "" : name);
+    return path;
+}
+
+stoa_err stoa_archives_new(const stoa_settings *settings, stoa_metrics *metrics, stoa_archives **out)
+{
+    pthread_condattr_t attributes;
+    *out = NULL;
+    if (settings->archive_interval_ns == 0) { return STOA_OK; }
+    stoa_archives *a = calloc(1, sizeof *a);
+    if (!a) { return STOA_FAIL(STOA_E_NOMEM, "archives"); }
+    a->metrics = metrics;
+    a->settings = settings;
+    (void)pthread_mutex_init(&a->lock, NULL);
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&a->wake, &attributes);
+    (void)pthread_cond_init(&a->done, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    *out = a;
+    return STOA_OK;
+}
+
+stoa_archives_shard *stoa_archives_of(stoa_archives *a, const char *shard)
+{
+    for (uint32_t i = 0; i < a->count; i++) {
+        if (strcmp(a->shards[i].name, shard) == 0) { return &a->shards[i]; }
+    }
+    STOA_ASSERT(a->count < STOA_ARCHIVES_MAX);
+    stoa_archives_shard *s = &a->shards[a->count++];
+    (void)snprintf(s->name, sizeof s->name, "%s", shard);
+    (void)pthread_mutex_init(&s->work, NULL);
+    s->archives = a;
+    return s;
+}
+
+static void unavailable(stoa_archives_shard *s, stoa_err err)
+{
+    (void)snprintf(s->fault, sizeof s->fault, "%s", stoa_err_trail());
+    stoa_log(STOA_LOG_ERROR, "archive_unavailable", STOA_KV("shard", s->name), STOA_KV("error", stoa_err_name(err)),
+             STOA_KV("trail", s->fault));
+    stoa_archive_close(s->archive);
+    s->archive = NULL;
+}
+
+stoa_err stoa_archives_front(void *context, stoa_journal **journal)
+{
+    stoa_archives_shard *s = context;
+    const stoa_settings *set = s->archives->settings;
+    char warm[STOA_PATH_MAX + 16], cold[STOA_PATH_MAX + 16];
+    stoa_retention_class cls = stoa_retention_of(s->name);
+    stoa_archive_options options = {.folder = folder_of(set, set->archive_path, "/archive", warm),
+                                    .cold_folder = folder_of(set, set->archive_cold_path, "/cold", cold),
+                                    .shard = s->name,
+                                    .class_name = stoa_retention_name(cls),
+                                    .segment_bytes = set->archive_segment_bytes,
+                                    .level = (int32_t)set->archive_level,
+                                    .cold_level = (int32_t)set->archive_cold_level};
+    stoa_journal *both;
+    stoa_err err = stoa_archive_open(&options, &s->archive);
+    if (!err) { err = stoa_journal_archived(*journal, s->archive, &both); }
+    if (err) {
+        unavailable(s, err);
+        return STOA_OK; /* the log alone */
+    }
+    *journal = both;
+    s->keeper.retention = set->retention[cls];
+    s->keeper.retention.expire = set->archive_expire;
+    s->keeper.segment_bytes = set->archive_segment_bytes;
+    return STOA_OK;
+}
+
+static stoa_err measure(stoa_archives *a, stoa_archives_shard *s)
+{
+    char labels[64];
+    (void)snprintf(labels, sizeof labels, "shard=\"%s\"", s->name);
+    stoa_err err = stoa_metrics_gauge(a->metrics, "stoa_archive_position", labels, "Last position sealed in the archive.", &s->sealed);
+    if (!err) { err = stoa_metrics_gauge(a->metrics, "stoa_journal_first_position", labels, "First position that the journal still has.", &s->first); }
+    if (!err) { err = stoa_metrics_counter(a->metrics, "stoa_archive_errors_total", labels, "Steps of the keeper that failed.", &s->errors); }
+    return err;
+}
+
+stoa_err stoa_archives_attach(stoa_archives *a, const char *name, stoa_shard *shard)
+{
+    stoa_archives_shard *s = stoa_archives_of(a, name);
+    s->shard = shard;
+    s->keeper.shard = s->name;
+    s->keeper.archive = s->archive;
+    s->keeper.journal = stoa_shard_journal(shard);
+    s->keeper.readers = stoa_shard_readers(shard);
+    return measure(a, s);
+}
+
+/* --- the keeper's thread */
+
+static stoa_err go_on(void *context, const stoa_progress *progress)
+{
+    stoa_archives *a = context;
+    (void)progress;
+    return atomic_load(&a->quit) ? STOA_FAIL(STOA_E_CANCELLED, "the node is ending") : STOA_OK;
+}
+
+static void keep(stoa_archives *a, stoa_archives_shard *s)
+{
+    char before[sizeof s->fault];
+    if (!s->archive || !s->keeper.journal) { return; }
+    (void)pthread_mutex_lock(&s->work);
+    memcpy(before, s->fault, sizeof before);
+    stoa_err err = stoa_keeper_step(&s->keeper, stoa_clock_real.wall_ns(&stoa_clock_real),
+                                    &(const stoa_progress_to){.tell = go_on, .context = a});
+    s->fault[0] = '\0';
+    if (err && err != STOA_E_CANCELLED) {
+        stoa_counter_add(s->errors, 1);
+        (void)snprintf(s->fault, sizeof s->fault, "%s", stoa_err_trail());
+        if (strcmp(before, s->fault) != 0) { stoa_log_error("archive_failed", err); } /* said once */
+    }
+    stoa_journal_state log;
+    stoa_journal_log_state(s->keeper.journal, &log);
+    stoa_gauge_set(s->sealed, stoa_archive_last(s->archive, true));
+    stoa_gauge_set(s->first, log.first);
+    (void)pthread_mutex_unlock(&s->work);
+}
+
+/* Until it is time, or somebody asks. */
+static void rest(stoa_archives *a)
+{
+    uint64_t until = stoa_clock_real.now_ns(&stoa_clock_real) + a->settings->archive_interval_ns;
+    struct timespec time = {.tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000)};
+    int waited = 0;
+    while (waited == 0 && !atomic_load(&a->quit) && a->asked <= a->looked) {
+        waited = pthread_cond_timedwait(&a->wake, &a->lock, &time);
+    }
+}
+
+static void *archives_main(void *argument)
+{
+    stoa_archives *a = argument;
+    (void)pthread_mutex_lock(&a->lock);
+    while (!atomic_load(&a->quit)) {
+        uint64_t asked = a->asked;
+        (void)pthread_mutex_unlock(&a->lock);
+        for (uint32_t i = 0; i < a->count && !atomic_load(&a->quit); i++) { keep(a, &a->shards[i]); }
+        (void)pthread_mutex_lock(&a->lock);
+        a->looked = asked;
+        (void)pthread_cond_broadcast(&a->done);
+        rest(a);
+    }
+    (void)pthread_mutex_unlock(&a->lock);
+    return NULL;
+}
+
+stoa_err stoa_archives_start(stoa_archives *a)
+{
+    sigset_t before;
+    stoa_signals_hold(&before);
+    int failed = pthread_create(&a->thread, NULL, archives_main, a);
+    stoa_signals_release(&before);
+    if (failed) { return STOA_FAIL(STOA_E_IO, "archive thread: %s", strerror(failed)); }
+    (void)pthread_setname_np(a->thread, "stoa-archive");
+    a->started = true;
+    return STOA_OK;
+}
+
+void stoa_archives_stop(stoa_archives *a)
+{
+    if (!a) { return; }
+    (void)pthread_mutex_lock(&a->lock);
+    atomic_store(&a->quit, true);
+    (void)pthread_cond_broadcast(&a->wake);
+    (void)pthread_mutex_unlock(&a->lock);
+    if (a->started) { (void)pthread_join(a->thread, NULL); }
+    a->started = false;
+}
+
+void stoa_archives_free(stoa_archives *a)
+{
+    if (!a) { return; }
+    stoa_archives_stop(a);
+    for (uint32_t i = 0; i < a->count; i++) {
+        stoa_archive_close(a->shards[i].archive);
+        (void)pthread_mutex_destroy(&a->shards[i].work);
+    }
+    (void)pthread_cond_destroy(&a->done);
+    (void)pthread_cond_destroy(&a->wake);
+    (void)pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+/* --- who asks */
+
+static struct timespec monotonic(uint64_t in_ns)
+{
+    uint64_t until = stoa_clock_real.now_ns(&stoa_clock_real) + in_ns;
+    return (struct timespec){.tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000)};
+}
+
+bool stoa_archives_run(stoa_archives *a, uint64_t timeout_ns)
+{
+    struct timespec time = monotonic(timeout_ns);
+    int waited = 0;
+    (void)pthread_mutex_lock(&a->lock);
+    uint64_t wanted = ++a->asked;
+    (void)pthread_cond_broadcast(&a->wake);
+    while (a->looked < wanted && waited == 0) { waited = pthread_cond_timedwait(&a->done, &a->lock, &time); }
+    bool done = a->looked >= wanted;
+    (void)pthread_mutex_unlock(&a->lock);
+    return done;
+}
+
+stoa_err stoa_archives_take(stoa_archives *a, uint32_t index, uint64_t timeout_ns, stoa_archives_shard **out)
+{
+    if (index >= a->count) { return STOA_FAIL(STOA_E_NOT_FOUND, "no archive %" PRIu32, index); }
+    stoa_archives_shard *s = &a->shards[index];
+    struct timespec time = monotonic(timeout_ns);
+    if (pthread_mutex_clocklock(&s->work, CLOCK_MONOTONIC, &time) != 0) {
+        return STOA_FAIL(STOA_E_TIMEOUT, "the archive of %s is being written", s->name);
+    }
+    *out = s;
+    return STOA_OK;
+}
+
+void stoa_archives_give(stoa_archives_shard *s)
+{
+    (void)pthread_mutex_unlock(&s->work);
+}

@@ -1,0 +1,59 @@
+/* archives.h - the archives of a node's shards: opened in front of their journals, kept by one thread, backed up and restored
+ * by one job at a time.
+ *
+ *     stoa_archives_new        from the settings, before the shards
+ *     stoa_archives_front      as each shard opens: its archive goes in front of its journal
+ *     stoa_archives_start      the shards are there: the keeper begins
+ *     stoa_archives_stop       before the shards go
+ *     stoa_archives_free       after them
+ *
+ * An archive that cannot be opened does not keep the node from running: it is logged as archive_unavailable, shown, and that
+ * shard's log is neither archived nor purged until the node starts with it in order.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_NODE_ARCHIVE_ARCHIVES_H
+#define STOA_NODE_ARCHIVE_ARCHIVES_H
+
+#include "base/metrics.h"
+#include "node/archive/backup.h"
+#include "node/archive/job.h"
+#include "node/archive/keeper.h"
+#include "node/settings.h"
+
+enum { STOA_ARCHIVES_MAX = 8 };
+
+typedef struct stoa_archives_shard {
+    char name[STOA_CATALOG_NAME + 1];
+    struct stoa_archives *archives;
+    stoa_archive *archive; /* NULL: unavailable */
+    stoa_shard *shard;
+    pthread_mutex_t work;  /* who writes to the archive */
+    stoa_keeper keeper;    /* under work */
+    stoa_counter *sealed, *first, *errors; /* metrics */
+    char fault[256];       /* why it is unavailable, or what the last step failed with; under work */
+} stoa_archives_shard;
+
+typedef struct stoa_archives stoa_archives;
+
+/* settings must outlive it. *out is NULL where archive.interval is 0: none are kept. Errors: NOMEM. */
+stoa_err stoa_archives_new(const stoa_settings *settings, stoa_metrics *metrics, stoa_archives **out);
+
+/* What a shard of that name is opened with: its options' front and front_context. */
+stoa_archives_shard *stoa_archives_of(stoa_archives *archives, const char *shard);
+stoa_err stoa_archives_front(void *context, stoa_journal **journal);
+
+/* The shard is open. Errors: the metrics'. */
+stoa_err stoa_archives_attach(stoa_archives *archives, const char *name, stoa_shard *shard);
+stoa_err stoa_archives_start(stoa_archives *archives);
+/* NULL is allowed in both. */
+void stoa_archives_stop(stoa_archives *archives);
+void stoa_archives_free(stoa_archives *archives);
+
+/* Let the keeper look at all shards now; whether it has within timeout_ns. */
+bool stoa_archives_run(stoa_archives *archives, uint64_t timeout_ns);
+
+/* The i-th shard, with its work lock held on OK; NOT_FOUND behind the last, TIMEOUT where its keeper is busy. */
+stoa_err stoa_archives_take(stoa_archives *archives, uint32_t index, uint64_t timeout_ns, stoa_archives_shard **out);
+void stoa_archives_give(stoa_archives_shard *shard);
+
+#endif

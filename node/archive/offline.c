@@ -1,0 +1,167 @@
+/* offline.c - node/archive/offline.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/archive/offline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "node/archive/report.h"
+#include "node/world.h"
+#include "storage/archive/journal.h"
+#include "storage/rocksdb/journal.h"
+
+enum { EXIT_USAGE = 2, SHARDS = 2 };
+
+static const char *const shard_names[SHARDS] = {"trade", "room"};
+
+bool stoa_offline_asked(const stoa_offline *asked)
+{
+    return asked->backup || asked->verify || asked->restore;
+}
+
+static int ended(stoa_err err, const char *what)
+{
+    if (!err) { return EXIT_SUCCESS; }
+    (void)fprintf(stderr, "stoad: %s: %s: %s\n%s\n", what, stoa_err_name(err), stoa_err_text(err), stoa_err_trail());
+    return EXIT_FAILURE;
+}
+
+static void say(stoa_buf *text)
+{
+    if (text->used_bytes) { (void)fwrite(text->at, 1, text->used_bytes, stdout); }
+    stoa_buf_deinit(text);
+}
+
+/* --- backup of a node that does not run */
+
+typedef struct stopped {
+    stoa_keyring *keys;
+    stoa_archive *archives[SHARDS];
+    stoa_journal *journals[SHARDS];
+    stoa_backup_source sources[SHARDS];
+    uint32_t count;
+} stopped;
+
+static const char *beside(const stoa_settings *s, const char *given, const char *name, char path[STOA_PATH_MAX + 16])
+{
+    (void)snprintf(path, STOA_PATH_MAX + 16, "%s%s", given[0] ? given : s->data, given[0] ? "" : name);
+    return path;
+}
+
+/* What was purged from the journal is read from the archive. */
+static stoa_err put_archive_in_front(stopped *all, uint32_t i, const stoa_settings *s, const char *name)
+{
+    char warm[STOA_PATH_MAX + 16], cold[STOA_PATH_MAX + 16];
+    stoa_archive_options options = {.folder = beside(s, s->archive_path, "/archive", warm),
+                                    .cold_folder = beside(s, s->archive_cold_path, "/cold", cold),
+                                    .shard = name,
+                                    .read_only = true};
+    stoa_journal_state log;
+    all->journals[i]->ops->state(all->journals[i], &log);
+    if (log.first == 1) { return STOA_OK; }
+    stoa_err err = stoa_archive_open(&options, &all->archives[i]);
+    return err ? err : stoa_journal_archived(all->journals[i], all->archives[i], &all->journals[i]);
+}
+
+static stoa_err open_stopped(stopped *all, const stoa_settings *s)
+{
+    stoa_err err = s->key_file[0] ? stoa_keyring_open(s->key_file, &all->keys) : STOA_OK;
+    for (uint32_t i = 0; i < SHARDS && !err; i++) {
+        char path[STOA_PATH_MAX + 16];
+        (void)snprintf(path, sizeof path, "%s/%s", s->data, shard_names[i]);
+        if (access(path, F_OK) != 0) { return STOA_FAIL(STOA_E_NOT_FOUND, "%s is not there", path); }
+        err = stoa_journal_rocksdb.open(path, &all->journals[i]);
+        if (err) { break; }
+        all->count = i + 1;
+        all->journals[i]->ops->seal(all->journals[i], all->keys);
+        err = put_archive_in_front(all, i, s, shard_names[i]);
+        all->sources[i] = (stoa_backup_source){.name = shard_names[i], .journal = all->journals[i]};
+    }
+    return err;
+}
+
+static void close_stopped(stopped *all)
+{
+    for (uint32_t i = 0; i < all->count; i++) {
+        all->journals[i]->ops->close(all->journals[i]);
+        stoa_archive_close(all->archives[i]);
+    }
+    stoa_keyring_close(all->keys);
+}
+
+static int verify(const char *folder)
+{
+    static stoa_catalog catalog;
+    static stoa_backup_step steps[STOA_CATALOG_SHARDS];
+    stoa_progress_print print = {0};
+    stoa_buf text = STOA_BUF_GROWING;
+    stoa_err err = stoa_backup_verify(folder, &(const stoa_progress_to){stoa_progress_print_tell, &print}, &catalog, steps);
+    if (!err) {
+        stoa_print_steps(steps, catalog.shard_count, &text);
+        stoa_buf_printf(&text, "%s: verified\n", folder);
+    }
+    say(&text);
+    return ended(err, "verification of the backup");
+}
+
+static int back_up(const stoa_offline *asked, const stoa_settings *settings)
+{
+    stopped all = {0};
+    stoa_backup_step steps[SHARDS] = {0};
+    stoa_progress_print print = {0};
+    stoa_buf text = STOA_BUF_GROWING;
+    stoa_err err = open_stopped(&all, settings);
+    stoa_backup backup = {.folder = asked->backup,
+                          .node_name = settings->node_name,
+                          .sources = all.sources,
+                          .source_count = all.count,
+                          .kinds = stoa_world_kinds,
+                          .keys = all.keys,
+                          .segment_bytes = settings->archive_segment_bytes,
+                          .settings = stoa_settings_fingerprint(settings)};
+    if (!err && asked->plan) { err = stoa_backup_plan(&backup, steps); }
+    if (!err && !asked->plan) { err = stoa_backup_run(&backup, &(const stoa_progress_to){stoa_progress_print_tell, &print}, steps); }
+    if (!err) { stoa_print_steps(steps, all.count, &text); }
+    if (!err && asked->plan) { stoa_buf_puts(&text, "nothing was written\n"); }
+    close_stopped(&all);
+    say(&text);
+    return err || asked->plan ? ended(err, "backup") : verify(asked->backup);
+}
+
+/* --- restore */
+
+static int bring_back(const stoa_offline *asked, const stoa_settings *settings)
+{
+    static stoa_restored restored;
+    stoa_keyring *keys = NULL;
+    stoa_progress_print print = {0};
+    stoa_buf text = STOA_BUF_GROWING;
+    if (!asked->into) {
+        (void)fprintf(stderr, "stoad: --restore needs --into DATA\n");
+        return EXIT_USAGE;
+    }
+    stoa_err err = settings->key_file[0] ? stoa_keyring_open(settings->key_file, &keys) : STOA_OK;
+    stoa_restore restore = {.from = asked->restore,
+                            .into = asked->into,
+                            .until = asked->until,
+                            .kinds = stoa_world_kinds,
+                            .journal = &stoa_journal_rocksdb,
+                            .keys = keys};
+    if (!err) { err = stoa_restore_run(&restore, asked->plan, &(const stoa_progress_to){stoa_progress_print_tell, &print}, &restored); }
+    if (!err) {
+        stoa_print_restored(&restored, asked->plan, &text);
+        stoa_buf_printf(&text, "%s%s\n", asked->into, asked->plan ? ": nothing was written" : ": restored");
+    }
+    stoa_keyring_close(keys);
+    say(&text);
+    return ended(err, "restore");
+}
+
+int stoa_offline_run(const stoa_offline *asked, const stoa_settings *settings)
+{
+    if (asked->backup) { return back_up(asked, settings); }
+    if (asked->verify) { return verify(asked->verify); }
+    return bring_back(asked, settings);
+}

@@ -1,0 +1,301 @@
+"""archive_test.py - goal: a backup taken while a node works restores, on an empty folder, to the very states that the live node
+had, whole or as they were before a moment; damage is named; whenever a backup is killed, the next one is whole. Method: a real
+stoad with traders and talkers that do not stop, the REPL's commands and stoad's own, hashes compared at equal positions.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import glob
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+from running_node import BIN, Node
+from stoa_client import Client, StoaError
+
+SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
+KILLS = 100 if os.environ.get("STOA_DEEP") else 10
+SETTINGS = """
+archive: {interval: 200ms, segment: 8KiB}
+"""
+
+
+def run(program, *arguments, code=0):
+    done = subprocess.run([os.path.join(BIN, program), *arguments], capture_output=True, text=True, timeout=300, check=False,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == code, (arguments, done.returncode, done.stdout[-2000:], done.stderr[-4000:])
+    return done
+
+
+class Archive(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="stoa-archive-")
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.backup = os.path.join(self.folder, "backup")
+        self.nodes, self.clients, self.threads, self.over = [], [], [], threading.Event()
+        self.errors = []
+        self.addCleanup(self.end)
+        self.number = 0
+
+    def end(self):
+        self.rest()
+        for client in self.clients:
+            client.close()
+        for node in self.nodes:
+            node.close()
+            shutil.rmtree(node.folder, True)
+
+    def start(self, data=None, settings=SETTINGS):
+        node = Node("none")
+        self.nodes.append(node)
+        with open(node.path("stoa.yaml"), "a", encoding="utf-8") as out:
+            out.write(settings)
+        if data:
+            os.rename(data, node.path("data"))
+        node.start()
+        return node
+
+    def client(self, node, name):
+        keys = node.path(os.path.join("data", "keys"))
+        client = Client(node.endpoint, os.path.join(keys, "server.pub"), os.path.join(keys, name))
+        client.wait_ready(60)
+        self.clients.append(client)
+        return client
+
+    def ask(self, node, *words, write=True, code=0):
+        done = run("stoa", "--data", node.path("data"), "--timeout", "120000", "-o", "json", *(["--write"] if write else []), *words,
+                   code=code)
+        return json.loads(done.stdout) if code == 0 else done.stdout + done.stderr
+
+    def order(self, client, name, price="60000", qty="0.001", side="buy"):
+        self.number += 1
+        return client.place(name, self.number, "BTCUSDT", side, price, qty, deadline=60)
+
+    def work(self, node):
+        """Traders and a talker that do not stop."""
+        def trade(name, side, first):
+            try:
+                client, number = self.client(node, name), first
+                while not self.over.is_set():
+                    number += 1
+                    client.place(name, number, "BTCUSDT", side, "60000", "0.001", deadline=60)
+            except (StoaError, OSError) as error:
+                self.errors.append(error)
+
+        def talk():
+            try:
+                client, number = self.client(node, "alice"), 0
+                client.join("lobby", 60)
+                while not self.over.is_set():
+                    number += 1
+                    client.post("lobby", number, f"number {number}", deadline=60)
+            except (StoaError, OSError) as error:
+                self.errors.append(error)
+        self.over.clear()
+        for target, arguments in ((trade, ("alice", "buy", 1000000)), (trade, ("bob", "sell", 2000000)), (talk, ())):
+            thread = threading.Thread(target=target, args=arguments)
+            thread.start()
+            self.threads.append(thread)
+
+    def rest(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        self.threads = []
+
+    def catalog(self):
+        with open(os.path.join(self.backup, "backup.json"), encoding="utf-8") as file:
+            return json.load(file)
+
+    def positions(self, node):
+        return {shard["name"]: shard["applied"] for shard in self.ask(node, "shards")["shards"] if shard["durability"] != "none"}
+
+    def until(self, node, more):
+        """The trading log has grown by so much."""
+        wanted, end = self.positions(node)["trade"] + more, time.monotonic() + 120
+        while self.positions(node)["trade"] < wanted:
+            self.assertLess(time.monotonic(), end, node.log())
+            time.sleep(0.05)
+
+    def hash(self, node, shard, position):
+        return self.ask(node, "hash", shard, str(position))["hash"]["replay"]
+
+    # --- the tests
+
+    def test_backup_while_it_works_and_restore_on_an_empty_folder(self):
+        node = self.start()
+        self.work(node)
+        self.until(node, 300)
+        plan = self.ask(node, "backup", self.backup, "--plan", write=False)
+        self.assertIn("plan", plan)
+        self.assertFalse(os.path.exists(self.backup))
+        first = self.ask(node, "backup", self.backup)
+        self.assertEqual(first["job"]["state"], "done", first)
+        self.until(node, 300)
+        second = {shard["shard"]: shard for shard in self.ask(node, "backup", self.backup)["shards"]}
+        for shard in first["shards"]:  # incremental: on from where it was
+            self.assertGreaterEqual(second[shard["shard"]]["held"], shard["last"])
+        self.assertGreater(second["trade"]["segments"], 2)
+        self.until(node, 100)
+        self.rest()
+        self.assertEqual(self.errors, [])
+        self.assertEqual(self.ask(node, "backup", "verify", self.backup, write=False)["job"]["state"], "done")
+        self.assertEqual([shard["state_position"] > 0 for shard in self.catalog()["shards"]], [True, True])
+
+        # offline, by stoad; planned, then done; into a folder that is not there, and never into one that is
+        into = os.path.join(self.folder, "data")
+        self.assertIn("nothing was written", run("stoad", "--restore", self.backup, "--into", into, "--plan").stdout)
+        self.assertFalse(os.path.exists(into))
+        done = run("stoad", "--restore", self.backup, "--into", into).stdout
+        self.assertEqual(done.count("as live at"), 2, done)
+        self.assertIn("EXISTS", run("stoad", "--restore", self.backup, "--into", into, code=1).stderr)
+
+        # by the REPL of the running node, into another
+        other = os.path.join(self.folder, "other")
+        restored = self.ask(node, "restore", self.backup, other)
+        self.assertEqual([shard["compared"] > 0 for shard in restored["shards"]], [True, True], restored)
+
+        again = self.start(into)
+        for shard in restored["shards"]:
+            live = self.hash(node, shard["shard"], shard["last"])
+            self.assertEqual(self.hash(again, shard["shard"], shard["last"]), live)
+            self.assertEqual(shard["hash"].lstrip("0"), live.removeprefix("0x").lstrip("0"))
+        self.order(self.client(again, "alice"), "alice")  # and it works on
+        self.assertEqual(again.stop(), 0)
+
+    def test_to_just_before_a_bad_command(self):
+        node = self.start()
+        alice, bob = self.client(node, "alice"), self.client(node, "bob")
+        for _ in range(40):
+            self.order(alice, "alice")
+            good = self.order(bob, "bob", side="sell")
+        before = good.stamp.position
+        hash_before = self.hash(node, "trade", before)
+        funds = bob.balances("bob")
+        time.sleep(0.01)
+        moment = time.time()
+        time.sleep(0.01)
+        bad = self.order(alice, "alice", price="99999", qty="90")  # what should never have been sent
+        for _ in range(10):
+            self.order(bob, "bob", side="sell", price="99999", qty="1")
+        self.ask(node, "backup", self.backup)
+
+        into = os.path.join(self.folder, "by-position")
+        plan = run("stoad", "--restore", self.backup, "--into", into, "--until", f"trade:{before}", "--plan").stdout
+        self.assertIn(f"trade: would restore {before} of", plan)
+        run("stoad", "--restore", self.backup, "--into", into, "--until", f"trade:{before}")
+        then = self.start(into)
+        self.assertEqual(self.hash(then, "trade", before), hash_before)
+        self.assertEqual(self.client(then, "bob").balances("bob"), funds)
+        with self.assertRaises(StoaError) as raised:
+            self.client(then, "alice").query("alice", order_id=bad["order_id"])
+        self.assertEqual(raised.exception.name, "NOT_FOUND")
+
+        into = os.path.join(self.folder, "by-time")
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f"{moment % 1:.6f}"[1:] + "Z"
+        run("stoad", "--restore", self.backup, "--into", into, "--until", text)
+        then = self.start(into)
+        self.assertEqual(self.hash(then, "trade", before), hash_before)
+        self.assertEqual(self.client(then, "bob").balances("bob"), funds)
+        self.assertIn("RANGE", run("stoad", "--restore", self.backup, "--into", into + "2", "--until", "2999-01-01T00:00:00Z",
+                                   code=1).stderr)
+        self.assertIn("INVALID", run("stoad", "--restore", self.backup, "--into", into + "2", "--until", "soon", code=1).stderr)
+        self.assertFalse(os.path.exists(into + "2"))
+
+    def test_damage_is_named(self):
+        node = self.start()
+        self.work(node)
+        self.until(node, 300)
+        self.rest()
+        self.ask(node, "backup", self.backup)
+        segments = sorted(glob.glob(os.path.join(self.backup, "trade", "*.seg")))
+        self.assertGreater(len(segments), 2)
+        with open(segments[1], "r+b") as file:
+            whole = file.read()
+            file.seek(len(whole) // 2)
+            file.write(bytes([whole[len(whole) // 2] ^ 1]))
+        into = os.path.join(self.folder, "data")
+        for arguments in (("--verify-backup", self.backup), ("--restore", self.backup, "--into", into)):
+            done = run("stoad", *arguments, code=1)
+            self.assertIn("CORRUPT", done.stderr)
+            self.assertIn(os.path.basename(segments[1]), done.stderr)
+        self.assertIn(os.path.basename(segments[1]), self.ask(node, "backup", "verify", self.backup, code=1))
+        os.remove(segments[1])
+        for arguments in (("--verify-backup", self.backup), ("--restore", self.backup, "--into", into)):
+            self.assertIn("GAP", run("stoad", *arguments, code=1).stderr)
+        self.assertFalse(os.path.exists(into))
+        self.assertFalse(os.path.exists(into + ".unfinished"))
+        with open(segments[1], "wb") as file:
+            file.write(whole)
+        run("stoad", "--verify-backup", self.backup)
+        other = self.start()  # another node's log is not this backup's
+        self.order(self.client(other, "alice"), "alice")
+        self.assertIn("FORKED", self.ask(other, "backup", self.backup, code=1))
+        run("stoad", "--verify-backup", self.backup)
+
+    def test_whenever_it_is_killed_the_next_backup_is_whole(self):
+        node = self.start()
+        chance = random.Random(SEED)
+        alice = self.client(node, "alice")
+        for _ in range(200):
+            self.order(alice, "alice", price="50000", qty="0.00001")
+        self.assertEqual(node.stop(), 0)
+        data = node.path("data")
+        run("stoad", "--data", data, "--archive.segment=4KiB", "--backup", self.backup)
+        whole = self.catalog()
+        for _ in range(KILLS):
+            node.start()
+            alice = self.client(node, "alice")
+            for _ in range(20):
+                self.order(alice, "alice", price="50000", qty="0.00001")
+            self.assertEqual(node.stop(), 0)
+            process = subprocess.Popen([os.path.join(BIN, "stoad"), "--data", data, "--archive.segment=4KiB", "--backup", self.backup],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+            time.sleep(chance.random() * 0.3)
+            process.kill()
+            process.wait()
+            run("stoad", "--verify-backup", self.backup)  # what it was, or more
+            into = os.path.join(self.folder, "data")
+            run("stoad", "--restore", self.backup, "--into", into)
+            shutil.rmtree(into)
+        run("stoad", "--data", data, "--archive.segment=4KiB", "--backup", self.backup)
+        self.assertGreater(self.catalog()["shards"][0]["last"], whole["shards"][0]["last"] + 20 * KILLS)
+
+    def test_archives_are_kept_shown_and_held(self):
+        node = self.start()
+        self.work(node)
+        self.until(node, 400)
+        self.ask(node, "archive", "run")
+        shown = {shard["shard"]: shard for shard in self.ask(node, "archive", write=False)["archives"]}
+        self.assertEqual(shown["trade"]["class"], "orders")
+        self.assertEqual(shown["room"]["class"], "chat")
+        self.assertGreater(shown["trade"]["sealed"], 0)
+        self.assertGreater(shown["trade"]["warm_segments"], 0)
+        self.assertEqual([s["shard"] for s in self.ask(node, "archive", "room", write=False)["archives"]], ["room"])
+        self.assertIn("archives", self.ask(node, "archive", "run", "--plan", write=False))
+        self.ask(node, "archive", "hold", "trade", "case 7", "--plan", write=False)
+        self.assertEqual(self.ask(node, "archive", "trade", write=False)["archives"][0]["hold"], "")
+        self.ask(node, "archive", "hold", "trade", "case 7")
+        shown = self.ask(node, "archive", "trade", write=False)["archives"][0]
+        self.assertEqual((shown["hold"], shown["purge_waits_for"]), ("case 7", "a hold"))
+        self.ask(node, "archive", "release", "trade")
+        self.assertEqual(self.ask(node, "archive", "trade", write=False)["archives"][0]["hold"], "")
+        self.rest()
+        node.kill()  # and it comes back with its archive
+        sealed = shown["sealed"]
+        node.start()
+        shown = self.ask(node, "archive", "trade", write=False)["archives"][0]
+        self.assertGreaterEqual(shown["sealed"], sealed)
+        self.assertEqual(shown["fault"], "")
+        self.assertEqual(node.stop(), 0)
+
+
+if __name__ == "__main__":
+    print(f"seed {SEED}", flush=True)
+    unittest.main(verbosity=2, argv=sys.argv)
