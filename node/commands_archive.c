@@ -28,7 +28,8 @@ static uint64_t patience_ns(const stoa_door_call *call)
 
 static stoa_err check_path(const char *path)
 {
-    return path[0] == '/' ? STOA_OK : STOA_FAIL(STOA_E_INVALID, "'%s' does not begin with /: where the node runs is not where you are", path);
+    return path && path[0] == '/' ? STOA_OK : STOA_FAIL(STOA_E_INVALID, "'%s' does not begin with /: where the node runs is not where you are",
+                                                       path ? path : "");
 }
 
 /* --- the job as a document */
@@ -412,11 +413,11 @@ static void put_hold(stoa_door_call *call, const char *shard, const char *before
 
 static stoa_err hold(stoa_platform *p, stoa_door_call *call, const char *reason)
 {
-    stoa_archives_shard *s;
+    stoa_archives_shard *s = NULL;
     stoa_manifest m;
     if (!p->archives) { return no_archives(); }
     stoa_err err = take_named(p, call, stoa_call_arg(call, 0), &s);
-    if (err) { return err; }
+    if (err || !s) { return err; }
     err = s->archive ? stoa_archive_look(s->archive, &m) : STOA_FAIL(STOA_E_UNAVAILABLE, "the archive of %s: %s", s->name, s->fault);
     bool plan = stoa_invocation_option(&call->said, "plan") != NULL;
     if (!err) {
