@@ -165,6 +165,12 @@ static void archived_seal(stoa_journal *journal, const struct stoa_keyring *keys
     log->ops->seal(log, keys);
 }
 
+static uint64_t archived_room(stoa_journal *journal)
+{
+    stoa_journal *log = self_of(journal)->log;
+    return log->ops->room(log);
+}
+
 static stoa_err archived_purge(stoa_journal *journal, uint64_t below)
 {
     stoa_journal *log = self_of(journal)->log;
@@ -216,11 +222,22 @@ static const stoa_journal_ops archived_ops = {.scheme = "archived",
                                               .show = archived_show,
                                               .lookup = archived_lookup,
                                               .state = archived_state,
+                                              .room = archived_room,
                                               .purge = archived_purge,
                                               .put = archived_put,
                                               .erase = archived_erase,
                                               .scan = archived_scan,
                                               .close = archived_close};
+
+/* An operation that the interface gained has been given here, too: every member is a pointer. */
+static bool complete(const stoa_journal_ops *ops)
+{
+    void *const *members = (void *const *)(const void *)ops;
+    for (size_t i = 0; i < sizeof *ops / sizeof *members; i++) {
+        if (!members[i]) { return false; }
+    }
+    return true;
+}
 
 /* Where the log begins behind a purge the archive has the block before. */
 static stoa_err check_seam(stoa_journal *log, stoa_archive *archive)
@@ -247,6 +264,7 @@ stoa_err stoa_journal_archived(stoa_journal *log, stoa_archive *archive, stoa_jo
     if (err) { return err; }
     archived *self = calloc(1, sizeof *self);
     if (!self) { return STOA_FAIL(STOA_E_NOMEM, "journal"); }
+    STOA_ASSERT(complete(&archived_ops));
     *self = (archived){.base = {.ops = &archived_ops}, .log = log, .archive = archive};
     *out = &self->base;
     return STOA_OK;
