@@ -14,7 +14,7 @@ PROGRAM = os.path.join(os.environ["STOA_BIN"], "bench_journal")
 # name without "journal.": unit, whether there is a peer
 ROWS = {
     "append": ("events/s", True), "append_16": ("events/s", True), "group_commit": ("us", True), "group_commit_p99": ("us", True),
-    "replay": ("events/s", False), "recovery": ("s", False),
+    "replay": ("events/s", False), "recovery": ("s", False), "projection": ("rows/s", True),
 }
 
 
@@ -27,7 +27,7 @@ def faults_of(line):
         yield "the value is not between min and max"
     if ("peer" in line, "peer_value" in line, "ratio" in line) != (peer,) * 3:
         yield "peer, peer_value and ratio are there if, and only if, the row has a peer"
-    if ("goal" in line) != ("ok" in line):
+    if ("goal" in line or "ratio_goal" in line) != ("ok" in line):
         yield "a goal comes with ok"
 
 
