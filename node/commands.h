@@ -3,6 +3,7 @@
  *     commands.c          the table; the node itself: settings, log, metrics, names
  *     commands_runtime.c  actors, cores, shards, topics, dead letters
  *     commands_group.c    groups
+ *     commands_channel.c  channels between shards
  *     commands_top.c      top
  *     commands_trace.c    traces, times by kind
  *     commands_market.c   orders, books, rooms

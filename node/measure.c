@@ -65,6 +65,28 @@ static void set_all(stoa_platform *p, const figure *figures, size_t count, const
     }
 }
 
+#define CHANNEL(member) offsetof(stoa_channel_view, member), sizeof(((stoa_channel_view *)0)->member)
+
+static const figure channel_figures[] = {
+    {"stoa_channel_mailed_total", "Messages mailed from one shard to another.", CHANNEL(mailed)},
+    {"stoa_channel_acknowledged_total", "Of those, the ones that the receiver has committed.", CHANNEL(acknowledged)},
+    {"stoa_channel_returned_total", "Of those, the ones that it refused.", CHANNEL(returned)},
+    {"stoa_channel_waiting", "Messages mailed and not acknowledged.", CHANNEL(waiting)},
+    {"stoa_channel_bytes", "What they take of the channel's room.", CHANNEL(bytes)},
+};
+
+static void measure_channel(void *context, const stoa_channel_view *view)
+{
+    stoa_platform *p = context;
+    char labels[96];
+    stoa_counter *forked;
+    (void)snprintf(labels, sizeof labels, "from=\"%s\",to=\"%s\"", view->from, view->to);
+    set_all(p, channel_figures, sizeof channel_figures / sizeof channel_figures[0], labels, view);
+    if (!stoa_metrics_gauge(p->metrics, "stoa_channel_forked", labels, "1: the channel stopped, an operator has to decide.", &forked)) {
+        stoa_gauge_set(forked, view->forked[0] != '\0');
+    }
+}
+
 static void measure_shard(stoa_platform *p, stoa_shard *shard)
 {
     stoa_shard_view view;
@@ -72,6 +94,7 @@ static void measure_shard(stoa_platform *p, stoa_shard *shard)
     if (!shard || stoa_shard_glance(shard, &view)) { return; }
     (void)snprintf(labels, sizeof labels, "shard=\"%s\"", view.name);
     set_all(p, shard_figures, sizeof shard_figures / sizeof shard_figures[0], labels, &view);
+    stoa_channels(shard, measure_channel, p);
 }
 
 static void measure_drops(stoa_platform *p, const stoa_core_view *view)

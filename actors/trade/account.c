@@ -20,6 +20,7 @@
 #include "actors/trade/trade.h"
 
 enum { SLOT_UPDATES = 0 };
+#define WALLET UINT32_MAX /* in place of the stream of risk/main */
 
 typedef struct trade_account {
     trade_ledger ledger;
@@ -35,7 +36,7 @@ static void inspect(const void *state, stoa_buf *out);
 
 STOA_PROXY(trade_book)
 STOA_PROXY(risk)
-#define trade_account_HEARS STOA_HEARS_NOTHING
+#define trade_account_HEARS(HEAR, K) HEAR(K, stoa_system, undelivered)
 STOA_KIND(trade_account, .resume = resume, .inspect = inspect)
 
 static bool is_open(const trade_account *self)
@@ -43,9 +44,11 @@ static bool is_open(const trade_account *self)
     return self->risk != 0;
 }
 
+/* What is mailed is from nobody of this shard, and from outside nobody comes as one. */
 static bool from_peer(const stoa_turn *turn, uint32_t stream)
 {
-    return stream != 0 && stoa_ref_equal(turn->from, stoa_turn_peer(turn, stream));
+    stoa_ref peer = stoa_turn_peer(turn, stream);
+    return peer.at && stoa_ref_equal(turn->from, peer);
 }
 
 /* --- opening */
@@ -53,19 +56,20 @@ static stoa_err trade_account_on_open(stoa_turn *turn, const trade_account *self
                                       trade_account_done *out)
 {
     (void)out;
-    if (in->issuer > 1 || in->margin > 1) { return STOA_E_INVALID; }
-    if (is_open(self)) { return in->issuer == self->issuer && in->margin == self->margin ? STOA_OK : STOA_E_EXISTS; }
-    uint32_t risk = stoa_turn_peer_find(turn, "risk/main");
-    if (risk == 0) { return STOA_E_UNAVAILABLE; }
-    return trade_account_emit_opened(turn,
-                                     (trade_account_opened){.issuer = in->issuer, .margin = in->margin, .risk = risk});
+    if (in->issuer > 1 || in->margin > 1 || in->wallet > 1) { return STOA_E_INVALID; }
+    bool alike = in->issuer == self->issuer && in->margin == self->margin && in->wallet == (self->risk == WALLET);
+    if (is_open(self)) { return alike ? STOA_OK : STOA_E_EXISTS; }
+    uint32_t risk = in->wallet ? 0 : stoa_turn_peer_find(turn, "risk/main");
+    if (risk == 0 && !in->wallet) { return STOA_E_UNAVAILABLE; }
+    return trade_account_emit_opened(
+        turn, (trade_account_opened){.issuer = in->issuer, .margin = in->margin, .risk = risk, .wallet = in->wallet});
 }
 
 static void trade_account_apply_opened(trade_account *self, const trade_account_opened *event)
 {
     self->issuer = (uint16_t)event->issuer;
     self->margin = (uint16_t)event->margin;
-    self->risk = (uint32_t)event->risk;
+    self->risk = event->wallet ? WALLET : (uint32_t)event->risk;
 }
 
 static void check(const trade_account *self)
@@ -84,10 +88,76 @@ static stoa_err may_send(const trade_account *self, const stoa_text6 *asset, sto
     return trade_ledger_owes(&self->ledger) ? STOA_E_DENIED : STOA_OK;
 }
 
-static stoa_err transfer_again(const trade_known_transfer *known, const trade_account_transfer *in, uint32_t to)
+static stoa_err transfer_again(const trade_known_transfer *known, const trade_account_transfer *in, uint64_t to)
 {
-    bool same = known->to_stream == to && STOA_TEXT_EQ(&known->asset, &in->asset) && known->amount == in->amount;
-    return same ? STOA_OK : STOA_E_DUPLICATE;
+    bool alike = STOA_TEXT_EQ(&known->asset, &in->asset) && known->amount == in->amount;
+    if (alike && known->to_stream == trade_transfer_far(&in->to, TRADE_TRANSFER_CAME_BACK)) { return STOA_E_CANCELLED; }
+    return alike && known->to_stream == to ? STOA_OK : STOA_E_DUPLICATE;
+}
+
+/* To an account of another shard: the amount leaves now and is mailed. */
+static stoa_err transfer_far(stoa_turn *turn, const trade_account_transfer *in, const char *name)
+{
+    trade_account_deposit deposit = {.transfer_id = in->transfer_id, .asset = in->asset, .amount = in->amount};
+    stoa_err err = trade_account_mail_deposit(turn, name, deposit, in->transfer_id);
+    if (err) { return err; }
+    return trade_account_emit_mailed(turn, (trade_account_mailed){.transfer_id = in->transfer_id,
+                                                                  .to = in->to,
+                                                                  .asset = in->asset,
+                                                                  .amount = in->amount});
+}
+
+static void trade_account_apply_mailed(trade_account *self, const trade_account_mailed *event)
+{
+    trade_ledger_move(&self->ledger, &event->asset, -event->amount);
+    trade_transfers_add(&self->transfers,
+                        &(trade_known_transfer){.transfer_id = event->transfer_id,
+                                                .to_stream = trade_transfer_far(&event->to, TRADE_TRANSFER_FAR),
+                                                .asset = event->asset,
+                                                .amount = event->amount});
+    check(self);
+}
+
+static stoa_err may_receive(const trade_account *self, const stoa_text6 *asset, stoa_decimal amount)
+{
+    if (!is_open(self)) { return STOA_E_NOT_FOUND; }
+    return trade_ledger_asset_room(&self->ledger, asset) ? trade_ledger_fits(&self->ledger, asset, amount) : STOA_E_NOMEM;
+}
+
+static stoa_err trade_account_on_deposit(stoa_turn *turn, const trade_account *self, const trade_account_deposit *in)
+{
+    trade_account_deposited event = {.transfer_id = in->transfer_id, .asset = in->asset, .amount = in->amount};
+    const char *from = stoa_turn_mailed_by(turn);
+    if (!strstr(from, ":trade_account/") || in->amount <= 0) { return STOA_E_DENIED; }
+    stoa_err err = may_receive(self, &in->asset, in->amount);
+    if (!err) { err = STOA_TEXT_SETZ(&event.from, from); }
+    return err ? err : trade_account_emit_deposited(turn, event);
+}
+
+static void trade_account_apply_deposited(trade_account *self, const trade_account_deposited *event)
+{
+    trade_ledger_move(&self->ledger, &event->asset, event->amount);
+    check(self);
+}
+
+static stoa_err trade_account_on_stoa_system_undelivered(stoa_turn *turn, const trade_account *self,
+                                                         const stoa_system_undelivered *in)
+{
+    (void)self;
+    trade_account_deposit deposit;
+    stoa_err err = trade_account_returned_deposit(turn, &deposit);
+    if (err) { return err; }
+    return trade_account_emit_returned(turn, (trade_account_returned){.transfer_id = deposit.transfer_id,
+                                                                      .asset = deposit.asset,
+                                                                      .amount = deposit.amount,
+                                                                      .error = in->error});
+}
+
+static void trade_account_apply_returned(trade_account *self, const trade_account_returned *event)
+{
+    trade_ledger_move(&self->ledger, &event->asset, event->amount);
+    trade_transfers_return(&self->transfers, event->transfer_id);
+    check(self);
 }
 
 static stoa_err trade_account_on_transfer(stoa_turn *turn, const trade_account *self, const trade_account_transfer *in,
@@ -99,9 +169,10 @@ static stoa_err trade_account_on_transfer(stoa_turn *turn, const trade_account *
     char name[STOA_NAME_MAX + 1];
     stoa_buf text = STOA_BUF_FIXED(name);
     stoa_buf_printf(&text, "trade_account/%.*s", STOA_TEXT_ARGS(&in->to));
-    uint32_t to = text.cut ? 0 : stoa_turn_peer_find(turn, name);
-    if (to == 0) { return STOA_E_NOT_FOUND; }
-    if (to == stoa_turn_stream(turn)) { return STOA_E_INVALID; }
+    if (text.cut) { return STOA_E_NOT_FOUND; }
+    uint32_t near = stoa_turn_peer_find(turn, name);
+    uint64_t to = near ? near : trade_transfer_far(&in->to, TRADE_TRANSFER_FAR);
+    if (near == stoa_turn_stream(turn)) { return STOA_E_INVALID; }
 
     const trade_known_transfer *known = trade_transfers_find(&self->transfers, in->transfer_id);
     if (known) { return transfer_again(known, in, to); }
@@ -109,7 +180,8 @@ static stoa_err trade_account_on_transfer(stoa_turn *turn, const trade_account *
     if (!trade_ledger_asset_room(&self->ledger, &in->asset)) { return STOA_E_NOMEM; }
     stoa_err err = may_send(self, &in->asset, in->amount);
     if (err) { return err; }
-    return trade_account_forward_credit(turn, stoa_turn_peer(turn, to),
+    if (!near) { return transfer_far(turn, in, name); }
+    return trade_account_forward_credit(turn, stoa_turn_peer(turn, near),
                                         (trade_account_credit){.transfer_id = in->transfer_id,
                                                                .asset = in->asset,
                                                                .amount = in->amount,
@@ -119,9 +191,7 @@ static stoa_err trade_account_on_transfer(stoa_turn *turn, const trade_account *
 static stoa_err trade_account_on_credit(stoa_turn *turn, const trade_account *self, const trade_account_credit *in)
 {
     if (!from_peer(turn, (uint32_t)in->from_stream)) { return STOA_E_DENIED; }
-    if (!is_open(self)) { return STOA_E_NOT_FOUND; }
-    if (!trade_ledger_asset_room(&self->ledger, &in->asset)) { return STOA_E_NOMEM; }
-    stoa_err err = trade_ledger_fits(&self->ledger, &in->asset, in->amount);
+    stoa_err err = may_receive(self, &in->asset, in->amount);
     if (err) { return err; }
     err = trade_account_emit_credited(turn, (trade_account_credited){.transfer_id = in->transfer_id,
                                                                      .asset = in->asset,
@@ -199,6 +269,7 @@ static stoa_err trade_account_on_place(stoa_turn *turn, const trade_account *sel
                                        trade_account_order *out)
 {
     if (!is_open(self)) { return STOA_E_NOT_FOUND; }
+    if (self->risk == WALLET) { return STOA_E_UNSUPPORTED; }
     if (in->client_order_id == 0) { return STOA_E_INVALID; }
     const trade_known_order *known = trade_orders_find_client(&self->orders, in->client_order_id);
     if (known) {
@@ -234,36 +305,20 @@ static void trade_account_apply_listed(trade_account *self, const trade_account_
     trade_ledger_symbol_add(&self->ledger, event);
 }
 
-static trade_order new_view(uint64_t order_id, const trade_request *request, trade_status status, trade_reason reason,
-                            uint64_t at_ns)
-{
-    return (trade_order){.order_id = order_id,
-                         .client_order_id = request->client_order_id,
-                         .symbol = request->symbol,
-                         .side = request->side,
-                         .tif = request->tif,
-                         .status = status,
-                         .reason = reason,
-                         .price = request->price,
-                         .qty = request->qty,
-                         .placed_ns = at_ns,
-                         .changed_ns = at_ns};
-}
-
 static stoa_err reject(stoa_turn *turn, const trade_account *self, const trade_account_verdict *in, trade_reason reason)
 {
     stoa_err err = trade_account_emit_rejected(
         turn, (trade_account_rejected){
                   .order_id = in->order_id, .order = in->order, .reason = reason, .placed_ns = turn->wall_ns});
     if (err) { return err; }
-    trade_order view = new_view(in->order_id, &in->order, trade_status_REJECTED, reason, turn->wall_ns);
+    trade_order view = trade_order_new(in->order_id, &in->order, trade_status_REJECTED, reason, turn->wall_ns);
     publish(turn, self, &view);
     return trade_account_answer_order(turn, (trade_account_order){.order = view});
 }
 
 static void trade_account_apply_rejected(trade_account *self, const trade_account_rejected *event)
 {
-    trade_order view = new_view(event->order_id, &event->order, trade_status_REJECTED, event->reason, event->placed_ns);
+    trade_order view = trade_order_new(event->order_id, &event->order, trade_status_REJECTED, event->reason, event->placed_ns);
     trade_orders_add(&self->orders, &view, trade_ledger_symbol_find(&self->ledger, &view.symbol), 0);
     self->seq++;
 }
@@ -277,7 +332,7 @@ static stoa_err trade_account_on_verdict(stoa_turn *turn, const trade_account *s
         turn, (trade_account_ordered){
                   .order_id = in->order_id, .order = in->order, .book = in->book, .placed_ns = turn->wall_ns});
     if (err) { return err; }
-    trade_order view = new_view(in->order_id, &in->order, trade_status_NEW, trade_reason_NONE, turn->wall_ns);
+    trade_order view = trade_order_new(in->order_id, &in->order, trade_status_NEW, trade_reason_NONE, turn->wall_ns);
     publish(turn, self, &view);
     return trade_book_forward_place(turn, stoa_turn_peer(turn, in->book),
                                     (trade_book_place){.order_id = in->order_id,
@@ -290,7 +345,7 @@ static stoa_err trade_account_on_verdict(stoa_turn *turn, const trade_account *s
 
 static void trade_account_apply_ordered(trade_account *self, const trade_account_ordered *event)
 {
-    trade_order view = new_view(event->order_id, &event->order, trade_status_NEW, trade_reason_NONE, event->placed_ns);
+    trade_order view = trade_order_new(event->order_id, &event->order, trade_status_NEW, trade_reason_NONE, event->placed_ns);
     uint32_t symbol = trade_ledger_symbol_find(&self->ledger, &view.symbol);
     trade_ledger_reserve(&self->ledger, symbol, view.side, view.price, view.qty);
     trade_orders_add(&self->orders, &view, symbol, (uint32_t)event->book);
@@ -298,32 +353,7 @@ static void trade_account_apply_ordered(trade_account *self, const trade_account
     check(self);
 }
 
-/* --- what the book tells of an order. Each change of a view is a function that handler and apply share. */
-static void view_rested(trade_order *view, uint64_t at_ns)
-{
-    view->status = trade_status_OPEN;
-    view->changed_ns = at_ns;
-}
-
-static void view_filled(trade_order *view, const trade_account_filled *event)
-{
-    stoa_decimal notional = 0;
-    stoa_err err = trade_notional(event->price, event->qty, &notional);
-    if (!err) { err = stoa_add(view->filled_notional, notional, &notional); }
-    view->filled_notional = err ? INT64_MAX : notional; /* more than 92 thousand million quote units in one order */
-    view->fills++;
-    view->filled_qty += event->qty;
-    view->changed_ns = event->at_ns;
-    if (view->filled_qty == view->qty) { view->status = trade_status_FILLED; }
-}
-
-static void view_closed(trade_order *view, const trade_account_closed *event)
-{
-    view->status = event->status;
-    view->reason = event->reason;
-    view->changed_ns = event->at_ns;
-}
-
+/* --- what the book tells of an order */
 static stoa_err trade_account_on_fill(stoa_turn *turn, const trade_account *self, const trade_account_fill *in)
 {
     const trade_known_order *order = trade_orders_find(&self->orders, in->order_id);
@@ -339,7 +369,7 @@ static stoa_err trade_account_on_fill(stoa_turn *turn, const trade_account *self
     stoa_err err = trade_account_emit_filled(turn, event);
     if (err) { return err; }
     trade_order view = order->view;
-    view_filled(&view, &event);
+    trade_order_fill(&view, &event);
     publish(turn, self, &view);
     return STOA_OK;
 }
@@ -350,7 +380,7 @@ static void trade_account_apply_filled(trade_account *self, const trade_account_
     STOA_ASSERT(order && event->qty > 0 && event->qty <= order->view.qty - order->view.filled_qty);
     trade_order view = order->view;
     trade_ledger_trade(&self->ledger, order->symbol, view.side, view.price, event->price, event->qty, event->at_ns);
-    view_filled(&view, event);
+    trade_order_fill(&view, event);
     trade_orders_change(&self->orders, &view);
     self->seq++;
     check(self);
@@ -359,7 +389,7 @@ static void trade_account_apply_filled(trade_account *self, const trade_account_
 static void trade_account_apply_rested(trade_account *self, const trade_account_rested *event)
 {
     trade_order view = trade_orders_find(&self->orders, event->order_id)->view;
-    view_rested(&view, event->at_ns);
+    trade_order_rest(&view, event->at_ns);
     trade_orders_change(&self->orders, &view);
     self->seq++;
 }
@@ -370,7 +400,7 @@ static void trade_account_apply_closed(trade_account *self, const trade_account_
     STOA_ASSERT(order && !trade_status_final(order->view.status));
     trade_order view = order->view;
     trade_ledger_release(&self->ledger, order->symbol, view.side, view.price, view.qty - view.filled_qty);
-    view_closed(&view, event);
+    trade_order_close(&view, event);
     trade_orders_change(&self->orders, &view);
     self->seq++;
     check(self);
@@ -380,14 +410,14 @@ static void trade_account_apply_closed(trade_account *self, const trade_account_
 static stoa_err emit_settled(stoa_turn *turn, const trade_account_settled *in, trade_order *view)
 {
     if (in->status == trade_status_OPEN) {
-        view_rested(view, turn->wall_ns);
+        trade_order_rest(view, turn->wall_ns);
         return trade_account_emit_rested(turn,
                                          (trade_account_rested){.order_id = in->order_id, .at_ns = turn->wall_ns});
     }
     STOA_ASSERT(in->status == trade_status_CANCELLED); /* a filled one is final with its last fill */
     trade_account_closed event = {
         .order_id = in->order_id, .status = in->status, .reason = in->reason, .at_ns = turn->wall_ns};
-    view_closed(view, &event);
+    trade_order_close(view, &event);
     return trade_account_emit_closed(turn, event);
 }
 
@@ -459,14 +489,6 @@ static stoa_err resume(stoa_turn *turn, const void *state)
     return text.cut ? STOA_E_TOO_LARGE : stoa_turn_bind(turn, SLOT_UPDATES, topic);
 }
 
-static void print_amount(trade_amount amount, const char *name, stoa_buf *out)
-{
-    char text[STOA_DECIMAL_TEXT_MAX];
-    bool fits = amount == (stoa_decimal)amount;
-    stoa_decimal_print(fits ? (stoa_decimal)amount : amount < 0 ? INT64_MIN : INT64_MAX, 0, text);
-    stoa_buf_printf(out, ",\"%s\":\"%s\"", name, text);
-}
-
 static void inspect(const void *state, stoa_buf *out)
 {
     const trade_account *self = state;
@@ -475,14 +497,6 @@ static void inspect(const void *state, stoa_buf *out)
                     ",\"known_orders\":%" PRIu32 ",\"balances\":[",
                     is_open(self) ? "true" : "false", self->issuer, self->margin, self->seq, self->orders.open,
                     self->orders.pool.pool.used);
-    for (uint32_t i = 1; i <= self->ledger.asset_count; i++) {
-        const trade_ledger_asset *asset = &self->ledger.assets[i];
-        stoa_buf_printf(out, "%s{\"asset\":", i > 1 ? "," : "");
-        stoa_buf_json_string(out, asset->name.at, asset->name.len);
-        print_amount(asset->free, "free", out);
-        print_amount(asset->reserved, "reserved", out);
-        print_amount(asset->transit, "transit", out);
-        stoa_buf_puts(out, "}");
-    }
+    trade_ledger_print(&self->ledger, out);
     stoa_buf_puts(out, "]}");
 }

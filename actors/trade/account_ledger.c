@@ -262,3 +262,24 @@ void trade_ledger_check(const trade_ledger *ledger, bool may_owe)
         STOA_ASSERT(a->reserved >= 0 && (may_owe || a->free >= 0));
     }
 }
+
+static void print_amount(amount sum, const char *name, stoa_buf *out)
+{
+    char text[STOA_DECIMAL_TEXT_MAX];
+    bool fits = sum == (stoa_decimal)sum;
+    stoa_decimal_print(fits ? (stoa_decimal)sum : sum < 0 ? INT64_MIN : INT64_MAX, 0, text);
+    stoa_buf_printf(out, ",\"%s\":\"%s\"", name, text);
+}
+
+void trade_ledger_print(const trade_ledger *ledger, stoa_buf *out)
+{
+    for (uint32_t i = 1; i <= ledger->asset_count; i++) {
+        const asset *a = &ledger->assets[i];
+        stoa_buf_printf(out, "%s{\"asset\":", i > 1 ? "," : "");
+        stoa_buf_json_string(out, a->name.at, a->name.len);
+        print_amount(a->free, "free", out);
+        print_amount(a->reserved, "reserved", out);
+        print_amount(a->transit, "transit", out);
+        stoa_buf_puts(out, "}");
+    }
+}

@@ -14,6 +14,7 @@
 
 #include "actors/risk/risk_msgs.h"
 #include "actors/trade/account_msgs.h"
+#include "base/buf.h"
 
 __extension__ typedef __int128 trade_amount; /* units of 10^-8, any size */
 
@@ -69,6 +70,9 @@ stoa_err trade_ledger_measure(const trade_ledger *ledger, uint32_t symbol, const
                               const stoa_text6 *quote, uint64_t now_ns, risk_exposure *out);
 /* All balances and the profit of the day of now_ns over all symbols. Errors: RANGE. */
 stoa_err trade_ledger_holdings(const trade_ledger *ledger, uint64_t now_ns, trade_account_holdings *out);
+
+/* The balances as elements of a JSON array. */
+void trade_ledger_print(const trade_ledger *ledger, stoa_buf *out);
 
 /* Assert that every asset's columns sum to 0, nothing negative is reserved, and only who may owe does. */
 void trade_ledger_check(const trade_ledger *ledger, bool may_owe);

@@ -14,7 +14,11 @@
  * message is under way. A buy reserves its notional at its limit, a sell its quantity. Only an issuer, or who may
  * borrow, can have free below 0.
  *
- * An account must be opened before anything else (NOT_FOUND), and risk/main must exist then (UNAVAILABLE).
+ * A transfer to an account of another shard leaves at once, is mailed there as deposit and takes effect there once; what is
+ * refused there comes back. In between the amount stands against transit on the sender's side, afterwards on both: so every shard
+ * sums to zero by itself. An account in a shard without risk/main is a wallet: it holds and transfers, and cannot trade.
+ *
+ * An account must be opened before anything else (NOT_FOUND), and risk/main must exist then, but for a wallet (UNAVAILABLE).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ACTORS_TRADE_ACCOUNT_MSGS_H
@@ -55,8 +59,8 @@ STOA_LIST(trade_orders, trade_order, 64)
 STOA_RECORD(trade_balance)
 STOA_LIST(trade_balances, trade_balance, TRADE_ASSETS_MAX)
 
-/* issuer 1: the treasury, whose balances may be negative. margin 1: may borrow within its risk limits. */
-#define trade_account_open_FIELDS(F, S) F(S, uint64_t, issuer) F(S, uint64_t, margin)
+/* issuer 1: the treasury, whose balances may be negative. margin 1: may borrow within its risk limits. wallet 1: cannot trade. */
+#define trade_account_open_FIELDS(F, S) F(S, uint64_t, issuer) F(S, uint64_t, margin) F(S, uint64_t, wallet)
 #define trade_account_done_FIELDS       STOA_NO_FIELDS
 #define trade_account_transfer_FIELDS(F, S)                                                                            \
     F(S, uint64_t, transfer_id) F(S, stoa_text30, to) F(S, stoa_text6, asset) F(S, stoa_decimal, amount)
@@ -65,6 +69,9 @@ STOA_LIST(trade_balances, trade_balance, TRADE_ASSETS_MAX)
 /* To the account that sent the credit: it has arrived. */
 #define trade_account_paid_FIELDS(F, S)                                                                                \
     F(S, uint64_t, transfer_id) F(S, stoa_text6, asset) F(S, stoa_decimal, amount) F(S, uint64_t, to_stream)
+/* Mailed. */
+#define trade_account_deposit_FIELDS(F, S)                                                                             \
+    F(S, uint64_t, transfer_id) F(S, stoa_text6, asset) F(S, stoa_decimal, amount)
 #define trade_account_place_FIELDS(F, S)  trade_request_FIELDS(F, S)
 #define trade_account_order_FIELDS(F, S)  F(S, trade_order, order)
 #define trade_account_cancel_FIELDS(F, S) F(S, stoa_id, order_id) F(S, uint64_t, client_order_id)
@@ -102,11 +109,19 @@ STOA_LIST(trade_balances, trade_balance, TRADE_ASSETS_MAX)
     F(S, uint32_t, reserved32)
 
 /* risk: stream of risk/main */
-#define trade_account_opened_FIELDS(F, S) F(S, uint64_t, issuer) F(S, uint64_t, margin) F(S, uint64_t, risk)
+#define trade_account_opened_FIELDS(F, S)                                                                              \
+    F(S, uint64_t, issuer) F(S, uint64_t, margin) F(S, uint64_t, risk) F(S, uint64_t, wallet)
 #define trade_account_sent_FIELDS(F, S)                                                                                \
     F(S, uint64_t, transfer_id) F(S, uint64_t, to_stream) F(S, stoa_text6, asset) F(S, stoa_decimal, amount)
 #define trade_account_credited_FIELDS(F, S)                                                                            \
     F(S, uint64_t, transfer_id) F(S, stoa_text6, asset) F(S, stoa_decimal, amount) F(S, uint64_t, from_stream)
+#define trade_account_mailed_FIELDS(F, S)                                                                              \
+    F(S, uint64_t, transfer_id) F(S, stoa_text30, to) F(S, stoa_text6, asset) F(S, stoa_decimal, amount)
+/* from: "shard:trade_account/NAME" */
+#define trade_account_deposited_FIELDS(F, S)                                                                           \
+    F(S, uint64_t, transfer_id) F(S, stoa_text6, asset) F(S, stoa_decimal, amount) F(S, stoa_text254, from)
+#define trade_account_returned_FIELDS(F, S)                                                                            \
+    F(S, uint64_t, transfer_id) F(S, stoa_text6, asset) F(S, stoa_decimal, amount) F(S, int64_t, error)
 #define trade_account_listed_FIELDS(F, S)                                                                              \
     F(S, stoa_text14, symbol)                                                                                          \
     F(S, stoa_text6, base)                                                                                             \
@@ -146,7 +161,7 @@ STOA_LIST(trade_balances, trade_balance, TRADE_ASSETS_MAX)
 #define trade_account_ROWS(ROW, K)                                                                                     \
     ROW(K, COMMAND, open, done, "Open the account; opening it again alike is no change.")                              \
     ROW(K, REPLY, done, _, "Done.")                                                                                    \
-    ROW(K, COMMAND, transfer, done, "Move an amount to an account of the shard; a known transfer_id is no change.")    \
+    ROW(K, COMMAND, transfer, done, "Move an amount to another account; a known transfer_id is no change.")    \
     ROW(K, CAST, credit, _, "Receive an amount that another account sent.")                                            \
     ROW(K, COMMAND, place, order, "Place an order; the same client_order_id and fields answer the same order.")        \
     ROW(K, REPLY, order, _, "The order as it stands.")                                                                 \
@@ -170,7 +185,11 @@ STOA_LIST(trade_balances, trade_balance, TRADE_ASSETS_MAX)
     ROW(K, EVENT, rested, _, "An order rests in its book.")                                                            \
     ROW(K, EVENT, filled, _, "An order traded; both legs are posted.")                                                 \
     ROW(K, EVENT, closed, _, "An order is final; what was reserved for its rest is free again.")                       \
-    ROW(K, TOPIC, update, _, "An order changed.")
+    ROW(K, TOPIC, update, _, "An order changed.")                                                                      \
+    ROW(K, CAST, deposit, _, "Receive an amount that an account of another shard mailed.")                             \
+    ROW(K, EVENT, mailed, _, "An amount left for an account of another shard.")                                        \
+    ROW(K, EVENT, deposited, _, "An amount came from an account of another shard.")                                    \
+    ROW(K, EVENT, returned, _, "An amount that was mailed was refused, and is here again.")
 STOA_TABLE(trade_account)
 
 #endif

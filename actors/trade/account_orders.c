@@ -6,6 +6,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "actors/trade/account_orders.h"
 
+#include "base/hash.h"
+
 typedef trade_orders_known known;
 typedef trade_known_order order;
 
@@ -112,11 +114,66 @@ void trade_orders_page(const known *orders, uint64_t after_order_id, bool open_o
     }
 }
 
+/* --- an order as its owner sees it */
+trade_order trade_order_new(uint64_t order_id, const trade_request *request, trade_status status, trade_reason reason,
+                            uint64_t at_ns)
+{
+    return (trade_order){.order_id = order_id,
+                         .client_order_id = request->client_order_id,
+                         .symbol = request->symbol,
+                         .side = request->side,
+                         .tif = request->tif,
+                         .status = status,
+                         .reason = reason,
+                         .price = request->price,
+                         .qty = request->qty,
+                         .placed_ns = at_ns,
+                         .changed_ns = at_ns};
+}
+
+void trade_order_rest(trade_order *view, uint64_t at_ns)
+{
+    view->status = trade_status_OPEN;
+    view->changed_ns = at_ns;
+}
+
+void trade_order_fill(trade_order *view, const trade_account_filled *event)
+{
+    stoa_decimal notional = 0;
+    stoa_err err = trade_notional(event->price, event->qty, &notional);
+    if (!err) { err = stoa_add(view->filled_notional, notional, &notional); }
+    view->filled_notional = err ? INT64_MAX : notional; /* more than 92 thousand million quote units in one order */
+    view->fills++;
+    view->filled_qty += event->qty;
+    view->changed_ns = event->at_ns;
+    if (view->filled_qty == view->qty) { view->status = trade_status_FILLED; }
+}
+
+void trade_order_close(trade_order *view, const trade_account_closed *event)
+{
+    view->status = event->status;
+    view->reason = event->reason;
+    view->changed_ns = event->at_ns;
+}
+
 /* --- transfers */
 const trade_known_transfer *trade_transfers_find(const trade_transfers *transfers, uint64_t transfer_id)
 {
     uint32_t place = STOA_MAP64_GET(&transfers->by_id, transfer_id);
     return place ? &transfers->at[place - 1] : NULL;
+}
+
+uint64_t trade_transfer_far(const stoa_text30 *to, uint64_t state)
+{
+    return stoa_hash64(0, to->at, to->len) >> 2 | state << 62;
+}
+
+void trade_transfers_return(trade_transfers *transfers, uint64_t transfer_id)
+{
+    uint32_t place = STOA_MAP64_GET(&transfers->by_id, transfer_id);
+    if (!place) { return; } /* forgotten by now */
+    trade_known_transfer *slot = &transfers->at[place - 1];
+    slot->to_stream = slot->to_stream << 2 >> 2 | (uint64_t)TRADE_TRANSFER_CAME_BACK << 62;
 }
 
 void trade_transfers_add(trade_transfers *transfers, const trade_known_transfer *transfer)

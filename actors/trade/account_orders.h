@@ -52,9 +52,16 @@ void trade_orders_change(trade_orders_known *orders, const trade_order *view);
 void trade_orders_page(const trade_orders_known *orders, uint64_t after_order_id, bool open_only,
                        trade_account_page *out);
 
+/* --- an order as its owner sees it, and how it changes: handlers and apply functions share these */
+trade_order trade_order_new(uint64_t order_id, const trade_request *request, trade_status status, trade_reason reason,
+                            uint64_t at_ns);
+void trade_order_rest(trade_order *view, uint64_t at_ns);
+void trade_order_fill(trade_order *view, const trade_account_filled *event);
+void trade_order_close(trade_order *view, const trade_account_closed *event);
+
 /* --- transfers */
 typedef struct trade_known_transfer {
-    uint64_t transfer_id, to_stream;
+    uint64_t transfer_id, to_stream; /* to another shard: trade_transfer_far */
     stoa_text6 asset;
     stoa_decimal amount;
 } trade_known_transfer;
@@ -66,7 +73,17 @@ typedef struct trade_transfers {
     trade_known_transfer at[TRADE_KNOWN_TRANSFERS];
 } trade_transfers;
 
+/* In place of a stream: an account of another shard; and the same, where it refused the amount. */
+enum { TRADE_TRANSFER_FAR = 1, TRADE_TRANSFER_CAME_BACK = 2 };
+uint64_t trade_transfer_far(const stoa_text30 *to, uint64_t state);
+static inline uint64_t trade_transfer_state(uint64_t to_stream)
+{
+    return to_stream >> 62;
+}
+
 const trade_known_transfer *trade_transfers_find(const trade_transfers *transfers, uint64_t transfer_id);
+/* A transfer to another shard came back. */
+void trade_transfers_return(trade_transfers *transfers, uint64_t transfer_id);
 void trade_transfers_add(trade_transfers *transfers, const trade_known_transfer *transfer);
 
 #endif

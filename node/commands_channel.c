@@ -1,0 +1,75 @@
+/* commands_channel.c - channels between shards: how far each is, and a forked one begun anew.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <string.h>
+
+#include "node/commands.h"
+
+static void put_channel(void *context, const stoa_channel_view *view)
+{
+    stoa_doc *doc = context;
+    stoa_doc_open(doc, NULL, '{');
+    stoa_doc_text(doc, "from", view->from);
+    stoa_doc_text(doc, "to", view->to);
+    stoa_doc_text(doc, "status", view->status);
+    stoa_doc_uint(doc, "mailed", view->mailed);
+    stoa_doc_uint(doc, "sent", view->sent);
+    stoa_doc_uint(doc, "acknowledged", view->acknowledged);
+    stoa_doc_uint(doc, "waiting", view->waiting);
+    stoa_doc_uint(doc, "bytes", view->bytes);
+    stoa_doc_uint(doc, "room_bytes", view->room_bytes);
+    stoa_doc_uint(doc, "returned", view->returned);
+    stoa_doc_uint(doc, "generation", view->generation);
+    stoa_doc_uint(doc, "cursor", view->cursor);
+    stoa_doc_text(doc, "forked", view->forked[0] ? view->forked : NULL);
+    stoa_doc_close(doc, '}');
+}
+
+stoa_err stoa_command_channels(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_shard *shard;
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "channels", '[');
+    for (uint32_t i = 0; (shard = stoa_shard_at(platform, i)) != NULL; i++) { stoa_channels(shard, put_channel, &doc); }
+    stoa_doc_close(&doc, ']');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "table channels: from, to, status, mailed/n, sent/n, acknowledged/n, waiting/n, bytes/bytes, "
+                               "room_bytes=room/bytes?, returned/n, generation/n?, cursor/n?, forked?");
+    return STOA_OK;
+}
+
+static void put_outcome(stoa_door_call *call, const stoa_channel_view *view, bool again, bool plan)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    uint64_t first = view->taken > view->acknowledged ? view->taken : view->acknowledged;
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "restart", '{');
+    stoa_doc_text(&doc, "from", view->from);
+    stoa_doc_text(&doc, "to", view->to);
+    stoa_doc_text(&doc, "why", view->forked);
+    stoa_doc_uint(&doc, "mailed", view->mailed);
+    stoa_doc_uint(&doc, "acknowledged", view->acknowledged);
+    stoa_doc_uint(&doc, "cursor", view->cursor);
+    stoa_doc_uint(&doc, "taken", first - view->acknowledged);
+    stoa_doc_uint(&doc, "waiting", view->mailed - first);
+    stoa_doc_printf(&doc, "outcome", "%s: the channel begins anew; of the %" PRIu64 " messages that wait, %" PRIu64
+                    " count as taken, %" PRIu64 " are %s", plan ? "would be" : "done", view->waiting, first - view->acknowledged,
+                    view->mailed - first, again ? "mailed once more" : "returned to who mailed them, as undelivered (FORKED)");
+    stoa_doc_close(&doc, '}');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "fields restart: from, to, why/wrap, mailed/n, acknowledged/n, cursor=receiver's cursor/n, "
+                               "taken/n, waiting=others/n, outcome/wrap");
+}
+
+stoa_err stoa_command_channel_restart(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_channel_view view;
+    stoa_shard *shard = stoa_shard_named(platform, stoa_call_arg(call, 0));
+    if (!shard) { return stoa_not_found(platform, "shard", "shards", stoa_call_arg(call, 0)); }
+    bool again = strcmp(stoa_call_arg(call, 2), "again") == 0, plan = stoa_invocation_option(&call->said, "plan");
+    stoa_err err = stoa_channel_restart(shard, stoa_call_arg(call, 1), again, plan, &view);
+    if (!err) { put_outcome(call, &view, again, plan); }
+    return err;
+}
