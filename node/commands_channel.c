@@ -16,6 +16,7 @@ static void put_channel(void *context, const stoa_channel_view *view)
     stoa_doc_uint(doc, "mailed", view->mailed);
     stoa_doc_uint(doc, "sent", view->sent);
     stoa_doc_uint(doc, "acknowledged", view->acknowledged);
+    stoa_doc_uint(doc, "journaled", view->journaled);
     stoa_doc_uint(doc, "waiting", view->waiting);
     stoa_doc_uint(doc, "bytes", view->bytes);
     stoa_doc_uint(doc, "room_bytes", view->room_bytes);
@@ -35,7 +36,7 @@ stoa_err stoa_command_channels(stoa_platform *platform, stoa_door_call *call)
     for (uint32_t i = 0; (shard = stoa_shard_at(platform, i)) != NULL; i++) { stoa_channels(shard, put_channel, &doc); }
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table channels: from, to, status, mailed/n, sent/n, acknowledged/n, waiting/n, bytes/bytes, "
+    stoa_buf_puts(&call->view, "table channels: from, to, status, mailed/n, sent/n, acknowledged/n, journaled/n?, waiting/n, bytes/bytes, "
                                "room_bytes=room/bytes?, returned/n, generation/n?, cursor/n?, forked?");
     return STOA_OK;
 }

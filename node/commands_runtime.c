@@ -18,7 +18,7 @@ stoa_shard *stoa_shard_at(stoa_platform *platform, uint32_t index)
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (all[i] && index-- == 0) { return all[i]; }
     }
-    return NULL;
+    return index < platform->settings.vault_count ? platform->vaults[index] : NULL;
 }
 
 stoa_shard *stoa_shard_named(stoa_platform *platform, const char *name)

@@ -119,6 +119,7 @@ void stoa_measure(stoa_platform *p)
         measure_drops(p, &view);
     }
     measure_shard(p, p->trade);
+    for (uint32_t i = 0; i < p->settings.vault_count; i++) { measure_shard(p, p->vaults[i]); }
     measure_shard(p, p->room);
     measure_shard(p, p->venue);
     if (p->projection) { stoa_projector_measure(stoa_projection_projector(p->projection)); }

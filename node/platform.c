@@ -148,6 +148,9 @@ static stoa_err keeper(stoa_platform *p)
 static stoa_err shards(stoa_platform *p)
 {
     stoa_err err = open_shard(p, "trade", 0, p->settings.trade_durability, &p->trade);
+    for (uint32_t i = 0; i < p->settings.vault_count && !err; i++) {
+        err = open_shard(p, p->settings.vaults[i], other_core(p), p->settings.trade_durability, &p->vaults[i]);
+    }
     return err ? err : open_shard(p, "room", other_core(p), p->settings.room_durability, &p->room);
 }
 

@@ -1,6 +1,7 @@
 /* platform.h - the composition root: from settings to a running node with its shards, actors, ports and doors.
  *
  *     trade   shard: risk/main, trade_book/SYMBOL, trade_account/NAME, strategy_quoter/NAME      journal DATA/trade
+ *     VAULT   shards that accounts name beside trade: trade_account/NAME, as wallets              journal DATA/VAULT
  *     room    shard: room/NAME                                                                   journal DATA/room
  *     venue   shard without a journal: trade_book/SIM.SYMBOL, when the market is simulated
  *     plain   market_book/VENUE.SYMBOL, market_connector/VENUE, market_exchange/SYMBOL
@@ -25,6 +26,7 @@ typedef struct stoa_platform {
     stoa_settings settings;
     stoa_metrics *metrics;
     stoa_node *node;
+    stoa_shard *vaults[STOA_SETTINGS_VAULTS]; /* as settings.vaults */
     stoa_shard *trade, *room, *venue; /* venue: NULL unless the market is simulated */
     struct stoa_coord *coord;
     struct stoa_keyring *keys; /* that seal what is stored; NULL: nothing is sealed */

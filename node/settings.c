@@ -39,6 +39,7 @@ static const stoa_config_row symbol_table[] = {
 #define ACCOUNT(member) offsetof(stoa_settings_account, member)
 static const stoa_config_row account_table[] = {
     {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(name), .min = 1, .max = 30, .doc = "Its actor is trade_account/NAME."},
+    {.path = "shard", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(shard), .fallback = "trade", .min = 1, .max = 30, .doc = "The shard it lives in. In another one than trade it is a wallet: it holds and transfers, and cannot trade."},
     {.path = "issuer", .cls = STOA_CONFIG_BOOL, .offset = ACCOUNT(issuer), .fallback = "false", .doc = "The treasury: funds of the others come from it, its balances may be negative."},
     {.path = "margin", .cls = STOA_CONFIG_BOOL, .offset = ACCOUNT(margin), .fallback = "false", .doc = "May borrow within its limits."},
     {.path = "funds", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(funds), .fallback = "", .max = 255, .doc = "Transferred from the issuer once: \"100000 USDT, 2 BTC\"."},
@@ -203,13 +204,49 @@ static void check_symbols(const stoa_settings *s, stoa_buf *faults)
     }
 }
 
-static void check_accounts(const stoa_settings *s, stoa_buf *faults)
+static bool is_vault(const stoa_settings *s, const char *shard)
 {
+    for (uint32_t i = 0; i < s->vault_count; i++) {
+        if (strcmp(s->vaults[i], shard) == 0) { return true; }
+    }
+    return false;
+}
+
+/* Shards are folders of the data folder: their names are plain words, and none of those that have a meaning. */
+static bool good_shard_name(const char *shard)
+{
+    static const char *const taken[] = {"room", "venue", "keys", "flight", "main"};
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        if (strcmp(shard, taken[i]) == 0) { return false; }
+    }
+    return strspn(shard, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(shard);
+}
+
+static void check_shard(stoa_settings *s, const stoa_settings_account *account, stoa_buf *faults)
+{
+    if (strcmp(account->shard, "trade") == 0) { return; }
+    if (!good_shard_name(account->shard)) {
+        stoa_buf_printf(faults, "accounts: %s: '%s' cannot be a shard's name\n", account->name, account->shard);
+    } else if (account->issuer || account->margin) {
+        stoa_buf_printf(faults, "accounts: %s: issuer and margin live in the shard trade\n", account->name);
+    } else if (is_vault(s, account->shard)) {
+        return;
+    } else if (s->vault_count == STOA_SETTINGS_VAULTS) {
+        stoa_buf_printf(faults, "accounts: more than %d shards beside trade\n", STOA_SETTINGS_VAULTS);
+    } else {
+        memcpy(s->vaults[s->vault_count++], account->shard, sizeof account->shard);
+    }
+}
+
+static void check_accounts(stoa_settings *s, stoa_buf *faults)
+{
+    s->vault_count = 0;
     for (uint32_t i = 0; i < s->account_count; i++) {
         const stoa_settings_account *account = &s->accounts[i];
         stoa_fund funds[STOA_FUNDS_MAX];
         uint32_t count;
         if (account_named(s, account->name) != account) { stoa_buf_printf(faults, "accounts: %s is there twice\n", account->name); }
+        check_shard(s, account, faults);
         if (stoa_funds_parse(account->funds, funds, &count)) {
             stoa_buf_printf(faults, "accounts: %s: funds '%s' is not like \"100 USDT, 2 BTC\"\n", account->name, account->funds);
         }
@@ -233,7 +270,9 @@ static void check_quoters(const stoa_settings *s, stoa_buf *faults)
 {
     for (uint32_t i = 0; i < s->quoter_count; i++) {
         const stoa_settings_quoter *q = &s->quoters[i];
-        if (!account_named(s, q->account)) { stoa_buf_printf(faults, "quoters: %s: there is no account '%s'\n", q->name, q->account); }
+        const stoa_settings_account *account = account_named(s, q->account);
+        if (!account) { stoa_buf_printf(faults, "quoters: %s: there is no account '%s'\n", q->name, q->account); }
+        if (account && strcmp(account->shard, "trade") != 0) { stoa_buf_printf(faults, "quoters: %s: account %s cannot trade\n", q->name, q->account); }
         if (!symbol_named(s, q->symbol)) { stoa_buf_printf(faults, "quoters: %s: there is no symbol '%s'\n", q->name, q->symbol); }
     }
 }

@@ -15,6 +15,7 @@ enum {
     STOA_SETTINGS_CORES = 16,
     STOA_SETTINGS_SYMBOLS = 16,
     STOA_SETTINGS_ACCOUNTS = 256,
+    STOA_SETTINGS_VAULTS = 8, /* shards of accounts that do not trade */
     STOA_SETTINGS_CLIENTS = 64,
     STOA_SETTINGS_ROOMS = 64,
     STOA_SETTINGS_QUOTERS = 16,
@@ -30,6 +31,7 @@ typedef struct stoa_settings_symbol {
 
 typedef struct stoa_settings_account {
     char name[31];
+    char shard[31];
     char funds[256]; /* "100000 USDT, 2 BTC" */
     bool issuer, margin;
     stoa_decimal position_max, leverage_max, daily_loss_max;
@@ -57,6 +59,8 @@ typedef struct stoa_settings_core {
 
 typedef struct stoa_settings {
     char node_name[31];
+    char vaults[STOA_SETTINGS_VAULTS][31]; /* the shards that accounts name beside trade; settings_load fills it */
+    uint32_t vault_count;
     char data[STOA_PATH_MAX + 1];
     int64_t cores;
     bool pin;

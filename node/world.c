@@ -66,15 +66,26 @@ static stoa_err add_symbol(stoa_platform *p, stoa_ref risk, const stoa_settings_
     return err ? STOA_PASS(err, "symbol %s", from->name) : STOA_OK;
 }
 
+/* Where an account lives, by its settings. */
+static stoa_shard *shard_of(const stoa_platform *p, const stoa_settings_account *account)
+{
+    for (uint32_t i = 0; i < p->settings.vault_count; i++) {
+        if (strcmp(p->settings.vaults[i], account->shard) == 0) { return p->vaults[i]; }
+    }
+    return p->trade;
+}
+
 static stoa_err add_account(stoa_platform *p, stoa_ref risk, const stoa_settings_account *from)
 {
     stoa_ref account;
     trade_account_done done;
     risk_done known;
     risk_limit limit = {.limits = {from->position_max, from->leverage_max, from->daily_loss_max}};
-    trade_account_open open = {.issuer = from->issuer, .margin = from->margin};
-    stoa_err err = spawn(p, p->trade, &trade_account_kind, from->name, &account);
+    stoa_shard *shard = shard_of(p, from);
+    trade_account_open open = {.issuer = from->issuer, .margin = from->margin, .wallet = shard != p->trade};
+    stoa_err err = spawn(p, shard, &trade_account_kind, from->name, &account);
     if (!err) { err = trade_account_call_open(p->node, account, open, DEADLINE, &done); }
+    if (!err && open.wallet) { return STOA_OK; }
     if (!err) { err = STOA_TEXT_SETZ(&limit.account, from->name); }
     if (!err) { err = risk_call_limit(p->node, risk, limit, DEADLINE, &known); }
     return err ? STOA_PASS(err, "account %s", from->name) : STOA_OK;

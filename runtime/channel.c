@@ -326,6 +326,7 @@ static void look_at(struct stoa_shard *shard, uint32_t channel, stoa_channel_vie
                                 .mailed = out->posted.seq,
                                 .sent = live->sent_seq,
                                 .acknowledged = live->known.seq,
+                                .journaled = out->acked.seq,
                                 .returned = out->returned,
                                 .cursor = live->theirs.seq,
                                 .taken = taken_before(shard, channel),

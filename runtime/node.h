@@ -152,6 +152,7 @@ typedef struct stoa_channel_view {
     const char *forked;  /* why, or "" */
     uint32_t generation; /* how often it was begun anew */
     uint64_t mailed, sent, acknowledged, returned; /* numbers of the last ones; how many were refused, ever */
+    uint64_t journaled;  /* of acknowledged, what the sender's log has */
     uint64_t cursor;     /* what the receiver has committed, as it said last */
     uint64_t taken;      /* up to there nothing is returned nor mailed once more, when it is begun anew */
     uint64_t waiting, bytes, room_bytes; /* not acknowledged; what they take of the ring; its size */

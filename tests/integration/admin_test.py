@@ -245,8 +245,10 @@ class WithNode(unittest.TestCase):
         arguments = {"actor": "trade_account/alice", "book": "BTCUSDT", "room": "lobby", "hash": "trade",
                      "names": "actors", "explain order": str(self.orders[0]), "trace": "1 --for 0",
                      "trace next": "--for 0", "trace every": "0"}
-        elsewhere = ["projection status", "projection rebuild", "projection pause", "projection resume", "backup", "backup status",
-                     "backup verify", "restore", "archive", "archive run", "archive hold", "archive release"]  # projection_test.py, archive_test.py
+        elsewhere = ["projection status", "projection rebuild", "projection pause", "projection resume",  # projection_test.py
+                     "backup", "backup status", "backup verify", "restore", "archive", "archive run", "archive hold",
+                     "archive release",  # archive_test.py
+                     "channels", "channel restart"]  # channels_test.py
         known = [command["name"] for command in self.json("help")["commands"]]
         self.assertEqual(sorted(known), sorted([*lines, *elsewhere, "quit", "exit"]))
         for name, (key, pattern) in lines.items():
