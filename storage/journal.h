@@ -83,6 +83,17 @@ typedef struct stoa_journal_state {
     uint64_t proven;      /* the commit mark: everything up to here was synced before the mark was */
 } stoa_journal_state;
 
+/* What an index held before it was made anew, and after: equal, unless it was damaged. */
+typedef struct stoa_reindexed {
+    uint64_t entries_before, entries; /* of blocks that are there; each id and position once */
+    uint64_t hash_before, hash;       /* over all of them, in their order */
+} stoa_reindexed;
+
+typedef struct stoa_journal_figures {
+    uint64_t blocks;                /* about */
+    uint64_t log_bytes, side_bytes; /* on the disk: the log with its index, the side store */
+} stoa_journal_figures;
+
 typedef struct stoa_journal stoa_journal;
 struct stoa_keyring; /* storage/seal.h */
 
@@ -133,11 +144,20 @@ typedef struct stoa_journal_ops {
      * and leave the journal as it was. */
     stoa_err (*append_stored)(stoa_journal *journal, const void *bytes, size_t size_bytes, bool sync);
 
-    /* Visit positions indexed under id, ascending, each once; none below first. None is OK. */
+    /* Visit positions indexed under id, ascending, each once; none below first. None is OK. Errors: UNAVAILABLE (the index
+     * is being made anew). */
     stoa_err (*lookup)(stoa_journal *journal, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
                        void *context);
 
     void (*state)(stoa_journal *journal, stoa_journal_state *out);
+
+    /* Blocks: reads sizes of files. */
+    void (*measure)(stoa_journal *journal, stoa_journal_figures *out);
+
+    /* Throw the index away and make it anew from the blocks. Until that is done, also over a crash, lookup answers
+     * UNAVAILABLE; open goes on with it. Appends go on meanwhile. One thread at a time, not only the appending one. A journal
+     * without an index answers OK and all zero. Errors: FULL, IO, CORRUPT. Blocks. */
+    stoa_err (*reindex)(stoa_journal *journal, stoa_reindexed *out);
 
     /* Bytes that are left on the journal's disk; UINT64_MAX where nobody knows. Never blocks for long. */
     uint64_t (*room)(stoa_journal *journal);
@@ -181,6 +201,25 @@ struct stoa_journal {
  * purged) to the last. *verified_out is the last position that is sound, on CORRUPT too (there it is where the sound part
  * ends; 0: nothing is). Errors: CORRUPT, what read_stored returns. Blocks. */
 stoa_err stoa_journal_verify(stoa_journal *journal, uint64_t *verified_out);
+
+enum { STOA_VERIFY_KEYS_MAX = 16 };
+
+/* What was read, and found sound. Zeroed. */
+typedef struct stoa_journal_check {
+    uint64_t from, verified; /* positions: where it began, up to where it came */
+    uint64_t blocks, bytes, events;
+    uint32_t key_count; /* of the keys that sealed them, 0 for plain ones; no more than there is room for */
+    struct {
+        uint32_t id;
+        uint64_t blocks;
+    } keys[STOA_VERIFY_KEYS_MAX];
+} stoa_journal_check;
+
+/* The same from the block that holds position from on (0: from the first that is left), for as long as go_on says so, which is
+ * asked after each block (NULL: to the end). Other users of the journal are let in between every 64 MiB. Errors: CANCELLED
+ * (go_on said no: all up to verified is sound), else as above. */
+stoa_err stoa_journal_check_from(stoa_journal *journal, uint64_t from, bool (*go_on)(void *context), void *context,
+                                 stoa_journal_check *out);
 
 /* The value of one key of the side store, copied to bytes, which has room for cap_bytes. Errors: NOT_FOUND, TOO_LARGE (no
  * room), what scan returns. Blocks. */

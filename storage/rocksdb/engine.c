@@ -234,6 +234,11 @@ static uint64_t property(const stoa_engine *engine, const char *name)
     return value;
 }
 
+uint64_t stoa_engine_blocks(const stoa_engine *engine)
+{
+    return property(engine, "rocksdb.estimate-num-keys");
+}
+
 /* Whole files are deleted unread; what shares a file with later blocks is rewritten without them. */
 void stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index)
 {

@@ -43,6 +43,9 @@ void stoa_engine_close(stoa_engine *engine);
 /* The stoa_err of a RocksDB error text, which is freed; OK for NULL. what: what was being done. */
 stoa_err stoa_engine_error(char *text, const char *what);
 
+/* About how many blocks there are. */
+uint64_t stoa_engine_blocks(const stoa_engine *engine);
+
 /* Give back the space of blocks below position first, which the mode's first has reached already; with_index: and that of
  * index entries, for which the whole index is rewritten. Blocks. */
 void stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index);

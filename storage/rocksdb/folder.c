@@ -43,6 +43,19 @@ stoa_err stoa_folder_make(const char *path)
     return errno == EEXIST ? STOA_OK : stoa_os_error("make", path);
 }
 
+uint64_t stoa_folder_bytes(const char *path)
+{
+    DIR *folder = opendir(path);
+    uint64_t bytes = 0;
+    for (struct dirent *entry = folder ? readdir(folder) : NULL; entry; entry = readdir(folder)) {
+        struct stat status;
+        bool file = fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode);
+        if (file) { bytes += (uint64_t)status.st_size; }
+    }
+    if (folder) { (void)closedir(folder); }
+    return bytes;
+}
+
 uint64_t stoa_folder_room(const char *path)
 {
     struct statvfs disk;

@@ -18,6 +18,9 @@ stoa_err stoa_folder_make(const char *path);
 /* Make the entry of path in its parent folder durable. Blocks. Errors: IO, FULL. */
 stoa_err stoa_folder_sync_parent(const char *path);
 
+/* Bytes of the files in the folder; 0 where there is none. Blocks. */
+uint64_t stoa_folder_bytes(const char *path);
+
 /* Bytes that are left on the disk of path; UINT64_MAX where the system does not say. */
 uint64_t stoa_folder_room(const char *path);
 

@@ -5,6 +5,7 @@
  *     full.c      a full disk: reading only, and writing again
  *     read.c      reading and looking up
  *     purge.c     forgetting old blocks
+ *     reindex.c   the index made anew
  *
  * Locks: engine_lock is held for reading by everything that uses the database on behalf of a caller other than the
  * writer, for writing while the database is swapped; the gate before it stops new readers while the writer waits, but
@@ -34,7 +35,9 @@ typedef struct stoa_rocks {
     stoa_err failed;          /* likewise; what every call answers once it is set */
     stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged; under state_lock, written by purge */
     _Atomic uint64_t first;    /* anchor.last + 1, for the compaction filters */
-    pthread_mutex_t purging;
+    pthread_mutex_t writing;   /* from a block's write to the state that shows it; inside engine_lock */
+    pthread_mutex_t purging;   /* one purge or reindex at a time */
+    _Atomic bool index_broken; /* lookups wait for a reindex */
     uint64_t index_first; /* under purging: the index was last cleared of what is below */
 
     pthread_mutex_t gate;
@@ -73,6 +76,11 @@ stoa_err stoa_rocks_read_anchor(const stoa_engine *engine, stoa_journal_state *o
 void stoa_rocks_set_anchor(stoa_rocks *j, const stoa_journal_state *anchor);
 void stoa_rocks_anchor(stoa_rocks *j, stoa_journal_state *out);
 stoa_err stoa_rocks_purge(stoa_journal *base, uint64_t below);
+
+/* reindex.c. */
+stoa_err stoa_rocks_reindex(stoa_journal *base, stoa_reindexed *out);
+/* Whether the last reindex was not ended. Errors: IO, CORRUPT. */
+stoa_err stoa_rocks_index_broken(const stoa_engine *engine, bool *broken_out);
 
 /* open.c. On error the caller takes down what is there. */
 stoa_err stoa_rocks_open(stoa_rocks *j, const char *path);

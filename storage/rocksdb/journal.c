@@ -161,14 +161,15 @@ static stoa_err write_block(stoa_rocks *j, const stoa_block *block, bool sync, s
     return err;
 }
 
-/* What follows a write: the mark, and then readers see the block. */
+/* What follows a write: the mark, and then readers see the block. Gives the lock back. */
 static stoa_err written(stoa_rocks *j, stoa_err err, bool sync, stoa_journal_state *state)
 {
-    if (err) { return err == STOA_E_FULL ? stoa_rocks_enter_full(j) : stoa_rocks_fail(j, err); }
-    err = move_mark(j, state, sync, false);
+    stoa_err mark = err ? STOA_OK : move_mark(j, state, sync, false);
+    if (!err && !mark) { stoa_rocks_set_state(j, state); }
+    (void)pthread_mutex_unlock(&j->writing);
+    if (err == STOA_E_FULL) { return stoa_rocks_enter_full(j); }
     if (err) { return stoa_rocks_fail(j, err); }
-    stoa_rocks_set_state(j, state);
-    return STOA_OK;
+    return mark ? stoa_rocks_fail(j, mark) : STOA_OK;
 }
 
 static stoa_err rocks_append(stoa_journal *base, const stoa_block *block, bool sync)
@@ -179,6 +180,7 @@ static stoa_err rocks_append(stoa_journal *base, const stoa_block *block, bool s
     if (err) { return err; }
 
     stoa_journal_state state = j->state;
+    (void)pthread_mutex_lock(&j->writing);
     return written(j, write_block(j, block, sync, &state), sync, &state);
 }
 
@@ -193,6 +195,7 @@ static stoa_err rocks_append_stored(stoa_journal *base, const void *bytes, size_
     stoa_journal_state state = j->state;
     rocksdb_writebatch_clear(j->batch);
     for (uint32_t i = 0; i < view.block.index_count; i++) { batch_entry(j, stoa_block_entry(&view, i)); }
+    (void)pthread_mutex_lock(&j->writing);
     err = write_bytes(j, bytes, size_bytes, stoa_block_last(&view.block), sync);
     if (!err) { stoa_chain_advance(&state, &view.block, &view.hash); }
     return written(j, err, sync, &state);
@@ -280,6 +283,7 @@ static void release(stoa_rocks *j)
     (void)pthread_mutex_destroy(&j->gate);
     (void)pthread_mutex_destroy(&j->state_lock);
     (void)pthread_mutex_destroy(&j->purging);
+    (void)pthread_mutex_destroy(&j->writing);
     free(j->bytes);
     free(j);
 }
@@ -296,7 +300,8 @@ static stoa_err rocks_open(const char *path, stoa_journal **out)
     j->synced = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(j->synced, 1);
     STOA_ASSERT(pthread_mutex_init(&j->state_lock, NULL) == 0 && pthread_mutex_init(&j->gate, NULL) == 0);
-    STOA_ASSERT(pthread_rwlock_init(&j->engine_lock, NULL) == 0 && pthread_mutex_init(&j->purging, NULL) == 0);
+    STOA_ASSERT(pthread_rwlock_init(&j->engine_lock, NULL) == 0);
+    STOA_ASSERT(pthread_mutex_init(&j->purging, NULL) == 0 && pthread_mutex_init(&j->writing, NULL) == 0);
     atomic_init(&j->first, 1);
 
     stoa_err err = stoa_rocks_open(j, path);
@@ -314,6 +319,18 @@ static void rocks_seal(stoa_journal *base, const struct stoa_keyring *keys)
     stoa_rocks *j = (stoa_rocks *)base;
     atomic_store_explicit(&j->keys, keys, memory_order_release); /* release: its keys */
     atomic_store_explicit(&j->side.keys, keys, memory_order_release);
+}
+
+static void rocks_measure(stoa_journal *base, stoa_journal_figures *out)
+{
+    stoa_rocks *j = (stoa_rocks *)base;
+    stoa_rocks_begin_read(j);
+    stoa_journal_state state;
+    bool there = stoa_rocks_look(j, &state) == STOA_OK;
+    *out = (stoa_journal_figures){.blocks = there ? stoa_engine_blocks(&j->engine) : 0,
+                                  .log_bytes = stoa_folder_bytes(j->db_path),
+                                  .side_bytes = stoa_folder_bytes(j->side.path)};
+    stoa_rocks_end_read(j);
 }
 
 static uint64_t rocks_room(stoa_journal *base)
@@ -357,6 +374,8 @@ const stoa_journal_ops stoa_journal_rocksdb = {.scheme = "rocksdb",
                                                .show = stoa_rocks_show,
                                                .lookup = stoa_rocks_lookup,
                                                .state = rocks_state,
+                                               .measure = rocks_measure,
+                                               .reindex = stoa_rocks_reindex,
                                                .room = rocks_room,
                                                .purge = stoa_rocks_purge,
                                                .put = rocks_put,

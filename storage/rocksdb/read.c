@@ -151,6 +151,7 @@ stoa_err stoa_rocks_lookup(stoa_journal *base, uint64_t id, stoa_err (*visit)(vo
     stoa_rocks_begin_read(j);
     stoa_journal_state state;
     stoa_err err = stoa_rocks_look(j, &state);
+    if (!err && atomic_load(&j->index_broken)) { err = STOA_FAIL(STOA_E_UNAVAILABLE, "the index is being made anew"); }
     if (!err) { err = lookup_in(&j->engine, id, state.first, state.last, visit, context); }
     stoa_rocks_end_read(j);
     return err;

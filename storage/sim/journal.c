@@ -293,6 +293,25 @@ static void sim_state(stoa_journal *journal, stoa_journal_state *out)
     *out = ((const stoa_sim_handle *)journal)->state;
 }
 
+static void sim_measure(stoa_journal *journal, stoa_journal_figures *out)
+{
+    const stoa_sim_disk *disk = ((const stoa_sim_handle *)journal)->disk;
+    *out = (stoa_journal_figures){0};
+    for (size_t i = 0; disk && i < disk->count; i++) {
+        out->blocks++;
+        out->log_bytes += disk->blocks[i].size_bytes;
+    }
+}
+
+/* Lookups walk the blocks: there is no index. */
+static stoa_err sim_reindex(stoa_journal *journal, stoa_reindexed *out)
+{
+    const stoa_sim_handle *h = (const stoa_sim_handle *)journal;
+    if (h->failed) { return failed(h); }
+    *out = (stoa_reindexed){0};
+    return STOA_OK;
+}
+
 /* A simulated disk is full without a warning. */
 static uint64_t sim_room(stoa_journal *journal)
 {
@@ -447,6 +466,8 @@ const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .show = sim_show,
                                            .lookup = sim_lookup,
                                            .state = sim_state,
+                                           .measure = sim_measure,
+                                           .reindex = sim_reindex,
                                            .room = sim_room,
                                            .purge = sim_purge,
                                            .put = sim_put,

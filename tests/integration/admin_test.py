@@ -248,7 +248,8 @@ class WithNode(unittest.TestCase):
         elsewhere = ["projection status", "projection rebuild", "projection pause", "projection resume",  # projection_test.py
                      "backup", "backup status", "backup verify", "restore", "archive", "archive run", "archive hold",
                      "archive release",  # archive_test.py
-                     "channels", "channel restart"]  # channels_test.py
+                     "channels", "channel restart",  # channels_test.py
+                     "journal", "journal verify", "journal reindex", "journal rekey"]  # journal_test.py
         known = [command["name"] for command in self.json("help")["commands"]]
         self.assertEqual(sorted(known), sorted([*lines, *elsewhere, "quit", "exit"]))
         for name, (key, pattern) in lines.items():
