@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "node/commands.h"
 #include "runtime/readers.h"
+#include "storage/archive/journal.h"
 #include "storage/block.h"
 #include "storage/seal.h"
 
@@ -64,7 +65,9 @@ static void put_journal(stoa_platform *platform, stoa_doc *doc, const char *name
 {
     stoa_journal_state state;
     stoa_journal_figures figures;
-    journal->ops->state(journal, &state);
+    stoa_journal_state whole; /* with the archive in front */
+    journal->ops->state(journal, &whole);
+    stoa_journal_log_state(journal, &state);
     journal->ops->measure(journal, &figures);
     bool empty = state.last == 0;
     stoa_doc_open(doc, "journal", '{');
@@ -74,6 +77,7 @@ static void put_journal(stoa_platform *platform, stoa_doc *doc, const char *name
     stoa_doc_uint(doc, "last", state.last);
     stoa_doc_uint(doc, "proven", state.proven);
     stoa_doc_uint(doc, "purged", state.first - 1);
+    stoa_doc_uint(doc, "readable", whole.first);
     stoa_doc_uint(doc, "epoch", state.epoch);
     stoa_doc_uint(doc, "blocks", figures.blocks);
     stoa_doc_uint(doc, "log_bytes", figures.log_bytes);
@@ -98,7 +102,7 @@ stoa_err stoa_command_journal(stoa_platform *platform, stoa_door_call *call)
     stoa_readers_visit(stoa_shard_readers(shard), put_reader, &doc);
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "fields journal: shard, engine, first/id, last/id, proven/id, purged=purged up to/id, epoch/id, "
+    stoa_buf_puts(&call->view, "fields journal: shard, engine, first/id, last/id, proven/id, purged=purged up to/id, readable=readable from/id, epoch/id, "
                                "blocks/n, log_bytes=log/bytes, side_bytes=side store/bytes, room_bytes=disk has/bytes, "
                                "oldest_key=oldest block's key, newest_key=newest block's key, seals_with=key now\n"
                                "table readers: reader, position/id");

@@ -165,6 +165,18 @@ static void archived_seal(stoa_journal *journal, const struct stoa_keyring *keys
     log->ops->seal(log, keys);
 }
 
+static void archived_measure(stoa_journal *journal, stoa_journal_figures *out)
+{
+    stoa_journal *log = self_of(journal)->log;
+    log->ops->measure(log, out);
+}
+
+static stoa_err archived_reindex(stoa_journal *journal, stoa_reindexed *out)
+{
+    stoa_journal *log = self_of(journal)->log;
+    return log->ops->reindex(log, out);
+}
+
 static uint64_t archived_room(stoa_journal *journal)
 {
     stoa_journal *log = self_of(journal)->log;
@@ -222,6 +234,8 @@ static const stoa_journal_ops archived_ops = {.scheme = "archived",
                                               .show = archived_show,
                                               .lookup = archived_lookup,
                                               .state = archived_state,
+                                              .measure = archived_measure,
+                                              .reindex = archived_reindex,
                                               .room = archived_room,
                                               .purge = archived_purge,
                                               .put = archived_put,
