@@ -125,8 +125,9 @@ stoa_err stoa_command_projection_rebuild(stoa_platform *platform, stoa_door_call
     if (!projector) { return none(); }
     if (stoa_invocation_option(&call->said, "plan")) {
         stoa_projector_look(projector, &view);
-        put_plan(call, &view);
-        return STOA_OK;
+        stoa_err possible = stoa_projector_can_rebuild(projector);
+        if (!possible) { put_plan(call, &view); }
+        return possible;
     }
     stoa_err err = stoa_projector_rebuild(projector);
     if (!err) { put_done(call, "the rebuild has begun; projection status shows how far it is"); }

@@ -399,8 +399,32 @@ void stoa_projector_retry(stoa_projector *p)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+static stoa_err take_first(void *context, const stoa_event_view *event)
+{
+    (void)context;
+    (void)event;
+    return STOA_E_CANCELLED;
+}
+
+stoa_err stoa_projector_can_rebuild(stoa_projector *p)
+{
+    stoa_err err = STOA_OK;
+    for (uint32_t i = 0; i < p->options.shard_count && !err; i++) {
+        stoa_log_reader *reader; /* the thread has its own */
+        if (stoa_shard_durable(p->shards[i].shard) == 0) { continue; }
+        err = stoa_log_open(p->shards[i].shard, &reader);
+        if (err) { break; }
+        err = stoa_log_read(reader, 1, 1, take_first, NULL, NULL);
+        stoa_log_close(reader);
+        if (err) { err = STOA_PASS(err, "shard %s cannot be read from its beginning", p->names[i]); }
+    }
+    return err;
+}
+
 stoa_err stoa_projector_rebuild(stoa_projector *p)
 {
+    stoa_err err = stoa_projector_can_rebuild(p);
+    if (err) { return err; }
     (void)pthread_mutex_lock(&p->lock);
     bool under_way = p->rebuild;
     p->rebuild = true;

@@ -84,7 +84,9 @@ void stoa_projector_measure(stoa_projector *projector); /* bring the metrics up 
 void stoa_projector_pause(stoa_projector *projector, bool pause);
 /* Go on where it was paused, stopped or waits. */
 void stoa_projector_retry(stoa_projector *projector);
-/* Begin a rebuild; EXISTS when one is under way. */
+/* Whether all logs can be read from position 1; GONE: they were purged and no archive stands before them. Reads one event each. */
+stoa_err stoa_projector_can_rebuild(stoa_projector *projector);
+/* Begin a rebuild. Errors: EXISTS (one is under way), what can_rebuild returns. */
 stoa_err stoa_projector_rebuild(stoa_projector *projector);
 
 #endif

@@ -17,6 +17,7 @@
 #include "node/platform.h"
 #include "node/projection/projection.h"
 #include "runtime/log_reader.h"
+#include "runtime/readers.h"
 
 STOA_PROXY(trade_account)
 
@@ -577,8 +578,13 @@ static void a_server_that_is_away_is_waited_for(void **state)
     trade(79, ORDERS + 301, 100);
     stoa_projection_view view = wait_for(&r, STOA_PROJECTION_WAITING, before);
     assert_true(view.error[0] && !view.connected && view.shards[0].behind == last - before && view.shards[0].behind_ns > 0);
+    uint64_t floor = 0; /* the log keeps what the rows have not */
+    assert_true(stoa_readers_find(stoa_shard_readers(platform->trade), "projection", &floor));
+    assert_int_equal(floor, before);
     kit_say(&server, "start");
     view = wait_for(&r, STOA_PROJECTION_LIVE, last);
+    assert_true(stoa_readers_find(stoa_shard_readers(platform->trade), "projection", &floor));
+    assert_int_equal(floor, last);
     assert_true(view.reconnects == 1 && view.error[0] == '\0');
     stoa_target_options options = target_options("whole", STOA_WAY_PIPE);
     fill_up_to(&options, (pace){100, 0}, last);
