@@ -95,12 +95,15 @@ class Node:
             return all(shard["state"] == "live" and shard["behind"] == 0 for shard in shards) and shards
         return wait_until("the rows' being level", level)
 
-    def metric(self, name):
+    def metrics(self):
         port = next(json.loads(line)["port"] for line in reversed(self.lines()) if '"http_listens"' in line)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WAIT_S) as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith(name + " "):
-                    return float(line.split()[1])
+            return answer.read().decode()
+
+    def metric(self, name):
+        for line in self.metrics().splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[1])
         raise AssertionError(f"no metric {name}")
 
     def lines(self):
@@ -228,6 +231,8 @@ def away_at_the_start_then_under_load():
         assert not status["connected"] and status["error"], status
         assert node.metric('stoa_projection_state{shard="trade"}') == 2
         assert node.metric('stoa_projection_behind_positions{shard="trade"}') > 0
+        if shutil.which("promtool"):
+            subprocess.run(["promtool", "check", "metrics"], input=node.metrics(), text=True, check=True, timeout=WAIT_S)
         server.start()
         acknowledged += node.orders(500)
         check_against_the_journal(node, server, acknowledged)
