@@ -192,6 +192,7 @@ def check_against_the_journal(node, server, acknowledged):
 
 def check_rebuild(node, server):
     """Writing all anew gives the same rows."""
+    node.wait_level()
     before = sums(server)
     rebuilds = node.stoa("projection status")["projection"]["rebuilds"]
     plan = node.stoa("projection rebuild --plan")["plan"]
