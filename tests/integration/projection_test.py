@@ -202,7 +202,7 @@ def check_rebuild(node, server):
     node.wait_level()
     after = sums(server)
     assert before == after, (before, after)
-    assert server.sql("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'stoa\\_%'") == []
+    wait_until("the end of the old rows", lambda: server.sql("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'stoa\\_%'") == [])
 
 
 # --- scenes
