@@ -241,8 +241,9 @@ stoa_err stoa_archives_take(stoa_archives *a, uint32_t index, uint64_t timeout_n
 {
     if (index >= a->count) { return STOA_FAIL(STOA_E_NOT_FOUND, "no archive %" PRIu32, index); }
     stoa_archives_shard *s = &a->shards[index];
-    struct timespec time = monotonic(timeout_ns);
-    if (pthread_mutex_clocklock(&s->work, CLOCK_MONOTONIC, &time) != 0) {
+    uint64_t until = stoa_clock_real.wall_ns(&stoa_clock_real) + timeout_ns; /* the clock that mutexes know */
+    struct timespec time = {.tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000)};
+    if (pthread_mutex_timedlock(&s->work, &time) != 0) {
         return STOA_FAIL(STOA_E_TIMEOUT, "the archive of %s is being written", s->name);
     }
     *out = s;
