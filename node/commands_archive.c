@@ -17,7 +17,6 @@
 #include "storage/archive/journal.h"
 #include "storage/rocksdb/journal.h"
 
-enum { SOURCES = 2 };
 #define ANSWER_NS STOA_MS(200) /* of a command's time, for writing its answer */
 
 static uint64_t patience_ns(const stoa_door_call *call)
@@ -62,7 +61,7 @@ typedef struct backup_job {
     char folder[PATH_MAX];
     bool only_verify;
     stoa_backup backup;
-    stoa_backup_source sources[SOURCES];
+    stoa_backup_source sources[STOA_CATALOG_SHARDS];
     stoa_backup_step steps[STOA_CATALOG_SHARDS];
     uint32_t step_count;
     stoa_catalog catalog;
@@ -72,13 +71,27 @@ typedef struct backup_job {
 static stoa_err run_backup(void *argument, const stoa_progress_to *progress)
 {
     backup_job *job = argument;
-    uint64_t held[SOURCES] = {0};
+    uint64_t held[STOA_CATALOG_SHARDS] = {0};
+    uint32_t count = job->only_verify ? 0 : job->backup.source_count;
     stoa_err err = job->only_verify ? STOA_OK : stoa_backup_run(&job->backup, progress, job->steps);
-    for (uint32_t i = 0; i < SOURCES; i++) { held[i] = job->steps[i].held; }
+    for (uint32_t i = 0; i < count; i++) { held[i] = job->steps[i].held; }
     if (!err) { err = stoa_backup_verify(job->folder, progress, &job->catalog, job->steps); }
-    for (uint32_t i = 0; i < SOURCES && !job->only_verify; i++) { job->steps[i].held = held[i]; }
+    for (uint32_t i = 0; i < count; i++) { job->steps[i].held = held[i]; }
     if (!err) { job->step_count = job->catalog.shard_count; }
     return err;
+}
+
+/* All shards that have a journal. */
+static uint32_t list_sources(stoa_platform *p, stoa_backup_source *sources)
+{
+    uint32_t count = 0;
+    stoa_shard *shard;
+    for (uint32_t i = 0; (shard = stoa_shard_at(p, i)) != NULL && count < STOA_CATALOG_SHARDS; i++) {
+        stoa_shard_view view;
+        if (!stoa_shard_journal(shard) || stoa_shard_glance(shard, &view)) { continue; }
+        sources[count++] = (stoa_backup_source){view.name, stoa_shard_journal(shard), shard};
+    }
+    return count;
 }
 
 static backup_job *backup_of(stoa_platform *p, const char *folder)
@@ -86,12 +99,10 @@ static backup_job *backup_of(stoa_platform *p, const char *folder)
     backup_job *job = calloc(1, sizeof *job);
     if (!job) { return NULL; }
     (void)snprintf(job->folder, sizeof job->folder, "%s", folder);
-    job->sources[0] = (stoa_backup_source){"trade", stoa_shard_journal(p->trade), p->trade};
-    job->sources[1] = (stoa_backup_source){"room", stoa_shard_journal(p->room), p->room};
     job->backup = (stoa_backup){.folder = job->folder,
                                 .node_name = p->settings.node_name,
                                 .sources = job->sources,
-                                .source_count = SOURCES,
+                                .source_count = list_sources(p, job->sources),
                                 .kinds = stoa_world_kinds,
                                 .keys = p->keys,
                                 .settings = stoa_settings_fingerprint(&p->settings),

@@ -20,7 +20,7 @@
 #include "node/archive/keeper.h"
 #include "node/settings.h"
 
-enum { STOA_ARCHIVES_MAX = 8 };
+enum { STOA_ARCHIVES_MAX = STOA_CATALOG_SHARDS };
 
 typedef struct stoa_archives_shard {
     char name[STOA_CATALOG_NAME + 1];

@@ -3,18 +3,19 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/archive/offline.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "node/archive/report.h"
 #include "node/world.h"
+#include "storage/archive/file.h"
 #include "storage/archive/journal.h"
 #include "storage/rocksdb/journal.h"
 
-enum { EXIT_USAGE = 2, SHARDS = 2 };
-
-static const char *const shard_names[SHARDS] = {"trade", "room"};
+enum { EXIT_USAGE = 2, SHARDS = STOA_CATALOG_SHARDS };
 
 bool stoa_offline_asked(const stoa_offline *asked)
 {
@@ -37,11 +38,13 @@ static void say(stoa_buf *text)
 /* --- backup of a node that does not run */
 
 typedef struct stopped {
+    const char *data;
     stoa_keyring *keys;
     stoa_archive *archives[SHARDS];
     stoa_journal *journals[SHARDS];
     stoa_backup_source sources[SHARDS];
-    uint32_t count;
+    char names[SHARDS][STOA_CATALOG_NAME + 1];
+    uint32_t count, named;
 } stopped;
 
 static const char *beside(const stoa_settings *s, const char *given, const char *name, char path[STOA_PATH_MAX + 16])
@@ -65,20 +68,46 @@ static stoa_err put_archive_in_front(stopped *all, uint32_t i, const stoa_settin
     return err ? err : stoa_journal_archived(all->journals[i], all->archives[i], &all->journals[i]);
 }
 
+/* A folder of the data that holds a commit mark is a journal. */
+static stoa_err take_name(void *context, const char *name)
+{
+    stopped *all = context;
+    char path[PATH_MAX];
+    int bytes = snprintf(path, sizeof path, "%s/%s/commit.mark", all->data, name);
+    if (bytes < 0 || bytes >= (int)sizeof path || access(path, F_OK) != 0) { return STOA_OK; }
+    if (all->named == SHARDS || strlen(name) > STOA_CATALOG_NAME) { return STOA_FAIL(STOA_E_TOO_LARGE, "shard %s", name); }
+    memcpy(all->names[all->named++], name, strlen(name) + 1);
+    return STOA_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    /* trading first: a position without a shard is its */
+    bool first_a = strcmp(a, "trade") == 0, first_b = strcmp(b, "trade") == 0;
+    return first_a != first_b ? (first_a ? -1 : 1) : strcmp(a, b);
+}
+
+static stoa_err open_one(stopped *all, uint32_t i, const stoa_settings *s)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/%s", s->data, all->names[i]);
+    stoa_err err = stoa_journal_rocksdb.open(path, &all->journals[i]);
+    if (err) { return err; }
+    all->count = i + 1;
+    all->journals[i]->ops->seal(all->journals[i], all->keys);
+    err = put_archive_in_front(all, i, s, all->names[i]);
+    all->sources[i] = (stoa_backup_source){.name = all->names[i], .journal = all->journals[i]};
+    return err;
+}
+
 static stoa_err open_stopped(stopped *all, const stoa_settings *s)
 {
+    all->data = s->data;
     stoa_err err = s->key_file[0] ? stoa_keyring_open(s->key_file, &all->keys) : STOA_OK;
-    for (uint32_t i = 0; i < SHARDS && !err; i++) {
-        char path[STOA_PATH_MAX + 16];
-        (void)snprintf(path, sizeof path, "%s/%s", s->data, shard_names[i]);
-        if (access(path, F_OK) != 0) { return STOA_FAIL(STOA_E_NOT_FOUND, "%s is not there", path); }
-        err = stoa_journal_rocksdb.open(path, &all->journals[i]);
-        if (err) { break; }
-        all->count = i + 1;
-        all->journals[i]->ops->seal(all->journals[i], all->keys);
-        err = put_archive_in_front(all, i, s, shard_names[i]);
-        all->sources[i] = (stoa_backup_source){.name = shard_names[i], .journal = all->journals[i]};
-    }
+    if (!err) { err = stoa_folder_visit(s->data, "", take_name, all); }
+    if (!err && all->named == 0) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s holds no journals", s->data); }
+    qsort(all->names, all->named, sizeof all->names[0], by_name);
+    for (uint32_t i = 0; i < all->named && !err; i++) { err = open_one(all, i, s); }
     return err;
 }
 
@@ -108,8 +137,8 @@ static int verify(const char *folder)
 
 static int back_up(const stoa_offline *asked, const stoa_settings *settings)
 {
-    stopped all = {0};
-    stoa_backup_step steps[SHARDS] = {0};
+    static stopped all;
+    static stoa_backup_step steps[SHARDS];
     stoa_progress_print print = {0};
     stoa_buf text = STOA_BUF_GROWING;
     stoa_err err = open_stopped(&all, settings);

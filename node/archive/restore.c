@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "cluster/local/coord.h"
 #include "node/archive/cut.h"
+#include "node/archive/mail_check.h"
 #include "node/archive/when.h"
 #include "runtime/log_reader.h"
 #include "storage/archive/file.h"
@@ -28,6 +29,8 @@ typedef struct restoring {
     uint32_t cut_shard;    /* the one that is cut to the event; shard_count: none */
     uint64_t cut_position;
     char beside[PATH_MAX]; /* where it is made */
+    stoa_mail_log *mail;   /* of each shard; NULL: not to be compared */
+    uint32_t mail_count;
 } restoring;
 
 static stoa_err open_archive(const restoring *r, uint32_t shard, stoa_archive **out)
@@ -118,6 +121,8 @@ static stoa_err compare_states(restoring *r, uint32_t index, stoa_journal *journ
         if (!err) { shard->compared = position; }
     }
     if (!err) { err = stoa_log_hash(reader, UINT64_MAX, &shard->hash, NULL); }
+    if (!err && r->mail) { err = stoa_mail_collect(reader, live->name, &r->mail[r->mail_count]); }
+    if (!err && r->mail) { r->mail_count++; }
     stoa_log_close(reader);
     shard->sealed = err == STOA_E_SEALED;
     return shard->sealed ? STOA_OK : err;
@@ -190,22 +195,34 @@ static stoa_err settle(const restoring *r, uint64_t epoch)
     return stoa_folder_sync_parent(r->restore->into);
 }
 
+static stoa_err run(restoring *r, bool plan)
+{
+    stoa_restored *out = r->out;
+    uint64_t epoch = 0;
+    stoa_err err = STOA_OK;
+    for (uint32_t i = 0; i < out->catalog.shard_count && !err; i++) {
+        out->shard_count = i + 1;
+        err = restore_shard(r, i, plan, &epoch);
+    }
+    if (!err && !plan) { err = stoa_mail_agree(r->mail, r->mail_count); }
+    return err || plan ? err : settle(r, epoch);
+}
+
 stoa_err stoa_restore_run(const stoa_restore *restore, bool plan, const stoa_progress_to *progress, stoa_restored *out)
 {
     restoring r = {.restore = restore, .progress = progress, .out = out};
-    uint64_t epoch = 0;
     memset(out, 0, sizeof *out);
     stoa_err err = stoa_catalog_load(restore->from, &out->catalog);
     if (!err) { err = find_cut(&r); }
     if (err) { return STOA_PASS(err, "restore of %s", restore->from); }
     out->other_kind = stoa_catalog_other_kind(&out->catalog, restore->kinds, false);
     if (!plan) { err = make_beside(&r); }
-    if (plan) { (void)snprintf(r.beside, sizeof r.beside, "%s", restore->into); }
-    for (uint32_t i = 0; i < out->catalog.shard_count && !err; i++) {
-        out->shard_count = i + 1;
-        err = restore_shard(&r, i, plan, &epoch);
+    if (!err && !plan) {
+        r.mail = calloc(STOA_CATALOG_SHARDS, sizeof *r.mail);
+        if (!r.mail) { err = STOA_FAIL(STOA_E_NOMEM, "restore"); }
     }
-    if (!err && !plan) { err = settle(&r, epoch); }
+    if (!err) { err = run(&r, plan); }
+    free(r.mail);
     if (err && !plan && r.beside[0]) { (void)nftw(r.beside, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS); }
     return err;
 }
