@@ -14,9 +14,9 @@
 #include "base/clock.h"
 #include "cluster/local/coord.h"
 #include "node/archive/cut.h"
-#include "node/archive/mail_check.h"
 #include "node/archive/when.h"
 #include "runtime/log_reader.h"
+#include "runtime/mail_check.h"
 #include "storage/archive/file.h"
 #include "storage/rocksdb/folder.h"
 

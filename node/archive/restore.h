@@ -3,7 +3,7 @@
  * Each shard's blocks go through the chain check into a new journal, up to one commit time for all of them (node/archive/backup.h
  * says why that is a state the node could have stopped in); a position is such a time, but that the shard it is given for is cut
  * to the event. Then each log is folded and its state hash compared with what the live shard showed at the same position, and what
- * the shards mailed each other is compared (node/archive/mail_check.h). Only then the folder gets its name: whenever a restore
+ * the shards mailed each other is compared (runtime/mail_check.h). Only then the folder gets its name: whenever a restore
  * stops, there is no half of one to be started by mistake.
  *
  * Keys are not in a backup: the restored node makes its own, or finds those that were put into DATA/keys.

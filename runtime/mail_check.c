@@ -1,7 +1,7 @@
-/* mail_check.c - node/archive/mail_check.h.
+/* mail_check.c - runtime/mail_check.h.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "node/archive/mail_check.h"
+#include "runtime/mail_check.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
  * taken. Read from the shards' own events (runtime/channel_book.h), log by log.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#ifndef STOA_NODE_ARCHIVE_MAIL_CHECK_H
-#define STOA_NODE_ARCHIVE_MAIL_CHECK_H
+#ifndef STOA_RUNTIME_MAIL_CHECK_H
+#define STOA_RUNTIME_MAIL_CHECK_H
 
 #include "runtime/log_reader.h"
 
