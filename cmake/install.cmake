@@ -68,7 +68,7 @@ endforeach()
 
 # --- libstoa: base and storage without what only a node needs (settings from YAML, JSON of venues, archives, PostgreSQL),
 # runtime
-set(stoa_objects $<TARGET_OBJECTS:stoa_runtime>
+set(stoa_objects $<TARGET_OBJECTS:stoa_runtime> $<TARGET_OBJECTS:stoa_snapshots>
   "$<FILTER:$<TARGET_OBJECTS:stoa_storage>,EXCLUDE,/storage/(archive|postgres)/>"
   "$<FILTER:$<TARGET_OBJECTS:stoa_base>,EXCLUDE,/(config[a-z_]*|json)\\.[a-z]+\\.o$>")
 set(stoa_needs rocksdb sodium crypto stdc++) # what libstoa.a leaves to its program; stoa.pc says the same

@@ -10,6 +10,7 @@
  *     commands_explain.c  the story of an order
  *     commands_archive.c  backups, restores, archives
  *     commands_journal.c  journals: figures, proof, index, keys
+ *     commands_state.c    snapshots, states in the past, cascades
  *     commands_projection.c  rows in PostgreSQL
  *
  * A command writes its document and its view (admin/document.h) and returns an error with a sentence for the user in

@@ -316,6 +316,7 @@ static void put_shard(stoa_doc *doc, const stoa_shard_view *view)
     stoa_doc_uint(doc, "actors", view->actors);
     stoa_doc_uint(doc, "blocks", view->blocks);
     stoa_doc_uint(doc, "epoch", view->epoch);
+    stoa_doc_uint(doc, "snapshot", view->snapshot);
     stoa_doc_uint(doc, "recovered", view->recovered);
     stoa_doc_uint(doc, "unproven", view->unproven);
     stoa_doc_uint(doc, "recovery_ns", view->recovery_ns);

@@ -38,7 +38,21 @@ static const figure shard_figures[] = {
     {"stoa_shard_blocks_total", "Blocks written.", SHARD(blocks)},
     {"stoa_shard_waiting", "Messages behind the wall.", SHARD(waiting)},
     {"stoa_shard_recovered_events", "Events replayed at start.", SHARD(recovered)},
+    {"stoa_shard_recovery_snapshot_position", "The snapshot that recovery began with; 0: the log's beginning.", SHARD(snapshot)},
     {"stoa_shard_unproven_events", "Recovered events above the commit mark.", SHARD(unproven)},
+};
+
+#define FOLLOWING(member) offsetof(stoa_following_view, member), sizeof(((stoa_following_view *)0)->member)
+
+static const figure following_figures[] = {
+    {"stoa_snapshot_position", "The newest snapshot.", FOLLOWING(snapshot)},
+    {"stoa_snapshot_oldest_position", "The oldest snapshot.", FOLLOWING(oldest)},
+    {"stoa_snapshot_followed_position", "How far the follower has folded the committed log.", FOLLOWING(followed)},
+    {"stoa_snapshot_made_total", "Snapshots made.", FOLLOWING(made)},
+    {"stoa_snapshot_failures_total", "Snapshots given up.", FOLLOWING(failures)},
+    {"stoa_snapshot_compared_total", "States that were found equal to the log's.", FOLLOWING(compared)},
+    {"stoa_snapshot_differences_total", "States that were not what the log says.", FOLLOWING(differences)},
+    {"stoa_snapshot_put_bytes", "What was new in the last one.", FOLLOWING(put_bytes)},
 };
 
 static uint64_t value_of(const figure *f, const void *view)
@@ -95,6 +109,9 @@ static void measure_shard(stoa_platform *p, stoa_shard *shard)
     (void)snprintf(labels, sizeof labels, "shard=\"%s\"", view.name);
     set_all(p, shard_figures, sizeof shard_figures / sizeof shard_figures[0], labels, &view);
     stoa_channels(shard, measure_channel, p);
+    stoa_following_view following;
+    if (stoa_shard_following(shard, &following)) { return; }
+    set_all(p, following_figures, sizeof following_figures / sizeof following_figures[0], labels, &following);
 }
 
 static void measure_drops(stoa_platform *p, const stoa_core_view *view)

@@ -91,6 +91,9 @@ static stoa_err node(stoa_platform *p)
                             .watch_ns = s->watch_interval_ns,
                             .stall_ns = s->watch_stall_ns,
                             .hard_ns = s->watch_limit_ns,
+                            .snapshot_events = (uint64_t)s->snapshot_every_events,
+                            .snapshot_ns = s->snapshot_every_ns,
+                            .snapshot_keep = (uint32_t)s->snapshot_keep,
                             .catch_signals = true,
                             .escalate = escalated};
     return stoa_node_open(&options, &p->node);
@@ -126,7 +129,7 @@ static stoa_err open_shard(stoa_platform *p, const char *name, uint32_t core, in
     if (err) { return err; }
     stoa_shard_view view;
     err = stoa_shard_look(*out, &view);
-    stoa_log(STOA_LOG_INFO, "shard_open", STOA_KV("shard", name), STOA_KU("events", view.recovered),
+    stoa_log(STOA_LOG_INFO, "shard_open", STOA_KV("shard", name), STOA_KU("events", view.recovered), STOA_KU("snapshot", view.snapshot),
              STOA_KU("unproven", view.unproven), STOA_KU("actors", view.actors), STOA_KU("recovery_us", view.recovery_ns / 1000));
     return err;
 }

@@ -75,6 +75,8 @@ typedef struct stoa_settings {
     uint64_t watch_interval_ns, watch_stall_ns, watch_limit_ns;
     char key_file[STOA_PATH_MAX + 1];
     uint64_t reserve_bytes;
+    int64_t snapshot_every_events, snapshot_keep;
+    uint64_t snapshot_every_ns;
     int32_t trade_durability, room_durability; /* 0 memory, 1 disk */
     char gateway_listen[STOA_PATH_MAX + 1];
     int64_t gateway_requests;

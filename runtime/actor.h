@@ -312,6 +312,9 @@ struct stoa_kind {
      * Both NULL: nothing to see. */
     void (*inspect)(const void *state, stoa_buf *out);
     const stoa_type *state_type;
+    /* Event-sourced kinds: raise it when the layout of the state changes, or what an apply function makes of an old event.
+     * Snapshots of other versions are not used; the log is. A changed size, or a changed state_type, is noticed without it. */
+    uint32_t state_version;
     stoa_supervision supervision;
     bool trap_exits;             /* links: hear stoa_system.exit instead of failing */
     uint64_t memory_quota_bytes; /* of stoa_turn_alloc, per actor; 0: as much as the core has */

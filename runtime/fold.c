@@ -92,6 +92,14 @@ void stoa_fold_clear(stoa_fold *fold)
     fold->applied = 0;
 }
 
+stoa_err stoa_fold_stream(stoa_fold *fold, uint32_t stream, const stoa_kind *kind, const char *name, uint64_t seq)
+{
+    stoa_err err = stoa_log_learn(fold->reader, stream, kind, name);
+    if (!err && stream) { err = add_state(fold, stream); }
+    if (!err) { fold->seqs[stream] = seq; }
+    return err;
+}
+
 /* --- events */
 
 static stoa_err corrupt(const stoa_fold *fold, const stoa_event_view *event, const char *what)

@@ -25,6 +25,9 @@ stoa_err stoa_fold_init(stoa_fold *fold, stoa_log_reader *reader);
 void stoa_fold_deinit(stoa_fold *fold);
 /* Forget all: position 0 again. */
 void stoa_fold_clear(stoa_fold *fold);
+/* The next stream, with a zeroed state: the directory learns of it, or knows the same. Stream 0 is there from the beginning.
+ * Errors: CORRUPT (the directory says otherwise), NOMEM. */
+stoa_err stoa_fold_stream(stoa_fold *fold, uint32_t stream, const stoa_kind *kind, const char *name, uint64_t seq);
 /* Read on and apply up to position until, of what is committed. Errors: stoa_log_read's, NOMEM. */
 stoa_err stoa_fold_until(stoa_fold *fold, uint64_t until);
 /* Of all states, as stoa_shard_hash: equal positions, equal hashes. */
@@ -43,8 +46,13 @@ typedef struct stoa_log_end {
 } stoa_log_end;
 stoa_log_end stoa_log_ended(const stoa_log_reader *reader);
 const stoa_streams *stoa_log_streams(const stoa_log_reader *reader);
-/* The first position that the journal has. */
-uint64_t stoa_log_first(const stoa_log_reader *reader);
+/* Its reads go on to the end of the block that they would end in. */
+void stoa_log_whole(stoa_log_reader *reader);
+/* That stream is so, as a snapshot says, which knows all that were spawned up to a position. Errors: CORRUPT, FULL. */
+stoa_err stoa_log_learn(stoa_log_reader *reader, uint32_t stream, const stoa_kind *kind, const char *name);
+void stoa_log_learned(stoa_log_reader *reader, uint64_t position);
+/* The first position that is still there. */
+uint64_t stoa_journal_first(stoa_journal *journal);
 /* As stoa_log_read, of one block, which may not be in the log yet. */
 stoa_err stoa_log_read_block(stoa_log_reader *reader, const stoa_block *block, uint64_t from, uint64_t until,
                              stoa_log_visit visit, void *context);

@@ -68,6 +68,7 @@ struct stoa_node {
     _Atomic uint64_t committed_ns; /* commit time of the latest block of any shard */
     stoa_flight *flight; /* NULL: none */
     stoa_watch *watch;   /* NULL: none */
+    struct stoa_follower *follower; /* NULL: none */
 };
 
 static inline stoa_place *stoa_node_place(stoa_node *node, uint32_t index)

@@ -27,6 +27,7 @@ struct stoa_log_reader {
     const stoa_kind *const *kinds; /* of a bare journal */
     uint64_t known;                /* own has all that were spawned up to here */
     uint32_t only;
+    bool whole;                    /* reads end with a block */
     void *payload;                 /* STOA_REPLY_MAX bytes */
     stoa_token *tokens;
     stoa_log_end end;
@@ -84,6 +85,11 @@ void stoa_log_close(stoa_log_reader *reader)
     free(reader->payload);
     free(reader->tokens);
     free(reader);
+}
+
+void stoa_log_whole(stoa_log_reader *reader)
+{
+    reader->whole = true;
 }
 
 void stoa_log_only(stoa_log_reader *reader, uint32_t stream)
@@ -202,6 +208,19 @@ static stoa_err learn(stoa_log_reader *r, const stoa_event_view *view)
     return stoa_streams_add(&r->own, kind, name);
 }
 
+stoa_err stoa_log_learn(stoa_log_reader *reader, uint32_t stream, const stoa_kind *kind, const char *name)
+{
+    if (reader->kinds && stream == atomic_load(&reader->own.count) + 1) { return stoa_streams_add(&reader->own, kind, name); }
+    const stoa_stream *known = stoa_streams_find(reader->streams, stream);
+    bool same = known && known->kind == kind && (stream == 0 || strcmp(known->name, name) == 0);
+    return same ? STOA_OK : STOA_FAIL(STOA_E_CORRUPT, "shard %s: stream %u is not %s", reader->streams->at[0].name, stream, name);
+}
+
+void stoa_log_learned(stoa_log_reader *reader, uint64_t position)
+{
+    if (position > reader->known) { reader->known = position; }
+}
+
 stoa_err stoa_log_no_kind(const char *shard, uint64_t position, const char *kind)
 {
     return STOA_FAIL(STOA_E_VERSION, "shard %s, position %" PRIu64 ": no kind '%s' is registered", shard, position, kind);
@@ -235,7 +254,7 @@ static stoa_err read_block(void *context, const stoa_block *block)
     const uint8_t *at = block->payload, *end = at + block->payload_bytes;
     for (uint32_t i = 0; i < block->count; i++) {
         stoa_event_view view = {.position = block->first + i, .commit_ns = block->commit_ns, .epoch = block->epoch};
-        if (view.position > run->until) {
+        if (view.position > run->until && (i == 0 || !run->reader->whole)) {
             run->enough = true;
             return STOA_E_CANCELLED;
         }
@@ -258,10 +277,11 @@ stoa_err stoa_log_read_block(stoa_log_reader *reader, const stoa_block *block, u
 
 /* --- the log */
 
-uint64_t stoa_log_first(const stoa_log_reader *reader)
+uint64_t stoa_journal_first(stoa_journal *journal)
 {
-    (void)reader;
-    return 1;
+    stoa_journal_state state;
+    journal->ops->state(journal, &state);
+    return state.first;
 }
 
 static uint64_t committed(const stoa_log_reader *r)
@@ -350,7 +370,7 @@ enum { STEP = 256 }; /* events, about a block: below it is read one by one */
 stoa_err stoa_log_position_at(stoa_log_reader *reader, uint64_t wall_ns, uint64_t *position_out)
 {
     timing t = {.wall_ns = wall_ns};
-    uint64_t low = stoa_log_first(reader), high = committed(reader); /* it is at low - 1 or above, at high or below */
+    uint64_t low = stoa_journal_first(reader->journal), high = committed(reader); /* it is at low - 1 or above, at high or below */
     uint32_t only = reader->only;
     stoa_err err = STOA_OK;
     reader->only = STOA_LOG_ALL;

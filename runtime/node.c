@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "runtime/channel.h"
+#include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
@@ -188,6 +189,7 @@ void stoa_node_close(stoa_node *node, uint64_t grace_ns)
     if (!node) { return; }
     stoa_node_outside(node, "stoa_node_close within a turn");
     if (grace_ns && !node->options.sim) { end_in_order(node, grace_ns); }
+    stoa_follower_stop(node); /* it asks the cores */
     stoa_watch_close(node->watch);
     node->watch = NULL;
     for (uint32_t i = 0; i < node->core_count; i++) {
@@ -300,6 +302,8 @@ stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, sto
     stoa_core_do(shard->core, open_on_core, &opening);
     if (opening.err) { return STOA_FAIL(opening.err, "shard %s: %s", options->name, opening.trail); }
     for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], connect_on_core, NULL); }
+    err = stoa_follower_add(node, shard);
+    if (err) { return err; }
     *out = shard;
     return STOA_OK;
 }

@@ -51,6 +51,10 @@ typedef struct stoa_options {
     /* Take SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT and SIGRTMIN + 7 of the process, to record how it ended and where a stalled
      * core is. */
     bool catch_signals;
+    /* Snapshots of each shard with a journal: behind so many events, and after so long with any; 0, 0: none, and every recovery reads
+     * the whole log. One thread follows all shards' logs beside them, with a copy of their states. */
+    uint64_t snapshot_events, snapshot_ns;
+    uint32_t snapshot_keep;         /* 0 means 3 */
     struct stoa_sim *sim;           /* the simulator that runs this node; set by stoa_sim_new only */
     /* Escalation: the restarts of what hangs below a core's root exceeded their intensity (100 within 10 s). Called on the core
      * with the reason; default: log node_exit and end the process with status 71. */
@@ -108,6 +112,7 @@ typedef struct stoa_shard_view {
     uint64_t recovered;                 /* last position found at open */
     uint64_t unproven;                  /* recovered positions above the commit mark at open */
     uint64_t recovery_ns;
+    uint64_t snapshot;                  /* position of the snapshot that recovery began with, 0: none */
     uint32_t actors;
     uint64_t blocks, waiting; /* blocks written; messages behind the wall */
     uint64_t hash;            /* of all states, at position applied */
@@ -126,6 +131,29 @@ stoa_err stoa_shard_look(stoa_shard *shard, stoa_shard_view *out);
 stoa_err stoa_shard_glance(stoa_shard *shard, stoa_shard_view *out);
 /* Replay the journal up to position (0: all of it) into fresh states and hash them. Does not disturb the shard. */
 stoa_err stoa_shard_replay(stoa_shard *shard, uint64_t position, uint64_t *hash_out, uint64_t *events_out);
+
+/* What follows a shard's committed log beside it and makes snapshots (options.snapshot_...; runtime/follow.h). */
+typedef struct stoa_following_view {
+    const char *phase;              /* "starts", "follows", "compares", "writes", "verifies", "prunes", "failed" */
+    uint64_t followed;              /* position */
+    uint64_t snapshot, oldest;      /* positions of the newest and the oldest snapshot, 0: none */
+    uint64_t made, failures;        /* snapshots by this process; given up */
+    uint64_t compared, differences; /* states found equal to the running ones, and not */
+    uint64_t put_bytes, took_ns;    /* of the last one: what was new; from being due to being verified */
+    uint64_t done, total;           /* chunks, of the phase under way */
+} stoa_following_view;
+/* Errors: UNSUPPORTED (this shard, or this node, makes none). */
+stoa_err stoa_shard_following(stoa_shard *shard, stoa_following_view *out);
+/* Have one made of what is committed now, and wait. Errors: UNSUPPORTED; TIMEOUT (out says how far it is; it goes on); FAILED (the log
+ * of this process says why). */
+stoa_err stoa_shard_snapshot(stoa_shard *shard, uint64_t timeout_ns, stoa_following_view *out);
+typedef struct stoa_snapshot_view {
+    uint64_t position, epoch, wall_ns;
+    uint64_t chunks, bytes; /* of 64 KiB that are not zero; those that did not change are shared with the one before */
+    stoa_hash256 hash;      /* of everything */
+} stoa_snapshot_view;
+/* Visit the snapshots there are, oldest first. Errors: UNSUPPORTED (the shard has no journal), IO, CORRUPT. */
+stoa_err stoa_shard_snapshots(stoa_shard *shard, void (*visit)(void *context, const stoa_snapshot_view *view), void *context);
 
 /* One event as the log has it. */
 typedef struct stoa_event_view {
@@ -163,6 +191,21 @@ void stoa_channels(stoa_shard *shard, void (*visit)(void *context, const stoa_ch
  * What was mailed before the sender lost its end and is not above the receiver's cursor counts as taken. plan: only look. *out: as
  * it was before. Errors: NOT_FOUND, INVALID (it is not forked), AGAIN (the shard has no room now for all that is to be returned). */
 stoa_err stoa_channel_restart(stoa_shard *shard, const char *to, bool again, bool plan, stoa_channel_view *out);
+
+/* A state as it was: that of an actor of the shard (by the shard's own name: what the shard remembers beside its actors) when
+ * position was the last one, printed as stoa_inspect prints it. Errors: NOT_FOUND (no such actor, or it was not there yet), INVALID
+ * (not committed yet), GONE (the log was purged, and no snapshot says), UNSUPPORTED (the kind prints nothing), what reading returns. */
+typedef struct stoa_past_view {
+    uint64_t position;
+    uint64_t seq;           /* events of the actor by then */
+    uint64_t last, last_ns; /* position and time of the last of them, 0: it is in the snapshot */
+    uint64_t snapshot;      /* position of the one that was read, 0: none */
+    uint64_t events;        /* of it behind that */
+} stoa_past_view;
+stoa_err stoa_shard_state_at(stoa_shard *shard, const char *actor, uint64_t position, stoa_buf *out, stoa_past_view *view_out);
+/* Visit all events of the cascade that the event at position is of. Errors: NOT_FOUND, GONE, what reading returns. */
+stoa_err stoa_shard_explain(stoa_shard *shard, uint64_t position, void (*visit)(void *context, const stoa_event_view *event),
+                            void *context);
 
 /* --- actors */
 typedef struct stoa_spawn_options {

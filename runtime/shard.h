@@ -116,6 +116,8 @@ struct stoa_shard {
     uint64_t sim_due_ns;                /* simulator: when the submitted blocks are durable */
 
     uint64_t recovered, unproven, recovery_ns, blocks_written;
+    uint64_t snapshot;           /* position of what recovery began with, 0: the log alone */
+    struct stoa_follow *follow;  /* NULL: nobody makes snapshots of it */
     stoa_readers readers; /* of the committed log */
     pthread_mutex_t append_lock; /* from a block's commit time to its being in the journal */
 };

@@ -1,7 +1,7 @@
 /* sim.c - the simulator: one thread takes all the turns, in an order that a seed decides. See sim.h.
  *
- * A step is one of: run a batch of one core that has work; finish the appends of one shard whose disk is due; when there
- * is neither, let time jump to the next timer, disk or end of a fault. Each decision is folded into the hash. Faults are
+ * A step is one of: run a batch of one core that has work; finish the appends of one shard whose disk is due; a step of the
+ * follower of one shard; when there is none, let time jump to the next timer, disk or end of a fault. Each decision is folded into the hash. Faults are
  * sim_fault.c's.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "runtime/follow.h"
 #include "runtime/shard.h"
 #include "runtime/sim_internal.h"
 
@@ -122,6 +123,9 @@ static stoa_err node_new(stoa_sim *sim)
     stoa_options options = {.cores = sim->options.cores,
                             .kinds = sim->options.kinds,
                             .memory_bytes = sim->options.memory_bytes,
+                            .snapshot_events = sim->options.snapshot_events,
+                            .snapshot_ns = sim->options.snapshot_ns,
+                            .snapshot_keep = sim->options.snapshot_keep,
                             .seed = stoa_random_next(&sim->random) | 1,
                             .escalate = escalated,
                             .context = sim,
@@ -297,7 +301,8 @@ static uint64_t ready_ns(const stoa_sim *sim, uint32_t index)
     return due < at->not_before ? at->not_before : due;
 }
 
-/* Cores with work and shards with a disk that is due: who could go next. A shard is numbered behind the cores. */
+/* Cores with work, shards with a disk that is due, and followers that are: who could go next. Shards are numbered behind the
+ * cores, followers behind them. */
 static uint32_t candidates(const stoa_sim *sim, uint32_t *at)
 {
     const stoa_node *node = sim->node;
@@ -308,8 +313,24 @@ static uint32_t candidates(const stoa_sim *sim, uint32_t *at)
     for (uint32_t i = 0; i < node->shard_count; i++) {
         uint64_t due = node->shards[i]->sim_due_ns;
         if (due && due <= sim->clock.now) { at[count++] = STOA_CORES_MAX + i; }
+        stoa_follow *follow = node->shards[i]->follow;
+        if (follow && stoa_follow_due(follow, sim->clock.now)) { at[count++] = STOA_CORES_MAX + STOA_SIM_SHARDS_MAX + i; }
     }
     return count;
+}
+
+static void run_follow(stoa_sim *sim, const struct stoa_shard *shard)
+{
+    stoa_following_view view;
+    stoa_follow_step(shard->follow, sim->clock.now);
+    stoa_follow_look(shard->follow, &view);
+    stoa_sim_fold(sim, view.followed);
+    stoa_sim_fold(sim, view.snapshot + view.done);
+    stoa_sim_emit(sim, (stoa_sim_event){.what = STOA_SIM_FOLLOWED,
+                                        .core = shard->core->place.index,
+                                        .name = shard->name,
+                                        .text = view.phase,
+                                        .count = view.followed});
 }
 
 static void run_core(stoa_sim *sim, uint32_t index)
@@ -324,7 +345,7 @@ static void run_core(stoa_sim *sim, uint32_t index)
 
 static bool step(stoa_sim *sim)
 {
-    uint32_t at[STOA_CORES_MAX + STOA_SIM_SHARDS_MAX];
+    uint32_t at[STOA_CORES_MAX + 2 * STOA_SIM_SHARDS_MAX];
     if (sim->dead[0]) { return false; }
     uint32_t count = candidates(sim, at);
     stoa_sim_fault_step(sim, count > 0);
@@ -334,7 +355,9 @@ static bool step(stoa_sim *sim)
     sim->clock.now += 1 + stoa_random_below(&sim->random, 1000); /* work takes time */
     stoa_sim_fold(sim, chosen);
     stoa_sim_fold(sim, sim->clock.now);
-    if (chosen >= STOA_CORES_MAX) {
+    if (chosen >= STOA_CORES_MAX + STOA_SIM_SHARDS_MAX) {
+        run_follow(sim, sim->node->shards[chosen - STOA_CORES_MAX - STOA_SIM_SHARDS_MAX]);
+    } else if (chosen >= STOA_CORES_MAX) {
         finish_append(sim, sim->node->shards[chosen - STOA_CORES_MAX]);
     } else {
         run_core(sim, chosen);
@@ -356,6 +379,7 @@ static uint64_t next_event_ns(const stoa_sim *sim)
     for (uint32_t i = 0; i < node->shard_count; i++) {
         uint64_t due = node->shards[i]->sim_due_ns;
         if (due) { next = earlier(next, due); }
+        if (node->shards[i]->follow) { next = earlier(next, stoa_follow_due_ns(node->shards[i]->follow)); }
     }
     return next;
 }

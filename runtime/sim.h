@@ -78,6 +78,7 @@ typedef enum stoa_sim_what {
     STOA_SIM_FAILED,      /* an actor failed: name, text the reason */
     STOA_SIM_DEAD_LETTER, /* row, payload, to, from, err why; name where known */
     STOA_SIM_APPENDED,    /* the disk of shard name took its blocks: count so far, err */
+    STOA_SIM_FOLLOWED,    /* the follower of shard name took a step: text its phase, count the position it has */
     STOA_SIM_FAULTED,     /* fault at name or core, for_ns */
     STOA_SIM_DIED,        /* the process ended: text why */
     STOA_SIM_BEGAN,       /* a fresh process */
@@ -106,6 +107,8 @@ typedef struct stoa_sim_options {
     const stoa_kind *const *kinds;
     uint64_t sync_ns_min, sync_ns_max; /* how long a durable append takes; 0, 0 means 100 us .. 4 ms */
     uint64_t memory_bytes;             /* per core; 0 means 256 MiB */
+    uint64_t snapshot_events, snapshot_ns; /* as stoa_options'; 0, 0: no follower */
+    uint32_t snapshot_keep;
     stoa_sim_plan faults;
     stoa_sim_observer observe; /* or NULL; must not touch the simulation */
     void *context;

@@ -58,6 +58,11 @@ static void print_appended(FILE *out, const stoa_sim_event *event)
                   event->err ? stoa_err_name(event->err) : "");
 }
 
+static void print_followed(FILE *out, const stoa_sim_event *event)
+{
+    (void)fprintf(out, "shard %s  followed to %" PRIu64 ", %s", name_of(event), event->count, event->text);
+}
+
 static void print_fault(FILE *out, const stoa_sim_event *event)
 {
     (void)fprintf(out, "FAULT %s at core %u %s", stoa_sim_fault_name(event->fault), event->core, name_of(event));
@@ -76,7 +81,8 @@ static void print_began(FILE *out, const stoa_sim_event *event)
 
 static void (*const printers[])(FILE *out, const stoa_sim_event *event) = {
     [STOA_SIM_BATCH] = print_batch,       [STOA_SIM_TURN] = print_turn,    [STOA_SIM_FAILED] = print_failed,
-    [STOA_SIM_DEAD_LETTER] = print_dead_letter, [STOA_SIM_APPENDED] = print_appended, [STOA_SIM_FAULTED] = print_fault,
+    [STOA_SIM_DEAD_LETTER] = print_dead_letter, [STOA_SIM_APPENDED] = print_appended,
+    [STOA_SIM_FOLLOWED] = print_followed, [STOA_SIM_FAULTED] = print_fault,
     [STOA_SIM_DIED] = print_died,         [STOA_SIM_BEGAN] = print_began,
 };
 

@@ -258,6 +258,7 @@ static void glance_on_core(stoa_core *core, void *context)
                                    .recovered = shard->recovered,
                                    .unproven = shard->unproven,
                                    .recovery_ns = shard->recovery_ns,
+                                   .snapshot = shard->snapshot,
                                    .actors = shard->actor_count,
                                    .blocks = shard->blocks_written,
                                    .waiting = shard->wall.count,

@@ -722,6 +722,7 @@ static uint64_t run(uint64_t seed)
                                 .memory_bytes = UINT64_C(4) << 20,
                                 .observe = observe,
                                 .trace = stoa_seeds_trace()};
+    if (stoa_random_below(&chance, 4)) { options.snapshot_events = 50 + stoa_random_below(&chance, 1000); }
     assert_int_equal(stoa_sim_new(&options, &b.sim, &b.node), STOA_OK);
     open_process();
     for (int i = 0; i < LIVES; i++) {

@@ -181,7 +181,7 @@ static void a_mistake_is_told_with_what_would_be_right(void **state)
     assert_complaint("explian order 1", "did you mean 'explain order'?");
     assert_complaint("log levle info", "did you mean 'log level'?");
     assert_complaint("xyzzy", "unknown command 'xyzzy'; help lists all");
-    assert_complaint("explain", "'explain' goes on: explain order <order>");
+    assert_complaint("explain", "'explain' goes on: explain event <shard> <event>");
     assert_complaint("log", "'log' goes on: log level [level]");
     assert_complaint("book", "book needs <symbol>: book <symbol> [levels]");
     assert_complaint("book A 1 2", "book takes at most 2 arguments: book <symbol> [levels]");
@@ -281,7 +281,7 @@ static void tab_offers_what_may_stand_there(void **state)
     assert_completes("ac", "", "actor actors");
     assert_completes("node", "", "node");
     assert_completes("e", "", "exit explain");
-    assert_completes("explain ", "", "order");
+    assert_completes("explain ", "", "event order");
     assert_completes("explain o", "", "order");
     assert_completes("explain order ", "", "");
     assert_completes("log level ", "", "debug error info off warn");
@@ -293,7 +293,7 @@ static void tab_offers_what_may_stand_there(void **state)
     assert_completes("orders x ", "", "all open");
     assert_completes("hash ", "shards", "risk/main trade_account/alice trade_account/bob");
     assert_completes("help ex", "", "exit explain");
-    assert_completes("help explain ", "", "order");
+    assert_completes("help explain ", "", "event order");
     assert_completes("help explain order ", "", "");
     assert_completes("trace next --", "", "--for");
     assert_completes("trace 5 -", "", "--for");
