@@ -25,6 +25,13 @@ SETTINGS = """
 archive: {interval: 200ms, segment: 8KiB}
 """
 
+# hot for a second, so that the journal is purged while the test looks
+HURRIED = """
+archive: {interval: 100ms, segment: 8KiB}
+retention: {orders: {hot: 1s, warm: 3s}, chat: {hot: 1s, warm: 3s}}
+snapshot: {every_events: 200, every: 500ms}
+"""
+
 
 def run(program, *arguments, code=0):
     done = subprocess.run([os.path.join(BIN, program), *arguments], capture_output=True, text=True, timeout=300, check=False,
@@ -294,6 +301,58 @@ class Archive(unittest.TestCase):
         self.assertGreaterEqual(shown["sealed"], sealed)
         self.assertEqual(shown["fault"], "")
         self.assertEqual(node.stop(), 0)
+
+    def shown(self, node, shard):
+        return self.ask(node, "archive", shard, write=False)["archives"][0]
+
+    def purged(self, node, beyond):
+        """The trading journal has been purged beyond a position."""
+        end = time.monotonic() + 120
+        while self.shown(node, "trade")["log_first"] <= beyond:
+            self.assertLess(time.monotonic(), end, (self.shown(node, "trade"), node.log()))
+            time.sleep(0.1)
+
+    def test_killed_while_it_archives_and_purges_it_loses_nothing(self):
+        node, chance = self.start(settings=HURRIED), random.Random(SEED + 1)
+        for _ in range(max(3, KILLS // 3)):
+            first = self.shown(node, "trade")["log_first"]
+            self.work(node)
+            self.until(node, 200)
+            self.purged(node, first)
+            time.sleep(chance.random())
+            node.kill()
+            self.over.set()  # those who ask hear of it, or try until it is back
+            node.start()
+            self.rest()
+            self.assertEqual(self.errors, [])
+            self.assertEqual(self.shown(node, "trade")["fault"], "")
+            self.assertGreater(self.shown(node, "trade")["log_first"], 1)
+            for shard in ("trade", "room"):  # folded from the first event on, through the archive
+                self.assertTrue(self.ask(node, "hash", shard)["hash"]["equal"])
+        self.assertGreater(self.shown(node, "trade")["cold_segments"], 0)
+        positions = self.positions(node)
+        hashes = {shard: self.hash(node, shard, position) for shard, position in positions.items()}
+
+        # a backup has what was purged, too; so has a rebuild from the beginning, with nothing derived left
+        self.ask(node, "backup", self.backup)
+        into = os.path.join(self.folder, "data")
+        self.assertEqual(run("stoad", "--restore", self.backup, "--into", into).stdout.count("as live at"), 2)
+        self.assertEqual(node.stop(), 0)
+        for shard in positions:
+            shutil.rmtree(os.path.join(node.path("data"), shard, "side"), True)
+        node.start()
+        self.assertEqual({shard: self.hash(node, shard, position) for shard, position in positions.items()}, hashes)
+        self.assertTrue(self.ask(node, "hash", "trade")["hash"]["equal"])
+        self.assertEqual(node.stop(), 0)
+
+        # without snapshots and archive the beginning is gone: said, not passed over
+        for shard in positions:
+            shutil.rmtree(os.path.join(node.path("data"), shard, "side"), True)
+        shutil.rmtree(os.path.join(node.path("data"), "archive"))
+        with self.assertRaises(AssertionError) as raised:
+            node.start()
+        self.assertIn("archive_unavailable", str(raised.exception))
+        self.assertIn("start_failed", str(raised.exception))
 
 
 if __name__ == "__main__":
