@@ -23,6 +23,7 @@ static const workload workloads[] = {
     {"append", bench_append},
     {"group_commit", bench_group_commit},
     {"replay, recovery", bench_replay},
+    {"snapshot", bench_snapshot},
     {"projection", bench_projection},
 };
 

@@ -43,6 +43,7 @@ static void node_free(stoa_node *node)
     (void)pthread_cond_destroy(&node->errand_done);
     stoa_fatal_close(node);
     stoa_flight_close(node->flight);
+    free((void *)(uintptr_t)node->options.kinds); /* our copy */
     free(node);
 }
 
@@ -112,6 +113,19 @@ static stoa_err open_own(stoa_node *node)
     return own.path ? stoa_shard_open(node, &own, &node->own) : STOA_FAIL(STOA_E_INVALID, "a journal without a path");
 }
 
+/* The caller's list may end with the block that it is written in. */
+static stoa_err kinds_copy(stoa_node *node)
+{
+    const stoa_kind *const *kinds = node->options.kinds;
+    size_t count = 0;
+    while (kinds && kinds[count]) { count++; }
+    const stoa_kind **copy = calloc(count + 1, sizeof *copy);
+    node->options.kinds = copy;
+    if (!copy) { return STOA_FAIL(STOA_E_NOMEM, "kinds"); }
+    for (size_t i = 0; i < count; i++) { copy[i] = kinds[i]; }
+    return STOA_OK;
+}
+
 stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
 {
     if (options->cores > STOA_CORES_MAX) { return STOA_FAIL(STOA_E_INVALID, "at most %d cores", STOA_CORES_MAX); }
@@ -125,7 +139,8 @@ stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
     (void)pthread_mutex_init(&node->errand_lock, NULL);
     (void)pthread_mutex_init(&node->front_lock, NULL);
     (void)pthread_cond_init(&node->errand_done, NULL);
-    stoa_err err = stoa_names_init(&node->names);
+    stoa_err err = kinds_copy(node);
+    if (!err) { err = stoa_names_init(&node->names); }
     if (!err) { err = stoa_topics_init(&node->topics); }
     if (!err) { err = record_flight(node); }
     if (!err) { err = stoa_fatal_open(node); }

@@ -32,7 +32,7 @@ typedef struct stoa_options {
     const stoa_idle *idle_by_core;  /* one for each core, or NULL: idle for all */
     uint64_t memory_bytes;          /* per core, for messages; 0 means 256 MiB */
     uint64_t seed;                  /* of the cores' random generators; 0: from the system's entropy */
-    const stoa_kind *const *kinds;  /* NULL-terminated: all event-sourced kinds that a journal may name */
+    const stoa_kind *const *kinds;  /* NULL-terminated, copied: all event-sourced kinds that a journal may name */
     /* The node's own shard, "main" on core 0, on disk: where event-sourced actors live that name no shard. NULL: none. */
     const stoa_journal_ops *journal;
     const char *path;
@@ -63,7 +63,7 @@ typedef struct stoa_options {
 } stoa_options;
 enum { STOA_CORES_MAX = 16, STOA_PORTS_MAX = 16 };
 
-/* STOA_KINDS(&greeter_kind, &clerk_kind) for options.kinds; lives as long as the block it is written in. */
+/* STOA_KINDS(&greeter_kind, &clerk_kind) for options.kinds, which is copied. */
 #define STOA_KINDS(...) ((const stoa_kind *const[]){__VA_ARGS__, NULL})
 
 /* Errors: INVALID, NOMEM, IO (threads, descriptors), those of stoa_shard_open. */

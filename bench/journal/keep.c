@@ -61,7 +61,8 @@ static void keep_apply_kept(keep *self, const keep_kept *event)
 bench_store bench_store_open(const char *path, stoa_durability durability)
 {
     bench_store store;
-    stoa_options options = {.cores = 1, .idle = STOA_IDLE_BALANCED, .kinds = STOA_KINDS(&keep_kind), .memory_bytes = UINT64_C(1) << 30, .seed = 1};
+    stoa_options options = {.cores = 1, .idle = STOA_IDLE_BALANCED, .kinds = STOA_KINDS(&keep_kind), .memory_bytes = UINT64_C(1) << 30,
+                            .snapshot_events = UINT64_MAX, .seed = 1};
     stoa_shard_options shard = {.name = "keep", .durability = durability, .journal = &stoa_journal_rocksdb, .path = path};
     bench_must(stoa_node_open(&options, &store.node), "node");
     bench_must(stoa_shard_open(store.node, &shard, &store.shard), path);

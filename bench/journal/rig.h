@@ -48,7 +48,7 @@ void bench_raw_close(bench_raw *raw);
     ROW(K, EVENT, kept, _, "A value was kept.")
 // clang-format on
 STOA_TABLE(keep)
-enum { KEEP_KEYS = 65536, KEEP_FILL_MAX = 1024 };
+enum { KEEP_KEYS = 1 << 23, KEEP_FILL_MAX = 1024 };
 typedef struct keep {
     uint64_t count, sum;
     uint64_t values[KEEP_KEYS];
@@ -57,7 +57,7 @@ extern const stoa_kind keep_kind;
 /* The event number n: all its bytes follow from n. */
 keep_put keep_event_of(uint64_t n);
 
-/* A node of one core with one shard on RocksDB at path, and the actor "keep/it" in it. */
+/* A node of one core with one shard on RocksDB at path, and the actor "keep/it" in it. It makes snapshots only when asked. */
 typedef struct bench_store {
     stoa_node *node;
     stoa_shard *shard;
@@ -72,6 +72,7 @@ void bench_store_fill(bench_store *store, uint64_t from, uint64_t count);
 void bench_append(const bench_journal_task *task);
 void bench_group_commit(const bench_journal_task *task);
 void bench_replay(const bench_journal_task *task);
+void bench_snapshot(const bench_journal_task *task);
 void bench_projection(const bench_journal_task *task);
 
 #endif
