@@ -57,6 +57,8 @@ def wait_until(what, condition):
 
 
 class Node:
+    environment = dict(os.environ)
+
     def __init__(self, conninfo, **settings):
         self.folder = tempfile.mkdtemp(prefix="stoa-projection-")
         self.endpoint = "zmq+ipc://" + os.path.join(self.folder, "gateway.sock")
@@ -71,7 +73,7 @@ class Node:
             self.process = subprocess.Popen(
                 [os.path.join(BIN, "stoad"), "--config", os.path.join(self.folder, "stoa.yaml"), "--data", self.data,
                  "--gateway.listen=" + self.endpoint, "--http.port=0", *(f"--{key}={value}" for key, value in self.settings.items())],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
         wait_until("the node's door", lambda: self.stoa("node", check=False) is not None)
 
     @property
@@ -302,6 +304,35 @@ def without_rights_and_full():
         server.close()
 
 
+def by_password():
+    """A wrong one is DENIED and waited for; the right one comes from a file; neither is told to anybody."""
+    server = Postgres()
+    server.sql("CREATE ROLE secretive LOGIN PASSWORD 'correct horse'; GRANT CREATE ON DATABASE stoa TO secretive")
+    with open(os.path.join(server.data, "pg_hba.conf"), "r+", encoding="ascii") as rules:
+        old = rules.read()
+        rules.seek(0)
+        rules.write("local all secretive scram-sha-256\n" + old)
+    server.process.send_signal(signal.SIGHUP)
+    file = os.path.join(server.folder, "pgpass")
+    with open(file, "w", encoding="ascii") as out:
+        out.write("*:*:*:secretive:wrong battery\n")
+    os.chmod(file, 0o600)
+    Node.environment = {**os.environ, "PGPASSFILE": file}
+    node = Node(server.conninfo.replace("user=stoa", "user=secretive"))
+    try:
+        wait_until("a refusal", lambda: "password authentication failed" in (node.stoa("projection status")["projection"]["error"] or ""))
+        assert node.stoa("projection status")["projection"]["error"].startswith("DENIED")
+        with open(file, "w", encoding="ascii") as out:
+            out.write("*:*:*:secretive:correct horse\n")
+        check_against_the_journal(node, server, node.orders(100))
+        said = "\n".join(node.lines()) + json.dumps(node.stoa("projection status")) + json.dumps(node.stoa("config"))
+        assert "horse" not in said and "battery" not in said
+    finally:
+        Node.environment = dict(os.environ)
+        node.close()
+        server.close()
+
+
 def check_full(node, server):
     """A tablespace on a disk of a few MiB; where nothing can be mounted, this part is left out."""
     disk = os.path.join(server.folder, "disk")
@@ -370,7 +401,7 @@ def replaced_by_its_standby():
 def main():
     print(f"seed {SEED}", flush=True)
     chance = random.Random(SEED)
-    for scene in (nothing_configured, away_at_the_start_then_under_load, lambda: killed_again_and_again(chance), without_rights_and_full,
+    for scene in (nothing_configured, away_at_the_start_then_under_load, lambda: killed_again_and_again(chance), without_rights_and_full, by_password,
                   replaced_by_its_standby):
         scene()
         print(f"{scene.__name__}: ok".replace("<lambda>", "killed_again_and_again"), flush=True)

@@ -385,6 +385,38 @@ static void queries_use_indexes_and_touch_only_their_days(void **state)
     }
 }
 
+static stoa_err migrate(const char *schema, uint32_t target)
+{
+    stoa_pg *session;
+    stoa_pg_options options = {.conninfo = server.conninfo, .application = "test", .schema = schema, .stop_fd = -1};
+    kit_ok(stoa_pg_open(&options, &session));
+    stoa_err err = stoa_pg_migrate(session, schema, stoa_projection_migrations, stoa_projection_migration_count, target);
+    stoa_pg_close(session);
+    return err;
+}
+
+/* Down and up again with all rows in place; and with a schema that a later build has been at. */
+static void migrations_keep_the_rows(void **state)
+{
+    (void)state;
+    stoa_target_options options = target_options("older", STOA_WAY_BY_SIZE);
+    fill_up_to(&options, (pace){1 << 20, 0}, last / 2);
+    for (uint32_t down = stoa_projection_migration_count; down-- > 1;) { kit_ok(migrate("older", down)); }
+    assert_string_equal(kit_say(&server, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'older' AND indexname LIKE '%order_id%'"), "0");
+    fill_up_to(&options, (pace){200, 0}, last); /* it migrates up by itself */
+    assert_alike("whole", "older");
+    kit_say(&server, "ALTER TABLE older.orders ADD desk text NOT NULL DEFAULT 'none'; INSERT INTO older.migrations (number, name) "
+                     "SELECT max(number) + 1, 'of tomorrow' FROM older.migrations");
+    uint64_t before = last;
+    trade(76, ORDERS + 1001, 20);
+    fill_up_to(&options, (pace){200, 0}, last);
+    assert_true(last > before);
+    options = target_options("whole", STOA_WAY_COPY);
+    fill_up_to(&options, (pace){100, 0}, last);
+    kit_say(&server, "ALTER TABLE older.orders DROP desk");
+    assert_alike("whole", "older");
+}
+
 /* --- days */
 
 static uint64_t now_ns(void)
@@ -590,6 +622,15 @@ static void a_server_that_is_away_is_waited_for(void **state)
     fill_up_to(&options, (pace){100, 0}, last);
     assert_alike("whole", "patient");
 
+    kit_say(&server, "freeze"); /* stuck is not slow: behind, and no step */
+    before = last;
+    trade(81, ORDERS + 601, 20);
+    do { view = wait_for(&r, STOA_PROJECTION_CATCHING_UP, before); } while (view.shards[0].quiet_ns < STOA_S(1));
+    assert_true(view.shards[0].behind == last - before);
+    kit_say(&server, "thaw");
+    view = wait_for(&r, STOA_PROJECTION_LIVE, last);
+    assert_true(view.shards[0].quiet_ns == 0 && view.shards[0].behind_ns == 0);
+
     stoa_projector_pause(r.projector, true);
     (void)wait_for(&r, STOA_PROJECTION_PAUSED, last);
     before = last;
@@ -626,6 +667,7 @@ int main(void)
         cmocka_unit_test(rows_are_what_the_actors_say),
         cmocka_unit_test(the_catalog_is_the_data_model),
         cmocka_unit_test(queries_use_indexes_and_touch_only_their_days),
+        cmocka_unit_test(migrations_keep_the_rows),
         cmocka_unit_test(old_days_go_and_a_rebuild_does_not_bring_them_back),
         cmocka_unit_test(old_days_can_be_moved_instead),
         cmocka_unit_test(two_projectors_do_not_share_a_schema),
