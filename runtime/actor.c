@@ -10,6 +10,7 @@
 
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
+#include "runtime/move.h"
 
 enum { STATE_OFFSET = sizeof(stoa_actor) };
 _Static_assert(STATE_OFFSET % 16 == 0, "states are aligned like what malloc returns");
@@ -114,12 +115,15 @@ static void more_free(stoa_core *core, stoa_actor *actor)
     actor->more = NULL;
 }
 
-stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out)
+/* flags: ALIVE, or AWAY: a mapped state comes with the actor, and there is always a rarely used part. */
+static stoa_err make(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, uint8_t flags,
+                     stoa_actor **out)
 {
     uint32_t stride = stride_of(kind);
+    bool stateless = flags == STOA_ACTOR_AWAY && !state_is_inline(kind);
     stoa_actor *actor = slot_take(core, stride);
-    void *state = actor ? state_new(actor, kind) : NULL;
-    if (!state) {
+    void *state = actor && !stateless ? state_new(actor, kind) : NULL;
+    if (!actor || (!state && !stateless)) {
         if (actor) { slot_give_back(core, actor, stride); }
         return STOA_FAIL(STOA_E_NOMEM, "actor %s of kind %s", name ? name : "", kind->name);
     }
@@ -130,7 +134,7 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
         .limit = kind->mailbox_limit ? kind->mailbox_limit : STOA_MAILBOX_DEFAULT,
         .parent = STOA_NO_FAMILY,
     };
-    stoa_err err = name || args ? more_fill(core, actor, name, args) : STOA_OK;
+    stoa_err err = name || args || flags == STOA_ACTOR_AWAY ? more_fill(core, actor, name, args) : STOA_OK;
     if (!err) { err = stoa_conflating_new(core, actor); }
     if (err) {
         more_free(core, actor);
@@ -138,11 +142,32 @@ stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name
         slot_give_back(core, actor, stride);
         return STOA_FAIL(err, "actor %s of kind %s", name ? name : "", kind->name);
     }
-    actor->flags = kind->conflate.key ? STOA_ACTOR_ALIVE | STOA_ACTOR_CONFLATES : STOA_ACTOR_ALIVE;
-    core->actor_alive++;
-    stoa_core_note(core, STOA_FLIGHT_SPAWN, actor, NULL, NULL, core->actor_alive, 0);
+    actor->flags = kind->conflate.key ? flags | STOA_ACTOR_CONFLATES : flags;
     *out = actor;
     return STOA_OK;
+}
+
+stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out)
+{
+    stoa_err err = make(core, kind, name, args, STOA_ACTOR_ALIVE, out);
+    if (err) { return err; }
+    core->actor_alive++;
+    stoa_core_note(core, STOA_FLIGHT_SPAWN, *out, NULL, NULL, core->actor_alive, 0);
+    return STOA_OK;
+}
+
+stoa_err stoa_actor_new_away(stoa_core *core, const stoa_kind *kind, const char *name, stoa_actor **out)
+{
+    return make(core, kind, name[0] ? name : NULL, NULL, STOA_ACTOR_AWAY, out);
+}
+
+void stoa_actor_free_away(stoa_core *core, stoa_actor *slot)
+{
+    stoa_mailbox_refuse(core, slot, STOA_E_CLOSED);
+    slot->flags = 0;
+    slot->state = NULL;
+    more_free(core, slot);
+    if (!slot->run.queued) { stoa_actor_recycle(core, slot); }
 }
 
 void stoa_actor_recycle(stoa_core *core, stoa_actor *actor)
@@ -162,6 +187,7 @@ void stoa_actor_free(stoa_core *core, stoa_actor *actor)
     if (actor->more) {
         stoa_room_tell(core, actor, STOA_E_CLOSED);
         stoa_held_release(core, actor);
+        stoa_away_release(core, actor);
         if (actor->more->name[0]) { stoa_names_remove(&core->place.node->names, actor->more->name); }
         more_free(core, actor);
     }

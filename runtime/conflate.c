@@ -48,7 +48,9 @@ stoa_err stoa_conflating_new(stoa_core *core, stoa_actor *actor)
 void stoa_conflating_free(stoa_actor *actor)
 {
     struct stoa_conflating *all = actor->more ? actor->more->conflating : NULL;
-    if (all) { (void)munmap(all, all->bytes); }
+    if (!all) { return; }
+    (void)munmap(all, all->bytes);
+    actor->more->conflating = NULL;
 }
 
 /* --- the index */

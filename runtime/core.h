@@ -47,7 +47,7 @@ typedef struct stoa_runnable {
     bool queued, is_shard;
 } stoa_runnable;
 
-/* ALIVE alone: it serves, and messages go straight into its mailbox. See tree.h for the other states. */
+/* ALIVE alone: it serves, and messages go straight into its mailbox. See tree.h for the other states. 0: nobody. */
 enum {
     STOA_ACTOR_ALIVE = 1,
     STOA_ACTOR_DOWN = 2,     /* takes nothing: failed, or ending after it failed or exited */
@@ -57,6 +57,7 @@ enum {
     STOA_ACTOR_FRESH = 32,   /* its start is still to be run */
     STOA_ACTOR_CONFLATES = 64, /* what comes may become one with what waits (conflate.c) */
     STOA_ACTOR_AWAITED = 128,  /* somebody waits for room in its mailbox (credit.c) */
+    STOA_ACTOR_AWAY = STOA_ACTOR_FRESH, /* without ALIVE: a slot that stands for who moved away, or is about to come (move.h) */
 };
 
 /* What few actors have or nobody needs often: a block of the core's slab (stoa_more). */
@@ -90,6 +91,11 @@ typedef struct stoa_actor_more {
     uint32_t awaiting_count;
     uint32_t dropped[STOA_DROP_COUNT];
     uint64_t conflated;
+
+    stoa_msg *slots; /* one act for each of its slots on other cores, which lets that go */
+    stoa_ref away;   /* AWAY: where it went, NONE: it is about to come here */
+    stoa_msg *acts, *acts_last; /* AWAY: to be run when it has come */
+    bool over;                  /* AWAY: it ended before it came */
 } stoa_actor_more;
 
 /* Two cache lines; the state follows where it is small (actor.c). */
@@ -345,6 +351,10 @@ void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
 /* A fresh actor of kind with zeroed state, nobody's child yet (stoa_tree_add). Errors: NOMEM. */
 stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out);
 void stoa_actor_free(stoa_core *core, stoa_actor *actor);
+/* A slot that is AWAY, for an actor that is to come; what is mapped for its state comes with it. name "": none. Errors: NOMEM. */
+stoa_err stoa_actor_new_away(stoa_core *core, const stoa_kind *kind, const char *name, stoa_actor **out);
+/* What waits in it is refused with CLOSED. */
+void stoa_actor_free_away(stoa_core *core, stoa_actor *slot);
 /* Give the slot of a freed actor back that waited in the run queue. */
 void stoa_actor_recycle(stoa_core *core, stoa_actor *actor);
 static inline uint32_t stoa_actor_index(const stoa_actor *actor)

@@ -9,11 +9,13 @@
 
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
+#include "runtime/move.h"
 #include "runtime/shard.h"
 
 typedef struct awaiting {
     stoa_act act;
     uint64_t token;
+    stoa_ref mailbox; /* as the one who waits knows it */
 } awaiting;
 
 static const awaiting *awaiting_of(stoa_msg *msg)
@@ -38,8 +40,8 @@ stoa_msg *stoa_refusal_new(stoa_core *core, const stoa_msg *msg, stoa_err why)
 {
     stoa_msg copy = *msg;
     const stoa_context *context = (const stoa_context *)(const void *)(msg + 1);
-    stoa_system_refused says = {.ref = copy.to.at, .token = context->ask, .error = why, .row = copy.row->id};
-    return system_new(core, copy.from, copy.to, stoa_system_ROW_refused, &says);
+    stoa_system_refused says = {.ref = context->told_of.at, .token = context->ask, .error = why, .row = copy.row->id};
+    return system_new(core, copy.from, context->told_of, stoa_system_ROW_refused, &says);
 }
 
 /* --- waiting for room */
@@ -57,8 +59,9 @@ static bool half_empty(const stoa_actor *actor)
 /* False: no memory even for this. The one who waits is gone then, or still there. */
 static bool tell(stoa_core *core, stoa_msg *msg, stoa_err err, uint32_t room)
 {
-    stoa_system_room says = {.ref = msg->to.at, .token = awaiting_of(msg)->token, .error = err, .room = room};
-    stoa_msg *told = system_new(core, msg->from, msg->to, stoa_system_ROW_room, &says);
+    stoa_ref about = awaiting_of(msg)->mailbox;
+    stoa_system_room says = {.ref = about.at, .token = awaiting_of(msg)->token, .error = err, .room = room};
+    stoa_msg *told = system_new(core, msg->from, about, stoa_system_ROW_room, &says);
     if (!told) { return false; }
     stoa_place_free(&core->place, msg);
     stoa_core_deliver(core, told);
@@ -94,7 +97,7 @@ static void forget_gone(stoa_core *core, stoa_actor_more *more)
 {
     for (stoa_msg **at = &more->awaiting; *at;) {
         stoa_msg *msg = *at;
-        if (stoa_ref_place(msg->from) != core->place.index || stoa_core_actor(core, msg->from)) {
+        if (stoa_ref_place(msg->from) != core->place.index || stoa_stands_for(core, msg->from)) {
             at = &msg->next;
             continue;
         }
@@ -121,6 +124,7 @@ static void tell_now(stoa_core *core, stoa_msg *msg, stoa_err err, uint32_t room
 
 static void await(stoa_core *core, stoa_msg *msg)
 {
+    if (stoa_away_act(core, msg)) { return; }
     stoa_actor *actor = stoa_core_actor(core, msg->to);
     stoa_actor_more *more = actor ? stoa_more(core, actor) : NULL;
     if (!actor) {
@@ -156,6 +160,7 @@ stoa_err stoa_turn_when_room(stoa_turn *turn, stoa_ref to, uint64_t token)
     if (!msg) { return STOA_E_FULL; }
     msg->to = to;
     ((awaiting *)stoa_msg_body(msg))->token = token;
+    ((awaiting *)stoa_msg_body(msg))->mailbox = to;
     stoa_turning_stage(t, msg);
     return STOA_OK;
 }

@@ -5,6 +5,7 @@
 
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
+#include "runtime/move.h"
 #include "runtime/once.h"
 #include "runtime/shard.h"
 
@@ -36,7 +37,7 @@ static void letter_for(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop r
         .wall_ns = core->wall_ns, .row = msg->row, .to = msg->to, .from = msg->from, .why = why, .reason = reason};
     core->dropped[reason]++;
     bool here = stoa_ref_place(msg->to) == core->place.index;
-    stoa_actor *actor = here ? stoa_core_actor(core, msg->to) : NULL;
+    stoa_actor *actor = here ? stoa_stands_for(core, msg->to) : NULL;
     if (actor) { (void)memccpy(letter->name, stoa_actor_name(actor), 0, sizeof letter->name - 1); }
     if (msg->flags & (STOA_MSG_MARKED | STOA_MSG_LENT)) { (void)stoa_trace_without_turn(core, msg, msg->to, why); }
     stoa_core_note(core, STOA_FLIGHT_DEAD_LETTER, actor, msg->row, stoa_err_name(why), msg->from.at, 0);
@@ -129,6 +130,19 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
     return msg;
 }
 
+/* Nobody is here: passed on to where the actor moved, kept until it has come, or refused. */
+static void take_absent(stoa_core *core, stoa_msg *msg)
+{
+    stoa_actor *slot = stoa_away(core, msg->to);
+    if (!slot) {
+        stoa_core_refuse(core, msg, STOA_E_CLOSED);
+    } else if (slot->more->away.at) {
+        stoa_away_pass(core, slot, msg);
+    } else if (stoa_mailbox_admits(core, slot, msg)) {
+        stoa_core_push(core, slot, msg);
+    }
+}
+
 static void take_special(stoa_core *core, stoa_msg *msg)
 {
     if (msg->flags & STOA_MSG_ACT) {
@@ -149,7 +163,7 @@ static void take_special(stoa_core *core, stoa_msg *msg)
     }
     stoa_actor *actor = stoa_core_actor(core, msg->to);
     if (!actor) {
-        stoa_core_refuse(core, msg, STOA_E_CLOSED);
+        take_absent(core, msg);
     } else if (actor->shard) {
         stoa_shard_take(actor->shard, actor, msg);
     } else if (actor->flags & (STOA_ACTOR_DOWN | STOA_ACTOR_CLOSING)) {

@@ -23,6 +23,8 @@ void stoa_names_deinit(stoa_names *names);
 /* Errors: EXISTS, NOMEM. */
 stoa_err stoa_names_add(stoa_names *names, const char *text, stoa_ref ref);
 void stoa_names_remove(stoa_names *names, const char *text);
+/* From now on a name that is there is ref's. */
+void stoa_names_move(stoa_names *names, const char *text, stoa_ref ref);
 stoa_ref stoa_names_find(stoa_names *names, const char *text);
 /* Whether name is "<kind's name>/<key>" and not too long: INVALID. */
 stoa_err stoa_name_check(const stoa_kind *kind, const char *name);
@@ -54,6 +56,7 @@ struct stoa_node {
     uint32_t shard_count;
     struct stoa_shard *own; /* options.journal's; NULL: none */
     pthread_mutex_t lock; /* opening of ports and shards, errands */
+    pthread_mutex_t move_lock; /* one move at a time */
     pthread_cond_t errand_done;
     pthread_mutex_t errand_lock;
     stoa_port *front; /* for stoa_call and stoa_post */

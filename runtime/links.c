@@ -7,9 +7,16 @@
 #include <sys/mman.h>
 
 #include "runtime/internal.h"
+#include "runtime/move.h"
 #include "runtime/shard.h"
 
-enum { FREE, ACTIVE, LEAVING, LEAVING_UNASKED /* no memory to ask for the block: it comes by itself */ };
+enum {
+    FREE,
+    ACTIVE,
+    LEAVING,         /* the request is under way */
+    LEAVING_HOME,    /* the same, and the block is here */
+    LEAVING_UNASKED, /* the block comes by itself: there was no memory to ask for it, or the request has passed it */
+};
 
 /* A tie's block. Before it comes home it is an act, then the message itself. */
 typedef struct tie_block {
@@ -22,7 +29,7 @@ typedef struct tie_block {
     stoa_ref target;
     uint64_t id;
     stoa_fate fate;        /* homewards: what became of the target */
-    uint32_t restarts;
+    uint32_t restarts, core; /* where the target ended */
     bool link, listed, returns, unlinked;
 } tie_block;
 
@@ -33,6 +40,7 @@ typedef struct request {
     uint64_t id;
     stoa_fate fate; /* of the maker */
     bool ended;     /* the maker has: a link tells the target */
+    bool found;     /* the block, in the target's list */
     bool consumed;  /* the block became the target's exit */
 } request;
 
@@ -139,8 +147,10 @@ void stoa_signals_run(stoa_core *core)
     core->signals = NULL;
     while (msg) {
         stoa_msg *next = msg->next;
-        carry_out(core, msg, stoa_msg_body(msg));
-        stoa_place_free(&core->place, msg);
+        if (!stoa_away_act(core, msg)) {
+            carry_out(core, msg, stoa_msg_body(msg));
+            stoa_place_free(&core->place, msg);
+        }
         msg = next;
     }
     if (core->unfinished.at) { stoa_tree_continue(core); }
@@ -153,7 +163,7 @@ static void tell(stoa_core *core, stoa_msg *msg, stoa_ref to, stoa_ref about, un
 {
     const tie_block *block = block_of(msg);
     stoa_system_down down = {.ref = about.at, .token = block->id, .reason = fate->why, .returns = block->returns,
-                             .core = (uint16_t)stoa_ref_place(about), .restarts = block->restarts};
+                             .core = (uint16_t)block->core, .restarts = block->restarts};
     size_t length = fate->text ? strlen(fate->text) : 0;
     (void)STOA_TEXT_SET(&down.text, fate->text, length < sizeof down.text.at ? length : sizeof down.text.at);
     memcpy(stoa_msg_body(msg), &down, sizeof down);
@@ -172,7 +182,8 @@ static void pass_on(stoa_core *core, stoa_msg *msg, stoa_actor *actor, stoa_ref 
     if (actor->kind->trap_exits) {
         tell(core, msg, to, about, stoa_system_ROW_exit, &fate);
     } else if (abnormal(fate.why)) {
-        *(end_signal *)stoa_msg_body(msg) = (end_signal){.fate = {.text = fate.text, .why = fate.why}};
+        *(end_signal *)stoa_msg_body(msg) = (end_signal){.act = {.run = post_signal},
+                                                          .fate = {.text = fate.text, .why = fate.why}};
         msg->to = to;
         post_signal(core, msg);
     } else {
@@ -197,7 +208,10 @@ static void come_home(stoa_core *core, stoa_msg *msg)
     const tie_block *block = block_of(msg);
     stoa_tie *tie = find(core, block->id);
     STOA_ASSERT(tie && tie->block == msg);
-    if (tie->state == LEAVING) { return; } /* the request is still under way and finds it here */
+    if (tie->state == LEAVING) { /* the request finds it here */
+        tie->state = LEAVING_HOME;
+        return;
+    }
     if (tie->state == LEAVING_UNASKED) {
         tie_free(core, tie);
         stoa_place_free(&core->place, msg);
@@ -228,8 +242,9 @@ static void arrive(stoa_core *core, stoa_msg *msg)
 {
     static const stoa_fate gone = {.text = "no such actor", .why = stoa_end_GONE};
     static const stoa_fate no_room = {.text = "no memory to be watched", .why = stoa_end_NO_MEMORY};
+    if (stoa_away_act(core, msg)) { return; }
     tie_block *block = block_of(msg);
-    stoa_actor *target = stoa_core_actor(core, block->target);
+    stoa_actor *target = stoa_core_actor(core, msg->to);
     stoa_actor_more *more = target ? stoa_more(core, target) : NULL;
     if (!more) {
         send_home(core, NULL, msg, target ? &no_room : &gone);
@@ -280,19 +295,26 @@ static void request_back(stoa_core *core, stoa_msg *msg)
 {
     const request *what = stoa_msg_body(msg);
     stoa_tie *tie = find(core, what->id);
-    STOA_ASSERT(tie && tie->state == LEAVING);
-    if (!what->consumed) { stoa_place_free(&core->place, tie->block); }
-    tie_free(core, tie);
+    STOA_ASSERT(tie && (tie->state == LEAVING || tie->state == LEAVING_HOME));
+    if (what->found || tie->state == LEAVING_HOME) {
+        if (!what->consumed) { stoa_place_free(&core->place, tie->block); }
+        tie_free(core, tie);
+    } else {
+        tie->state = LEAVING_UNASKED; /* the target had moved and ended: the block takes the longer way */
+    }
     stoa_place_free(&core->place, msg);
 }
 
 static void request_arrives(stoa_core *core, stoa_msg *msg)
 {
+    if (stoa_away_act(core, msg)) { return; }
     request *what = stoa_msg_body(msg);
     tie_block *block = block_of(what->block);
     if (block->listed) {
-        stoa_actor *target = stoa_core_actor(core, block->target);
+        stoa_actor *target = stoa_core_actor(core, msg->to);
+        STOA_ASSERT(target); /* it came here by the same way */
         unlist(target, block);
+        what->found = true;
         if (what->ended && block->link) {
             what->consumed = true;
             pass_on(core, what->block, target, msg->from, what->fate);
@@ -329,6 +351,7 @@ void stoa_links_release(stoa_core *core, stoa_actor *actor, const stoa_fate *fat
         unlist(actor, block);
         block->returns = returns;
         block->restarts = actor->restarts;
+        block->core = core->place.index;
         send_home(core, actor, msg, fate);
     }
     while (actor->more->ties) { leave(core, &core->ties.at[actor->more->ties], fate); }
@@ -378,6 +401,7 @@ static stoa_err tie_new(stoa_turning *t, stoa_ref target, bool link, uint64_t *i
     tie_block *block = block_of(msg);
     block->act = (stoa_act){.run = set_out, .undo = never_set_out};
     block->target = target;
+    block->core = stoa_ref_place(target);
     block->id = *id_out;
     block->link = link;
     msg->to = STOA_REF_NONE;
@@ -445,6 +469,7 @@ static void unlink_here(stoa_core *core, stoa_msg *msg);
 /* The other end may have made a link that is still on its way here: it is undone there, behind the link. */
 static void unlink_there(stoa_core *core, stoa_msg *msg)
 {
+    if (stoa_away_act(core, msg)) { return; }
     const undoing *what = stoa_msg_body(msg);
     stoa_actor *actor = stoa_core_actor(core, msg->to);
     if (actor && actor->more) { unlink_made(core, actor, what->other); }
@@ -500,8 +525,8 @@ stoa_err stoa_turn_stop(stoa_turn *turn, stoa_ref actor, const char *reason)
     if (!actor.at || place >= t->core->place.node->core_count) { return STOA_E_CLOSED; }
     if (place == t->core->place.index) {
         const stoa_actor *target = stoa_core_actor(t->core, actor);
-        if (!target) { return STOA_E_CLOSED; }
-        if (target->shard) { return STOA_E_UNSUPPORTED; }
+        if (!target && !stoa_away(t->core, actor)) { return STOA_E_CLOSED; }
+        if (target && target->shard) { return STOA_E_UNSUPPORTED; }
     }
     stoa_msg *msg = stoa_act_new(t, sizeof(end_signal), post_signal, NULL);
     if (!msg) { return STOA_E_FULL; }

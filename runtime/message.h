@@ -76,6 +76,7 @@ typedef struct stoa_context {
     union {
         stoa_topic *topic; /* published on */
         uint64_t due_ns;   /* DUE: of a request */
+        stoa_ref told_of;  /* TOLD: whom it was sent to, as its sender knows it */
         uint64_t gather;   /* of an answer: the gather it counts for */
         stoa_msg *older;   /* of a running timer */
     };

@@ -78,6 +78,14 @@ void stoa_names_remove(stoa_names *names, const char *text)
     (void)pthread_mutex_unlock(&names->lock);
 }
 
+void stoa_names_move(stoa_names *names, const char *text, stoa_ref ref)
+{
+    (void)pthread_mutex_lock(&names->lock);
+    name *moved = find(names, text, hash_of(text));
+    if (moved) { moved->ref = ref; }
+    (void)pthread_mutex_unlock(&names->lock);
+}
+
 stoa_ref stoa_names_find(stoa_names *names, const char *text)
 {
     (void)pthread_mutex_lock(&names->lock);

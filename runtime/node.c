@@ -13,6 +13,7 @@
 #include "runtime/channel.h"
 #include "runtime/follow.h"
 #include "runtime/internal.h"
+#include "runtime/move.h"
 #include "runtime/shard.h"
 
 
@@ -38,6 +39,7 @@ static void node_free(stoa_node *node)
     stoa_topics_deinit(&node->topics);
     stoa_names_deinit(&node->names);
     (void)pthread_mutex_destroy(&node->lock);
+    (void)pthread_mutex_destroy(&node->move_lock);
     (void)pthread_mutex_destroy(&node->errand_lock);
     (void)pthread_mutex_destroy(&node->front_lock);
     (void)pthread_cond_destroy(&node->errand_done);
@@ -136,6 +138,7 @@ stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
     node->clock = options->sim ? stoa_sim_clock(options->sim) : &stoa_clock_real;
     if (!options->seed) { stoa_random_system(&node->options.seed, sizeof node->options.seed); }
     (void)pthread_mutex_init(&node->lock, NULL);
+    (void)pthread_mutex_init(&node->move_lock, NULL);
     (void)pthread_mutex_init(&node->errand_lock, NULL);
     (void)pthread_mutex_init(&node->front_lock, NULL);
     (void)pthread_cond_init(&node->errand_done, NULL);
@@ -194,7 +197,9 @@ static void end_in_order(stoa_node *node, uint64_t grace_ns)
 {
     uint64_t now = node->clock->now_ns(node->clock);
     wait_for(node, look_idle, now + grace_ns / 2);
+    (void)pthread_mutex_lock(&node->move_lock); /* who moves now has come before its core is told to end */
     for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], begin_shutdown, NULL); }
+    (void)pthread_mutex_unlock(&node->move_lock);
     wait_for(node, look_ended, now + grace_ns);
     wait_for(node, look_idle, now + grace_ns);
 }
@@ -428,6 +433,10 @@ static void stop_on_core(stoa_core *core, void *context)
 {
     stopping *s = context;
     stoa_actor *actor = stoa_core_actor(core, s->ref);
+    if (!actor && stoa_away_follow(core, &s->ref)) {
+        s->err = STOA_E_AGAIN;
+        return;
+    }
     s->err = !actor ? STOA_E_CLOSED : actor->shard ? STOA_E_UNSUPPORTED : STOA_OK;
     stoa_fate fate = {.text = "stopped", .why = stoa_end_SHUTDOWN, .stays_away = true};
     if (!s->err) { stoa_tree_stop(core, actor, fate); }
@@ -435,11 +444,12 @@ static void stop_on_core(stoa_core *core, void *context)
 
 stoa_err stoa_stop(stoa_node *node, stoa_ref ref)
 {
-    stopping s = {.ref = ref};
+    stopping s = {.ref = ref, .err = STOA_E_AGAIN};
     stoa_node_outside(node, "stoa_stop within a turn: there use stoa_turn_stop");
-    uint32_t place = stoa_ref_place(ref);
-    if (place >= node->core_count) { return STOA_FAIL(STOA_E_CLOSED, "no such actor"); }
-    stoa_core_do(node->cores[place], stop_on_core, &s);
+    if (stoa_ref_place(ref) >= node->core_count) { return STOA_FAIL(STOA_E_CLOSED, "no such actor"); }
+    for (uint32_t looks = 0; s.err == STOA_E_AGAIN && looks < STOA_MOVE_LOOKS; looks++) {
+        stoa_core_do(node->cores[stoa_ref_place(s.ref)], stop_on_core, &s);
+    }
     return s.err;
 }
 

@@ -223,8 +223,32 @@ typedef struct stoa_spawn_options {
 stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, const stoa_spawn_options *options,
                     stoa_ref *out);
 /* Tell an actor of a plain kind to end, as stoa_turn_stop does. With shutdown_ms 0 (and no children that take longer) it is gone
- * on return; what waits in its mailbox is refused. Errors: CLOSED, UNSUPPORTED (event-sourced). */
+ * on return; what waits in its mailbox is refused. Errors: CLOSED, UNSUPPORTED (event-sourced), AGAIN (a move of it does not end). */
 stoa_err stoa_stop(stoa_node *node, stoa_ref actor);
+/* Move an idle actor of a plain kind that was spawned by stoa_spawn, and with it all that are below it, to another core; *out is
+ * its reference there. Where it is there already nothing is done. State, name, args, its supervisor's memory of it (restarts,
+ * backoff, the last end), its counters, topic slots, and who monitors it or linked themselves to it go along; a restart begins
+ * there, from its root or its parent there. Its handlers see another turn->self. The state must not point into itself.
+ *
+ * All references to it stay good until it ends: each core where it was passes on what comes, asks, stops, monitors and links
+ * too, and answers go straight to who asked. The name resolves to the new reference, at no moment to none. What one sender
+ * sends to one reference arrives in order, across any number of moves of both; nothing orders what it sends to the reference it had
+ * and to the one it looked up anew. A monitor or link is taken back by the reference it was made with; so is what tells of
+ * an end, of room or of a refusal. An end is told to the other cores: until it has come there, sends from them are refused
+ * or dead letters at the last core.
+ *
+ * One move at a time; it waits for the cores, in the simulator it lets them go on. Errors, after which it
+ * is where it was, with all that was sent; the trail says why:
+ *   INVALID      no such core
+ *   CLOSED       no such actor
+ *   UNSUPPORTED  event-sourced (it lives with its shard); another actor's child (it moves with it); it, or one below it, has
+ *                subscriptions or is in a group
+ *   AGAIN        something is under way, of it or of one below it: it starts, ends or is down; a message, a timer, an ask, a
+ *                gather; a monitor or a link that it made itself; somebody waits for room in its mailbox; a descriptor that
+ *                it has not unwatched; memory of its own; or what was sent to it or by it is on its way, and does not arrive soon
+ *   FULL         more than 255 are below it
+ *   NOMEM, UNAVAILABLE (the node ends) */
+stoa_err stoa_move(stoa_node *node, stoa_ref actor, uint32_t core, stoa_ref *out);
 /* NONE when there is none. */
 stoa_ref stoa_find(stoa_node *node, const char *name);
 

@@ -8,6 +8,7 @@
 #include <fnmatch.h>
 #include <string.h>
 
+#include "runtime/move.h"
 #include "runtime/sim_internal.h"
 
 typedef enum occasion { TURN, APPEND, STEP } occasion;
@@ -301,10 +302,22 @@ static stoa_core *core_of(stoa_sim *sim, stoa_ref ref)
     return sim->node && ref.at && place < sim->node->core_count ? sim->node->cores[place] : NULL;
 }
 
+/* Wherever it is by now. */
+static stoa_actor *actor_of(stoa_sim *sim, stoa_ref ref, stoa_core **core_out)
+{
+    for (uint32_t i = 0; i < STOA_CORES_MAX; i++) {
+        stoa_core *core = core_of(sim, ref);
+        stoa_actor *actor = core ? stoa_core_actor(core, ref) : NULL;
+        *core_out = core;
+        if (actor || !core || !stoa_away_follow(core, &ref)) { return actor; }
+    }
+    return NULL;
+}
+
 stoa_err stoa_sim_fail(stoa_sim *sim, stoa_ref ref, const char *reason)
 {
-    stoa_core *core = core_of(sim, ref);
-    stoa_actor *actor = core ? stoa_core_actor(core, ref) : NULL;
+    stoa_core *core;
+    stoa_actor *actor = actor_of(sim, ref, &core);
     if (!actor) { return STOA_FAIL(STOA_E_CLOSED, "no such actor"); }
     if (!(actor->flags & STOA_ACTOR_DOWN)) { stoa_actor_fail(core, actor, reason); }
     return STOA_OK;
@@ -312,8 +325,8 @@ stoa_err stoa_sim_fail(stoa_sim *sim, stoa_ref ref, const char *reason)
 
 const void *stoa_sim_state(stoa_sim *sim, stoa_ref ref, const stoa_kind **kind_out)
 {
-    stoa_core *core = core_of(sim, ref);
-    const stoa_actor *actor = core ? stoa_core_actor(core, ref) : NULL;
+    stoa_core *core;
+    const stoa_actor *actor = actor_of(sim, ref, &core);
     if (!actor) { return NULL; }
     if (kind_out) { *kind_out = actor->kind; }
     return actor->state;

@@ -425,3 +425,12 @@ void stoa_topics_unsubscribe(stoa_node *node, const char *pattern, stoa_ref who)
     }
     (void)pthread_mutex_unlock(&topics->lock);
 }
+
+bool stoa_topics_has(stoa_node *node, stoa_ref who)
+{
+    stoa_topics_table *topics = &node->topics;
+    (void)pthread_mutex_lock(&topics->lock);
+    bool any = owner_find(topics, who) != NULL;
+    (void)pthread_mutex_unlock(&topics->lock);
+    return any;
+}

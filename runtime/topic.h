@@ -160,6 +160,9 @@ stoa_err stoa_topics_subscribe(stoa_node *node, const char *pattern, stoa_ref wh
 /* pattern NULL: all of who's, its memberships too. */
 void stoa_topics_unsubscribe(stoa_node *node, const char *pattern, stoa_ref who);
 
+/* Whether who has any. */
+bool stoa_topics_has(stoa_node *node, stoa_ref who);
+
 /* The same for a turn that may yet be refused: members: join the group of that name, with the id it is chosen by. */
 typedef struct stoa_wish {
     const char *pattern;

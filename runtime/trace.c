@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/internal.h"
+#include "runtime/move.h"
 
 stoa_err stoa_tracing_init(stoa_tracing *tracing)
 {
@@ -158,7 +159,7 @@ uint64_t stoa_trace_without_turn(stoa_core *core, stoa_msg *msg, stoa_ref to, st
                         .began_ns = now, .ended_ns = now, .actor = to, .from = msg->from, .row = msg->row, .outcome = why,
                         .core = core->place.index};
     if ((msg->flags & STOA_MSG_ANSWER) && (msg->flags & STOA_MSG_CONTEXT)) { span->error = (stoa_err)stoa_msg_context(msg)->error; }
-    const stoa_actor *actor = place == core->place.index ? stoa_core_actor(core, to) : NULL;
+    const stoa_actor *actor = place == core->place.index ? stoa_stands_for(core, to) : NULL;
     const char *name = actor ? stoa_actor_name(actor) : "";
     stoa_node *node = core->place.node;
     if (place >= node->core_count && place < stoa_node_places(node)) { name = node->ports[place - node->core_count]->name; }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
+#include "runtime/move.h"
 #include "runtime/shard.h"
 
 static stoa_turning *turning_of(stoa_turn *turn)
@@ -34,7 +35,7 @@ static inline stoa_err room_here(stoa_turning *t, stoa_ref to, uint32_t flags, c
                                  stoa_actor **kept_out)
 {
     stoa_actor *target = stoa_core_actor(t->core, to);
-    if (__builtin_expect(!target, 0)) { return STOA_E_CLOSED; }
+    if (__builtin_expect(!target, 0)) { return stoa_away_room(t->core, to, flags, row, payload); }
     if (__builtin_expect(stoa_mailbox_room(target) && !t->actor->shard && !(flags & STOA_MSG_URGENT), 1)) {
         target->queued++;
         *kept_out = target;
@@ -200,6 +201,7 @@ stoa_err stoa_turn_send_told(stoa_turn *turn, stoa_ref to, const stoa_row *row, 
     stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_TOLD, &msg);
     if (err) { return err; }
     stoa_msg_context(msg)->ask = token;
+    stoa_msg_context(msg)->told_of = to;
     stoa_turning_stage(t, msg);
     return STOA_OK;
 }
@@ -915,7 +917,7 @@ static __attribute__((always_inline)) inline void run_turns(stoa_core *core, sto
 static __attribute__((noinline)) void run_unusual(stoa_core *core, stoa_actor *actor)
 {
     if (!(actor->flags & STOA_ACTOR_ALIVE)) {
-        stoa_actor_recycle(core, actor);
+        if (!actor->flags) { stoa_actor_recycle(core, actor); } /* else it is AWAY: what waits in it waits for its return */
         return;
     }
     stoa_ref self = actor->self;

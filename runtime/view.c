@@ -9,6 +9,7 @@
 
 #include "base/wire.h"
 #include "runtime/internal.h"
+#include "runtime/move.h"
 #include "runtime/shard.h"
 
 /* --- actors */
@@ -109,7 +110,7 @@ static void inspect_on_core(stoa_core *core, void *context)
 {
     inspecting *look = context;
     const stoa_actor *actor = stoa_core_actor(core, look->ref);
-    look->err = actor ? STOA_OK : STOA_E_NOT_FOUND;
+    look->err = actor ? STOA_OK : stoa_away_follow(core, &look->ref) ? STOA_E_AGAIN : STOA_E_NOT_FOUND;
     if (!actor) { return; }
     const stoa_kind *kind = actor->kind;
     if (kind->inspect) {
@@ -123,10 +124,12 @@ static void inspect_on_core(stoa_core *core, void *context)
 
 stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out)
 {
-    inspecting look = {.ref = stoa_find(node, name), .out = out};
+    inspecting look = {.ref = stoa_find(node, name), .out = out, .err = STOA_E_AGAIN};
     uint32_t place = stoa_ref_place(look.ref);
     if (!look.ref.at || place >= node->core_count) { return STOA_FAIL(STOA_E_NOT_FOUND, "no actor '%s'", name); }
-    stoa_core_do(node->cores[place], inspect_on_core, &look);
+    for (uint32_t looks = 0; look.err == STOA_E_AGAIN && looks < STOA_MOVE_LOOKS; looks++) {
+        stoa_core_do(node->cores[stoa_ref_place(look.ref)], inspect_on_core, &look);
+    }
     return look.err;
 }
 

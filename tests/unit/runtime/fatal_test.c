@@ -102,6 +102,11 @@ __attribute__((noinline)) static void stop_from_outside(void)
 {
     zero = stoa_stop(around, vase);
 }
+__attribute__((noinline)) static void move_from_outside(void)
+{
+    stoa_ref there;
+    zero = stoa_move(around, vase, 0, &there);
+}
 __attribute__((noinline)) static void call_from_outside(void)
 {
     fragile_done done;
@@ -141,6 +146,7 @@ static const struct end {
     {"jump", call_nothing, SIGSEGV, "signal", "SIGSEGV", "call_nothing"},
     {"spawn", spawn_from_outside, SIGABRT, "panic", "stoa_spawn within a turn: there use stoa_turn_spawn", "spawn_from_outside"},
     {"stop", stop_from_outside, SIGABRT, "panic", "stoa_stop within a turn: there use stoa_turn_stop", "stop_from_outside"},
+    {"move", move_from_outside, SIGABRT, "panic", "stoa_move within a turn", "move_from_outside"},
     {"call", call_from_outside, SIGABRT, "panic", "stoa_call within a turn: there use stoa_turn_ask", "call_from_outside"},
     {"close", close_from_outside, SIGABRT, "panic", "stoa_node_close within a turn", "close_from_outside"},
     {"look", look_at_another_core, SIGABRT, "panic", "a turn waits for another core", "look_at_another_core"},
