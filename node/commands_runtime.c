@@ -178,6 +178,27 @@ stoa_err stoa_command_actor(stoa_platform *platform, stoa_door_call *call)
     return err == STOA_E_UNSUPPORTED ? STOA_OK : err;
 }
 
+/* --- move */
+
+stoa_err stoa_command_move(stoa_platform *platform, stoa_door_call *call)
+{
+    const char *name = stoa_call_arg(call, 0);
+    uint32_t core = (uint32_t)stoa_call_number(call, 1, 0);
+    stoa_ref ref = stoa_find(platform->node, name), moved;
+    if (!ref.at) { return stoa_not_found(platform, "actor", "actors", name); }
+    stoa_err err = stoa_move(platform->node, ref, core, &moved);
+    if (err) { return err; }
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "move", '{');
+    stoa_doc_text(&doc, "name", name);
+    stoa_doc_uint(&doc, "core", core);
+    stoa_doc_close(&doc, '}');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "fields move: name, core/id");
+    return STOA_OK;
+}
+
 /* --- tree: cores, their shards, who lives in them, and whose child everybody is */
 
 enum { TREE_LEVELS = 16 }; /* what is below is counted, not shown */

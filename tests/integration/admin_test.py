@@ -47,12 +47,12 @@ rooms:
 class Node:
     """A node in a folder of its own, and how to look into it. Nobody trades there but the test."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, more=""):
         self.folder, self.data = folder, os.path.join(folder, "data")
         self.gateway = "zmq+ipc://" + os.path.join(folder, "gw.sock")
         self.settings = os.path.join(folder, "settings.yaml")
         with open(self.settings, "w") as out:
-            out.write(SETTINGS)
+            out.write(SETTINGS + more)
         self.process = None
         self.start()
 
@@ -230,6 +230,7 @@ class WithNode(unittest.TestCase):
             "explain order": ("steps", r"risk approved: sell 0\.5 BTCUSDT at 50000"),
             "dead-letters": ("dead_letters", r"no dead letters|time +message"),
             "stalls": ("stalls", r"no stalls|time +core"),
+            "move": ("move", r"core +0"),
             "trace next": ("spans", r"message +actor"),
             "trace last": ("spans", r"message +actor"),
             "trace": ("spans", r"id +1\b"),
@@ -242,7 +243,7 @@ class WithNode(unittest.TestCase):
             "names": ("names", r"(?m)^trade_account/bob$"),
             "help": ("commands", r"explain order <order>"),
         }
-        arguments = {"actor": "trade_account/alice", "book": "BTCUSDT", "room": "lobby", "hash": "trade",
+        arguments = {"actor": "trade_account/alice", "move": "market_book/sim.BTCUSDT 0", "book": "BTCUSDT", "room": "lobby", "hash": "trade",
                      "names": "actors", "explain order": str(self.orders[0]), "trace": "1 --for 0",
                      "trace next": "--for 0", "trace every": "0"}
         elsewhere = ["projection status", "projection rebuild", "projection pause", "projection resume",  # projection_test.py
@@ -253,7 +254,7 @@ class WithNode(unittest.TestCase):
         known = [command["name"] for command in self.json("help")["commands"]]
         self.assertEqual(sorted(known), sorted([*lines, *elsewhere, "quit", "exit"]))
         for name, (key, pattern) in lines.items():
-            line, flags = f"{name} {arguments.get(name, '')}", ["--write"] if name == "trace every" else []
+            line, flags = f"{name} {arguments.get(name, '')}", ["--write"] if name in ("move", "trace every") else []
             self.assertRegex(self.table(line, *flags), pattern, line)
             self.assertIn(key, self.json(line, *flags), line)
 
