@@ -37,6 +37,7 @@ enum {
     STOA_CASCADE_MAILS = 64,
     STOA_CASCADE_MAIL_BYTES = 32 << 10,
     STOA_RETURN_TRIES = 8,
+    STOA_DISORDERS_MAX = 16, /* sessions that end in a gap, without any message taken: then it is a fork */
     STOA_ADDRESS_MAX = 31 + 1 + STOA_NAME_MAX, /* "shard:kind/key" */
 };
 #define STOA_MAIL_PATIENCE_NS STOA_S(1)
@@ -59,6 +60,7 @@ typedef struct stoa_out_live {
     uint64_t recovered;         /* the last one mailed that recovery found */
     uint32_t their_generation, pad_;
     uint32_t session, there;    /* there: its number at the receiver */
+    uint32_t disorders;         /* since the last one that was acknowledged */
     stoa_phase_of_channel phase;
     bool short_of_room;
 } stoa_out_live;

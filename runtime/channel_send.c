@@ -309,6 +309,7 @@ static bool hear(struct stoa_shard *shard, stoa_frame *frame)
         stoa_log(STOA_LOG_WARN, "channel_disordered", STOA_KV("from", shard->name), STOA_KV("to", frame->from->name),
                  STOA_KV("why", stoa_err_name((stoa_err)frame->error)));
         live->phase = STOA_CHANNEL_APART;
+        if (++live->disorders > STOA_DISORDERS_MAX) { stoa_channel_fork(shard, frame->there, "the receiver finds gaps in what it gets"); }
         if (frame->error == STOA_E_STALE) { stoa_channel_fork(shard, frame->there, "another one writes this shard by now"); }
         return true;
     }
@@ -327,6 +328,7 @@ static bool hear(struct stoa_shard *shard, stoa_frame *frame)
         live->known = out->acked;
         live->known_at = out->tail;
     }
+    if (live->known.seq < frame->upto) { live->disorders = 0; }
     (void)walk(out, &live->known, &live->known_at, frame->upto);
     bool much = live->known_at - out->tail > STOA_CHANNEL_BYTES / 4 || live->known.seq - out->acked.seq > STOA_CHANNEL_MESSAGES / 4;
     if (live->known.seq > out->acked.seq && (much || shard->mailing->scarce)) { stoa_channel_note_acknowledged(shard, frame->there); }
