@@ -72,6 +72,14 @@ enum { STOA_WIRE_TOKENS_MAX = 8192 };
 stoa_err stoa_decode(const stoa_type *type, const void *bytes, size_t size_bytes, void *payload_out,
                      size_t *used_bytes_out);
 
+/* --- the short cut for bytes that our own writer wrote: false where they are anything else, whatever it is, and then *at and what
+ * was written are of no use; stoa_decode, or stoa_tokenize, reads them or says what is wrong. Where these are true, those give
+ * the same. Core: any, never allocates. */
+bool stoa_plain_value(const stoa_type *type, const uint8_t **at, const uint8_t *end, void *payload_out);
+bool stoa_plain_uint(const uint8_t **at, const uint8_t *end, uint64_t *out);
+bool stoa_plain_array(const uint8_t **at, const uint8_t *end, uint32_t *count_out);
+bool stoa_plain_skip(const uint8_t **at, const uint8_t *end); /* one value, whatever it is; texts are not looked at */
+
 /* Append payload, as a value of type. Errors: TOO_LARGE (w->cut). Core: any. */
 stoa_err stoa_encode(const stoa_type *type, const void *payload, stoa_writer *w);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/table.h"
+#include "base/utf8.h"
 
 enum { STOA_CLASS_COUNT = STOA_CLASS_BYTES + 1, STOA_LIST_AT = sizeof(stoa_list_head) };
 
@@ -68,6 +69,19 @@ static inline const char *stoa_load_text(const stoa_type *text, const uint8_t *a
     *size_out = (size_t)stoa_load_uint(at, sizeof(uint16_t));
     STOA_ASSERT(*size_out <= text->limit);
     return (const char *)at + offsetof(stoa_text6, at);
+}
+
+/* Most text is short and ASCII: look at eight bytes at a time and leave the rest to the general check. */
+static inline bool stoa_wire_utf8(const char *bytes, size_t size_bytes)
+{
+    size_t ascii = 0;
+    uint64_t eight;
+    for (; size_bytes - ascii >= sizeof eight; ascii += sizeof eight) {
+        memcpy(&eight, bytes + ascii, sizeof eight);
+        if (eight & UINT64_C(0x8080808080808080)) { break; }
+    }
+    for (; ascii < size_bytes && (unsigned char)bytes[ascii] < 0x80; ascii++) {}
+    return ascii == size_bytes || stoa_utf8_prefix(bytes + ascii, size_bytes - ascii) == size_bytes - ascii;
 }
 
 #endif

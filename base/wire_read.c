@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#include "base/utf8.h"
 #include "base/wire_memory.h"
 
 /* --- bytes to tokens */
@@ -203,24 +202,11 @@ static const stoa_token *decode_decimal(reader *r, const stoa_type *type, const 
     return at + 1;
 }
 
-/* Most text is short and ASCII: look at eight bytes at a time and leave the rest to the general check. */
-static bool is_utf8(const char *bytes, size_t size_bytes)
-{
-    size_t ascii = 0;
-    uint64_t eight;
-    for (; size_bytes - ascii >= sizeof eight; ascii += sizeof eight) {
-        memcpy(&eight, bytes + ascii, sizeof eight);
-        if (eight & UINT64_C(0x8080808080808080)) { break; }
-    }
-    for (; ascii < size_bytes && (unsigned char)bytes[ascii] < 0x80; ascii++) {}
-    return ascii == size_bytes || stoa_utf8_prefix(bytes + ascii, size_bytes - ascii) == size_bytes - ascii;
-}
-
 static const stoa_token *decode_text(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
     if (at->cls != STOA_TOKEN_TEXT) { return refuse(r, STOA_E_INVALID, type, "not text"); }
     if (at->size > type->limit) { return refuse(r, STOA_E_TOO_LARGE, type, "too long"); }
-    if (!is_utf8(at->as.bytes, at->size)) { return refuse(r, STOA_E_INVALID, type, "not UTF-8"); }
+    if (!stoa_wire_utf8(at->as.bytes, at->size)) { return refuse(r, STOA_E_INVALID, type, "not UTF-8"); }
     stoa_store_uint(out, sizeof(uint16_t), at->size);
     memcpy(out + offsetof(stoa_text6, at), at->as.bytes, at->size);
     return at + 1;

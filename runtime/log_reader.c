@@ -29,7 +29,7 @@ struct stoa_log_reader {
     uint32_t only;
     bool whole;                    /* reads end with a block */
     void *payload;                 /* STOA_REPLY_MAX bytes */
-    stoa_token *tokens;
+    stoa_token *tokens;            /* NULL: all that was read was in plain form */
     stoa_log_end end;
 };
 
@@ -42,9 +42,8 @@ static stoa_err reader_new(stoa_journal *journal, stoa_log_reader **out)
         reader->journal = journal;
         reader->only = STOA_LOG_ALL;
         reader->payload = malloc(STOA_REPLY_MAX);
-        reader->tokens = malloc(TOKENS_MAX * sizeof *reader->tokens);
     }
-    if (!reader || !reader->payload || !reader->tokens) {
+    if (!reader || !reader->payload) {
         stoa_log_close(reader);
         return STOA_FAIL(STOA_E_NOMEM, "log reader");
     }
@@ -154,12 +153,50 @@ static stoa_err resolve(const stoa_log_reader *r, const uint64_t *field, stoa_ev
     return view->row->payload.size_bytes > STOA_REPLY_MAX ? corrupt(r, view->position, "payload size") : STOA_OK;
 }
 
-/* One event of a block's payload, and where the next begins. view->row is NULL when it is not wanted. */
-static stoa_err read_event(stoa_log_reader *r, const uint8_t **at, const uint8_t *end, stoa_event_view *view)
+static bool wanted(const stoa_log_reader *r, const stoa_event_view *view)
+{
+    return r->only == STOA_LOG_ALL || view->stream == r->only || (r->kinds && view->stream == 0);
+}
+
+static void take_envelope(const uint64_t *field, stoa_event_view *view)
+{
+    view->seq = field[4];
+    view->wall_ns = field[5];
+    view->cause = field[6] ? field[6] : view->position;
+    view->command = field[7];
+    view->sender = (uint32_t)field[8];
+}
+
+/* An event as our own writer wrote it. False: it is to be judged, below; *at is where it was. */
+static bool read_plain(stoa_log_reader *r, const uint8_t **at, const uint8_t *end, stoa_event_view *view, stoa_err *err_out)
+{
+    const uint8_t *from = *at;
+    uint64_t field[ENVELOPE_FIELDS];
+    uint32_t count;
+    if (!stoa_plain_array(&from, end, &count) || count != ENVELOPE_FIELDS + 1) { return false; }
+    for (uint32_t i = 0; i < ENVELOPE_FIELDS; i++) {
+        if (!stoa_plain_uint(&from, end, &field[i])) { return false; }
+    }
+    *err_out = resolve(r, field, view);
+    if (*err_out) { return true; }
+    take_envelope(field, view);
+    if (wanted(r, view)) {
+        if (!stoa_plain_value(&view->row->payload, &from, end, r->payload)) { return false; }
+        view->payload = r->payload;
+    } else if (!stoa_plain_skip(&from, end)) {
+        return false;
+    }
+    *at = from;
+    return true;
+}
+
+static stoa_err judge_event(stoa_log_reader *r, const uint8_t **at, const uint8_t *end, stoa_event_view *view)
 {
     uint64_t field[ENVELOPE_FIELDS];
     uint32_t count;
     size_t used;
+    if (!r->tokens) { r->tokens = malloc(TOKENS_MAX * sizeof *r->tokens); }
+    if (!r->tokens) { return STOA_FAIL(STOA_E_NOMEM, "log reader"); }
     if (stoa_tokenize(*at, (size_t)(end - *at), r->tokens, TOKENS_MAX, &count, &used)) {
         return STOA_PASS(STOA_E_CORRUPT, "shard %s, position %" PRIu64, r->streams->at[0].name, view->position);
     }
@@ -172,15 +209,18 @@ static stoa_err read_event(stoa_log_reader *r, const uint8_t **at, const uint8_t
     }
     stoa_err err = resolve(r, field, view);
     if (err) { return err; }
-    view->seq = field[4];
-    view->wall_ns = field[5];
-    view->cause = field[6] ? field[6] : view->position;
-    view->command = field[7];
-    view->sender = (uint32_t)field[8];
-    if (r->only != STOA_LOG_ALL && view->stream != r->only && !(r->kinds && view->stream == 0)) { return STOA_OK; }
+    take_envelope(field, view);
+    if (!wanted(r, view)) { return STOA_OK; }
     view->payload = r->payload;
     err = stoa_decode_tokens(&view->row->payload, r->tokens + 1 + ENVELOPE_FIELDS, count - 1 - ENVELOPE_FIELDS, r->payload);
     return err ? STOA_PASS(STOA_E_CORRUPT, "shard %s, position %" PRIu64, r->streams->at[0].name, view->position) : STOA_OK;
+}
+
+/* One event of a block's payload, and where the next begins. view->payload is NULL when it is not wanted. */
+static stoa_err read_event(stoa_log_reader *r, const uint8_t **at, const uint8_t *end, stoa_event_view *view)
+{
+    stoa_err err;
+    return read_plain(r, at, end, view, &err) ? err : judge_event(r, at, end, view);
 }
 
 /* --- the directory of a bare journal */
@@ -241,8 +281,8 @@ static stoa_err visit_event(reading *run, const stoa_event_view *view)
     stoa_log_reader *r = run->reader;
     stoa_err err = view->payload ? learn(r, view) : STOA_OK;
     if (err || view->position < run->from) { return err; }
-    bool wanted = view->payload && (r->only == STOA_LOG_ALL || view->stream == r->only);
-    if (wanted && run->visit) { err = run->visit(run->context, view); }
+    bool shown = view->payload && (r->only == STOA_LOG_ALL || view->stream == r->only);
+    if (shown && run->visit) { err = run->visit(run->context, view); }
     run->enough = err == STOA_E_CANCELLED;
     if (!err || run->enough) { run->next = view->position + 1; }
     return err;
