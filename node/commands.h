@@ -4,6 +4,7 @@
  *     commands_runtime.c  actors, cores, shards, topics, dead letters
  *     commands_group.c    groups
  *     commands_channel.c  channels between shards
+ *     commands_shard.c    what shards want done outside; dropping one
  *     commands_top.c      top
  *     commands_trace.c    traces, times by kind
  *     commands_market.c   orders, books, rooms

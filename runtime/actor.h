@@ -111,6 +111,12 @@ const char *stoa_turn_mailed_by(const stoa_turn *turn);
  * back); what decoding says. */
 stoa_err stoa_turn_returned(const stoa_turn *turn, const stoa_row *row, void *payload_out);
 
+/* --- outside effects (event-sourced kinds): row, a cast of a table that a port serves (stoa_port_serve), is to be done outside the
+ * node. Staged as an event is; pending, in the log, from when the turn takes effect until its port says that it was done; handed to the
+ * port when it is committed, and again after a crash under the same name. A payload takes 4 KiB at most. Errors: FULL (too much is
+ * pending), TOO_LARGE, UNSUPPORTED (in resume; a plain kind). Use K_effect_x. */
+stoa_err stoa_turn_effect(stoa_turn *turn, const stoa_row *row, const void *payload);
+
 /* --- time: a message to oneself after delay_ns. Timers of an event-sourced actor are armed again by its resume. */
 typedef struct stoa_timer {
     uint64_t at; /* 0: none */
@@ -368,6 +374,10 @@ struct stoa_kind {
     STOA_PROXY_FUNCTION_ stoa_err K##_publish_##name(stoa_turn *turn, unsigned slot, const K##_##name *payload)               \
     {                                                                                                                  \
         return stoa_turn_publish(turn, slot, &K##_rows[K##_ROW_##name], payload);                                      \
+    }                                                                                                                  \
+    STOA_PROXY_FUNCTION_ stoa_err K##_effect_##name(stoa_turn *turn, K##_##name payload)                                \
+    {                                                                                                                  \
+        return stoa_turn_effect(turn, &K##_rows[K##_ROW_##name], &payload);                                            \
     }                                                                                                                  \
     STOA_PROXY_FUNCTION_ stoa_err K##_told_##name(stoa_turn *turn, stoa_ref to, K##_##name payload, uint64_t token)            \
     {                                                                                                                  \

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "runtime/core.h"
+#include "runtime/effects.h"
 #include "runtime/node.h"
 #include "runtime/place.h"
 #include "runtime/topic.h"
@@ -59,6 +60,7 @@ struct stoa_node {
     pthread_mutex_t move_lock; /* one move at a time */
     pthread_cond_t errand_done;
     pthread_mutex_t errand_lock;
+    stoa_server servers[STOA_SERVERS_MAX]; /* of outside effects */
     stoa_port *front; /* for stoa_call and stoa_post */
     pthread_mutex_t front_lock;
     struct stoa_call_wait *waiting; /* under front_lock */

@@ -46,3 +46,13 @@ CHANNEL_EVENT_(delivered)
 CHANNEL_EVENT_(refused)
 CHANNEL_EVENT_(settled)
 CHANNEL_EVENT_(restarted_in)
+
+static void stoa_shard_log_apply_effect(stoa_shard_log *self, const stoa_shard_log_effect *event)
+{
+    stoa_outbox_effect(&self->outbox, event);
+}
+
+static void stoa_shard_log_apply_effected(stoa_shard_log *self, const stoa_shard_log_effected *event)
+{
+    stoa_outbox_effected(&self->outbox, event);
+}

@@ -15,6 +15,7 @@
 
 #include "runtime/actor.h"
 #include "runtime/channel_book.h"
+#include "runtime/outbox.h"
 #include "runtime/requests.h"
 
 #define stoa_shard_log_spawned_FIELDS(F, S) F(S, uint64_t, stream) F(S, stoa_text30, kind) F(S, stoa_text62, name)
@@ -23,7 +24,8 @@
     ROW(K, EVENT, spawned, _, "An actor exists from here on.")                                                         \
     ROW(K, EVENT, epoch_started, _, "A writer took over.")                                                             \
     ROW(K, EVENT, answered, _, "A request with a name had an effect; its reply.")                                      \
-    STOA_CHANNEL_ROWS(ROW, K)
+    STOA_CHANNEL_ROWS(ROW, K)                                                                                          \
+    STOA_OUTBOX_ROWS(ROW, K)
 STOA_TABLE(stoa_shard_log)
 
 typedef struct stoa_shard_log {
@@ -31,6 +33,7 @@ typedef struct stoa_shard_log {
     uint64_t streams; /* actors that were spawned */
     stoa_requests requests;
     stoa_channel_book channels;
+    stoa_outbox outbox;
 } stoa_shard_log;
 
 /* The ledger as a kind: no handlers, and no actor of it is ever spawned. */

@@ -255,6 +255,7 @@ static void open_on_core(stoa_core *core, void *context)
         o->err = STOA_FAIL(STOA_E_FULL, "core %u has %u shards", core->place.index, core->shard_count);
     }
     stoa_channels_recovered(shard);
+    stoa_effects_recovered(shard);
     if (!o->err) { core->shards[core->shard_count++] = shard; }
     for (uint32_t stream = 1; stream <= shard->actor_count && !o->err; stream++) {
         /* one actor that cannot resume must not keep the others from serving: it is tried again */

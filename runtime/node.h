@@ -207,6 +207,22 @@ stoa_err stoa_shard_state_at(stoa_shard *shard, const char *actor, uint64_t posi
 stoa_err stoa_shard_explain(stoa_shard *shard, uint64_t position, void (*visit)(void *context, const stoa_event_view *event),
                             void *context);
 
+/* What a shard wants done outside and is not done. */
+typedef struct stoa_outbox_view {
+    uint32_t pending, handed; /* of those, with a port */
+    uint64_t done, failed;    /* ever */
+} stoa_outbox_view;
+typedef struct stoa_pending_view {
+    char name[96];      /* stoa_effect_text */
+    stoa_text30 table;
+    uint32_t row, bytes;
+    const char *actor, *status;
+    bool again;         /* it may have been done before */
+} stoa_pending_view;
+/* visit, where it is not NULL, sees the pending ones, the oldest first, on the shard's core. */
+void stoa_shard_outbox(stoa_shard *shard, stoa_outbox_view *out, void (*visit)(void *context, const stoa_pending_view *view),
+                       void *context);
+
 /* --- actors */
 typedef struct stoa_spawn_options {
     stoa_shard *shard; /* event-sourced kinds: where it lives; NULL: in the node's own */
@@ -407,6 +423,7 @@ typedef struct stoa_stall_view {
 stoa_err stoa_stalls(stoa_node *node, void (*visit)(void *context, const stoa_stall_view *stall), void *context);
 
 /* --- ports: a foreign thread with its own event loop that looks like an actor. All calls from that one thread. */
+typedef struct stoa_effect stoa_effect;
 typedef struct stoa_delivery {
     const stoa_row *row; /* what the payload is; for an answer: the reply's row */
     const void *payload; /* valid until the handler returns */
@@ -417,6 +434,7 @@ typedef struct stoa_delivery {
     stoa_durability durability; /* answer, or message from a shard: what it is worth */
     uint64_t position;          /* the shard's position it is stamped with, 0 from elsewhere */
     const char *topic;          /* published: the topic's name, else "" */
+    const stoa_effect *effect;  /* an outside effect that is to be done: its name; else NULL */
 } stoa_delivery;
 typedef void (*stoa_port_handler)(void *context, const stoa_delivery *delivery);
 
@@ -435,6 +453,26 @@ uint32_t stoa_port_poll(stoa_port *port, stoa_port_handler handler, void *contex
 stoa_err stoa_port_send(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command);
 stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
                        uint64_t deadline_ns, uint64_t token);
+/* --- outside effects: what event-sourced actors want done outside (stoa_turn_effect). A port that serves a table gets them when
+ * they are committed, in order, 64 at a time and shard, as deliveries with `effect`; copy it, have it done, and say so, or that it
+ * will never be done (then it is given up, and counted as failed). What is not done is delivered again after a restart, or after its
+ * port was closed, with the same name and `again`: ask the outside about the name first, it may have been done. */
+struct stoa_effect {
+    stoa_shard *shard;
+    uint64_t epoch, position; /* of the writer, and in the log, of what wanted it */
+    uint32_t n;               /* counts those of one position */
+    bool again;
+};
+/* "trade-1-4711-0", the same for ever; returns text. */
+enum { STOA_EFFECT_TEXT = 96 };
+const char *stoa_effect_text(const stoa_effect *effect, char text[STOA_EFFECT_TEXT]);
+/* Get the effects of that table from now on. Waits for each core in turn. Errors: EXISTS (another port serves it), FULL. */
+stoa_err stoa_port_serve(stoa_port *port, const stoa_table *table);
+/* Not any more; closing the port does the same. */
+void stoa_port_stop_serving(stoa_port *port);
+/* It was done (OK), or will never be. Leave with stoa_port_flush. Errors: FULL. */
+stoa_err stoa_port_effected(stoa_port *port, const stoa_effect *effect, stoa_err outcome);
+
 /* A request with a name, so that asking again is safe: what had an effect in an event-sourced actor is done once, and whoever asks
  * again under the same name gets the same answer, also after a crash (within the durability that the answer names). All three
  * are 1 .. 2^50 - 1 (client: any but 0). client: who asks, the same for ever. session: handed out by who keeps the counter, each

@@ -78,6 +78,7 @@ void stoa_port_close(stoa_port *port)
     if (!port) { return; }
     stoa_node *node = port->place.node;
     stoa_node_outside(node, "stoa_port_close within a turn");
+    if (!atomic_load(&port->place.closed)) { stoa_port_stop_serving(port); }
     if (atomic_exchange(&port->place.closed, true)) { return; }
     stoa_topics_unsubscribe(node, NULL, stoa_port_ref(port));
     stoa_names_remove(&node->names, port->name);
@@ -106,6 +107,9 @@ static void hand(stoa_port *port, stoa_msg *msg)
                        .from = msg->from,
                        .durability = (stoa_durability)context->durability,
                        .position = context->position,
+                       .effect = context->named == STOA_NAMED_EFFECT && !(whole->flags & STOA_MSG_ANSWER)
+                                     ? (const stoa_effect *)(const void *)stoa_msg_key(whole)
+                                     : NULL,
                        .topic = (msg->flags & STOA_MSG_TOPIC) && context->topic ? context->topic->name : ""};
     if (!(msg->flags & STOA_MSG_ANSWER)) {
         port->handler(port->context, &d);

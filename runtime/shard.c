@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "runtime/channel.h"
+#include "runtime/effects.h"
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 #include "runtime/once.h"
@@ -126,6 +127,7 @@ void stoa_shard_clear_staged(struct stoa_shard *shard)
     shard->arena_used = shard->arena_ids = 0;
     shard->arena_worst = 0;
     shard->mailing->staged = shard->mailing->staged_bytes = 0;
+    stoa_effects_clear_staged(shard);
 }
 
 stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const void *payload)
@@ -234,6 +236,8 @@ void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turni
         stoa_staged_event *event = (stoa_staged_event *)(void *)(shard->arena + at);
         if (event->row == &stoa_shard_log_rows[stoa_shard_log_ROW_mailed]) {
             stoa_channels_mail(shard, (stoa_shard_log_mailed *)(void *)(event + 1), turning);
+        } else if (event->row == &stoa_shard_log_rows[stoa_shard_log_ROW_effect]) {
+            stoa_effects_note(shard, (stoa_shard_log_effect *)(void *)(event + 1), turning);
         } else {
             apply_event(shard, turning->actor, event->row, event + 1, turning);
         }
@@ -506,15 +510,17 @@ bool stoa_shard_run(struct stoa_shard *shard)
     }
     stoa_shard_cascade(shard); /* what a resume left */
     bool more = stoa_channels_take(shard, CASCADES_PER_RUN);
+    stoa_effects_hear(shard);
     seal(shard);
     (void)stoa_shard_release_committed(shard);
     stoa_channels_pump(shard);
+    stoa_effects_pump(shard);
     return more || ((shard->control.head || shard->inbox.head) && !shard->stalled);
 }
 
 bool stoa_shard_may_go_on(const struct stoa_shard *shard)
 {
-    return (shard->stalled && room_for_cascade(shard)) || (shard->mailing->blocked && room_in_block(shard));
+    return (shard->stalled && room_for_cascade(shard)) || ((shard->mailing->blocked || stoa_effects_waiting(shard)) && room_in_block(shard));
 }
 
 static bool resume_stalled(struct stoa_shard *shard)
@@ -546,6 +552,7 @@ bool stoa_shard_poll(struct stoa_shard *shard)
     seal(shard);
     (void)stoa_shard_release_committed(shard);
     stoa_channels_pump(shard);
+    stoa_effects_pump(shard);
     (void)resume_stalled(shard);
     return true;
 }

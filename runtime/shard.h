@@ -77,6 +77,7 @@ struct stoa_shard {
     uint32_t actor_count;
     stoa_streams streams;    /* kinds and names of them, for any thread */
     stoa_shard_log *ledger;  /* state of stream 0 */
+    struct stoa_effects *effects; /* outside effects (effects.h) */
     struct stoa_once *once;  /* requests with a name (once.h) */
     uint32_t request;        /* of the cascade under way; 0: it has no name */
     struct stoa_mailing *mailing; /* its channels (channel.h) */

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "runtime/channel.h"
+#include "runtime/effects.h"
 #include "runtime/internal.h"
 #include "runtime/once.h"
 #include "runtime/shard.h"
@@ -313,7 +314,7 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
     shard->seqs = map(STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
     shard->ledger = map(stoa_shard_log_kind.state_bytes);
     shard->mailing = map(sizeof *shard->mailing);
-    bool complete = stoa_once_init(shard) == STOA_OK && shard->arena && shard->actors && shard->seqs && shard->ledger &&
+    bool complete = stoa_once_init(shard) == STOA_OK && stoa_effects_init(shard) == STOA_OK && shard->arena && shard->actors && shard->seqs && shard->ledger &&
                     shard->mailing &&
                     stoa_streams_init(&shard->streams, shard->name) == STOA_OK;
     for (unsigned i = 0; i < STOA_BLOCKS; i++) {
@@ -365,6 +366,7 @@ void stoa_shard_commit_stop(struct stoa_shard *shard)
     unmap(shard->seqs, STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
     unmap(shard->ledger, stoa_shard_log_kind.state_bytes);
     stoa_once_deinit(shard);
+    stoa_effects_deinit(shard);
     unmap(shard->mailing, sizeof *shard->mailing);
     stoa_streams_deinit(&shard->streams);
     (void)pthread_mutex_destroy(&shard->lock);

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "runtime/channel.h"
+#include "runtime/effects.h"
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 #include "runtime/once.h"
@@ -164,6 +165,7 @@ stoa_err stoa_shard_rebuild_all(struct stoa_shard *shard)
     shard->down = false;
     shard->stalled = false;
     stoa_channels_dropped(shard);
+    stoa_effects_dropped(shard);
     spawn_lost(shard);
     resume_all(shard);
     stoa_channels_connect(shard);

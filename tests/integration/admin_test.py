@@ -224,6 +224,8 @@ class WithNode(unittest.TestCase):
             "topics": ("topics", r"market\.sim\.BTCUSDT\.diff"),
             "groups": ("groups", r"no groups"),
             "shards": ("shards", r"trade +disk"),
+            "outbox": ("outboxes", r"trade +0"),
+            "drop": ("drop", r"would be: \d+ actors"),
             "orders": ("orders", r"alice +BTCUSDT +sell"),
             "book": ("levels", r"bid qty +bid +ask"),
             "room": ("posts", r"post number 30"),
@@ -243,7 +245,8 @@ class WithNode(unittest.TestCase):
             "names": ("names", r"(?m)^trade_account/bob$"),
             "help": ("commands", r"explain order <order>"),
         }
-        arguments = {"actor": "trade_account/alice", "move": "market_book/sim.BTCUSDT 0", "book": "BTCUSDT", "room": "lobby", "hash": "trade",
+        arguments = {"drop": "room --plan", "actor": "trade_account/alice", "move": "market_book/sim.BTCUSDT 0", "book": "BTCUSDT",
+                     "room": "lobby", "hash": "trade",
                      "names": "actors", "explain order": str(self.orders[0]), "trace": "1 --for 0",
                      "trace next": "--for 0", "trace every": "0"}
         elsewhere = ["projection status", "projection rebuild", "projection pause", "projection resume",  # projection_test.py
@@ -257,6 +260,13 @@ class WithNode(unittest.TestCase):
             line, flags = f"{name} {arguments.get(name, '')}", ["--write"] if name in ("move", "trace every") else []
             self.assertRegex(self.table(line, *flags), pattern, line)
             self.assertIn(key, self.json(line, *flags), line)
+
+    def test_a_dropped_shard_comes_back_as_its_log_has_it(self):
+        before = self.json("shards")["shards"]
+        self.assertRegex(self.table("drop trade", "--write"), r"done: \d+ actors")
+        after = self.json("shards")["shards"]
+        self.assertEqual([s["name"] for s in before], [s["name"] for s in after])
+        self.assertTrue(self.json("hash trade")["hash"]["equal"])
 
     def test_the_node_says_what_it_is(self):
         node = self.json("node")["node"]

@@ -63,7 +63,9 @@ static struct stage {
     stoa_shard *shard;
     stoa_port *port;
     stoa_ref keeper, watchers[OUTSIDE];
-    uint32_t heard, answers, resumed; /* outside, and by the port */
+    uint32_t heard, answers; /* outside, and by the port */
+    uint32_t resumed, handled; /* by the keeper */
+    stoa_err asked;            /* of the question that resume asks */
     stoa_err error;
     uint64_t count;
     unsigned target; /* the watcher that the keeper deals with */
@@ -113,6 +115,10 @@ static stoa_err keeper_resume(stoa_turn *turn, const void *state)
     (void)state;
     s.resumed++;
     stoa_err err = stoa_turn_bind(turn, 0, "keeper.grown");
+    s.asked = STOA_E_AGAIN;
+    if (!err) { err = stoa_turn_ask(turn, stoa_turn_find(turn, "port/client"), &watcher_rows[watcher_ROW_query],
+                                    &(watcher_query){0}, STOA_S(2), 7); }
+    if (err == STOA_E_CLOSED) { err = STOA_OK; } /* there is nobody yet */
     return err ? err : keeper_every_tick(turn, STOA_S(10), (keeper_tick){0}, NULL);
 }
 
@@ -139,6 +145,7 @@ static stoa_err leave(stoa_turn *turn, uint64_t way, uint64_t count, keeper_kept
 static stoa_err keeper_on_keep(stoa_turn *turn, const keeper *self, const keeper_keep *in, keeper_kept *out)
 {
     stoa_err err = keeper_emit_added(turn, (keeper_added){0});
+    s.handled++;
     return err || in->way >= WAY_LATER ? err : leave(turn, in->way, self->count + 1, out);
 }
 
@@ -161,7 +168,8 @@ static stoa_err keeper_on_tick(stoa_turn *turn, const keeper *self, const keeper
 
 static stoa_err keeper_on_watcher_told(stoa_turn *turn, const keeper *self, const watcher_told *in)
 {
-    (void)turn, (void)self, (void)in;
+    (void)self, (void)in;
+    if (turn->token == 7) { s.asked = turn->error; }
     return STOA_OK;
 }
 
@@ -221,7 +229,7 @@ static void take(void *context, const stoa_delivery *d)
 {
     (void)context;
     if (!d->answer) {
-        s.heard++;
+        s.heard += d->row != &watcher_rows[watcher_ROW_query]; /* that is what resume asks */
         return;
     }
     s.answers++;
@@ -436,6 +444,29 @@ static void what_was_committed_survives_a_drop_and_timers_run_again(void **unuse
     end();
 }
 
+/* The port does not answer: the deadline of the question that resume asked anew ends it. */
+static void resume_arms_timers_and_asks_and_replay_runs_no_handler(void **unused)
+{
+    (void)unused;
+    begin(0);
+    for (int i = 0; i < 5; i++) { ask(&keeper_rows[keeper_ROW_keep], &(keeper_keep){WAY_ANSWER}); }
+    go(STOA_S(1));
+    assert_int_equal(state()->count, 5);
+    uint32_t handled = s.handled;
+    crash();
+    assert_int_equal(state()->count, 5);
+    assert_int_equal(s.handled, handled);
+    assert_int_equal(s.resumed, 1);
+    assert_int_equal(stoa_shard_drop(s.shard, 0), STOA_OK); /* the port is there now */
+    assert_int_equal(s.handled, handled);
+    assert_int_equal(s.resumed, 2);
+    assert_int_equal(s.asked, STOA_E_AGAIN);
+    go(STOA_S(12));
+    assert_int_equal(s.asked, STOA_E_TIMEOUT);
+    assert_int_equal(state()->ticks, 1);
+    end();
+}
+
 static void an_actor_whose_spawning_was_lost_is_spawned_again(void **unused)
 {
     (void)unused;
@@ -518,6 +549,7 @@ int main(void)
         cmocka_unit_test(nobody_hears_of_what_a_drop_took),
         cmocka_unit_test(a_refused_block_drops_the_shard_and_a_retry_has_one_effect),
         cmocka_unit_test(what_was_committed_survives_a_drop_and_timers_run_again),
+        cmocka_unit_test(resume_arms_timers_and_asks_and_replay_runs_no_handler),
         cmocka_unit_test(an_actor_whose_spawning_was_lost_is_spawned_again),
         cmocka_unit_test(a_deposed_shard_is_down_until_it_gets_a_later_epoch),
         cmocka_unit_test(a_shard_that_needs_copies_cannot_be_opened),

@@ -1,0 +1,376 @@
+/* effects.c - outside effects of a running shard. See effects.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/effects.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/log.h"
+#include "runtime/channel.h"
+#include "runtime/internal.h"
+#include "runtime/once.h"
+#include "runtime/shard.h"
+
+/* What this life knows of a pending effect, by its slot. */
+typedef struct handed {
+    uint64_t epoch, position;
+    uint32_t n;
+    bool known; /* the slot is in use */
+    bool again; /* it may have been handed out before */
+    stoa_ref to; /* NONE: it is not out */
+} handed;
+
+struct stoa_effects {
+    handed at[STOA_OUTBOX_MAX + 1], before[STOA_OUTBOX_MAX + 1];
+    uint32_t out; /* how many are handed out */
+    uint32_t staged, staged_pieces; /* by the turn that runs */
+    uint64_t cause; /* position that the last effect is named by */
+    uint32_t n;
+    stoa_msg_list reports; /* acts */
+    uint8_t payload[STOA_EFFECT_BYTES];
+};
+
+/* What a port says. */
+typedef struct report {
+    stoa_act act;
+    struct stoa_shard *shard;
+    uint64_t epoch, position;
+    uint32_t n;
+    int32_t error;
+} report;
+
+stoa_err stoa_effects_init(struct stoa_shard *shard)
+{
+    void *at = mmap(NULL, sizeof(struct stoa_effects), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) { return STOA_FAIL(STOA_E_NOMEM, "effects of shard %s", shard->name); }
+    shard->effects = at;
+    return STOA_OK;
+}
+
+void stoa_effects_deinit(struct stoa_shard *shard)
+{
+    if (shard->effects) { (void)munmap(shard->effects, sizeof *shard->effects); }
+    shard->effects = NULL;
+}
+
+static uint32_t pieces_of(uint32_t bytes)
+{
+    return (bytes + STOA_OUTBOX_PIECE_BYTES - 1) / STOA_OUTBOX_PIECE_BYTES;
+}
+
+/* --- a turn wants one */
+
+stoa_err stoa_turn_effect(stoa_turn *turn, const stoa_row *row, const void *payload)
+{
+    enum { SPARE_PIECES = STOA_OUTBOX_PIECES / 8 };
+    const stoa_turning *t = (const stoa_turning *)turn;
+    struct stoa_shard *shard = t->actor->shard;
+    stoa_shard_log_effect event;
+    if (!shard || !t->msg) { return STOA_E_UNSUPPORTED; }
+    memset(&event, 0, offsetof(stoa_shard_log_effect, payload.at));
+    stoa_writer w = {.at = event.payload.at, .cap_bytes = sizeof event.payload.at};
+    stoa_err err = STOA_TEXT_SETZ(&event.table, row->kind);
+    if (!err) { err = stoa_encode(&row->payload, payload, &w); }
+    if (err) { return err; }
+    event.row = row->id;
+    event.stream = t->actor->stream;
+    event.payload.count = (uint32_t)w.used_bytes;
+    struct stoa_effects *e = shard->effects;
+    const stoa_outbox *o = &shard->ledger->outbox;
+    uint32_t pieces = pieces_of(event.payload.count);
+    bool first = shard->mailing->first;
+    uint32_t spare = first ? STOA_OUTBOX_SPARE : 0, spare_pieces = first ? SPARE_PIECES : 0;
+    if (o->pending.pool.used + e->staged + spare >= STOA_OUTBOX_MAX ||
+        o->pieces.pool.used + e->staged_pieces + pieces + spare_pieces > STOA_OUTBOX_PIECES) {
+        return STOA_E_FULL;
+    }
+    size_t used = offsetof(stoa_shard_log_effect, payload.at) + event.payload.count;
+    err = stoa_shard_stage_bytes(shard, &stoa_shard_log_rows[stoa_shard_log_ROW_effect], &event, (uint32_t)used);
+    if (err) { return err; }
+    e->staged++;
+    e->staged_pieces += pieces;
+    return STOA_OK;
+}
+
+void stoa_effects_clear_staged(struct stoa_shard *shard)
+{
+    shard->effects->staged = shard->effects->staged_pieces = 0;
+}
+
+void stoa_effects_note(struct stoa_shard *shard, stoa_shard_log_effect *event, const stoa_turning *turning)
+{
+    struct stoa_effects *e = shard->effects;
+    uint64_t cause = shard->cause ? shard->cause : shard->applied + 1;
+    e->n = e->cause == cause ? e->n + 1 : 0;
+    e->cause = cause;
+    event->epoch = shard->epoch;
+    event->position = cause;
+    event->n = e->n;
+    stoa_shard_note(shard, stoa_shard_log_ROW_effect, event, turning);
+    uint32_t slot = shard->ledger->outbox.newest;
+    e->at[slot] = (handed){.epoch = event->epoch, .position = cause, .n = event->n, .known = true};
+}
+
+/* --- handing out */
+
+static stoa_server *server_of(stoa_node *node, const stoa_pending *pending)
+{
+    for (uint32_t i = 0; i < STOA_SERVERS_MAX; i++) {
+        /* acquire: its port was written before */
+        const stoa_table *table = atomic_load_explicit(&node->servers[i].table, memory_order_acquire);
+        if (table && STOA_TEXT_EQZ(&pending->table, table->name)) { return &node->servers[i]; }
+    }
+    return NULL;
+}
+
+/* As a message to the port; NULL: not now, or never in this build. */
+static stoa_msg *message_of(struct stoa_shard *shard, const stoa_pending *pending, const stoa_server *server, bool again)
+{
+    const stoa_table *table = atomic_load_explicit(&server->table, memory_order_relaxed);
+    if (!table || !pending->row || pending->row > table->row_count) { return NULL; }
+    const stoa_row *row = &table->rows[pending->row];
+    uint32_t bytes = row->payload.size_bytes;
+    stoa_msg *msg = stoa_slab_new(&shard->core->place.slab, stoa_request_key_at(bytes) + (uint32_t)sizeof(stoa_effect), STOA_MSG_CONTEXT);
+    if (!msg) { return NULL; }
+    msg->size_bytes = bytes;
+    stoa_outbox_payload(&shard->ledger->outbox, pending, shard->effects->payload);
+    if (stoa_decode(&row->payload, shard->effects->payload, pending->bytes, stoa_msg_body(msg), NULL)) {
+        stoa_place_free(&shard->core->place, msg);
+        return NULL;
+    }
+    msg->to = server->port;
+    msg->from = shard->actors[pending->stream]->self;
+    msg->row = row;
+    stoa_msg_context(msg)->named = STOA_NAMED_EFFECT;
+    stoa_msg_context(msg)->position = pending->position;
+    stoa_effect *effect = (stoa_effect *)(void *)stoa_msg_key(msg);
+    *effect = (stoa_effect){.shard = shard, .epoch = pending->epoch, .position = pending->position, .n = pending->n, .again = again};
+    return msg;
+}
+
+static void hand_out(struct stoa_shard *shard)
+{
+    struct stoa_effects *e = shard->effects;
+    const stoa_outbox *o = &shard->ledger->outbox;
+    for (uint32_t i = o->oldest; i && e->out < STOA_HANDED_MAX; i = o->pending.at[i].newer) {
+        const stoa_pending *pending = &o->pending.at[i];
+        if (pending->position > shard->committed) { return; } /* its cascade is in one block */
+        if (e->at[i].to.at) { continue; }
+        const stoa_server *server = server_of(shard->node, pending);
+        if (!server || !stoa_place_room(&shard->core->place, stoa_ref_place(server->port))) { continue; }
+        stoa_msg *msg = message_of(shard, pending, server, e->at[i].again);
+        if (!msg) { continue; }
+        e->at[i].to = server->port;
+        e->at[i].again = true; /* from now on */
+        e->out++;
+        stoa_shard_release(shard, msg);
+    }
+}
+
+/* --- what ports say */
+
+static void hear(struct stoa_shard *shard, const report *says)
+{
+    struct stoa_effects *e = shard->effects;
+    uint32_t slot = stoa_outbox_find(&shard->ledger->outbox, says->epoch, says->position, says->n);
+    if (!slot) { return; }
+    e->out -= e->at[slot].to.at != 0;
+    e->at[slot] = (handed){0};
+    shard->cause = 0;
+    stoa_shard_log_effected event = {.epoch = says->epoch, .position = says->position, .n = says->n, .error = says->error};
+    stoa_shard_note_alone(shard, stoa_shard_log_ROW_effected, &event);
+}
+
+bool stoa_effects_waiting(const struct stoa_shard *shard)
+{
+    return shard->effects->reports.head != NULL;
+}
+
+void stoa_effects_hear(struct stoa_shard *shard)
+{
+    struct stoa_effects *e = shard->effects;
+    while (e->reports.head && stoa_shard_room(shard)) {
+        stoa_msg *msg = stoa_msg_list_pop(&e->reports);
+        hear(shard, stoa_msg_body(msg));
+        stoa_place_free(&shard->core->place, msg);
+    }
+}
+
+void stoa_effects_pump(struct stoa_shard *shard)
+{
+    if (shard->ledger->outbox.oldest) { hand_out(shard); }
+}
+
+/* On the shard's core. */
+static void arrive(stoa_core *core, stoa_msg *msg)
+{
+    struct stoa_shard *shard = ((const report *)stoa_msg_body(msg))->shard;
+    stoa_msg_list_push(&shard->effects->reports, msg);
+    stoa_core_enqueue(core, &shard->run);
+}
+
+stoa_err stoa_port_effected(stoa_port *port, const stoa_effect *effect, stoa_err outcome)
+{
+    struct stoa_shard *shard = effect->shard;
+    uint32_t place = shard->core->place.index;
+    if (!stoa_place_room(&port->place, place)) { return STOA_E_FULL; }
+    stoa_msg *msg = stoa_slab_new_surely(&port->place.slab, sizeof(report), STOA_MSG_ACT);
+    if (!msg) { return STOA_E_FULL; }
+    *(report *)stoa_msg_body(msg) = (report){.act = {.run = arrive},
+                                             .shard = shard,
+                                             .epoch = effect->epoch,
+                                             .position = effect->position,
+                                             .n = effect->n,
+                                             .error = (int32_t)outcome};
+    msg->to = stoa_ref_make(0, place, 0);
+    msg->from = stoa_port_ref(port);
+    msg->row = NULL;
+    stoa_place_push(&port->place, place, msg);
+    return STOA_OK;
+}
+
+const char *stoa_effect_text(const stoa_effect *effect, char text[STOA_EFFECT_TEXT])
+{
+    (void)snprintf(text, STOA_EFFECT_TEXT, "%s-%llu-%llu-%u", effect->shard->name, (unsigned long long)effect->epoch,
+                   (unsigned long long)effect->position, effect->n);
+    return text;
+}
+
+/* --- lives */
+
+void stoa_effects_recovered(struct stoa_shard *shard)
+{
+    const stoa_outbox *o = &shard->ledger->outbox;
+    for (uint32_t i = o->oldest; i; i = o->pending.at[i].newer) {
+        const stoa_pending *at = &o->pending.at[i];
+        shard->effects->at[i] = (handed){.epoch = at->epoch, .position = at->position, .n = at->n, .known = true, .again = true};
+    }
+}
+
+static const handed *was(const struct stoa_effects *e, const stoa_pending *pending)
+{
+    for (uint32_t i = 1; i <= STOA_OUTBOX_MAX; i++) {
+        const handed *at = &e->before[i];
+        if (at->known && at->position == pending->position && at->epoch == pending->epoch && at->n == pending->n) { return at; }
+    }
+    return NULL;
+}
+
+void stoa_effects_dropped(struct stoa_shard *shard)
+{
+    struct stoa_effects *e = shard->effects;
+    const stoa_outbox *o = &shard->ledger->outbox;
+    memcpy(e->before, e->at, sizeof e->at);
+    memset(e->at, 0, sizeof e->at);
+    stoa_effects_recovered(shard);
+    e->out = 0;
+    for (uint32_t i = o->oldest; i; i = o->pending.at[i].newer) {
+        const handed *before = was(e, &o->pending.at[i]);
+        if (before) { e->at[i] = *before; }
+        e->out += e->at[i].to.at != 0;
+    }
+}
+
+void stoa_effects_abandoned(struct stoa_shard *shard, stoa_ref port)
+{
+    struct stoa_effects *e = shard->effects;
+    for (uint32_t i = 1; i <= STOA_OUTBOX_MAX; i++) {
+        if (!e->at[i].to.at || !stoa_ref_equal(e->at[i].to, port)) { continue; }
+        e->at[i].to = STOA_REF_NONE;
+        e->out--;
+    }
+}
+
+/* --- who serves */
+
+typedef struct change {
+    stoa_ref abandoned; /* NONE: somebody new serves */
+} change;
+
+static void change_on_core(stoa_core *core, void *context)
+{
+    const change *c = context;
+    for (uint32_t i = 0; i < core->shard_count; i++) {
+        if (c->abandoned.at) { stoa_effects_abandoned(core->shards[i], c->abandoned); }
+        stoa_core_enqueue(core, &core->shards[i]->run);
+    }
+}
+
+static void tell_cores(stoa_node *node, change c)
+{
+    for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], change_on_core, &c); }
+}
+
+stoa_err stoa_port_serve(stoa_port *port, const stoa_table *table)
+{
+    stoa_node *node = port->place.node;
+    stoa_server *free = NULL;
+    stoa_err err = STOA_OK;
+    (void)pthread_mutex_lock(&node->lock);
+    for (uint32_t i = 0; i < STOA_SERVERS_MAX; i++) {
+        const stoa_table *taken = atomic_load(&node->servers[i].table);
+        if (taken && strcmp(taken->name, table->name) == 0) { err = STOA_FAIL(STOA_E_EXISTS, "%s is served", table->name); }
+        if (!taken && !free) { free = &node->servers[i]; }
+    }
+    if (!err && !free) { err = STOA_FAIL(STOA_E_FULL, "%d tables are served", STOA_SERVERS_MAX); }
+    if (!err) {
+        free->port = stoa_port_ref(port);
+        atomic_store_explicit(&free->table, table, memory_order_release); /* its port is there */
+    }
+    (void)pthread_mutex_unlock(&node->lock);
+    if (!err) { tell_cores(node, (change){0}); }
+    return err;
+}
+
+void stoa_port_stop_serving(stoa_port *port)
+{
+    stoa_node *node = port->place.node;
+    bool served = false;
+    (void)pthread_mutex_lock(&node->lock);
+    for (uint32_t i = 0; i < STOA_SERVERS_MAX; i++) {
+        if (!atomic_load(&node->servers[i].table) || !stoa_ref_equal(node->servers[i].port, stoa_port_ref(port))) { continue; }
+        atomic_store(&node->servers[i].table, NULL);
+        served = true;
+    }
+    (void)pthread_mutex_unlock(&node->lock);
+    if (served) { tell_cores(node, (change){stoa_port_ref(port)}); }
+}
+
+/* --- looking */
+
+typedef struct outbox_look {
+    struct stoa_shard *shard;
+    stoa_outbox_view view;
+    void (*visit)(void *context, const stoa_pending_view *view);
+    void *context;
+} outbox_look;
+
+static void look_on_core(stoa_core *core, void *context)
+{
+    (void)core;
+    outbox_look *look = context;
+    const struct stoa_shard *shard = look->shard;
+    const stoa_outbox *o = &shard->ledger->outbox;
+    look->view = (stoa_outbox_view){.pending = o->pending.pool.used, .handed = shard->effects->out, .done = o->done, .failed = o->failed};
+    for (uint32_t i = o->oldest; i && look->visit; i = o->pending.at[i].newer) {
+        const stoa_pending *at = &o->pending.at[i];
+        const handed *h = &shard->effects->at[i];
+        stoa_effect effect = {.shard = look->shard, .epoch = at->epoch, .position = at->position, .n = at->n, .again = h->again};
+        const stoa_server *server = server_of(shard->node, at);
+        stoa_pending_view view = {.table = at->table, .row = at->row, .bytes = at->bytes, .actor = stoa_actor_name(shard->actors[at->stream])};
+        (void)stoa_effect_text(&effect, view.name);
+        view.status = h->to.at ? "handed out" : at->position > shard->committed ? "behind the wall" : server ? "waits" : "nobody serves it";
+        view.again = h->again && !h->to.at;
+        look->visit(look->context, &view);
+    }
+}
+
+void stoa_shard_outbox(stoa_shard *shard, stoa_outbox_view *out, void (*visit)(void *context, const stoa_pending_view *view),
+                       void *context)
+{
+    outbox_look look = {.shard = shard, .visit = visit, .context = context};
+    stoa_core_do(shard->core, look_on_core, &look);
+    *out = look.view;
+}
