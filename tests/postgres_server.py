@@ -7,6 +7,7 @@ standard input ends.
 
 SPDX-License-Identifier: Apache-2.0
 """
+import ctypes
 import glob
 import os
 import shutil
@@ -28,6 +29,11 @@ def programs():
     if not folders:
         raise RuntimeError("no PostgreSQL is installed; deploy/setup installs it")
     return folders[-1]
+
+
+def end_with_parent():
+    """In the child: whoever kills this program, its server goes with it."""
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG; SIGQUIT: at once
 
 
 class Postgres:
@@ -63,7 +69,7 @@ class Postgres:
             settings = [part for key, value in self.settings.items() for part in ("-c", f"{key}={value}")]
             self.process = subprocess.Popen([os.path.join(programs(), "postgres"), "-D", self.data, "-k", self.folder, *settings],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                                            start_new_session=True, **self.user)
+                                            start_new_session=True, preexec_fn=end_with_parent, **self.user)
         until = time.monotonic() + WAIT_S
         while wait and not self.answers():
             if self.process.poll() is not None or time.monotonic() > until:
@@ -127,6 +133,7 @@ class Postgres:
 
 
 def serve():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     server = Postgres()
     try:
         print(server.conninfo, flush=True)
