@@ -289,6 +289,16 @@ typedef struct stoa_conflate {
     uint32_t above; /* only while more than so many wait: a short burst is heard as it was sent */
 } stoa_conflate;
 
+/* What becomes of a stored event that its row cannot read any more. Appended fields need none of this; where a payload changes
+ * otherwise, the row's schema goes up by one, and an upcast brings events of the schema before to it. Events are stored with
+ * the schema that they were written under, and pass all upcasts from there on. */
+typedef struct stoa_upcast {
+    uint32_t row, schema;  /* from 1: an event of this row, written under this schema, ... */
+    const stoa_type *type; /* ... had this payload: a STOA_RECORD that is kept for it */
+    /* Make it one of schema + 1: the type of the upcast from there, or the row's payload. next is zero. Cannot fail. */
+    void (*up)(const void *old, void *next);
+} stoa_upcast;
+
 struct stoa_kind {
     const char *name;
     const stoa_row *rows; /* of its table: what it handles itself */
@@ -321,6 +331,8 @@ struct stoa_kind {
     /* Event-sourced kinds: raise it when the layout of the state changes, or what an apply function makes of an old event.
      * Snapshots of other versions are not used; the log is. A changed size, or a changed state_type, is noticed without it. */
     uint32_t state_version;
+    /* Event-sourced kinds: from every schema there was, for each row that had several; ends with type NULL. NULL: none had. */
+    const stoa_upcast *upcasts;
     stoa_supervision supervision;
     bool trap_exits;             /* links: hear stoa_system.exit instead of failing */
     uint64_t memory_quota_bytes; /* of stoa_turn_alloc, per actor; 0: as much as the core has */

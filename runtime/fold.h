@@ -51,6 +51,13 @@ void stoa_log_whole(stoa_log_reader *reader);
 /* That stream is so, as a snapshot says, which knows all that were spawned up to a position. Errors: CORRUPT, FULL. */
 stoa_err stoa_log_learn(stoa_log_reader *reader, uint32_t stream, const stoa_kind *kind, const char *name);
 void stoa_log_learned(stoa_log_reader *reader, uint64_t position);
+/* The schema that events of a row are written under: one more than it has upcasts. */
+static inline uint32_t stoa_kind_schema(const stoa_kind *kind, uint32_t row)
+{
+    uint32_t schema = 1;
+    for (const stoa_upcast *at = kind->upcasts; at && at->type; at++) { schema += at->row == row; }
+    return schema;
+}
 /* The first position that is still there. */
 uint64_t stoa_journal_first(stoa_journal *journal);
 /* As stoa_log_read, of one block, which may not be in the log yet. */

@@ -29,6 +29,7 @@ struct stoa_log_reader {
     uint32_t only;
     bool whole;                    /* reads end with a block */
     void *payload;                 /* STOA_REPLY_MAX bytes */
+    void *older;                   /* an event of an older schema; NULL: there was none */
     stoa_token *tokens;            /* NULL: all that was read was in plain form */
     stoa_log_end end;
 };
@@ -83,6 +84,7 @@ void stoa_log_close(stoa_log_reader *reader)
     stoa_streams_deinit(&reader->own);
     free(reader->payload);
     free(reader->tokens);
+    free(reader->older);
     free(reader);
 }
 
@@ -149,6 +151,12 @@ static stoa_err resolve(const stoa_log_reader *r, const uint64_t *field, stoa_ev
     view->kind = stream->kind;
     view->actor = stream->name;
     view->row = &table->rows[field[1]];
+    if (field[2] == 0 || field[2] > stoa_kind_schema(stream->kind, view->row->id)) {
+        char what[96];
+        (void)snprintf(what, sizeof what, "schema %" PRIu64 " of %s.%s, of which %" PRIu32 " is the last here", field[2], table->name,
+                       view->row->name, stoa_kind_schema(stream->kind, view->row->id));
+        return refuse(r, STOA_E_VERSION, view->position, what);
+    }
     if (!stream->kind->appliers[field[1]]) { return corrupt(r, view->position, "not an event row"); }
     return view->row->payload.size_bytes > STOA_REPLY_MAX ? corrupt(r, view->position, "payload size") : STOA_OK;
 }
@@ -180,6 +188,7 @@ static bool read_plain(stoa_log_reader *r, const uint8_t **at, const uint8_t *en
     *err_out = resolve(r, field, view);
     if (*err_out) { return true; }
     take_envelope(field, view);
+    if (field[2] != stoa_kind_schema(view->kind, view->row->id)) { return false; }
     if (wanted(r, view)) {
         if (!stoa_plain_value(&view->row->payload, &from, end, r->payload)) { return false; }
         view->payload = r->payload;
@@ -188,6 +197,34 @@ static bool read_plain(stoa_log_reader *r, const uint8_t **at, const uint8_t *en
     }
     *at = from;
     return true;
+}
+
+static const stoa_upcast *upcast_from(const stoa_kind *kind, uint32_t row, uint64_t schema)
+{
+    for (const stoa_upcast *at = kind->upcasts; at && at->type; at++) {
+        if (at->row == row && at->schema == schema) { return at; }
+    }
+    return NULL;
+}
+
+/* Read it as it was written, and bring it from schema to schema up to the row's own. */
+static stoa_err decode_older(stoa_log_reader *r, const stoa_event_view *view, uint64_t schema, const stoa_token *tokens, uint32_t count)
+{
+    const stoa_upcast *upcast = upcast_from(view->kind, view->row->id, schema);
+    if (!upcast || upcast->type->size_bytes > STOA_REPLY_MAX) { return STOA_FAIL(STOA_E_VERSION, "no upcast from schema %" PRIu64, schema); }
+    if (!r->older) { r->older = malloc(STOA_REPLY_MAX); }
+    if (!r->older) { return STOA_FAIL(STOA_E_NOMEM, "log reader"); }
+    stoa_err err = stoa_decode_tokens(upcast->type, tokens, count, r->older);
+    while (!err && upcast) {
+        const stoa_upcast *next = upcast_from(view->kind, view->row->id, ++schema);
+        uint32_t bytes = next ? next->type->size_bytes : view->row->payload.size_bytes;
+        if (bytes > STOA_REPLY_MAX) { return STOA_FAIL(STOA_E_VERSION, "schema %" PRIu64, schema); }
+        memset(r->payload, 0, bytes);
+        upcast->up(r->older, r->payload);
+        if (next) { memcpy(r->older, r->payload, bytes); }
+        upcast = next;
+    }
+    return err;
 }
 
 static stoa_err judge_event(stoa_log_reader *r, const uint8_t **at, const uint8_t *end, stoa_event_view *view)
@@ -212,7 +249,11 @@ static stoa_err judge_event(stoa_log_reader *r, const uint8_t **at, const uint8_
     take_envelope(field, view);
     if (!wanted(r, view)) { return STOA_OK; }
     view->payload = r->payload;
-    err = stoa_decode_tokens(&view->row->payload, r->tokens + 1 + ENVELOPE_FIELDS, count - 1 - ENVELOPE_FIELDS, r->payload);
+    const stoa_token *tokens = r->tokens + 1 + ENVELOPE_FIELDS;
+    count -= 1 + ENVELOPE_FIELDS;
+    bool older = field[2] < stoa_kind_schema(view->kind, view->row->id);
+    err = older ? decode_older(r, view, field[2], tokens, count) : stoa_decode_tokens(&view->row->payload, tokens, count, r->payload);
+    if (err == STOA_E_VERSION) { return STOA_PASS(err, "shard %s, position %" PRIu64, r->streams->at[0].name, view->position); }
     return err ? STOA_PASS(STOA_E_CORRUPT, "shard %s, position %" PRIu64, r->streams->at[0].name, view->position) : STOA_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "runtime/channel.h"
 #include "runtime/effects.h"
+#include "runtime/fold.h"
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 #include "runtime/once.h"
@@ -186,7 +187,7 @@ static void journal_event(struct stoa_shard *shard, uint32_t stream, const stoa_
     stoa_write_array(&w, 10);
     stoa_write_uint(&w, 1);
     stoa_write_uint(&w, row->id);
-    stoa_write_uint(&w, 1);
+    stoa_write_uint(&w, stoa_kind_schema(shard->streams.at[stream].kind, row->id));
     stoa_write_uint(&w, stream);
     stoa_write_uint(&w, ++shard->seqs[stream]);
     stoa_write_uint(&w, shard->core->wall_ns);

@@ -7,12 +7,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "runtime/log_reader.h"
 #include "runtime/sim.h"
 #include "runtime/stoa.h"
 #include "storage/sim/journal.h"
@@ -88,6 +90,63 @@ static void till2_apply_paid(till2 *self, const till2_paid *event)
 static void till2_apply_refunded(till2 *self, const till2_refunded *event)
 {
     self->total -= event->amount;
+}
+
+/* --- a third build: an amount has a currency now, as text before it; schema 2. What builds 1 and 2 wrote is brought to it */
+
+#define till3_pay_FIELDS(F, S)   F(S, uint64_t, amount) F(S, uint64_t, reserved32) F(S, uint64_t, tip)
+#define till3_sum_FIELDS(F, S)   F(S, uint64_t, total) F(S, uint64_t, tips) F(S, uint64_t, paid)
+#define till3_paid_FIELDS(F, S)  F(S, stoa_text6, currency) F(S, uint64_t, cents) F(S, uint64_t, tip)
+#define till3_ROWS(ROW, K)                                                                                             \
+    ROW(K, COMMAND, pay, sum, "Pay an amount.")                                                                        \
+    ROW(K, REPLY, sum, _, "What was paid.")                                                                            \
+    ROW(K, EVENT, paid, _, "An amount was paid.")
+STOA_TABLE_HERE(till3)
+
+#define till3_paid_v1_FIELDS(F, S) F(S, uint64_t, amount) F(S, uint64_t, reserved32) F(S, uint64_t, tip)
+STOA_RECORD_HERE(till3_paid_v1)
+#define till3_paid_v2_FIELDS(F, S) F(S, uint64_t, cents) F(S, uint64_t, tip)
+STOA_RECORD_HERE(till3_paid_v2)
+
+static void paid_from_v1(const void *old, void *next)
+{
+    const till3_paid_v1 *from = old;
+    *(till3_paid_v2 *)next = (till3_paid_v2){.cents = from->amount * 100, .tip = from->tip * 100};
+}
+
+static void paid_from_v2(const void *old, void *next)
+{
+    const till3_paid_v2 *from = old;
+    till3_paid *to = next;
+    to->cents = from->cents;
+    to->tip = from->tip;
+    (void)STOA_TEXT_SETZ(&to->currency, "EUR");
+}
+
+static const stoa_upcast till3_upcasts[] = {{till3_ROW_paid, 1, STOA_TYPE(till3_paid_v1), paid_from_v1},
+                                            {till3_ROW_paid, 2, STOA_TYPE(till3_paid_v2), paid_from_v2},
+                                            {0, 0, NULL, NULL}};
+
+typedef struct till3 {
+    uint64_t paid, cents, tips, euros;
+} till3;
+#define till3_HEARS STOA_HEARS_NOTHING
+STOA_KIND(till3, .mailbox_limit = 64, .upcasts = till3_upcasts)
+
+static stoa_err till3_on_pay(stoa_turn *turn, const till3 *self, const till3_pay *in, till3_sum *out)
+{
+    till3_paid paid = {.cents = in->amount, .tip = in->tip};
+    *out = (till3_sum){self->cents + in->amount, self->tips + in->tip, self->euros};
+    stoa_err err = STOA_TEXT_SETZ(&paid.currency, "USD");
+    return err ? err : till3_emit_paid(turn, paid);
+}
+
+static void till3_apply_paid(till3 *self, const till3_paid *event)
+{
+    self->paid++;
+    self->cents += event->cents;
+    self->tips += event->tip;
+    self->euros += event->currency.len == 3 && event->currency.at[0] == 'E';
 }
 
 /* --- a build at work: its node over the disk "till" */
@@ -213,6 +272,88 @@ static void a_kind_that_is_not_there_is_of_another_version(void **state)
     refused(&till1_kind, "drawer", STOA_E_VERSION, "no kind 'till'");
 }
 
+static till3_sum pay3(uint64_t amount, uint64_t tip)
+{
+    build new;
+    till3_sum sum;
+    assert_int_equal(start(&new, &till3_kind, "till"), STOA_OK);
+    till3_pay pay = {.amount = amount, .tip = tip};
+    assert_int_equal(till3_call_pay(new.node, new.till, pay, STOA_S(5), &sum), STOA_OK);
+    end(&new);
+    return sum;
+}
+
+/* Events as earlier builds stored them, byte for byte: what they say now is in the file, too. Never edit a line. */
+static const uint8_t *from_hex(const char *text, uint8_t *bytes, size_t *size_out)
+{
+    unsigned byte;
+    for (*size_out = 0; sscanf(text + 2 * *size_out, "%2x", &byte) == 1; ++*size_out) { bytes[*size_out] = (uint8_t)byte; }
+    return bytes;
+}
+
+static stoa_err say(void *context, const stoa_event_view *event)
+{
+    const till3_paid *paid = event->payload;
+    if (event->stream == 0) { return STOA_OK; }
+    (void)snprintf(context, 64, "%.*s %llu %llu", STOA_TEXT_ARGS(&paid->currency), (unsigned long long)paid->cents,
+                   (unsigned long long)paid->tip);
+    return STOA_OK;
+}
+
+static void check_stored(const char *hex, const char *expected)
+{
+    static const stoa_kind *const known[] = {&till3_kind, NULL};
+    uint8_t bytes[512];
+    char said[64] = "";
+    stoa_block block = {.first = 1, .epoch = 1, .commit_ns = 1, .count = 2};
+    size_t size_bytes;
+    stoa_journal *journal;
+    stoa_log_reader *reader;
+    block.payload = from_hex(hex, bytes, &size_bytes);
+    block.payload_bytes = (uint32_t)size_bytes;
+    assert_int_equal(stoa_journal_sim.open("sim:stored", &journal), STOA_OK);
+    assert_int_equal(stoa_journal_sim.append(journal, &block, true), STOA_OK);
+    assert_int_equal(stoa_log_open_journal(journal, known, "s", &reader), STOA_OK);
+    assert_int_equal(stoa_log_read(reader, 1, UINT64_MAX, say, said, NULL), STOA_OK);
+    assert_string_equal(said, expected);
+    stoa_log_close(reader);
+    stoa_journal_sim.close(journal);
+    stoa_sim_disks_free();
+}
+
+static void stored_events_of_every_schema_say_what_they_said(void **state)
+{
+    (void)state;
+    const char *source = getenv("STOA_SOURCE");
+    char path[512], line[1024], hex[600], expected[64];
+    unsigned lines = 0;
+    (void)snprintf(path, sizeof path, "%s/tests/golden/events.txt", source ? source : ".");
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        if (line[0] == '#' || sscanf(line, "%599s %63[^\n]", hex, expected) != 2) { continue; }
+        check_stored(hex, expected);
+        lines++;
+    }
+    (void)fclose(file);
+    assert_int_equal(lines, 4);
+}
+
+static void an_older_schema_is_brought_up_step_by_step(void **state)
+{
+    (void)state;
+    pay1(10, 10);      /* as the first build wrote it */
+    (void)pay2(7, 2);  /* with a field more: the same schema */
+    till3_sum sum = pay3(5, 0);
+    assert_int_equal(sum.total, 1700 + 5);
+    assert_int_equal(sum.tips, 200);
+    assert_int_equal(sum.paid, 2); /* in euros: the older ones */
+    sum = pay3(1, 0); /* and what was written under the new schema is read as it is */
+    assert_int_equal(sum.total, 1700 + 6);
+    assert_int_equal(sum.paid, 2);
+    refused(&till2_kind, "till", STOA_E_VERSION, "schema 3 of till2.paid, of which 1 is the last here");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +362,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_event_of_a_row_that_is_not_there_is_of_another_version, forget, forget),
         cmocka_unit_test_setup_teardown(a_value_that_the_older_build_cannot_hold_is_refused_whole, forget, forget),
         cmocka_unit_test_setup_teardown(a_kind_that_is_not_there_is_of_another_version, forget, forget),
+        cmocka_unit_test_setup_teardown(stored_events_of_every_schema_say_what_they_said, forget, forget),
+        cmocka_unit_test_setup_teardown(an_older_schema_is_brought_up_step_by_step, forget, forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -299,6 +299,8 @@ static void what_is_no_event_is_refused_by_name(void **state)
         {1, jar_ROW_got, 1, 3, "event of no kind", STOA_E_CORRUPT},
         {1, jar_ROW_got, 1, UINT64_MAX, "event of no kind", STOA_E_CORRUPT},
         {1, jar_ROW_put, 1, 2, "not an event row", STOA_E_CORRUPT},
+        {1, jar_ROW_got, 2, 2, "schema 2 of jar.got, of which 1 is the last here", STOA_E_VERSION},
+        {1, jar_ROW_got, 0, 2, "schema 0 of jar.got", STOA_E_VERSION},
         {1, 1, 1, 0, "no kind ''", STOA_E_VERSION}, /* spawned, without its later fields */
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) { refused(&wrong[i], false); }
