@@ -253,6 +253,7 @@ class WithNode(unittest.TestCase):
                      "backup", "backup status", "backup verify", "restore", "archive", "archive run", "archive hold",
                      "archive release",  # archive_test.py
                      "channels", "channel restart",  # channels_test.py
+                     "state", "diff", "snapshot", "snapshots", "explain event",  # snapshot_test.py
                      "journal", "journal verify", "journal reindex", "journal rekey"]  # journal_test.py
         known = [command["name"] for command in self.json("help")["commands"]]
         self.assertEqual(sorted(known), sorted([*lines, *elsewhere, "quit", "exit"]))
@@ -629,6 +630,8 @@ class Typing(unittest.TestCase):
         t.type("expl\t")
         t.expect("explain ")
         t.type("\t")
+        t.expect(r"event +order")
+        t.type("o\t")
         t.expect("order ")
         t.type("\x15actor trade_account/\t")  # ^U; several: they are listed
         t.expect(r"trade_account/alice +trade_account/bob +trade_account/treasury")
