@@ -117,9 +117,9 @@ static stoa_err check_value(void *context, const stoa_side_entry *entry)
     return STOA_OK;
 }
 
-static int wrong(const char *what)
+static int wrong(const char *what, uint64_t at, uint64_t wanted)
 {
-    printf("wrong %s\n", what);
+    printf("wrong %s: %" PRIu64 ", not %" PRIu64 "\n", what, at, wanted);
     return 1;
 }
 
@@ -132,19 +132,19 @@ static int check_all(void)
     checking blocks = {.next = state.first};
     if (!err && state.last) { err = ops->read(journal, state.first, check_block, &blocks); }
     if (err) { return say_error("refused", err); }
-    if (blocks.wrong || blocks.next != state.last + 1) { return wrong("blocks"); }
+    if (blocks.wrong || blocks.next != state.last + 1) { return wrong("blocks", blocks.next, state.last + 1); }
     uint64_t found = 0;
     for (uint64_t id = 1; id <= IDS; id++) {
         checking ids = {.first = id};
         err = ops->lookup(journal, id, check_position, &ids);
         if (err) { return say_error("refused", err); }
-        if (ids.wrong) { return wrong("index"); }
+        if (ids.wrong) { return wrong("index of an id", id, id); }
         found += ids.next;
     }
-    if (found != state.last + 1 - state.first) { return wrong("index"); }
+    if (found != state.last + 1 - state.first) { return wrong("index", found, state.last + 1 - state.first); }
     checking values = {0};
     err = ops->scan(journal, STOA_SPACE_SNAPSHOT, NULL, 0, check_value, &values);
-    if (values.wrong) { return wrong("value"); }
+    if (values.wrong) { return wrong("value", values.next, values.next); }
     printf("ok %" PRIu64 " %" PRIu64 " %" PRIu64 "%s\n", state.first, state.last, values.next, err ? " side" : "");
     return 0;
 }

@@ -160,6 +160,9 @@ def main():
                 outcome = FAULTS[kind](journal, chance)
             except Wrong as wrong:
                 print(f"round {number}, {kind}: {wrong}", flush=True)
+                if os.environ.get("STOA_KEEP"):
+                    print(f"kept: {journal.folder}")
+                    journal = None
                 return 1
             events += journal.synced - before
             outcomes[outcome] = outcomes.get(outcome, 0) + 1

@@ -9,7 +9,7 @@
  *     STOA_DISK_SAID     a file that gets a line about what was done
  *
  * Power failure: of each file only what was synced is sure. What was appended since stays up to a random place, or not at all,
- * and its end is cut, zeroed or garbage; what was overwritten (files up to 64 KiB are remembered whole) is as it was or as
+ * and its end is cut, zeroed or (of *.log, where no file system's promise is leaned on) garbage; what was overwritten (files up to 64 KiB are remembered whole) is as it was or as
  * it became; a file made since the last sync of anything may be gone. The process ends with 137, as if killed.
  *
  * A file counts as synced as it is when the process starts. Not modelled: writes through mappings, lost renames and removals.
@@ -143,10 +143,12 @@ __attribute__((constructor)) static void begin(void)
 /* --- the power fails */
 
 /* The end of what stays is as it was written, zeroes or garbage. */
-static void tear(int fd, off_t synced, off_t kept)
+static void tear(int fd, const char *path, off_t synced, off_t kept)
 {
+    size_t length = strlen(path);
+    bool log = length > 4 && strcmp(path + length - 4, ".log") == 0;
     off_t torn = kept - synced < TORN_MAX ? kept - synced : TORN_MAX;
-    uint64_t how = chance(3);
+    uint64_t how = chance(log ? 3 : 2);
     uint8_t bytes[TORN_MAX];
     if (torn <= 0 || how == 0) { return; }
     torn = 1 + (off_t)chance((uint64_t)torn);
@@ -173,7 +175,7 @@ static void lose(const char *path, const struct stat *status, const file *at)
     if (status->st_size > synced) {
         off_t kept = synced + (chance(2) ? (off_t)chance((uint64_t)(status->st_size - synced) + 1) : 0);
         if (ftruncate(fd, kept) == 0) { say("cut", path, (uint64_t)(status->st_size - kept)); }
-        tear(fd, synced, kept);
+        tear(fd, path, synced, kept);
     }
     (void)close(fd);
 }
