@@ -39,7 +39,7 @@ stoa_err stoa_log_open_journal(stoa_journal *journal, const stoa_kind *const *ki
 void stoa_log_close(stoa_log_reader *reader);
 
 /* Show the events of this stream alone (0: the shard's own), and step over the others without decoding them. */
-enum { STOA_LOG_ALL = UINT32_MAX };
+#define STOA_LOG_ALL UINT32_MAX
 void stoa_log_only(stoa_log_reader *reader, uint32_t stream);
 
 /* Visit the committed events from position from on, up to until. *next_out: the position behind the last event read, also on

@@ -66,7 +66,7 @@ static bool met(const void **list, const stoa_pg_table *table)
             return false;
         }
     }
-    STOA_ASSERT(!"more tables than a session remembers");
+    STOA_ASSERT(false && "more tables than a session remembers");
     return false;
 }
 
