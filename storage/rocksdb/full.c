@@ -54,6 +54,7 @@ static stoa_err reopen_for_writing(stoa_rocks *j)
     stoa_engine_close(&j->engine);
     stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.first = &j->first});
     if (!err) { err = recover_same(j); }
+    if (!err) { err = stoa_rocks_note_open(j); }
     if (err != STOA_E_FULL) { return err; }
     stoa_err reading = reopen_for_reading(j);
     return reading ? reading : STOA_FAIL(STOA_E_FULL, "the disk of %s is still full", j->path);

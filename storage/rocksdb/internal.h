@@ -79,8 +79,10 @@ stoa_err stoa_rocks_purge(stoa_journal *base, uint64_t below);
 
 /* reindex.c. */
 stoa_err stoa_rocks_reindex(stoa_journal *base, stoa_reindexed *out);
-/* Whether the last reindex was not ended. Errors: IO, CORRUPT. */
-stoa_err stoa_rocks_index_broken(const stoa_engine *engine, bool *broken_out);
+/* Whether the last reindex was not ended, or RocksDB has lost entries: then index_broken. Errors: IO, CORRUPT. */
+stoa_err stoa_rocks_look_at_index(stoa_rocks *j);
+/* The database was opened for writing, with the log as the state says. Errors: FULL, IO. */
+stoa_err stoa_rocks_note_open(stoa_rocks *j);
 
 /* open.c. On error the caller takes down what is there. */
 stoa_err stoa_rocks_open(stoa_rocks *j, const char *path);

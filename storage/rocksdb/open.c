@@ -154,11 +154,10 @@ stoa_err stoa_rocks_open(stoa_rocks *j, const char *path)
     stoa_err err = open_folder(j, path);
     if (!err) { err = open_engine(j); }
     if (!err) { err = recover(j); }
-    bool broken = false;
-    if (!err) { err = stoa_rocks_index_broken(&j->engine, &broken); }
-    if (!err) { atomic_store(&j->index_broken, broken); }
+    if (!err) { err = stoa_rocks_look_at_index(j); }
+    if (!err && !j->full) { err = stoa_rocks_note_open(j); }
     if (!err && !j->full) { stoa_engine_fold(&j->engine); }
     stoa_reindexed ignored;
-    if (!err && !j->full && broken) { err = stoa_rocks_reindex(&j->base, &ignored); }
+    if (!err && !j->full && atomic_load(&j->index_broken)) { err = stoa_rocks_reindex(&j->base, &ignored); }
     return err;
 }

@@ -4,6 +4,11 @@
  * lookups are refused. What is appended later brings its own entries. Those of the blocks before are put again, batch by
  * batch; then the note goes. Entries that are there already are put again as they are.
  *
+ * RocksDB can lose what the index had of the last start, and say nothing: at a start it writes a file for each family, and a
+ * list of files that rotted at its end, where the index's file stands last, is taken for one that was cut short. Where the
+ * log's file is lost, too, the chain notices. So each open notes where the log ended ("opened" -> position); the next one looks
+ * whether the index has what the blocks before that say.
+ *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
@@ -14,19 +19,81 @@
 #include "storage/rocksdb/key.h"
 
 static const char note_key[] = "index", note_value[] = "broken";
+static const char opened_key[] = "opened";
+enum { LOOK_BACK = 64 }; /* blocks */
 enum { NOTE_KEY_BYTES = sizeof note_key - 1, NOTE_VALUE_BYTES = sizeof note_value - 1, BATCH_BYTES = 1 << 20 };
 
-stoa_err stoa_rocks_index_broken(const stoa_engine *engine, bool *broken_out)
+/* *number_out: the value's, where it has eight bytes; else 0. */
+static stoa_err get(const stoa_engine *engine, enum stoa_family family, const char *key, size_t key_bytes, bool *there_out,
+                    uint64_t *number_out)
 {
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     size_t bytes = 0;
-    char *text = NULL, *value = rocksdb_get_cf(engine->db, options, engine->families[STOA_FAMILY_META], note_key,
-                                               NOTE_KEY_BYTES, &bytes, &text);
+    char *text = NULL,
+         *value = rocksdb_get_cf(engine->db, options, engine->families[family], key, key_bytes, &bytes, &text);
     rocksdb_readoptions_destroy(options);
-    stoa_err err = stoa_engine_error(text, "read what the index is like");
-    if (!err) { *broken_out = value != NULL; }
+    *there_out = value != NULL;
+    *number_out = value && bytes == STOA_KEY_BYTES ? stoa_key_get(value) : 0;
     rocksdb_free(value);
+    return stoa_engine_error(text, "read what the index is like");
+}
+
+static stoa_err has_entry(const stoa_engine *engine, stoa_index_entry entry, bool *there_out)
+{
+    char key[STOA_INDEX_KEY_BYTES];
+    uint64_t ignored;
+    stoa_key_put(key, entry.id);
+    stoa_key_put(key + STOA_KEY_BYTES, entry.position);
+    return get(engine, STOA_FAMILY_INDEX, key, sizeof key, there_out, &ignored);
+}
+
+/* Whether the index has the first and the last entry of the newest block with entries among those up to position. */
+static stoa_err is_indexed(const stoa_engine *engine, uint64_t first, uint64_t position, bool *indexed_out)
+{
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_iterator_t *it = rocksdb_create_iterator_cf(engine->db, options, engine->families[STOA_FAMILY_LOG]);
+    char key[STOA_KEY_BYTES];
+    stoa_key_put(key, position);
+    stoa_err err = STOA_OK;
+    bool done = false, begin = true, end = true;
+    unsigned looked = 0;
+    for (rocksdb_iter_seek_for_prev(it, key, sizeof key); !err && !done && looked < LOOK_BACK && rocksdb_iter_valid(it);
+         rocksdb_iter_prev(it), looked++) {
+        size_t bytes;
+        const char *value = rocksdb_iter_value(it, &bytes);
+        stoa_block_view view;
+        if (stoa_block_decode(value, bytes, &view)) { break; } /* for who reads it to say */
+        done = view.block.first < first || view.block.index_count > 0;
+        if (view.block.first < first || view.block.index_count == 0) { continue; }
+        err = has_entry(engine, stoa_block_entry(&view, 0), &begin);
+        if (!err) { err = has_entry(engine, stoa_block_entry(&view, view.block.index_count - 1), &end); }
+    }
+    rocksdb_iter_destroy(it);
+    rocksdb_readoptions_destroy(options);
+    *indexed_out = begin && end;
     return err;
+}
+
+stoa_err stoa_rocks_note_open(stoa_rocks *j)
+{
+    char value[STOA_KEY_BYTES], *text = NULL;
+    stoa_key_put(value, j->state.last);
+    rocksdb_put_cf(j->engine.db, j->lazy, j->engine.families[STOA_FAMILY_META], opened_key, sizeof opened_key - 1, value,
+                   sizeof value, &text);
+    return stoa_engine_error(text, "note the open");
+}
+
+stoa_err stoa_rocks_look_at_index(stoa_rocks *j)
+{
+    bool broken, there, indexed = true;
+    uint64_t opened = 0, ignored;
+    stoa_err err = get(&j->engine, STOA_FAMILY_META, note_key, NOTE_KEY_BYTES, &broken, &ignored);
+    if (!err) { err = get(&j->engine, STOA_FAMILY_META, opened_key, sizeof opened_key - 1, &there, &opened); }
+    if (!err && opened > j->anchor.last) { err = is_indexed(&j->engine, j->anchor.last + 1, opened, &indexed); }
+    if (err) { return err; }
+    if (!indexed) { stoa_log(STOA_LOG_WARN, "journal_index_lost", STOA_KV("path", j->path), STOA_KU("below", opened + 1)); }
+    atomic_store(&j->index_broken, broken || !indexed);
+    return STOA_OK;
 }
 
 /* Entries of positions from first to last, and a hash over them. */
