@@ -23,8 +23,6 @@
 
 #include "storage/journal.h"
 
-STOA_API_BEGIN
-
 enum { STOA_SNAPSHOT_CHUNK = 64 << 10, STOA_SNAPSHOT_IMAGES = 4 };
 
 typedef struct stoa_snapshot_info {
@@ -88,7 +86,5 @@ void stoa_snapshot_abandon(stoa_snapshot_store *store);
 stoa_err stoa_snapshot_prune(stoa_snapshot_store *store, uint32_t keep, uint64_t at_most);
 /* Erase one that does not hold what it says. The next one is put whole, which mends what the others share with it. */
 stoa_err stoa_snapshot_drop(stoa_snapshot_store *store, uint64_t position);
-
-STOA_API_END
 
 #endif
