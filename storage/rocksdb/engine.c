@@ -124,7 +124,7 @@ static unsigned char below_first(const void *state, const char *key, size_t key_
 {
     const _Atomic uint64_t *first = state;
     if (key_bytes != offset + STOA_KEY_BYTES) { return 0; }
-    return stoa_key_get(key + offset) < atomic_load_explicit(first, memory_order_relaxed); /* relaxed: it only grows */
+    return stoa_key_get(key + offset) < atomic_load_explicit(first, memory_order_acquire); /* it only grows */
 }
 
 static unsigned char drop_block(void *state, int level, const char *key, size_t key_bytes, const char *value,

@@ -302,7 +302,7 @@ static stoa_err rocks_open(const char *path, stoa_journal **out)
     STOA_ASSERT(pthread_mutex_init(&j->state_lock, NULL) == 0 && pthread_mutex_init(&j->gate, NULL) == 0);
     STOA_ASSERT(pthread_rwlock_init(&j->engine_lock, NULL) == 0);
     STOA_ASSERT(pthread_mutex_init(&j->purging, NULL) == 0 && pthread_mutex_init(&j->writing, NULL) == 0);
-    atomic_init(&j->first, 1);
+    atomic_store_explicit(&j->first, 1, memory_order_release); /* pairs with the filters of compaction */
 
     stoa_err err = stoa_rocks_open(j, path);
     if (err) {
