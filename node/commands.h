@@ -9,9 +9,10 @@
  *     commands_trace.c    traces, times by kind
  *     commands_market.c   orders, books, rooms
  *     commands_explain.c  the story of an order
+ *     commands_cause.c    what led to an event, and what came of it
  *     commands_archive.c  backups, restores, archives
  *     commands_journal.c  journals: figures, proof, index, keys
- *     commands_state.c    snapshots, states in the past, cascades
+ *     commands_state.c    snapshots, states in the past
  *     commands_projection.c  rows in PostgreSQL
  *
  * A command writes its document and its view (admin/document.h) and returns an error with a sentence for the user in

@@ -1,5 +1,6 @@
 /* commands_explain.c - `explain order`: the story of an order, told from the journal alone, so also after a restart and
- * when its account has forgotten it.
+ * when its account has forgotten it; from the archive, where the journal has forgotten it, too. Behind the steps stands what led to
+ * them, and what came of them in other shards (commands_cause.h).
  *
  * Every event that carries the order's id is one step; a table says for each kind of event how it is put into words.
  * Ticks and lots become prices and quantities through the symbol's rules in the settings; a symbol that is no longer
@@ -14,9 +15,11 @@
 #include "actors/trade/account_msgs.h"
 #include "actors/trade/book_msgs.h"
 #include "base/wire.h"
-#include "node/commands.h"
+#include "node/archive/archives.h"
+#include "node/commands_cause.h"
+#include "storage/archive/journal.h"
 
-enum { STEPS_MAX = 2000 };
+enum { STEPS_MAX = 2000, CAUSES_MAX = 64 };
 
 /* What the steps add up to. */
 typedef struct order_story {
@@ -40,6 +43,9 @@ typedef struct teller {
     order_story story;
     uint64_t first_ns;
     uint64_t steps;
+    uint64_t causes[CAUSES_MAX]; /* cascades that the steps are of */
+    uint32_t cause_count;
+    bool causes_cut;
 } teller;
 
 /* --- figures */
@@ -315,10 +321,123 @@ static void put_story(const teller *t, stoa_doc *doc)
     stoa_doc_close(doc, '}');
 }
 
+/* --- where it is found */
+
+/* What of the order is where: the log alone has an index. */
+typedef struct finding {
+    uint64_t log_first, first; /* of the log; with the archive in front */
+    uint64_t looked;           /* below log_first: looked at up to here */
+    stoa_err err;              /* that ended this */
+} finding;
+
+static void note_placing(void *context, const stoa_event_view *event)
+{
+    const stoa_row *row = event->row;
+    bool placing = row == &trade_account_rows[trade_account_ROW_ordered] || row == &trade_account_rows[trade_account_ROW_rejected];
+    *(bool *)context = *(bool *)context || placing;
+}
+
+static void put_log_event(void *context, const stoa_event_view *event)
+{
+    teller *t = context;
+    bool known = t->cause_count && t->causes[t->cause_count - 1] == event->cause;
+    if (!known && t->cause_count == CAUSES_MAX) {
+        t->causes_cut = true;
+    } else if (!known) {
+        t->causes[t->cause_count++] = event->cause;
+    }
+    put_event(t, event);
+}
+
+/* All steps: what was purged first, unless the log has the order from its beginning on. */
+static stoa_err find_steps(stoa_platform *platform, stoa_door_call *call, teller *t, finding *f)
+{
+    stoa_journal *journal = stoa_shard_journal(platform->trade);
+    stoa_journal_state log, whole;
+    bool placed = false;
+    stoa_journal_log_state(journal, &log);
+    journal->ops->state(journal, &whole);
+    *f = (finding){.log_first = log.first, .first = whole.first, .looked = log.first - 1};
+    stoa_err err = stoa_shard_lookup(platform->trade, t->order_id, note_placing, &placed);
+    if (err) { return err; }
+    if (log.first > 1 && !placed) {
+        f->err = stoa_shard_lookup_scan(platform->trade, t->order_id, whole.first, log.first - 1, stoa_call_has_time, call, put_log_event, t,
+                                        &f->looked);
+    }
+    return stoa_shard_lookup(platform->trade, t->order_id, put_log_event, t);
+}
+
+/* What was not looked at of what was purged; empty: all was. */
+static void say_unseen(stoa_platform *platform, const finding *f, stoa_buf *out)
+{
+    if (f->first > 1) {
+        stoa_buf_printf(out, "positions up to %" PRIu64 " are not at hand: ", f->first - 1);
+        stoa_archives_where(platform->archives, "trade", f->first - 1, out);
+    }
+    if (f->looked + 1 >= f->log_first) { return; }
+    stoa_buf_printf(out, "%sthe archive was looked through up to position %" PRIu64 " of %" PRIu64 ": %s", out->used_bytes ? "; " : "",
+                    f->looked, f->log_first - 1, f->err ? stoa_err_text(f->err) : "--timeout gives it more time");
+}
+
+static stoa_err no_order(stoa_platform *platform, const teller *t, const finding *f)
+{
+    char text[STOA_CAUSE_TEXT];
+    stoa_buf unseen = STOA_BUF_FIXED(text);
+    if (f->log_first == 1) { return STOA_FAIL(STOA_E_NOT_FOUND, "no order %" PRIu64 " in the journal; orders lists them", t->order_id); }
+    say_unseen(platform, f, &unseen);
+    if (unseen.used_bytes) {
+        return STOA_FAIL(f->looked + 1 < f->log_first && !f->err ? STOA_E_TIMEOUT : STOA_E_GONE,
+                         "order %" PRIu64 " is not in the log of trade, which begins at position %" PRIu64 ": it is below that, or never was; %.*s",
+                         t->order_id, f->log_first, (int)unseen.used_bytes, unseen.at);
+    }
+    return STOA_FAIL(STOA_E_NOT_FOUND, "no order %" PRIu64 " in the log of trade, which begins at position %" PRIu64
+                     ", nor in its archive, which has all before", t->order_id, f->log_first);
+}
+
+/* --- what led to the steps */
+
+static void forget_cause(void *context, const char *shard, const stoa_event_view *event)
+{
+    teller *t = context;
+    if (strcmp(shard, "trade") != 0) { return; }
+    for (uint32_t i = 0; i < t->cause_count; i++) {
+        if (t->causes[i] == event->cause) { t->causes[i] = 0; } /* told */
+    }
+}
+
+static stoa_err put_tree(stoa_platform *platform, stoa_door_call *call, teller *t)
+{
+    stoa_causes causes;
+    stoa_err err = STOA_OK;
+    stoa_causes_begin(&causes, platform, call, t->doc);
+    causes.on_event = forget_cause;
+    causes.on_event_context = t;
+    stoa_doc_open(t->doc, "tree", '[');
+    for (uint32_t i = 0; i < t->cause_count && !err && causes.events_left; i++) {
+        if (t->causes[i]) { err = stoa_causes_put(&causes, platform->trade, t->causes[i]); }
+    }
+    stoa_doc_close(t->doc, ']');
+    t->causes_cut = t->causes_cut || causes.events_left == 0;
+    return err;
+}
+
+static void put_notes(stoa_platform *platform, const teller *t, const finding *f)
+{
+    char text[STOA_CAUSE_TEXT];
+    stoa_buf unseen = STOA_BUF_FIXED(text);
+    if (t->steps > STEPS_MAX) {
+        stoa_doc_printf(t->doc, "note", "the first %d of %" PRIu64 " steps are shown", STEPS_MAX, t->steps);
+    }
+    if (t->causes_cut) { stoa_doc_text(t->doc, "causes", "there are more causes than are shown; explain event trade POSITION shows one"); }
+    if (!t->story.placed && f->log_first > 1) { say_unseen(platform, f, &unseen); }
+    if (unseen.used_bytes) { stoa_doc_printf(t->doc, "missing", "how it began is missing: %.*s", (int)unseen.used_bytes, unseen.at); }
+}
+
 stoa_err stoa_command_explain_order(stoa_platform *platform, stoa_door_call *call)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_shard_view shard;
+    finding found;
     stoa_err err = stoa_shard_glance(platform->trade, &shard);
     if (err) { return err; }
     teller t = {.settings = &platform->settings,
@@ -327,18 +446,16 @@ stoa_err stoa_command_explain_order(stoa_platform *platform, stoa_door_call *cal
                 .doc = &doc};
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "steps", '[');
-    err = stoa_shard_lookup(platform->trade, t.order_id, put_event, &t);
+    err = find_steps(platform, call, &t, &found);
     stoa_doc_close(&doc, ']');
+    if (!err && t.steps) { err = put_tree(platform, call, &t); }
     if (err || !t.steps) {
         stoa_buf_clear(&call->document);
-        return err ? err : STOA_FAIL(STOA_E_NOT_FOUND, "no order %" PRIu64 " in the journal; orders lists them",
-                                     t.order_id);
+        return err ? err : no_order(platform, &t, &found);
     }
     put_story(&t, &doc);
     stoa_doc_uint(&doc, "step_count", t.steps);
-    if (t.steps > STEPS_MAX) {
-        stoa_doc_printf(&doc, "note", "the first %d of %" PRIu64 " steps are shown", STEPS_MAX, t.steps);
-    }
+    put_notes(platform, &t, &found);
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view,
                   "fields order: order_id=order/id, account, client_order_id=client id/id, symbol, side, price/dec, "
@@ -346,6 +463,8 @@ stoa_err stoa_command_explain_order(stoa_platform *platform, stoa_door_call *cal
                   "status, reason, filled_qty=filled/dec, filled_notional=for/dec, fills/n\n"
                   "table steps: position/id, at_ns=time/time?, since_ns=after/ns, commit_after_ns=journaled after/ns, "
                   "durability?, actor, what/wrap\n"
-                  "text note");
+                  "text note\ntext missing\n");
+    stoa_buf_puts(&call->view, stoa_causes_view);
+    stoa_buf_puts(&call->view, "\ntext causes");
     return STOA_OK;
 }

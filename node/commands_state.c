@@ -1,4 +1,4 @@
-/* commands_state.c - snapshots, and the past: `snapshot`, `snapshots`, `state`, `diff`, `explain event`.
+/* commands_state.c - snapshots, and the past: `snapshot`, `snapshots`, `state`, `diff`.
  *
  * What the past says is read beside the running shards: a snapshot and the log behind it (runtime/past.c).
  *
@@ -13,7 +13,7 @@
 #include "node/commands.h"
 #include "runtime/log_reader.h"
 
-enum { CHANGES_MAX = 1000, PATH_BYTES = 192, NESTED_MAX = 16, STEPS_MAX = 2000, LOOKED_MAX = 200000 };
+enum { CHANGES_MAX = 1000, PATH_BYTES = 192, NESTED_MAX = 16 };
 
 /* --- snapshots */
 
@@ -376,86 +376,4 @@ stoa_err stoa_command_diff(stoa_platform *platform, stoa_door_call *call)
         stoa_buf_deinit(&states[i]);
     }
     return err;
-}
-
-/* --- a cascade, and what the same command did in other shards */
-
-typedef struct story {
-    stoa_doc *doc;
-    const char *shard;
-    uint64_t steps, command, from_ns, until_ns; /* commit times of the first and the last */
-    uint64_t looked;
-} story;
-
-static void put_step(void *context, const stoa_event_view *event)
-{
-    story *s = context;
-    stoa_buf payload = STOA_BUF_GROWING;
-    if (!s->from_ns) { s->from_ns = event->commit_ns; }
-    s->until_ns = event->commit_ns;
-    if (event->command) { s->command = event->command; }
-    if (++s->steps > STEPS_MAX) { return; }
-    stoa_print_json(&event->row->payload, event->payload, &payload);
-    stoa_doc_open(s->doc, NULL, '{');
-    stoa_doc_text(s->doc, "shard", s->shard);
-    stoa_doc_uint(s->doc, "position", event->position);
-    stoa_doc_uint(s->doc, "at_ns", event->wall_ns);
-    stoa_doc_text(s->doc, "actor", event->actor);
-    stoa_doc_printf(s->doc, "event", "%s.%s", event->row->kind, event->row->name);
-    stoa_doc_uint(s->doc, "cause", event->cause);
-    stoa_doc_uint(s->doc, "command", event->command);
-    if (!payload.cut) { stoa_doc_json(s->doc, "payload", payload.at, payload.used_bytes); }
-    stoa_doc_close(s->doc, '}');
-    stoa_buf_deinit(&payload);
-}
-
-static stoa_err look_for_command(void *context, const stoa_event_view *event)
-{
-    story *s = context;
-    if (event->command == s->command) { put_step(s, event); }
-    return ++s->looked < LOOKED_MAX ? STOA_OK : STOA_E_CANCELLED;
-}
-
-/* What came of it elsewhere was committed later: commit times of a node grow with what led to what. */
-static stoa_err follow_command(stoa_platform *platform, stoa_shard *told, story *s)
-{
-    stoa_shard *shard;
-    stoa_err err = STOA_OK;
-    for (uint32_t i = 0; !err && (shard = stoa_shard_at(platform, i)) != NULL; i++) {
-        stoa_shard_view view;
-        stoa_log_reader *reader;
-        uint64_t before;
-        if (shard == told || stoa_shard_glance(shard, &view) || stoa_log_open(shard, &reader)) { continue; }
-        s->shard = view.name;
-        s->looked = 0;
-        err = stoa_log_position_at(reader, s->from_ns, &before);
-        if (!err) { err = stoa_log_read(reader, before + 1, UINT64_MAX, look_for_command, s, NULL); }
-        stoa_log_close(reader);
-    }
-    return err;
-}
-
-stoa_err stoa_command_explain_event(stoa_platform *platform, stoa_door_call *call)
-{
-    stoa_doc doc = stoa_doc_to(&call->document);
-    const char *name = stoa_call_arg(call, 0);
-    story s = {.doc = &doc, .shard = name};
-    stoa_shard *shard;
-    stoa_err err = named_shard(platform, name, &shard);
-    if (err) { return err; }
-    stoa_doc_open(&doc, NULL, '{');
-    stoa_doc_open(&doc, "steps", '[');
-    err = stoa_shard_explain(shard, stoa_call_number(call, 1, 0), put_step, &s);
-    if (!err && s.command) { err = follow_command(platform, shard, &s); }
-    stoa_doc_close(&doc, ']');
-    if (err) {
-        stoa_buf_clear(&call->document);
-        return err;
-    }
-    stoa_doc_uint(&doc, "step_count", s.steps);
-    if (s.steps > STEPS_MAX) { stoa_doc_printf(&doc, "note", "the first %d of %" PRIu64 " steps are shown", STEPS_MAX, s.steps); }
-    stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table steps: shard, position/id, at_ns=time/time?, actor, event, cause/id?, command/id?, payload/wrap\n"
-                               "text note");
-    return STOA_OK;
 }

@@ -171,6 +171,12 @@ typedef struct stoa_event_view {
 /* Visit the committed events indexed under id (a stoa_id field), in order of position. */
 stoa_err stoa_shard_lookup(stoa_shard *shard, uint64_t id, void (*visit)(void *context, const stoa_event_view *event),
                            void *context);
+/* The same without the index, block by block, in positions from to until: for what was purged with the index's entries of it and an
+ * archive still has (from: where the journal with its archive begins). go_on (NULL: always) is asked before each block.
+ * *looked_out: all up to there was looked at. Errors: what reading returns. */
+stoa_err stoa_shard_lookup_scan(stoa_shard *shard, uint64_t id, uint64_t from, uint64_t until, bool (*go_on)(void *context),
+                                void *go_context, void (*visit)(void *context, const stoa_event_view *event), void *context,
+                                uint64_t *looked_out);
 
 /* --- channels: what a shard's actors mail to those of other shards (stoa_turn_mail) */
 typedef struct stoa_channel_view {
@@ -203,9 +209,6 @@ typedef struct stoa_past_view {
     uint64_t events;        /* of it behind that */
 } stoa_past_view;
 stoa_err stoa_shard_state_at(stoa_shard *shard, const char *actor, uint64_t position, stoa_buf *out, stoa_past_view *view_out);
-/* Visit all events of the cascade that the event at position is of. Errors: NOT_FOUND, GONE, what reading returns. */
-stoa_err stoa_shard_explain(stoa_shard *shard, uint64_t position, void (*visit)(void *context, const stoa_event_view *event),
-                            void *context);
 
 /* What a shard wants done outside and is not done. */
 typedef struct stoa_outbox_view {

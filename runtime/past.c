@@ -111,37 +111,3 @@ stoa_err stoa_shard_state_at(stoa_shard *shard, const char *actor, uint64_t posi
     stoa_log_close(reader);
     return err;
 }
-
-typedef struct telling {
-    uint64_t cause, at;
-    void (*visit)(void *context, const stoa_event_view *view);
-    void *context;
-} telling;
-
-static stoa_err find_cause(void *context, const stoa_event_view *event)
-{
-    ((telling *)context)->cause = event->cause;
-    return STOA_OK;
-}
-
-static stoa_err tell(void *context, const stoa_event_view *event)
-{
-    telling *t = context;
-    if (event->cause != t->cause) { return STOA_E_CANCELLED; } /* cascades run one behind the other */
-    t->visit(t->context, event);
-    return STOA_OK;
-}
-
-stoa_err stoa_shard_explain(stoa_shard *shard, uint64_t position, void (*visit)(void *context, const stoa_event_view *event),
-                            void *context)
-{
-    stoa_log_reader *reader;
-    telling t = {.at = position, .visit = visit, .context = context};
-    stoa_err err = stoa_log_open(shard, &reader);
-    if (err) { return err; }
-    err = stoa_log_read(reader, position, position, find_cause, &t, NULL);
-    if (!err && !t.cause) { err = STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " is not committed yet", position); }
-    if (!err) { err = stoa_log_read(reader, t.cause, UINT64_MAX, tell, &t, NULL); }
-    stoa_log_close(reader);
-    return err;
-}

@@ -337,3 +337,38 @@ stoa_err stoa_shard_lookup(stoa_shard *shard, uint64_t id, void (*visit)(void *c
     stoa_log_close(l.reader);
     return err;
 }
+
+typedef struct scan {
+    lookup l;
+    uint64_t until;
+    bool (*go_on)(void *context);
+    void *go_context;
+    bool over; /* all was looked at, or go_on said no */
+} scan;
+
+static stoa_err scan_block(void *context, const stoa_block *block)
+{
+    scan *s = context;
+    bool there = false;
+    s->over = block->first > s->until || (s->go_on && !s->go_on(s->go_context));
+    if (s->over) { return STOA_E_CANCELLED; }
+    for (uint32_t i = 0; i < block->index_count && !there; i++) { there = block->index[i].id == s->l.id; }
+    stoa_err err = there ? stoa_log_read_block(s->l.reader, block, 0, s->until, look_at_event, &s->l) : STOA_OK;
+    if (!err) { s->l.seen = block->first + block->count - 1; }
+    return err;
+}
+
+stoa_err stoa_shard_lookup_scan(stoa_shard *shard, uint64_t id, uint64_t from, uint64_t until, bool (*go_on)(void *context),
+                                void *go_context, void (*visit)(void *context, const stoa_event_view *event), void *context,
+                                uint64_t *looked_out)
+{
+    scan s = {.l = {.id = id, .seen = from - 1, .visit = visit, .context = context}, .until = until, .go_on = go_on, .go_context = go_context};
+    *looked_out = from - 1;
+    if (from == 0 || from > until) { return STOA_OK; }
+    stoa_err err = stoa_log_open(shard, &s.l.reader);
+    if (err) { return err; }
+    err = shard->journal->ops->read(shard->journal, from, scan_block, &s);
+    *looked_out = s.l.seen < until ? s.l.seen : until;
+    stoa_log_close(s.l.reader);
+    return s.over ? STOA_OK : err;
+}

@@ -254,3 +254,34 @@ void stoa_archives_give(stoa_archives_shard *s)
 {
     (void)pthread_mutex_unlock(&s->work);
 }
+
+static void say_where(const stoa_manifest *m, uint64_t position, stoa_buf *out)
+{
+    char name[STOA_SEGMENT_NAME_MAX];
+    uint32_t index = stoa_manifest_find(m, position);
+    if (index < m->count) {
+        stoa_segment_name(&m->entries[index].segment, m->entries[index].open, name);
+        stoa_buf_printf(out, "segment %s of its archive (%s) has it", name, stoa_tier_name(m->entries[index].tier));
+    } else if (position <= m->expired) {
+        stoa_buf_printf(out, "its archive has forgotten all up to %" PRIu64 ", as the policy says", m->expired);
+    } else {
+        stoa_buf_puts(out, "its archive has not come so far");
+    }
+}
+
+void stoa_archives_where(stoa_archives *a, const char *shard, uint64_t position, stoa_buf *out)
+{
+    stoa_manifest m;
+    uint32_t i = 0;
+    while (a && i < a->count && strcmp(a->shards[i].name, shard) != 0) { i++; }
+    if (!a) {
+        stoa_buf_puts(out, "no archive is kept: the setting archive.interval is 0");
+    } else if (i == a->count || !a->shards[i].archive) {
+        stoa_buf_puts(out, "its archive cannot be opened: see archive");
+    } else if (stoa_archive_look(a->shards[i].archive, &m)) {
+        stoa_buf_puts(out, "its archive cannot be looked into now");
+    } else {
+        say_where(&m, position, out);
+        stoa_manifest_deinit(&m);
+    }
+}

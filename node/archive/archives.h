@@ -56,4 +56,8 @@ bool stoa_archives_run(stoa_archives *archives, uint64_t timeout_ns);
 stoa_err stoa_archives_take(stoa_archives *archives, uint32_t index, uint64_t timeout_ns, stoa_archives_shard **out);
 void stoa_archives_give(stoa_archives_shard *shard);
 
+/* In words, where the archive of a shard has a position that its log has not: the segment's file, or why there is none. archives:
+ * NULL where none are kept. */
+void stoa_archives_where(stoa_archives *archives, const char *shard, uint64_t position, stoa_buf *out);
+
 #endif

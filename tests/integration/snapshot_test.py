@@ -83,9 +83,10 @@ def the_past(last):
     assert "INVALID" in ask("state", "trade_account/maker", "--at", str(last + 10 ** 9), fails=True)
     assert ask("state", "trade", "--at", str(last))["state"]["streams"] > 0  # what the shard itself remembers
     story = ask("explain", "event", "trade", str(last))
-    assert last in [s["position"] for s in story["steps"] if s["shard"] == "trade"]
-    causes = {s["cause"] for s in story["steps"] if s["shard"] == "trade"}
-    assert len(causes) == 1, causes
+    assert len(story["tree"]) == 1 and story["tree"][0]["event"] == "beginning", story
+    events = story["tree"][0]["children"]
+    assert last in [e["position"] for e in events if e["shard"] == "trade"]
+    assert len({e["cause"] for e in events}) == 1, events
 
 
 def proven():
