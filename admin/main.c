@@ -42,6 +42,7 @@ typedef struct flags {
     unsigned eval_count;
     bool write, json, docs, version, help;
     uint64_t timeout_ms;
+    bool timed; /* --timeout was given */
     char **flight; /* `flight` and what is behind it, or NULL */
     int flight_count;
 } flags;
@@ -63,6 +64,7 @@ static bool take_timeout(flags *f, const char *text)
         return say_usage("--timeout is a number of milliseconds from 1 to 600000, not ", text);
     }
     f->timeout_ms = ms;
+    f->timed = true;
     return true;
 }
 
@@ -214,7 +216,7 @@ static stoa_exit run(const flags *f, const char *path)
 {
     bool typed = !f->eval_count && isatty(STDIN_FILENO);
     stoa_session session = {.out = stdout, .err = stderr, .write = f->write, .json = f->json, .interactive = typed,
-                            .live = draws(), .timeout_ms = f->timeout_ms, .interrupt_fd = -1};
+                            .live = draws(), .timeout_ms = f->timeout_ms, .timed = f->timed, .interrupt_fd = -1};
     if ((typed || session.live) && catch_signals()) { session.interrupt_fd = signal_pipe[0]; }
     stoa_err err = stoa_remote_new(path, session.interrupt_fd, &session.remote);
     if (!err) { err = stoa_json_parser_new(DOCUMENT_MAX, &session.parser); }

@@ -26,6 +26,8 @@ struct stoa_remote {
     uint64_t process; /* of the node: pid */
     bool restarted, known;
     stoa_json_parser *parser;
+    void (*on_wait)(void *context);
+    void *wait_context;
 };
 
 stoa_err stoa_remote_new(const char *path, int interrupt_fd, stoa_remote **out)
@@ -42,6 +44,17 @@ stoa_err stoa_remote_new(const char *path, int interrupt_fd, stoa_remote **out)
     remote->got = STOA_BUF_GROWING;
     *out = remote;
     return STOA_OK;
+}
+
+void stoa_remote_on_wait(stoa_remote *remote, void (*on_wait)(void *context), void *context)
+{
+    remote->on_wait = on_wait;
+    remote->wait_context = context;
+}
+
+stoa_err stoa_remote_beside(const stoa_remote *remote, stoa_remote **out)
+{
+    return stoa_remote_new(remote->path, remote->interrupt_fd, out);
 }
 
 static void detach(stoa_remote *remote)
@@ -95,12 +108,14 @@ static stoa_err await(stoa_remote *remote, short events, uint64_t until_ms)
 {
     for (;;) {
         struct pollfd fds[] = {{.fd = remote->fd, .events = events}, {.fd = remote->interrupt_fd, .events = POLLIN}};
-        uint64_t now = now_ms();
-        int ready = poll(fds, 2, until_ms > now ? (int)(until_ms - now) : 0);
+        uint64_t now = now_ms(), left = until_ms > now ? until_ms - now : 0;
+        bool sliced = remote->on_wait && left > STOA_WAIT_MS;
+        int ready = poll(fds, 2, (int)(sliced ? STOA_WAIT_MS : left));
         if (ready < 0 && errno != EINTR) { return STOA_FAIL(STOA_E_IO, "poll: %s", strerror(errno)); }
         if (ready > 0 && fds[1].revents) { return STOA_FAIL(STOA_E_CANCELLED, "interrupted"); }
         if (ready > 0) { return STOA_OK; }
         if (ready == 0 && now_ms() >= until_ms) { return STOA_FAIL(STOA_E_TIMEOUT, "no answer in time"); }
+        if (ready == 0 && sliced) { remote->on_wait(remote->wait_context); }
     }
 }
 

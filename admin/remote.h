@@ -23,6 +23,12 @@ void stoa_remote_free(stoa_remote *remote);
 stoa_err stoa_remote_ask(stoa_remote *remote, const char *const *words, uint32_t count, bool write, uint64_t timeout_ms,
                          stoa_answer *out);
 
+/* Called every STOA_WAIT_MS while an answer is waited for, from within stoa_remote_ask; NULL: nobody is. */
+enum { STOA_WAIT_MS = 250 };
+void stoa_remote_on_wait(stoa_remote *remote, void (*on_wait)(void *context), void *context);
+/* Another connection of its own to the same node. Errors: as new. */
+stoa_err stoa_remote_beside(const stoa_remote *remote, stoa_remote **out);
+
 /* Attach now, if it is not. Errors as above. */
 stoa_err stoa_remote_attach(stoa_remote *remote, uint64_t timeout_ms);
 

@@ -14,6 +14,7 @@
 #include "admin/document.h"
 #include "admin/follow.h"
 #include "admin/page.h"
+#include "admin/progress.h"
 #include "admin/top.h"
 #include "admin/value.h"
 #include "base/clock.h"
@@ -193,6 +194,7 @@ static stoa_exit run_remote(stoa_session *session, const stoa_words *words, cons
         static const char text[] = "this changes the node: attach with stoa --write";
         return complain(session, STOA_E_DENIED, STOA_EXIT_DENIED, text, sizeof text - 1);
     }
+    if (stoa_progress_wanted(session, said)) { return stoa_progress_run(session, words, said, writes); }
     stoa_exit cls = stoa_session_ask(session, words->at, words->count, writes, &answer);
     return cls ? cls : stoa_session_answered(session, &answer);
 }

@@ -19,6 +19,7 @@ typedef struct stoa_session {
     bool live;           /* the screen is a terminal that can be drawn on */
     bool quit;           /* said quit */
     uint64_t timeout_ms;
+    bool timed;          /* the user said how long: --timeout */
     int interrupt_fd;    /* brings the numbers of signals that came, a byte each; -1: none */
     stoa_exit exit;      /* of the last command */
 } stoa_session;

@@ -381,11 +381,26 @@ stoa_err stoa_command_archive(stoa_platform *platform, stoa_door_call *call)
     return show_archives(platform, call, only, archive_view);
 }
 
+static void look_at_archives(void *context, stoa_work_view *view)
+{
+    stoa_progress progress;
+    stoa_archives_progress(context, &progress);
+    if (!progress.last) { return; }
+    view->step = progress.step;
+    (void)snprintf(view->shard, sizeof view->shard, "%s", progress.shard);
+    view->position = progress.position;
+    view->last = progress.last;
+}
+
 stoa_err stoa_command_archive_run(stoa_platform *platform, stoa_door_call *call)
 {
     if (!platform->archives) { return no_archives(); }
     if (stoa_invocation_option(&call->said, "plan")) { return show_archives(platform, call, NULL, due_view); }
-    if (!stoa_archives_run(platform->archives, patience_ns(call))) {
+    stoa_work work = {.command = "archive run", .look = look_at_archives, .context = platform->archives};
+    stoa_work_begin(&platform->works, &work);
+    bool done = stoa_archives_run(platform->archives, patience_ns(call));
+    stoa_work_end(&platform->works, &work);
+    if (!done) {
         return STOA_FAIL(STOA_E_TIMEOUT, "it is under way; archive shows what it has done");
     }
     return show_archives(platform, call, NULL, archive_view);

@@ -113,10 +113,28 @@ stoa_err stoa_command_journal(stoa_platform *platform, stoa_door_call *call)
 
 enum { ANSWER_NS = 200000000 }; /* kept of the deadline, to say how far it came */
 
-static bool time_left(void *context)
+typedef struct verifying {
+    const stoa_door_call *call;
+    stoa_journal_check check; /* of the runner */
+    uint64_t from, last;
+    _Atomic uint64_t verified;
+} verifying;
+
+static bool go_on(void *context)
 {
-    const stoa_door_call *call = context;
-    return stoa_clock_real.now_ns(&stoa_clock_real) + ANSWER_NS < call->deadline_ns;
+    verifying *v = context;
+    atomic_store_explicit(&v->verified, v->check.verified, memory_order_relaxed);
+    return !atomic_load(&v->call->left) && stoa_clock_real.now_ns(&stoa_clock_real) + ANSWER_NS < v->call->deadline_ns;
+}
+
+static void look_at_verify(void *context, stoa_work_view *view)
+{
+    const verifying *v = context;
+    uint64_t verified = atomic_load_explicit(&v->verified, memory_order_relaxed);
+    view->step = "verify";
+    view->from = v->from - 1;
+    view->position = verified ? verified : view->from;
+    view->last = v->last;
 }
 
 static void put_check(stoa_doc *doc, const char *name, const stoa_journal_check *check, uint64_t last, uint64_t took_ns)
@@ -150,21 +168,60 @@ stoa_err stoa_command_journal_verify(stoa_platform *platform, stoa_door_call *ca
     stoa_err err = find(platform, call, &shard, &journal);
     if (err) { return err; }
     stoa_journal_state state;
-    stoa_journal_check check;
     journal->ops->state(journal, &state);
     uint64_t begin = stoa_clock_real.now_ns(&stoa_clock_real);
-    err = stoa_journal_check_from(journal, stoa_call_number(call, 1, 0), time_left, call, &check);
+    verifying v = {.call = call, .from = stoa_call_number(call, 1, state.first), .last = state.last};
+    stoa_work work = {.command = "journal verify", .shard = stoa_call_arg(call, 0), .look = look_at_verify, .context = &v};
+    stoa_work_begin(&platform->works, &work);
+    err = stoa_journal_check_from(journal, stoa_call_number(call, 1, 0), go_on, &v, &v.check);
+    stoa_work_end(&platform->works, &work);
     stoa_doc doc = stoa_doc_to(&call->document);
-    put_check(&doc, stoa_call_arg(call, 0), &check, state.last, stoa_clock_real.now_ns(&stoa_clock_real) - begin);
+    put_check(&doc, stoa_call_arg(call, 0), &v.check, state.last, stoa_clock_real.now_ns(&stoa_clock_real) - begin);
     stoa_buf_puts(&call->view, "fields verify: shard, from/id, verified=sound up to/id, last/id, blocks/n, events/n, bytes/bytes, "
                                "took_ns=took/ns\ntable keys: key, blocks/n");
     if (err != STOA_E_CANCELLED) { return err; }
     return STOA_FAIL(STOA_E_TIMEOUT, "sound up to position %" PRIu64 " of %" PRIu64 "; journal verify %s %" PRIu64
-                     " goes on from there, --timeout gives it longer", check.verified, state.last, stoa_call_arg(call, 0),
-                     check.verified);
+                     " goes on from there, --timeout gives it longer", v.check.verified, state.last, stoa_call_arg(call, 0),
+                     v.check.verified);
 }
 
 /* --- reindex and rekey */
+
+typedef struct reindexing {
+    stoa_journal *journal;
+    uint64_t first, last;
+} reindexing;
+
+static void look_at_reindex(void *context, stoa_work_view *view)
+{
+    const reindexing *r = context;
+    stoa_journal_figures figures;
+    r->journal->ops->measure(r->journal, &figures);
+    view->step = figures.reindexed ? "index" : "count";
+    view->from = r->first - 1;
+    view->position = figures.reindexed ? figures.reindexed : view->from;
+    view->last = r->last;
+}
+
+static void plan_reindex(stoa_door_call *call, stoa_journal *journal)
+{
+    stoa_journal_state state;
+    stoa_journal_figures figures;
+    stoa_journal_log_state(journal, &state);
+    journal->ops->measure(journal, &figures);
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "plan", '{');
+    stoa_doc_text(&doc, "shard", stoa_call_arg(call, 0));
+    stoa_doc_printf(&doc, "removes", "all entries of the index");
+    stoa_doc_printf(&doc, "reads", "blocks from position %" PRIu64 " to %" PRIu64 ", about %" PRIu64 " of them, %" PRIu64 " MiB with the index",
+                    state.first, state.last, figures.blocks, figures.log_bytes >> 20);
+    stoa_doc_text(&doc, "writes", "the entries that the blocks have");
+    stoa_doc_text(&doc, "meanwhile", "lookups by id, as explain order, are UNAVAILABLE; all else goes on");
+    stoa_doc_close(&doc, '}');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "fields plan: shard, removes/wrap, reads/wrap, writes/wrap, meanwhile/wrap");
+}
 
 stoa_err stoa_command_journal_reindex(stoa_platform *platform, stoa_door_call *call)
 {
@@ -172,8 +229,19 @@ stoa_err stoa_command_journal_reindex(stoa_platform *platform, stoa_door_call *c
     stoa_journal *journal;
     stoa_err err = find(platform, call, &shard, &journal);
     stoa_reindexed done;
+    stoa_journal_state state;
     uint64_t begin = stoa_clock_real.now_ns(&stoa_clock_real);
-    if (!err) { err = journal->ops->reindex(journal, &done); }
+    if (err) { return err; }
+    if (stoa_invocation_option(&call->said, "plan")) {
+        plan_reindex(call, journal);
+        return STOA_OK;
+    }
+    stoa_journal_log_state(journal, &state);
+    reindexing r = {journal, state.first, state.last};
+    stoa_work work = {.command = "journal reindex", .shard = stoa_call_arg(call, 0), .look = look_at_reindex, .context = &r};
+    stoa_work_begin(&platform->works, &work);
+    err = journal->ops->reindex(journal, &done);
+    stoa_work_end(&platform->works, &work);
     if (err) { return err; }
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_doc_open(&doc, NULL, '{');
@@ -190,11 +258,35 @@ stoa_err stoa_command_journal_reindex(stoa_platform *platform, stoa_door_call *c
     return STOA_OK;
 }
 
+/* The file is read beside the keys in use. */
+static stoa_err plan_rekey(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_keyring *read;
+    stoa_err err = stoa_keyring_open(platform->settings.key_file, &read);
+    if (err) { return err; }
+    uint32_t now = stoa_keyring_newest(platform->keys), then = stoa_keyring_newest(read);
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "plan", '{');
+    stoa_doc_text(&doc, "reads", platform->settings.key_file);
+    stoa_doc_uint(&doc, "known", stoa_keyring_count(platform->keys));
+    stoa_doc_uint(&doc, "in_file", stoa_keyring_count(read));
+    stoa_doc_uint(&doc, "seals_with", now);
+    stoa_doc_uint(&doc, "would_seal_with", then > now ? then : now);
+    stoa_doc_text(&doc, "meaning", then > now ? "new blocks are sealed with the new key; nothing is rewritten" : "nothing changes: the file has no newer key");
+    stoa_doc_close(&doc, '}');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "fields plan: reads/wrap, known/n, in_file=in the file/n, seals_with=seals with/id, would_seal_with=would seal with/id, meaning/wrap");
+    stoa_keyring_close(read);
+    return STOA_OK;
+}
+
 stoa_err stoa_command_journal_rekey(stoa_platform *platform, stoa_door_call *call)
 {
     if (!platform->keys) {
         return STOA_FAIL(STOA_E_NOT_FOUND, "there is no key file: the setting storage.key_file names one, from the next start on");
     }
+    if (stoa_invocation_option(&call->said, "plan")) { return plan_rekey(platform, call); }
     stoa_err err = stoa_keyring_reload(platform->keys);
     if (err) { return err; }
     stoa_doc doc = stoa_doc_to(&call->document);

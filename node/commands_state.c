@@ -41,6 +41,26 @@ static const char following_view[] =
     "table shards: shard, phase, snapshot/id, followed/id, done_permille=done/permille?, made/n, failures/n?, compared=proved/n?, "
     "differences/n?, oldest/id?, put_bytes=written/bytes, took_ns=took/ns";
 
+static void look_at_snapshot(void *context, stoa_work_view *view)
+{
+    stoa_following_view following;
+    if (stoa_shard_following(context, &following)) { return; }
+    view->step = following.phase;
+    view->unit = "chunks";
+    view->position = following.done;
+    view->last = following.total;
+}
+
+static stoa_err make_snapshot(stoa_platform *platform, stoa_door_call *call, stoa_shard *shard, const char *name,
+                              stoa_following_view *following)
+{
+    stoa_work work = {.command = "snapshot", .shard = name, .look = look_at_snapshot, .context = shard};
+    stoa_work_begin(&platform->works, &work);
+    stoa_err err = stoa_shard_snapshot(shard, stoa_call_left_ns(call), following);
+    stoa_work_end(&platform->works, &work);
+    return err;
+}
+
 /* One shard, or all of which snapshots are made: what the first error was. */
 static stoa_err snapshot_each(stoa_platform *platform, stoa_door_call *call, const char *only, stoa_doc *doc, bool *any_out)
 {
@@ -52,7 +72,7 @@ static stoa_err snapshot_each(stoa_platform *platform, stoa_door_call *call, con
         if (stoa_shard_glance(shard, &view) || (only && strcmp(only, view.name) != 0)) { continue; }
         stoa_err err = stoa_shard_following(shard, &following);
         if (err && !only) { continue; }
-        if (!err) { err = stoa_shard_snapshot(shard, stoa_call_left_ns(call), &following); }
+        if (!err) { err = make_snapshot(platform, call, shard, view.name, &following); }
         if (!first) { first = err; }
         if (err == STOA_E_UNSUPPORTED) { continue; }
         *any_out = true;

@@ -187,6 +187,7 @@ static void *runner_main(void *argument)
 
 static void hang_up(connection *c)
 {
+    if (c->waits_for) { atomic_store(&c->waits_for->call.left, true); }
     (void)close(c->fd);
     stoa_buf_deinit(&c->out);
     free(c->memory);

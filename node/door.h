@@ -18,6 +18,7 @@
 #ifndef STOA_NODE_DOOR_H
 #define STOA_NODE_DOOR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,7 @@ typedef struct stoa_door_call {
     stoa_buf document;    /* one JSON document, or nothing */
     stoa_buf view;        /* how to show it: admin/document.h */
     void **memory;        /* of this connection: NULL at first, malloc'ed by a command, freed with the connection */
+    _Atomic bool left;    /* who asked has gone: nobody waits for the answer */
 } stoa_door_call;
 
 /* Run a command. Blocks up to its deadline or not much longer. An error's sentence for the user is taken from the

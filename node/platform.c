@@ -205,6 +205,7 @@ stoa_err stoa_platform_open(const stoa_settings *settings, stoa_platform **out)
     stoa_platform *p = calloc(1, sizeof *p);
     if (!p) { return STOA_FAIL(STOA_E_NOMEM, "platform"); }
     p->settings = *settings;
+    stoa_works_init(&p->works);
     p->started_ns = stoa_clock_real.wall_ns(&stoa_clock_real);
     stoa_err err = stoa_metrics_new(&p->metrics);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && !err; i++) { err = steps[i](p); }
@@ -237,6 +238,7 @@ void stoa_platform_close(stoa_platform *p)
     stoa_metrics_free(p->metrics);
     stoa_keyring_close(p->keys);
     if (p->coord) { p->coord->ops->close(p->coord); }
+    stoa_works_deinit(&p->works);
     free(p);
 }
 

@@ -18,6 +18,7 @@
 
 #include "base/metrics.h"
 #include "node/settings.h"
+#include "node/work.h"
 #include "runtime/node.h"
 
 typedef enum stoa_phase { STOA_STARTING, STOA_READY, STOA_DRAINING } stoa_phase;
@@ -38,6 +39,7 @@ typedef struct stoa_platform {
     struct stoa_projection *projection; /* NULL: none is configured */
     struct stoa_archives *archives; /* NULL: none are kept */
     struct stoa_job *job; /* a backup or a restore */
+    stoa_works works;     /* what commands do that takes long */
     uint64_t started_ns; /* wall */
     _Atomic int phase;   /* stoa_phase */
 } stoa_platform;

@@ -98,9 +98,13 @@ static uint64_t fund_id(const char *account, const stoa_text6 *asset)
     return stoa_hash64(stoa_hash64(1, account, strlen(account)), asset->at, asset->len) | 1;
 }
 
-/* Another amount than was given then is told, and changes nothing. */
+/* Another amount than was given then is told, and changes nothing; so are funds that came back from a shard that refused them. */
 static stoa_err given_before(const char *account, stoa_err err)
 {
+    if (err == STOA_E_CANCELLED) {
+        stoa_log(STOA_LOG_WARN, "funds_came_back", STOA_KV("account", account));
+        return STOA_OK;
+    }
     if (err != STOA_E_DUPLICATE && err != STOA_E_STALE) { return err; }
     stoa_log(STOA_LOG_WARN, "funds_given_before", STOA_KV("account", account));
     return STOA_OK;

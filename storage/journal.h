@@ -92,6 +92,7 @@ typedef struct stoa_reindexed {
 typedef struct stoa_journal_figures {
     uint64_t blocks;                /* about */
     uint64_t log_bytes, side_bytes; /* on the disk: the log with its index, the side store */
+    uint64_t reindexed;             /* up to which position the index that is being made anew has come; 0: none is */
 } stoa_journal_figures;
 
 typedef struct stoa_journal stoa_journal;

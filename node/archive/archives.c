@@ -23,6 +23,7 @@ struct stoa_archives {
     bool started;
     _Atomic bool quit;
     uint64_t asked, looked; /* under lock: rounds that were asked for, and finished */
+    stoa_progress progress; /* of the keeper; under lock; its texts are static or of shards */
     stoa_metrics *metrics;
 };
 
@@ -126,7 +127,14 @@ stoa_err stoa_archives_attach(stoa_archives *a, const char *name, stoa_shard *sh
 static stoa_err go_on(void *context, const stoa_progress *progress)
 {
     stoa_archives *a = context;
-    (void)progress;
+    const char *name = "";
+    for (uint32_t i = 0; i < a->count; i++) {
+        if (strcmp(a->shards[i].name, progress->shard) == 0) { name = a->shards[i].name; }
+    }
+    (void)pthread_mutex_lock(&a->lock);
+    a->progress = *progress;
+    a->progress.shard = name;
+    (void)pthread_mutex_unlock(&a->lock);
     return atomic_load(&a->quit) ? STOA_FAIL(STOA_E_CANCELLED, "the node is ending") : STOA_OK;
 }
 
@@ -171,6 +179,7 @@ static void *archives_main(void *argument)
         (void)pthread_mutex_unlock(&a->lock);
         for (uint32_t i = 0; i < a->count && !atomic_load(&a->quit); i++) { keep(a, &a->shards[i]); }
         (void)pthread_mutex_lock(&a->lock);
+        a->progress = (stoa_progress){0};
         a->looked = asked;
         (void)pthread_cond_broadcast(&a->done);
         rest(a);
@@ -217,6 +226,13 @@ void stoa_archives_free(stoa_archives *a)
 }
 
 /* --- who asks */
+
+void stoa_archives_progress(stoa_archives *a, stoa_progress *out)
+{
+    (void)pthread_mutex_lock(&a->lock);
+    *out = a->progress;
+    (void)pthread_mutex_unlock(&a->lock);
+}
 
 static struct timespec monotonic(uint64_t in_ns)
 {

@@ -49,6 +49,9 @@ stoa_err stoa_archives_start(stoa_archives *archives);
 void stoa_archives_stop(stoa_archives *archives);
 void stoa_archives_free(stoa_archives *archives);
 
+/* What the keeper does now; last is 0 where it is between two steps. */
+void stoa_archives_progress(stoa_archives *archives, stoa_progress *out);
+
 /* Let the keeper look at all shards now; whether it has within timeout_ns. */
 bool stoa_archives_run(stoa_archives *archives, uint64_t timeout_ns);
 

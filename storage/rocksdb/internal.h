@@ -38,6 +38,7 @@ typedef struct stoa_rocks {
     pthread_mutex_t writing;   /* from a block's write to the state that shows it; inside engine_lock */
     pthread_mutex_t purging;   /* one purge or reindex at a time */
     _Atomic bool index_broken; /* lookups wait for a reindex */
+    _Atomic uint64_t reindexed; /* the position that one under way has come to; 0: none is */
     uint64_t index_first; /* under purging: the index was last cleared of what is below */
 
     pthread_mutex_t gate;

@@ -329,7 +329,8 @@ static void rocks_measure(stoa_journal *base, stoa_journal_figures *out)
     bool there = stoa_rocks_look(j, &state) == STOA_OK;
     *out = (stoa_journal_figures){.blocks = there ? stoa_engine_blocks(&j->engine) : 0,
                                   .log_bytes = stoa_folder_bytes(j->db_path),
-                                  .side_bytes = stoa_folder_bytes(j->side.path)};
+                                  .side_bytes = stoa_folder_bytes(j->side.path),
+                                  .reindexed = atomic_load_explicit(&j->reindexed, memory_order_relaxed)}; /* a figure to be shown */
     stoa_rocks_end_read(j);
 }
 

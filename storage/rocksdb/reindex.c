@@ -154,6 +154,7 @@ static stoa_err put_entries(void *context, const void *bytes, size_t size_bytes)
     stoa_block_view view;
     stoa_block_peek(bytes, &view);
     if (view.block.first > p->last) { return STOA_E_CANCELLED; }
+    atomic_store_explicit(&p->journal->reindexed, view.block.first, memory_order_relaxed);
     for (uint32_t i = 0; i < view.block.index_count; i++) {
         stoa_index_entry entry = stoa_block_entry(&view, i);
         char key[STOA_INDEX_KEY_BYTES];
@@ -209,6 +210,7 @@ stoa_err stoa_rocks_reindex(stoa_journal *base, stoa_reindexed *out)
     (void)pthread_mutex_lock(&j->purging);
     stoa_rocks_begin_read(j);
     stoa_err err = reindex(j, &result);
+    atomic_store_explicit(&j->reindexed, 0, memory_order_relaxed);
     stoa_rocks_end_read(j);
     (void)pthread_mutex_unlock(&j->purging);
     if (!err) { *out = result; }

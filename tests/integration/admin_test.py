@@ -242,6 +242,7 @@ class WithNode(unittest.TestCase):
             "config": ("settings", r"(?m)^node:\n"),
             "log level": ("log", r"level +info"),
             "hash": ("hash", r"equal +yes"),
+            "progress": ("work", r"no work"),
             "names": ("names", r"(?m)^trade_account/bob$"),
             "help": ("commands", r"explain order <order>"),
         }

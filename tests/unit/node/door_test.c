@@ -82,6 +82,7 @@ static stoa_err run(void *context, stoa_door_call *call)
     const char *name = call->said.count ? call->said.args[0] : "";
     atomic_fetch_add(&w->running, 1);
     while (strcmp(name, "hold") == 0 && atomic_load(&w->held)) { pause_ms(1); }
+    while (strcmp(name, "patient") == 0 && !atomic_load(&call->left)) { pause_ms(1); }
     atomic_fetch_sub(&w->running, 1);
     atomic_fetch_add(&w->ran, 1);
     if (strcmp(name, "count") == 0) { return answer_count(call); }
@@ -418,6 +419,17 @@ static void a_command_past_its_deadline_is_a_timeout_and_holds_up_nobody(void **
     (void)close(quick);
 }
 
+static void a_command_hears_that_nobody_waits_any_more(void **state)
+{
+    world *w = *state;
+    int fd = attach(w);
+    ask(fd, 1, "actor patient", 600000);
+    while (atomic_load(&w->running) == 0) { pause_ms(1); }
+    int ran = atomic_load(&w->ran);
+    (void)close(fd);
+    while (atomic_load(&w->ran) == ran) { pause_ms(1); } /* long before its deadline */
+}
+
 static void with_all_runners_stuck_commands_wait_for_their_deadline(void **state)
 {
     world *w = *state;
@@ -722,6 +734,7 @@ int main(void)
         DOOR_TEST(a_large_answer_arrives_whole_and_a_huge_one_is_an_error),
         DOOR_TEST(a_connection_has_a_memory_of_its_own),
         DOOR_TEST(a_command_past_its_deadline_is_a_timeout_and_holds_up_nobody),
+        DOOR_TEST(a_command_hears_that_nobody_waits_any_more),
         DOOR_TEST(with_all_runners_stuck_commands_wait_for_their_deadline),
         DOOR_TEST(a_peer_that_leaves_while_its_command_runs_is_forgotten),
         DOOR_TEST(bytes_that_are_no_request_get_a_named_error_and_the_door_shut),
