@@ -2,8 +2,10 @@
  *
  * A call that was sent and whose connection is gone is sent again on the next one, under the same id. The node remembers the
  * requests of a session that had an effect (hello's `remember`), so it is done once and answered with the first answer. Where
- * that memory is gone or the session has become another one, orders and posts are still safe, as they carry the caller's
- * id; the rest changes nothing or says the same again.
+ * that memory is gone, orders and posts are still safe, as they carry the caller's id; the rest changes nothing or says the same
+ * again. A call that the node refuses as STALE was forgotten, and may have been done before: it ends with that and is never sent
+ * again. The session is left then, as all of its requests may be forgotten: those that have been sent are still asked for in it
+ * until they end, those that have not wait, and go out in the next one.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
@@ -168,6 +170,7 @@ void call_answered(stoa_client *c, call *at, const stoa_server_frame *frame)
         .text = "",
         .stamp = {.position = frame->position, .durability = (stoa_durability)frame->durability}};
     if (is_passing(frame->error) && try_again(c, at)) { return; }
+    if (frame->error == STOA_E_STALE && c->welcome.session) { c->renew = true; } /* the caller hears of it; what comes is named anew */
     if (frame->error) {
         note_text(c, frame->text, frame->text_bytes);
         answer.text = c->error_text;
@@ -187,11 +190,22 @@ void call_answered(stoa_client *c, call *at, const stoa_server_frame *frame)
 static void send_call(stoa_client *c, call *at)
 {
     if (c->waiting >= c->welcome.requests_max) { return; }
+    if (c->renew && at->named != c->session) { return; } /* it belongs to the next session */
     uint64_t left_ms = (at->due_ns - c->now_ns) / STOA_MS(1);
     if (!session_send(c, at->op, at->id, at->target, left_ms ? left_ms : 1, at->payload, at->size_bytes)) { return; }
     at->sent = true;
+    if (!at->named) { at->named = c->session; }
     c->unsent--;
     c->waiting++;
+}
+
+/* What was sent in the present session, and has no answer, is asked under its name only: a new one could not tell that it was done. */
+static bool names_under_way(const stoa_client *c)
+{
+    for (uint32_t i = 0; i < c->calls_max; i++) {
+        if (c->calls[i].used && c->calls[i].named == c->session) { return true; }
+    }
+    return false;
 }
 
 static void step_call(stoa_client *c, call *at)
@@ -212,6 +226,7 @@ static void step_call(stoa_client *c, call *at)
 
 void calls_step(stoa_client *c)
 {
+    if (c->renew && c->phase == PHASE_READY && !names_under_way(c)) { session_renew(c); }
     bool can_send = c->unsent > 0 && c->phase == PHASE_READY;
     if (!can_send && c->now_ns < c->due_ns) { return; }
     c->due_ns = UINT64_MAX;

@@ -9,7 +9,6 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "base/random.h"
 #include "sdk/inside.h"
 #include "transport/keys.h"
 
@@ -61,10 +60,7 @@ static stoa_err set_up(stoa_client *c, const stoa_client_options *options)
     c->calls = calloc(c->calls_max, sizeof *c->calls);
     if (!c->calls) { return STOA_FAIL(STOA_E_NOMEM, "client"); }
     (void)snprintf(c->name, sizeof c->name, "%s", options->name ? options->name : "");
-    while (c->session == 0) { /* until the node gives it a number; larger than any of those */
-        stoa_random_system(&c->session, sizeof c->session);
-        c->session |= UINT64_C(1) << 63;
-    }
+    session_number_own(c);
     c->now_ns = stoa_clock_real.now_ns(&stoa_clock_real);
     c->due_ns = UINT64_MAX;
     stoa_err err = open_link(c, options);

@@ -35,6 +35,7 @@ typedef struct call {
     uint32_t op;
     uint64_t id; /* generation * CALLS_MAX + place, from CALLS_MAX up */
     char target[TARGET_BYTES];
+    uint64_t named;    /* the session that it was sent in first, whose memory knows it; 0: not sent yet */
     uint64_t due_ns;   /* deadline */
     uint64_t again_ns; /* when to send it again, 0: not before there is a new session */
     uint32_t pause_ms; /* before the next retry */
@@ -70,6 +71,7 @@ struct stoa_client {
     bool sent;   /* something was, since the link was polled */
     char name[64];
     uint64_t session; /* number of it: of its own, then as the node gave it */
+    bool renew;       /* the node has forgotten requests of it: another one begins when none of it is under way */
     uint64_t now_ns;
     uint64_t greet_ns;            /* GREETING: when to say hello (again) */
     uint64_t heard_ns, pinged_ns; /* pinged: 0 when no pong is due */
@@ -117,6 +119,10 @@ bool session_send(stoa_client *c, uint32_t op, uint64_t id, const char *target, 
 void session_say(stoa_client *c, const stoa_protocol_op *op, uint64_t id, const void *payload);
 /* The server does not know this session any more: greet it again. */
 void session_lost(stoa_client *c);
+/* A session of another number, whose requests the node has not forgotten. */
+void session_renew(stoa_client *c);
+/* A number of its own, larger than any that a node gives: it gets one from the node. */
+void session_number_own(stoa_client *c);
 
 /* --- calls.c */
 

@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "base/random.h"
 #include "sdk/inside.h"
 
 enum {
@@ -56,6 +57,22 @@ void session_lost(stoa_client *c)
     c->phase = PHASE_GREETING;
     calls_unsent(c);
     greet(c);
+}
+
+void session_number_own(stoa_client *c)
+{
+    c->session = 0;
+    while (c->session == 0) { /* until the node gives it a number; larger than any of those */
+        stoa_random_system(&c->session, sizeof c->session);
+        c->session |= UINT64_C(1) << 63;
+    }
+}
+
+void session_renew(stoa_client *c)
+{
+    c->renew = false;
+    session_number_own(c);
+    session_lost(c);
 }
 
 /* --- in */

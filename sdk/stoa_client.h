@@ -103,7 +103,8 @@ typedef struct stoa_client_stamp {
 } stoa_client_stamp;
 
 /* Place an order; *out is the order as it stands when matching is done. A rejected order is OK with status REJECTED and its
- * reason. Errors also: DUPLICATE (the client_order_id with other fields), STALE (an id too old to be known). */
+ * reason. Errors also: DUPLICATE (the client_order_id with other fields), STALE (an id too old to be known: it was not executed now, and
+ * may have been before; query it. The client goes on in a new session, so the next call is not STALE for the same reason). */
 STOA_CLIENT_API stoa_err stoa_client_place(stoa_client *client, const char *account, const trade_account_place *order,
                                            uint64_t deadline_ns, trade_order *out, stoa_client_stamp *stamp_out);
 /* Cancel or look up an order by order_id, or by client_order_id where order_id is 0. Cancelling a final order is OK. */

@@ -362,8 +362,20 @@ def check_counters(tree):
                     yield Fault(path, number, "symbols", "an actor reads the cycle counter; time comes with the turn")
 
 
+def check_decisions(tree):
+    """A decision's number is its own."""
+    taken = {}
+    for path in sorted(tree.files):
+        number = os.path.basename(path)[:4]
+        if os.path.dirname(path) != "docs/decisions" or not number.isdigit():
+            continue
+        if number in taken:
+            yield Fault(path, 1, "decisions", f"{taken[number]} has the number {number} already")
+        taken.setdefault(number, path)
+
+
 CHECKS = (check_layers, check_includes, check_internal, check_externals, check_cmake, check_readmes, check_heads,
-          check_spaces, check_counters)
+          check_spaces, check_counters, check_decisions)
 
 
 # --- checks that need more than the tree

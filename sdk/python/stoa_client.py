@@ -314,6 +314,7 @@ class Call:
     def __init__(self, op, target, payload, until, stream=None):
         self.op, self.target, self.payload, self.until, self.stream = op, target, payload, until, stream
         self.sent, self.again, self.pause = False, 0.0, 0.02
+        self.named = 0  # the session that it was sent in first, whose memory knows it
         self.answer = self.error = None
 
 
@@ -326,6 +327,11 @@ class Stream:
         self.last = after or 0
 
 
+def own_number():
+    """Of a session, until the node gives it one."""
+    return random.getrandbits(63) | 1 << 63
+
+
 class Client:
     """See the top of the file. key is the path of the own key pair without its ending."""
 
@@ -334,7 +340,8 @@ class Client:
         if os.stat(key + ".key").st_mode & 0o077:
             raise StoaError("DENIED", f"{key}.key may be read by others")
         self.link = Link(endpoint, read_key(server_key), zmq.curve_public(secret), secret)
-        self.name, self.session = name, random.getrandbits(63) | 1 << 63  # its own number, until the node gives it one
+        self.name, self.session = name, own_number()
+        self.renew = False  # the node has forgotten requests of the session: another begins when none of it is under way
         self.ready, self.welcome, self.refused, self.refusals = False, {}, None, 0
         self.ids, self.calls, self.streams = 10, {}, {}
         self.heard = self.greet_at = 0.0
@@ -571,6 +578,7 @@ class Client:
             return
         del self.calls[id_]
         if error:
+            self.renew = self.renew or (error.name == "STALE" and bool(self.welcome.get("session")))
             self.end_call(call, error)
             return
         call.answer = unpack(OPS[call.op].answer, payload)
@@ -604,6 +612,10 @@ class Client:
             self.end_call(call, StoaError("TIMEOUT", "the outcome is unknown"))
 
     def send_calls(self):
+        if self.ready and self.renew and not any(call.named == self.session for call in self.calls.values()):
+            self.renew, self.session = False, own_number()  # what is under way is asked for under its old name only
+            self.lose_session()
+            self.greet()
         if not self.ready:
             return
         now = time.monotonic()
@@ -611,12 +623,14 @@ class Client:
         for id_, call in self.calls.items():
             if call.sent or now < call.again or under_way >= self.welcome["requests_max"]:
                 continue
+            if self.renew and call.named != self.session:
+                continue  # it belongs to the next session
             left_ms = max(1, int((call.until - now) * 1000))
             head = msgpack.packb([VERSION, OPS[call.op].no, id_, call.target])
             frame = b"\x96" + head[1:] + call.payload + msgpack.packb(left_ms)
             if not self.link.send(frame):
                 break
-            call.sent = True
+            call.sent, call.named = True, call.named or self.session
             under_way += 1
 
     # --- items
