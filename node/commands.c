@@ -254,6 +254,9 @@ static void put_totals(stoa_doc *doc, stoa_platform *p)
 {
     uint64_t messages = 0, dead = 0, restarts = 0;
     uint32_t actors = 0;
+    stoa_ports_view ports;
+    stoa_ports_look(p->node, &ports);
+    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) { dead += ports.dropped[reason]; }
     for (uint32_t i = 0; i < stoa_core_count(p->node); i++) {
         stoa_core_view core;
         if (stoa_core_look(p->node, i, &core)) { continue; }

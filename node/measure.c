@@ -114,14 +114,14 @@ static void measure_shard(stoa_platform *p, stoa_shard *shard)
     set_all(p, following_figures, sizeof following_figures / sizeof following_figures[0], labels, &following);
 }
 
-static void measure_drops(stoa_platform *p, const stoa_core_view *view)
+static void measure_drops(stoa_platform *p, const char *where, const uint64_t *dropped)
 {
     for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
         char labels[64];
         stoa_counter *metric;
-        (void)snprintf(labels, sizeof labels, "core=\"%u\",reason=\"%s\"", view->core, stoa_drop_name((stoa_drop)reason));
+        (void)snprintf(labels, sizeof labels, "core=\"%s\",reason=\"%s\"", where, stoa_drop_name((stoa_drop)reason));
         stoa_err err = stoa_metrics_counter(p->metrics, "stoa_dropped_total", labels, "Messages that reached nobody, by reason.", &metric);
-        if (!err) { stoa_gauge_set(metric, view->dropped[reason]); }
+        if (!err) { stoa_gauge_set(metric, dropped[reason]); }
     }
 }
 
@@ -133,7 +133,13 @@ void stoa_measure(stoa_platform *p)
         if (stoa_core_look(p->node, i, &view)) { continue; }
         (void)snprintf(labels, sizeof labels, "core=\"%u\"", i);
         set_all(p, core_figures, sizeof core_figures / sizeof core_figures[0], labels, &view);
-        measure_drops(p, &view);
+        (void)snprintf(labels, sizeof labels, "%u", i);
+        measure_drops(p, labels, view.dropped);
+    }
+    if (p->node) {
+        stoa_ports_view ports;
+        stoa_ports_look(p->node, &ports);
+        measure_drops(p, "ports", ports.dropped);
     }
     measure_shard(p, p->trade);
     for (uint32_t i = 0; i < p->settings.vault_count; i++) { measure_shard(p, p->vaults[i]); }

@@ -236,8 +236,9 @@ stoa_err stoa_turn_watch(stoa_turn *turn, int fd, unsigned events, uint64_t toke
 stoa_err stoa_turn_unwatch(stoa_turn *turn, int fd);
 
 /* --- memory of a plain actor beside its state: zeroed, aligned to 8, at most 512 KiB - 64 a piece; it goes back as a whole at
- * the actor's end and before its restart. Not undone when the turn is refused, as changes to the state are not. NULL: the
- * core's memory is used up, or this is above kind->memory_quota_bytes: then the actor fails with this turn. */
+ * the actor's end and before its restart. Not undone when the turn is refused, as changes to the state are not. NULL:
+ * three quarters of the core's memory are in use (the last one is for messages), or this is above kind->memory_quota_bytes: then
+ * the actor fails with this turn. */
 void *stoa_turn_alloc(stoa_turn *turn, size_t bytes);
 void stoa_turn_free(stoa_turn *turn, void *at);
 
@@ -335,7 +336,7 @@ struct stoa_kind {
     const stoa_upcast *upcasts;
     stoa_supervision supervision;
     bool trap_exits;             /* links: hear stoa_system.exit instead of failing */
-    uint64_t memory_quota_bytes; /* of stoa_turn_alloc, per actor; 0: as much as the core has */
+    uint64_t memory_quota_bytes; /* of stoa_turn_alloc, per actor; 0: what the core has for it */
 };
 
 /* #define K_HEARS STOA_HEARS_NOTHING for a kind that hears nobody else. */

@@ -343,6 +343,8 @@ static inline void stoa_core_note(stoa_core *core, stoa_flight_code code, const 
 {
     if (core->flight) { stoa_core_record(core, code, actor, row, name, a, b); }
 }
+/* The reason that follows from why. */
+stoa_drop stoa_drop_of(stoa_err why);
 /* Note and count it; the reason follows from why. Does not free msg. */
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
 /* Hand msg (published on its topic) to this core's subscribers and pass it on to other places; frees or lends it (fan.c). */

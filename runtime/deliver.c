@@ -16,7 +16,7 @@ const char *stoa_drop_name(stoa_drop reason)
     return (size_t)reason < STOA_DROP_COUNT ? names[reason] : "?";
 }
 
-static stoa_drop reason_of(stoa_err why)
+stoa_drop stoa_drop_of(stoa_err why)
 {
     static const struct {
         stoa_err why;
@@ -48,7 +48,7 @@ static void letter_for(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop r
 
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)
 {
-    letter_for(core, msg, why, reason_of(why));
+    letter_for(core, msg, why, stoa_drop_of(why));
 }
 
 /* Nobody asked: who wanted to be told is. */
@@ -70,7 +70,7 @@ stoa_msg *stoa_core_refusal(stoa_core *core, stoa_msg *msg, stoa_err why)
 {
     stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : NULL;
     bool asked = context && !(msg->flags & (STOA_MSG_ANSWER | STOA_MSG_TOPIC | STOA_MSG_FIRED)) && context->reply_to.at;
-    if (!asked) { return telling(core, msg, why, reason_of(why)); }
+    if (!asked) { return telling(core, msg, why, stoa_drop_of(why)); }
     uint64_t span = (msg->flags & STOA_MSG_MARKED) ? stoa_trace_without_turn(core, msg, msg->to, why) : 0;
     stoa_mark mark = span ? *stoa_msg_mark(msg) : (stoa_mark){0};
     mark.parent = span;

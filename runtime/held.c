@@ -56,6 +56,7 @@ void *stoa_turn_alloc(stoa_turn *turn, size_t bytes)
     stoa_actor_more *more = t->actor->shard ? NULL : stoa_more(t->core, t->actor);
     if (!more) { return NULL; }
     if (quota && more->arena_bytes + bytes > quota) { return over_quota(t); }
+    if (!stoa_slab_ample_for(&t->core->place.slab, bytes)) { return NULL; } /* the rest is for messages */
     struct stoa_held *held = stoa_block_new(t->core, sizeof *held + bytes);
     if (!held) { return NULL; }
     more->arena_bytes += block_bytes(held);

@@ -64,6 +64,7 @@ struct stoa_node {
     stoa_port *front; /* for stoa_call and stoa_post */
     pthread_mutex_t front_lock;
     struct stoa_call_wait *waiting; /* under front_lock */
+    _Atomic uint64_t port_lost[STOA_DROP_COUNT]; /* what reached a port, and nobody there */
     _Atomic bool draining;
     struct {
         _Atomic bool armed;    /* a root is waited for */
@@ -75,6 +76,12 @@ struct stoa_node {
     stoa_watch *watch;   /* NULL: none */
     struct stoa_follower *follower; /* NULL: none */
 };
+
+/* Count what was lost at a port. Any thread. */
+static inline void stoa_port_lost(stoa_node *node, stoa_drop reason)
+{
+    atomic_fetch_add_explicit(&node->port_lost[reason], 1, memory_order_relaxed);
+}
 
 static inline stoa_place *stoa_node_place(stoa_node *node, uint32_t index)
 {

@@ -265,6 +265,12 @@ static inline bool stoa_slab_ample(const stoa_slab *slab)
 {
     return slab->used_bytes < slab->limit_bytes / 4 * 3;
 }
+/* The same with so much more in use. */
+static inline bool stoa_slab_ample_for(const stoa_slab *slab, size_t bytes)
+{
+    uint64_t most = slab->limit_bytes / 4 * 3;
+    return slab->used_bytes < most && bytes <= most - slab->used_bytes;
+}
 /* Back to this slab (msg->home must be it); the second one for msg->what == slab->plain. */
 static inline void stoa_slab_free(stoa_slab *slab, stoa_msg *msg)
 {

@@ -363,6 +363,12 @@ typedef struct stoa_core_view {
     uint64_t busy_ns;                  /* spent in batches that found something to do */
 } stoa_core_view;
 stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out);
+/* What reached a port, or the node's own for stoa_call, and nobody there: answers to asks that had ended (LATE), what was sent to
+ * who calls (NO_HANDLER), what the port had no memory for (MEMORY). All ports together, those that were closed too. Any thread. */
+typedef struct stoa_ports_view {
+    uint64_t dropped[STOA_DROP_COUNT];
+} stoa_ports_view;
+void stoa_ports_look(stoa_node *node, stoa_ports_view *out);
 uint32_t stoa_core_count(stoa_node *node);
 
 /* name lives as long as the node. */

@@ -223,11 +223,15 @@ void stoa_place_ring_bell(stoa_place *place)
     (void)written; /* full means it rings already */
 }
 
-/* --- what waits for a port that closed, or was left by one: counted by the core */
+/* --- what waits for a port that closed, or was left by one, or finds no memory: counted by who drops it */
 
 static void dead_letter(stoa_place *core, stoa_msg *msg, stoa_err why)
 {
-    if (core->index < core->node->core_count) { stoa_core_dead_letter((stoa_core *)core, msg, why); }
+    if (core->index < core->node->core_count) {
+        stoa_core_dead_letter((stoa_core *)core, msg, why);
+    } else {
+        stoa_port_lost(core->node, stoa_drop_of(why));
+    }
 }
 
 static void drop_message(stoa_place *core, stoa_place *from, uint32_t to, stoa_msg *msg, stoa_err why)
@@ -358,6 +362,16 @@ static bool take_homes(stoa_place *place, uint32_t from, stoa_ring *ring)
     return any;
 }
 
+/* Quota used up: the message stays in the ring until blocks come back. Where none do, as actors hold them, it becomes a dead letter:
+ * else who sends would hear FULL for ever, and the core look at the ring without end. */
+static bool let_starve(stoa_place *place, const stoa_slot *slot)
+{
+    place->starves = true;
+    if (place->starved < STOA_STARVED_MAX) { return false; }
+    drop_copy(place, slot, STOA_E_NOMEM);
+    return true;
+}
+
 static uint32_t drain_ring(stoa_place *place, uint32_t from, stoa_ring *ring, void (*take)(stoa_place *place, stoa_msg *msg))
 {
     uint32_t taken = 0;
@@ -367,8 +381,11 @@ static uint32_t drain_ring(stoa_place *place, uint32_t from, stoa_ring *ring, vo
         } else {
             stoa_msg *msg = take_slot(place, from, slot);
             if (!msg && take_homes(place, from, ring)) { msg = take_slot(place, from, slot); }
-            if (!msg) { break; } /* quota used up: leave it in the ring until blocks come back */
-            take(place, msg);
+            if (msg) {
+                take(place, msg);
+            } else if (!let_starve(place, slot)) {
+                break;
+            }
         }
         ring->read++;
     }
@@ -383,6 +400,10 @@ uint32_t stoa_place_drain(stoa_place *place, void (*take)(stoa_place *place, sto
         uint32_t from = (uint32_t)__builtin_ctzll(left);
         stoa_ring *ring = atomic_load_explicit(&place->in[from], memory_order_relaxed);
         taken += drain_ring(place, from, ring, take);
+    }
+    if (__builtin_expect(place->starves || place->starved, 0)) {
+        place->starved = !place->starves ? 0 : place->starved < STOA_STARVED_MAX ? place->starved + 1 : STOA_STARVED_MAX;
+        place->starves = false;
     }
     return taken;
 }

@@ -26,6 +26,7 @@ enum {
     STOA_SPILL_MAX = 65536,
     STOA_DRAIN_MAX = 256,
     STOA_ABROAD_PART = 8,
+    STOA_STARVED_MAX = 64, /* drains in a row that found no block for what waits first in a ring: then it is dropped */
 };
 
 typedef enum stoa_slot_class { STOA_SLOT_INLINE, STOA_SLOT_MSG, STOA_SLOT_HOME } stoa_slot_class;
@@ -71,6 +72,8 @@ typedef struct stoa_place {
     } spill[STOA_PLACES_MAX];
     stoa_msg *homeward[STOA_PLACES_MAX]; /* freed blocks of place i */
     uint64_t abroad[STOA_PLACES_MAX];    /* bytes of this slab that place i holds, with the payloads it was lent */
+    uint32_t starved;                    /* drains in a row in which a ring's next message found no block */
+    bool starves;                        /* this one */
     int bell;                            /* eventfd */
     bool never_sleeps;                   /* needs no bell: it always looks */
     _Atomic bool closed;                 /* a port that nobody serves any more */

@@ -116,7 +116,10 @@ static void hand(stoa_port *port, stoa_msg *msg)
         return;
     }
     stoa_ask *ask = stoa_asks_find(&port->asks, context->ask);
-    if (!ask) { return; } /* answered by its deadline before */
+    if (!ask) { /* answered by its deadline before */
+        stoa_port_lost(port->place.node, STOA_DROP_LATE);
+        return;
+    }
     d.answer = true;
     d.token = ask->token;
     d.error = (stoa_err)context->error;
@@ -292,7 +295,10 @@ typedef struct stoa_call_wait {
 static void answered(void *context, const stoa_delivery *d)
 {
     stoa_node *node = context;
-    if (!d->answer) { return; }
+    if (!d->answer) { /* sent to turn->from, and that was a caller */
+        stoa_port_lost(node, STOA_DROP_NO_HANDLER);
+        return;
+    }
     for (stoa_call_wait *wait = node->waiting; wait; wait = wait->next) {
         if (wait->token != d->token) { continue; }
         wait->err = d->error;

@@ -27,6 +27,7 @@ void stoa_turning_stage(stoa_turning *t, stoa_msg *msg)
     t->staged_end = &msg->next;
     t->sent_max = 0;
     t->after |= STOA_AFTER_REST;
+    if (msg->flags & STOA_MSG_ACT) { t->listed = UINT64_MAX; } /* a monitor, a link, a stop: nothing sent later may overtake it */
 }
 
 /* Whether an actor of this core takes one more message. *kept_out: it is a plain one, and the place in its mailbox is kept.

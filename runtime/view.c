@@ -175,6 +175,11 @@ stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out)
     return STOA_OK;
 }
 
+void stoa_ports_look(stoa_node *node, stoa_ports_view *out)
+{
+    for (unsigned i = 0; i < STOA_DROP_COUNT; i++) { out->dropped[i] = atomic_load(&node->port_lost[i]); }
+}
+
 typedef struct letters {
     stoa_dead_letter *at;
     uint32_t count;

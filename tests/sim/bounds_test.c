@@ -1,0 +1,247 @@
+/* bounds_test.c - goal: what one actor does wrong, or too much of, costs itself something and not the others: memory, cascades,
+ * births, topics; and nothing that is lost is lost uncounted. Method: actors that try it, in the simulator.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "runtime/internal.h"
+#include "runtime/sim.h"
+#include "runtime/stoa.h"
+
+/* --- probe: plain; does what it is told */
+
+#define probe_aim_FIELDS(F, S)  F(S, uint64_t, target) F(S, uint64_t, sink) F(S, uint64_t, left)
+#define probe_die_FIELDS        STOA_NO_FIELDS
+#define probe_nop_FIELDS(F, S)  F(S, uint64_t, number)
+#define probe_try_FIELDS(F, S)  F(S, uint64_t, way) F(S, uint64_t, number)
+#define probe_seen_FIELDS(F, S) F(S, uint64_t, nops) F(S, uint64_t, downs) F(S, uint64_t, reason) F(S, uint64_t, count) F(S, int64_t, error)
+#define probe_news_FIELDS(F, S) F(S, uint64_t, number)
+#define probe_ROWS(ROW, K)                                                              \
+    ROW(K, CAST, aim, _, "Send the sink so many, then monitor the target and tell it to end.")     \
+    ROW(K, CAST, die, _, "End.")                                                        \
+    ROW(K, CAST, nop, _, "Count.")                                                      \
+    ROW(K, COMMAND, try, seen, "Try something; tell how far it went.")                  \
+    ROW(K, REPLY, seen, _, "What was seen.")                                            \
+    ROW(K, TOPIC, news, _, "News.")
+STOA_TABLE_HERE(probe)
+typedef struct probe {
+    probe_seen seen;
+} probe;
+#define probe_HEARS(HEAR, K) HEAR(K, stoa_system, down)
+STOA_PLAIN_KIND(probe, .mailbox_limit = 100000)
+
+enum { TRY_LOOK, TRY_TAKE, TRY_TELL_CALLER };
+
+static stoa_err aim(stoa_turn *turn, stoa_ref target)
+{
+    if (!stoa_turn_monitor(turn, target)) { return STOA_E_FULL; }
+    return probe_send_die(turn, target, (probe_die){0});
+}
+
+static stoa_err probe_on_aim(stoa_turn *turn, probe *self, const probe_aim *in)
+{
+    (void)self;
+    if (!in->left) { return aim(turn, (stoa_ref){in->target}); }
+    uint64_t count = in->left < 50 ? in->left : 50;
+    stoa_err err = STOA_OK;
+    for (uint64_t i = 0; i < count && !err; i++) { err = probe_send_nop(turn, (stoa_ref){in->sink}, (probe_nop){i}); }
+    return err ? err : probe_send_aim(turn, turn->self, (probe_aim){in->target, in->sink, in->left - count});
+}
+
+static stoa_err probe_on_die(stoa_turn *turn, probe *self, const probe_die *in)
+{
+    (void)self, (void)in;
+    return stoa_turn_exit(turn, "told to");
+}
+
+static stoa_err probe_on_nop(stoa_turn *turn, probe *self, const probe_nop *in)
+{
+    (void)turn, (void)in;
+    self->seen.nops++;
+    return STOA_OK;
+}
+
+static stoa_err probe_on_stoa_system_down(stoa_turn *turn, probe *self, const stoa_system_down *in)
+{
+    (void)turn;
+    self->seen.downs++;
+    self->seen.reason = in->reason;
+    return STOA_OK;
+}
+
+static uint64_t take_all(stoa_turn *turn)
+{
+    uint64_t taken = 0;
+    for (size_t bytes = (512 << 10) - 64; bytes; bytes /= 2) {
+        while (stoa_turn_alloc(turn, bytes)) { taken++; }
+    }
+    return taken;
+}
+
+static stoa_err probe_on_try(stoa_turn *turn, probe *self, const probe_try *in, probe_seen *out)
+{
+    *out = self->seen;
+    switch (in->way) {
+    case TRY_TAKE: out->count = take_all(turn); return STOA_OK;
+    case TRY_TELL_CALLER: out->error = probe_send_nop(turn, turn->from, (probe_nop){1}); return STOA_OK;
+    default: return STOA_OK;
+    }
+}
+
+/* --- the stage */
+
+typedef struct stage {
+    stoa_sim *sim;
+    stoa_node *node;
+} stage;
+
+static stage stage_open(uint64_t seed, uint32_t cores, uint64_t memory_bytes)
+{
+    stage s;
+    stoa_sim_options options = {.seed = seed, .cores = cores, .memory_bytes = memory_bytes};
+    stoa_log_level_set(STOA_LOG_OFF);
+    assert_int_equal(stoa_sim_new(&options, &s.sim, &s.node), STOA_OK);
+    return s;
+}
+
+static void stage_close(stage *s)
+{
+    stoa_sim_free(s->sim);
+}
+
+static stoa_ref spawn(stage *s, const char *key, uint32_t core)
+{
+    stoa_ref ref;
+    char name[STOA_NAME_MAX + 1];
+    (void)snprintf(name, sizeof name, "probe/%s", key);
+    assert_int_equal(stoa_spawn(s->node, &probe_kind, name, &(stoa_spawn_options){.core = core}, &ref), STOA_OK);
+    return ref;
+}
+
+static probe_seen try(stage *s, stoa_ref who, uint64_t way, uint64_t number)
+{
+    probe_seen out;
+    assert_int_equal(probe_call_try(s->node, who, (probe_try){way, number}, STOA_S(5), &out), STOA_OK);
+    return out;
+}
+
+static uint64_t dropped(stage *s, uint32_t core, stoa_drop reason)
+{
+    stoa_core_view view;
+    assert_int_equal(stoa_core_look(s->node, core, &view), STOA_OK);
+    return view.dropped[reason];
+}
+
+/* --- order */
+
+/* A drain takes 256 of a ring: between the monitor and what follows it another drain begins, where they stand in the wrong order. */
+static void a_monitor_is_not_overtaken_by_what_the_same_turn_sends(void **state)
+{
+    (void)state;
+    for (uint64_t before = 250; before < 260; before++) {
+        stage s = stage_open(before, 2, 0);
+        stoa_ref watcher = spawn(&s, "watcher", 0), target = spawn(&s, "target", 1), sink = spawn(&s, "sink", 1);
+        assert_int_equal(probe_post_aim(s.node, watcher, (probe_aim){target.at, sink.at, before}), STOA_OK);
+        stoa_sim_run(s.sim, STOA_S(1));
+        probe_seen seen = try(&s, watcher, TRY_LOOK, 0);
+        assert_int_equal(seen.downs, 1);
+        assert_int_equal(seen.reason, stoa_end_FAILED); /* GONE: it had ended before the monitor came */
+        stage_close(&s);
+    }
+}
+
+/* --- memory */
+
+static void an_actor_that_takes_all_memory_leaves_others_what_messages_need(void **state)
+{
+    (void)state;
+    stage s = stage_open(1, 2, 4 << 20);
+    stoa_ref hog = spawn(&s, "hog", 0), other = spawn(&s, "other", 0), far = spawn(&s, "far", 1);
+    assert_true(try(&s, hog, TRY_TAKE, 0).count > 0);
+    for (uint64_t i = 0; i < 100; i++) { assert_int_equal(probe_post_nop(s.node, other, (probe_nop){i}), STOA_OK); }
+    assert_int_equal(try(&s, other, TRY_LOOK, 0).nops, 100);
+    assert_int_equal(probe_post_aim(s.node, far, (probe_aim){far.at, other.at, 100}), STOA_OK);
+    stoa_sim_run(s.sim, STOA_S(1));
+    assert_int_equal(try(&s, other, TRY_LOOK, 0).nops, 200);
+    assert_int_equal(dropped(&s, 0, STOA_DROP_MEMORY), 0);
+    stage_close(&s);
+}
+
+static void what_a_core_without_memory_cannot_take_in_is_counted_and_nothing_waits_behind_it(void **state)
+{
+    (void)state;
+    stage s = stage_open(2, 1, 4 << 20);
+    stoa_ref one = spawn(&s, "one", 0), other = spawn(&s, "other", 0);
+    stoa_slab *slab = &s.node->cores[0]->place.slab;
+    stoa_msg *held = NULL;
+    for (uint32_t bytes = (512 << 10) - 64; bytes; bytes /= 2) {
+        for (stoa_msg *block; (block = stoa_slab_new(slab, bytes, 0)); held = block) { block->next = held; }
+    }
+    assert_int_equal(probe_post_nop(s.node, one, (probe_nop){1}), STOA_OK);
+    stoa_sim_run(s.sim, STOA_S(1));
+    assert_int_equal(try(&s, other, TRY_LOOK, 0).nops, 0); /* what comes behind it is answered */
+    assert_int_equal(dropped(&s, 0, STOA_DROP_MEMORY), 1);
+    while (held) {
+        stoa_msg *block = held;
+        held = block->next;
+        stoa_slab_free(slab, block);
+    }
+    assert_int_equal(probe_post_nop(s.node, one, (probe_nop){2}), STOA_OK);
+    assert_int_equal(try(&s, one, TRY_LOOK, 0).nops, 1);
+    assert_int_equal(dropped(&s, 0, STOA_DROP_MEMORY), 1);
+    stage_close(&s);
+}
+
+/* --- what reaches a port */
+
+static void count_deliveries(void *context, const stoa_delivery *delivery)
+{
+    uint64_t *timeouts = context;
+    *timeouts += delivery->answer && delivery->error == STOA_E_TIMEOUT;
+}
+
+static void what_reaches_a_port_and_nobody_there_is_counted(void **state)
+{
+    (void)state;
+    stage s = stage_open(3, 1, 0);
+    stoa_ref who = spawn(&s, "who", 0);
+    stoa_ports_view lost;
+    stoa_port *port;
+    uint64_t timeouts = 0;
+    probe_try look = {TRY_LOOK, 0};
+    assert_int_equal(try(&s, who, TRY_TELL_CALLER, 0).error, STOA_OK);
+    (void)try(&s, who, TRY_LOOK, 0);
+    stoa_ports_look(s.node, &lost);
+    assert_int_equal(lost.dropped[STOA_DROP_NO_HANDLER], 1);
+    assert_int_equal(stoa_port_open(s.node, "p", &port), STOA_OK);
+    assert_int_equal(stoa_port_ask(port, who, &probe_rows[probe_ROW_try], &look, 0, STOA_MS(1), 7), STOA_OK);
+    stoa_port_flush(port);
+    stoa_sim_run(s.sim, STOA_US(1)); /* answered, and not yet read */
+    stoa_sim_run(s.sim, STOA_MS(10));
+    stoa_ask *ask = &port->asks.at[1];
+    stoa_asks_drop(&port->asks, ask); /* as its deadline does, where it is looked for first */
+    (void)stoa_port_poll(port, count_deliveries, &timeouts, 10);
+    stoa_ports_look(s.node, &lost);
+    assert_int_equal(lost.dropped[STOA_DROP_LATE], 1);
+    stoa_port_close(port);
+    stage_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_monitor_is_not_overtaken_by_what_the_same_turn_sends),
+        cmocka_unit_test(an_actor_that_takes_all_memory_leaves_others_what_messages_need),
+        cmocka_unit_test(what_a_core_without_memory_cannot_take_in_is_counted_and_nothing_waits_behind_it),
+        cmocka_unit_test(what_reaches_a_port_and_nobody_there_is_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
