@@ -14,7 +14,7 @@
 #include "runtime/mailbox.h"
 #include "runtime/once.h"
 
-enum { CASCADES_PER_RUN = 64, ENVELOPE_BYTES = 96, INDEX_LOOK_BACK = 8 };
+enum { CASCADES_PER_RUN = 64, TURNS_PER_RUN = 1024, ENVELOPE_BYTES = 96, INDEX_LOOK_BACK = 8 };
 
 void stoa_msg_list_push(stoa_msg_list *list, stoa_msg *msg)
 {
@@ -455,13 +455,12 @@ static stoa_actor *receiver(struct stoa_shard *shard, stoa_msg **msg)
 
 void stoa_shard_cascade(struct stoa_shard *shard)
 {
-    uint32_t turns = 0;
     while (shard->cascade.head) {
         stoa_msg *msg = stoa_msg_list_pop(&shard->cascade);
-        STOA_ASSERT(++turns < STOA_CASCADE_MAX); /* a cascade that never ends is a broken kind */
         stoa_actor *actor = receiver(shard, &msg);
         if (actor) { run_one(shard, actor, msg); }
     }
+    shard->cascade_left = STOA_CASCADE_MAX; /* the next one's */
 }
 
 bool stoa_shard_room(struct stoa_shard *shard)
@@ -501,7 +500,8 @@ bool stoa_shard_run(struct stoa_shard *shard)
     stoa_channels_hear(shard);
     uint32_t waits = shard->control.count + shard->inbox.count;
     uint32_t budget = waits < CASCADES_PER_RUN ? waits : CASCADES_PER_RUN;
-    while (budget-- && (shard->control.head || shard->inbox.head)) {
+    uint64_t enough = shard->core->messages + stoa_core_quantum(shard->core, TURNS_PER_RUN); /* long ones: fewer at one go */
+    while (budget-- && shard->core->messages < enough && (shard->control.head || shard->inbox.head)) {
         if (!room_for_cascade(shard)) {
             seal(shard);
             shard->stalled = !room_for_cascade(shard);

@@ -3,6 +3,8 @@
  * Cascades. A message from outside the shard starts a cascade: its turn, then all messages the turns send to actors of the
  * same shard, first in first out, until none is left. Cascades run one after the other; a block holds whole cascades. So what
  * belongs together (reserve, match, settle) commits together, nobody sees its middle, and a crash never leaves half of it.
+ * A cascade ends: its turns send STOA_CASCADE_MAX messages within the shard at most, and further sends and asks are TOO_LARGE.
+ * The turn that returns that is refused; those before it stand, as before any refused turn.
  *
  * The wall. What leaves the shard - answers, refusals, reads, topics, sends - is stamped with the last position applied and
  * waits until that position is committed: at once for NONE and MEMORY, when its block is synced for DISK.
@@ -37,7 +39,7 @@ enum {
     STOA_SHARD_LAZY_BYTES = 64 << 10, /* MEMORY: a block is written when it has so much, or is so old */
     STOA_SHARD_LAZY_NS = 1000000,
     STOA_WALL_MAX = 1 << 16,
-    STOA_CASCADE_MAX = 1 << 20, /* turns of one cascade */
+    STOA_CASCADE_MAX = 1 << 16, /* messages that the turns of one cascade send within the shard */
     STOA_ARENA_BYTES = 256 << 10, /* events of one turn, in memory */
     STOA_SHARD_NOTES_BYTES = 64 << 10, /* of a block, kept for the shard's own events */
 };
@@ -72,6 +74,7 @@ struct stoa_shard {
     char name[32];
     stoa_durability durability;
     stoa_msg_list control, inbox, cascade, wall; /* control: the control lane of all its actors, before the inbox */
+    uint32_t cascade_left; /* messages that the cascade under way may yet send within the shard */
     stoa_actor **actors; /* by stream; [0] is NULL */
     uint64_t *seqs;      /* last event of each stream */
     uint32_t actor_count;
@@ -155,6 +158,13 @@ uint64_t stoa_shard_due_ns(const struct stoa_shard *shard);
 bool stoa_shard_idle(const struct stoa_shard *shard);
 /* Run what waits within the shard. */
 void stoa_shard_cascade(struct stoa_shard *shard);
+/* Whether the cascade under way may have one more message, which is then counted: TOO_LARGE. */
+static inline stoa_err stoa_shard_cascade_room(struct stoa_shard *shard)
+{
+    if (!shard->cascade_left) { return STOA_E_TOO_LARGE; }
+    shard->cascade_left--;
+    return STOA_OK;
+}
 /* Whether the open block has room for a cascade; seals it where that helps, and stalls the shard where it does not. */
 bool stoa_shard_room(struct stoa_shard *shard);
 

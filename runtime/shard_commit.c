@@ -312,6 +312,7 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
     shard->arena = map(STOA_ARENA_BYTES);
     shard->actors = map(STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
     shard->seqs = map(STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
+    shard->cascade_left = STOA_CASCADE_MAX;
     shard->ledger = map(stoa_shard_log_kind.state_bytes);
     shard->mailing = map(sizeof *shard->mailing);
     bool complete = stoa_once_init(shard) == STOA_OK && stoa_effects_init(shard) == STOA_OK && shard->arena && shard->actors && shard->seqs && shard->ledger &&

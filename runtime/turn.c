@@ -42,7 +42,9 @@ static inline stoa_err room_here(stoa_turning *t, stoa_ref to, uint32_t flags, c
         *kept_out = target;
         return STOA_OK;
     }
-    if (target->shard && target->shard == t->actor->shard) { return STOA_OK; } /* within the cascade */
+    if (target->shard && target->shard == t->actor->shard) { /* within the cascade; resumes, before any, are as many as actors */
+        return t->msg ? stoa_shard_cascade_room(target->shard) : STOA_OK;
+    }
     return stoa_mailbox_ask_room(target, !t->actor->shard, flags, row, payload, kept_out);
 }
 

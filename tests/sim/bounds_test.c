@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "runtime/internal.h"
+#include "runtime/shard.h"
 #include "runtime/sim.h"
 #include "runtime/stoa.h"
 
@@ -94,6 +95,49 @@ static stoa_err probe_on_try(stoa_turn *turn, probe *self, const probe_try *in, 
     case TRY_TELL_CALLER: out->error = probe_send_nop(turn, turn->from, (probe_nop){1}); return STOA_OK;
     default: return STOA_OK;
     }
+}
+
+/* --- chain: event-sourced; each message sends itself on, once or twice */
+
+#define chain_start_FIELDS(F, S) F(S, uint64_t, left) F(S, uint64_t, ways)
+#define chain_link_FIELDS(F, S)  F(S, uint64_t, left) F(S, uint64_t, ways)
+#define chain_grown_FIELDS(F, S) F(S, uint64_t, by)
+#define chain_total_FIELDS(F, S) F(S, uint64_t, total)
+#define chain_ROWS(ROW, K)                                                 \
+    ROW(K, COMMAND, start, total, "Begin with so many; tell the length.")  \
+    ROW(K, CAST, link, _, "One more, and on.")                             \
+    ROW(K, EVENT, grown, _, "Grown.")                                      \
+    ROW(K, REPLY, total, _, "Total.")
+STOA_TABLE_HERE(chain)
+typedef struct chain {
+    uint64_t total;
+} chain;
+#define chain_HEARS STOA_HEARS_NOTHING
+STOA_KIND(chain, .mailbox_limit = 16)
+
+static stoa_err go_on(stoa_turn *turn, uint64_t left, uint64_t ways)
+{
+    stoa_err err = STOA_OK;
+    for (uint64_t i = 0; i < ways && left && !err; i++) { err = chain_send_link(turn, turn->self, (chain_link){left - 1, ways}); }
+    return err;
+}
+
+static stoa_err chain_on_start(stoa_turn *turn, const chain *self, const chain_start *in, chain_total *out)
+{
+    out->total = self->total;
+    return go_on(turn, in->left, in->ways);
+}
+
+static stoa_err chain_on_link(stoa_turn *turn, const chain *self, const chain_link *in)
+{
+    (void)self;
+    stoa_err err = chain_emit_grown(turn, (chain_grown){1});
+    return err ? err : go_on(turn, in->left, in->ways);
+}
+
+static void chain_apply_grown(chain *self, const chain_grown *event)
+{
+    self->total += event->by;
 }
 
 /* --- the stage */
@@ -200,6 +244,36 @@ static void what_a_core_without_memory_cannot_take_in_is_counted_and_nothing_wai
     stage_close(&s);
 }
 
+/* --- cascades */
+
+static chain_total start(stage *s, stoa_ref who, uint64_t left, uint64_t ways)
+{
+    chain_total out;
+    assert_int_equal(chain_call_start(s->node, who, (chain_start){left, ways}, STOA_S(5), &out), STOA_OK);
+    return out;
+}
+
+static void a_cascade_without_end_is_ended_by_a_refusal(void **state)
+{
+    (void)state;
+    stage s = stage_open(4, 1, 64 << 20);
+    stoa_shard *shard;
+    stoa_ref who, plain = spawn(&s, "plain", 0);
+    assert_int_equal(stoa_shard_open(s.node, &(stoa_shard_options){.name = "s", .durability = stoa_durability_NONE}, &shard), STOA_OK);
+    assert_int_equal(stoa_spawn(s.node, &chain_kind, "chain/c", &(stoa_spawn_options){.shard = shard}, &who), STOA_OK);
+    (void)start(&s, who, STOA_CASCADE_MAX, 1); /* as long as one may be */
+    uint64_t most = start(&s, who, 0, 1).total;
+    assert_int_equal(most, STOA_CASCADE_MAX);
+    (void)start(&s, who, STOA_CASCADE_MAX + 1, 1); /* one more: its last turn has no room for that, and is refused */
+    uint64_t one_more = start(&s, who, 0, 1).total - most;
+    assert_int_equal(one_more, STOA_CASCADE_MAX - 1);
+    assert_int_equal(dropped(&s, 0, STOA_DROP_REFUSED), 1);
+    (void)start(&s, who, UINT64_MAX, 2); /* each message makes two */
+    assert_true(start(&s, who, 0, 1).total - most - one_more <= STOA_CASCADE_MAX);
+    (void)try(&s, plain, TRY_LOOK, 0);
+    stage_close(&s);
+}
+
 /* --- what reaches a port */
 
 static void count_deliveries(void *context, const stoa_delivery *delivery)
@@ -241,6 +315,7 @@ int main(void)
         cmocka_unit_test(a_monitor_is_not_overtaken_by_what_the_same_turn_sends),
         cmocka_unit_test(an_actor_that_takes_all_memory_leaves_others_what_messages_need),
         cmocka_unit_test(what_a_core_without_memory_cannot_take_in_is_counted_and_nothing_waits_behind_it),
+        cmocka_unit_test(a_cascade_without_end_is_ended_by_a_refusal),
         cmocka_unit_test(what_reaches_a_port_and_nobody_there_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
