@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 
+enum { TRIES = 64, WAIT_MS = 10 };
 enum { TAIL_BYTES = 64 }; /* ,"cut":true,"lost":18446744073709551615} and newline */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
@@ -25,6 +28,8 @@ enum { LEVELS = sizeof level_names / sizeof level_names[0] };
 /* Relaxed, both: a level that changes may take effect a line later, and a count orders nothing. */
 static _Atomic stoa_log_level level_min = STOA_LOG_INFO;
 static _Atomic uint64_t lost_lines;
+static atomic_flag writing = ATOMIC_FLAG_INIT;
+static _Thread_local bool never_waits;
 
 static void put_value(stoa_buf *line, const stoa_log_pair *pair, size_t text_bytes)
 {
@@ -66,6 +71,13 @@ static bool put_pair(stoa_buf *line, const stoa_log_pair *pair)
     }
 }
 
+/* Whether stderr takes a line now, or within patience_ms: a pipe that says so takes STOA_LOG_LINE_MAX bytes without waiting. */
+static bool ready(int patience_ms)
+{
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&out, 1, patience_ms) > 0;
+}
+
 /* The whole line; a regular file may take it in parts. */
 static bool write_whole(const char *at, size_t size_bytes)
 {
@@ -79,6 +91,29 @@ static bool write_whole(const char *at, size_t size_bytes)
     return true;
 }
 
+/* One thread at a time, so that the room that one saw is not filled by another. What holds it does not wait; a thread that must
+ * not wait either tries some times, for holders that were just interrupted. */
+static bool write_alone(const char *at, size_t size_bytes)
+{
+    bool held = true, written = false;
+    for (int i = 0; i < TRIES && (held = atomic_flag_test_and_set_explicit(&writing, memory_order_acquire)); i++) {
+        (void)sched_yield();
+    }
+    if (held) { return false; }
+    if (ready(0)) { written = write_whole(at, size_bytes); }
+    atomic_flag_clear_explicit(&writing, memory_order_release);
+    return written;
+}
+
+static bool write_line(const char *at, size_t size_bytes, bool waits)
+{
+    if (write_alone(at, size_bytes)) { return true; }
+    for (int ms = 0; waits && ms < STOA_LOG_PATIENCE_MS; ms += WAIT_MS) {
+        if (ready(WAIT_MS) && write_alone(at, size_bytes)) { return true; }
+    }
+    return false;
+}
+
 static void close_and_write(stoa_buf *line, bool whole)
 {
     uint64_t lost = atomic_exchange_explicit(&lost_lines, 0, memory_order_relaxed);
@@ -86,7 +121,8 @@ static void close_and_write(stoa_buf *line, bool whole)
     if (!whole) { stoa_buf_puts(line, ",\"cut\":true"); }
     if (lost) { stoa_buf_printf(line, ",\"lost\":%" PRIu64, lost); }
     stoa_buf_puts(line, "}\n");
-    if (!write_whole(line->at, line->used_bytes)) {
+    bool waits = !never_waits && !lost; /* somebody has waited in vain already */
+    if (!write_line(line->at, line->used_bytes, waits)) {
         atomic_fetch_add_explicit(&lost_lines, lost + 1, memory_order_relaxed);
     }
 }
@@ -133,6 +169,11 @@ void stoa_log_error(const char *event, stoa_err err)
         stoa_log(STOA_LOG_ERROR, event, STOA_KV("error", stoa_err_name(err)),
                  STOA_KV("text", stoa_err_text(err)));
     }
+}
+
+void stoa_log_never_wait(bool never)
+{
+    never_waits = never;
 }
 
 void stoa_log_level_set(stoa_log_level level)

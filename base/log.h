@@ -8,10 +8,14 @@
  * threads and processes never mix. Values that do not fit are shortened or left out, and the line then says
  * "cut":true. A line that could not be written is counted, and the next one that could says "lost":N.
  *
+ * Who reads stderr may be slow, or stop reading. A thread waits for it STOA_LOG_PATIENCE_MS at most, and no more until a
+ * line has found room again; cores never wait (stoa_log_never_wait). What is not written is lost, and counted.
+ *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_BASE_LOG_H
 #define STOA_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,7 +32,7 @@ typedef enum stoa_log_level {
     STOA_LOG_OFF
 } stoa_log_level;
 
-enum { STOA_LOG_LINE_MAX = 4096 };
+enum { STOA_LOG_LINE_MAX = 4096, STOA_LOG_PATIENCE_MS = 1000 };
 
 typedef struct stoa_log_pair {
     const char *key;
@@ -54,6 +58,9 @@ void stoa_log_write(stoa_log_level level, const char *event, const stoa_log_pair
 
 /* At level ERROR: err's name and text, and the calling thread's trail where it is err's. */
 void stoa_log_error(const char *event, stoa_err err);
+
+/* From now on lines of the calling thread that stderr does not take at once are lost and counted; false: it waits, as threads do. */
+void stoa_log_never_wait(bool never);
 
 /* Lines below level are not written. Default INFO; OFF: none at all. Any thread, any time. */
 void stoa_log_level_set(stoa_log_level level);

@@ -325,6 +325,7 @@ static void *core_main(void *argument)
     uint64_t spin_ns = idle == STOA_IDLE_BALANCED ? SPIN_BALANCED_NS : 0;
     uint64_t idle_since = 0;
     stoa_fatal_enter(core);
+    stoa_log_never_wait(true);
     while (!atomic_load_explicit(&core->stop, memory_order_relaxed)) {
         if (stoa_core_batch(core)) {
             idle_since = 0;

@@ -8,6 +8,7 @@
 #include "runtime/fatal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,8 @@ static void log_end(const char *event, const stoa_flight_note *note, const stoa_
     stoa_frames_print(frames, STOA_FLIGHT_FRAMES_MAX, &text);
     if (text.used_bytes) { put_pair(&line, "backtrace", trail); }
     stoa_buf_puts(&line, "}\n");
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&out, 1, STOA_LOG_PATIENCE_MS) <= 0) { return; } /* nobody reads it */
     ssize_t written = write(STDERR_FILENO, line.at, line.used_bytes);
     (void)written; /* nobody is left to be told */
 }

@@ -33,6 +33,7 @@ enum { EXIT_JOURNAL = 70 };
 
 static void end_process(const struct stoa_shard *shard, stoa_err err)
 {
+    stoa_log_never_wait(false); /* its last words */
     stoa_log_error("journal_failed", err);
     stoa_node_note(shard->node, STOA_FLIGHT_EXIT, "the journal failed", 0, 0);
     _exit(EXIT_JOURNAL);

@@ -95,6 +95,7 @@ static void escalate_to_node(stoa_core *core, const char *reason)
         options->escalate(options->context, reason);
         return;
     }
+    stoa_log_never_wait(false); /* its last words */
     stoa_log(STOA_LOG_ERROR, "node_exit", STOA_KV("reason", reason), STOA_KU("core", core->place.index));
     _exit(EXIT_ESCALATED);
 }

@@ -335,7 +335,7 @@ static void lost_lines_are_counted_and_told(void **state)
     (void)state;
     int ends[2];
     assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
-    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) > 0);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 8192) > 0);
     int before = dup(STDERR_FILENO);
     assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
     (void)log_lines(NULL);
@@ -369,6 +369,36 @@ static void lost_lines_are_counted_and_told(void **state)
     (void)close(before);
 }
 
+/* stderr is a pipe that waits when it is full, and is full. */
+static void a_thread_that_must_not_wait_does_not(void **state)
+{
+    (void)state;
+    int ends[2];
+    uint64_t lost = 0;
+    char filling[4096] = {0};
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    while (write(ends[1], filling, sizeof filling) > 0) {}
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    int before = dup(STDERR_FILENO);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    stoa_log_never_wait(true);
+    stoa_log(STOA_LOG_INFO, "full"); /* a write would wait for ever */
+    stoa_log(STOA_LOG_INFO, "full");
+    while (read(ends[0], filling, sizeof filling) > 0) {}
+    stoa_log(STOA_LOG_INFO, "room_again");
+    stoa_log_never_wait(false);
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    ssize_t size = read(ends[0], capture.text, sizeof capture.text - 1);
+    assert_true(size > 0);
+    capture.text[size] = '\0';
+    char *at = capture.text;
+    assert_int_equal(stoa_json_uint(get(next_line(&at), "lost"), &lost), STOA_OK);
+    assert_int_equal(lost, 2);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    (void)close(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +412,7 @@ int main(void)
         cmocka_unit_test(an_error_brings_its_own_trail_only),
         cmocka_unit_test(lines_of_many_threads_never_mix),
         cmocka_unit_test(lost_lines_are_counted_and_told),
+        cmocka_unit_test(a_thread_that_must_not_wait_does_not),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -4,6 +4,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -37,12 +38,14 @@ __attribute__((visibility("default"), no_sanitize("thread", "address"))) ssize_t
 
 #define post_burst_FIELDS(F, S)  F(S, uint64_t, to) F(S, uint64_t, count)
 #define post_letter_FIELDS       STOA_NO_FIELDS
+#define post_fail_FIELDS         STOA_NO_FIELDS
 #define post_ask_late_FIELDS(F, S) F(S, uint64_t, to) F(S, uint64_t, within_ns)
 #define post_question_FIELDS     STOA_NO_FIELDS
 #define post_reply_FIELDS        STOA_NO_FIELDS
 #define post_ROWS(ROW, K)                                                                                              \
     ROW(K, CAST, burst, _, "Send so many letters in one turn.")                                                        \
     ROW(K, CAST, letter, _, "Counted.")                                                                                \
+    ROW(K, CAST, fail, _, "Fail, which is logged.")                                                                    \
     ROW(K, CAST, ask_late, _, "Ask there.")                                                                            \
     ROW(K, COMMAND, question, reply, "Answered, too late.")                                                            \
     ROW(K, REPLY, reply, _, "Yes.")
@@ -67,6 +70,11 @@ static stoa_err post_on_letter(stoa_turn *turn, post *self, const post_letter *i
     (void)turn, (void)self, (void)in;
     atomic_fetch_add(&letters, 1);
     return STOA_OK;
+}
+static stoa_err post_on_fail(stoa_turn *turn, post *self, const post_fail *in)
+{
+    (void)self, (void)in;
+    return stoa_fail(turn, "told to");
 }
 static stoa_err post_on_ask_late(stoa_turn *turn, post *self, const post_ask_late *in)
 {
@@ -212,6 +220,32 @@ static void an_answer_after_its_deadline_is_a_dead_letter(void **state)
     stoa_node_close(node, STOA_S(1));
 }
 
+/* stderr is a pipe that nobody reads, and full: who logs on a core must not wait for it. */
+static void a_core_does_not_wait_for_who_reads_its_log(void **state)
+{
+    static const stoa_idle idles[] = {STOA_IDLE_ECO, STOA_IDLE_ECO};
+    stoa_ref refs[2];
+    int ends[2], before = dup(STDERR_FILENO);
+    char filling[4096] = {0};
+    (void)state;
+    atomic_store(&letters, 0);
+    stoa_node *node = open_node(idles, false, refs);
+    stoa_ref other;
+    assert_int_equal(stoa_spawn(node, &post_kind, "post/2", &(stoa_spawn_options){.core = 0}, &other), STOA_OK);
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    while (write(ends[1], filling, sizeof filling) > 0) {}
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    assert_int_equal(post_post_fail(node, refs[0], (post_fail){0}), STOA_OK);
+    assert_int_equal(post_post_letter(node, other, (post_letter){0}), STOA_OK);
+    until(&letters, 1);
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    stoa_node_close(node, STOA_S(1));
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    (void)close(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +253,7 @@ int main(void)
         cmocka_unit_test(a_burst_rings_a_sleeping_core_once),
         cmocka_unit_test(a_core_that_runs_is_never_rung),
         cmocka_unit_test(an_answer_after_its_deadline_is_a_dead_letter),
+        cmocka_unit_test(a_core_does_not_wait_for_who_reads_its_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
