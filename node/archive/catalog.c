@@ -171,6 +171,12 @@ stoa_err stoa_catalog_save(const char *folder, const stoa_catalog *catalog)
 
 /* --- reading */
 
+/* A restore makes folders of these names: plain ones, each once. */
+static bool is_plain(const char *name)
+{
+    return name[0] && name[0] != '.' && !strchr(name, '/');
+}
+
 static void read_shards(stoa_note_reading *r, stoa_json root, stoa_catalog *c)
 {
     stoa_json list = stoa_note_get(r, root, "shards");
@@ -181,8 +187,10 @@ static void read_shards(stoa_note_reading *r, stoa_json root, stoa_catalog *c)
             r->fault = "shards";
             return;
         }
-        stoa_catalog_shard *s = &c->shards[c->shard_count++];
+        stoa_catalog_shard *s = &c->shards[c->shard_count];
         stoa_note_text(r, it.value, "name", s->name, sizeof s->name);
+        if (!r->fault && (!is_plain(s->name) || stoa_catalog_find(c, s->name))) { r->fault = "name"; }
+        c->shard_count++;
         s->last = stoa_note_uint(r, it.value, "last");
         stoa_note_hash(r, it.value, "hash", &s->hash);
         s->state_position = stoa_note_uint(r, it.value, "state_position");

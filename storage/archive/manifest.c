@@ -163,13 +163,22 @@ static stoa_tier get_tier(stoa_note_reading *r, stoa_json object)
     return STOA_TIER_WARM;
 }
 
+/* What no segment says of itself (segment_header.c). */
+static bool makes_sense(const stoa_segment *s, uint64_t level)
+{
+    bool positions = s->first > 0 && s->last >= s->first && s->last < UINT64_MAX;
+    bool blocks = s->blocks > 0 && s->blocks <= s->last - s->first + 1;
+    return positions && blocks && s->last_epoch >= s->first_epoch && level >= STOA_SEGMENT_LEVEL_MIN && level <= STOA_SEGMENT_LEVEL_MAX;
+}
+
 static void get_entry(stoa_note_reading *r, stoa_json object, const char *shard, stoa_manifest_entry *e)
 {
     stoa_segment *s = &e->segment;
     stoa_json open = stoa_note_get(r, object, "open");
     if (!r->fault && stoa_json_bool(open, &e->open)) { r->fault = "open"; }
     e->tier = get_tier(r, object);
-    s->level = (int32_t)stoa_note_uint(r, object, "level");
+    uint64_t level = stoa_note_uint(r, object, "level");
+    s->level = (int32_t)level;
     s->first = stoa_note_uint(r, object, "first");
     s->last = stoa_note_uint(r, object, "last");
     s->blocks = stoa_note_uint(r, object, "blocks");
@@ -182,9 +191,7 @@ static void get_entry(stoa_note_reading *r, stoa_json object, const char *shard,
     stoa_note_hash(r, object, "previous", &s->previous);
     stoa_note_hash(r, object, "hash", &s->hash);
     stoa_note_hash(r, object, "file_hash", &s->file_hash);
-    if (!r->fault && (s->first == 0 || s->last < s->first || s->level < STOA_SEGMENT_LEVEL_MIN || s->level > STOA_SEGMENT_LEVEL_MAX)) {
-        r->fault = "first";
-    }
+    if (!r->fault && !makes_sense(s, level)) { r->fault = "first"; }
     memcpy(s->shard, shard, sizeof s->shard);
 }
 
@@ -213,6 +220,7 @@ static stoa_err read_members(const char *folder, stoa_json root, stoa_manifest *
     m->expired = stoa_note_uint(&r, expired, "last");
     m->expired_epoch = stoa_note_uint(&r, expired, "epoch");
     stoa_note_hash(&r, expired, "hash", &m->expired_hash);
+    if (!r.fault && m->expired == UINT64_MAX) { r.fault = "expired"; }
     stoa_json segments = stoa_note_get(&r, root, "segments");
     stoa_json_iter it = {.more = false};
     if (!r.fault && stoa_json_first(segments, &it)) { r.fault = "segments"; }

@@ -59,7 +59,7 @@ void stoa_segment_header_encode(const stoa_segment *segment, uint8_t bytes[STOA_
 
 static const char *fault_of(const stoa_segment *s)
 {
-    if (s->first == 0 || s->last < s->first) { return "its positions make no sense"; }
+    if (s->first == 0 || s->last < s->first || s->last == UINT64_MAX) { return "its positions make no sense"; }
     if (s->blocks == 0 || s->blocks > s->last - s->first + 1) { return "its number of blocks makes no sense"; }
     if (s->last_epoch < s->first_epoch) { return "its epochs fall"; }
     if (s->level < STOA_SEGMENT_LEVEL_MIN || s->level > STOA_SEGMENT_LEVEL_MAX) { return "its level makes no sense"; }
