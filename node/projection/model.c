@@ -171,6 +171,31 @@ static stoa_err on_credited(stoa_model *model, const stoa_event_view *event)
     return err ? err : move(account, event, &in->asset, in->amount, 0);
 }
 
+/* To and from accounts of other shards: what is under way stands in no row. */
+static stoa_err on_mailed(stoa_model *model, const stoa_event_view *event)
+{
+    const trade_account_mailed *in = event->payload;
+    model_account *account;
+    stoa_err err = emitter(model, event, &account);
+    return err ? err : move(account, event, &in->asset, -(model_amount)in->amount, 0);
+}
+
+static stoa_err on_deposited(stoa_model *model, const stoa_event_view *event)
+{
+    const trade_account_deposited *in = event->payload;
+    model_account *account;
+    stoa_err err = emitter(model, event, &account);
+    return err ? err : move(account, event, &in->asset, in->amount, 0);
+}
+
+static stoa_err on_returned(stoa_model *model, const stoa_event_view *event)
+{
+    const trade_account_returned *in = event->payload;
+    model_account *account;
+    stoa_err err = emitter(model, event, &account);
+    return err ? err : move(account, event, &in->asset, in->amount, 0);
+}
+
 static stoa_err on_listed(stoa_model *model, const stoa_event_view *event)
 {
     const trade_account_listed *in = event->payload;
@@ -342,7 +367,8 @@ static const applier account_appliers[trade_account_ROW_END_] = {
     [trade_account_ROW_credited] = on_credited, [trade_account_ROW_listed] = on_listed,
     [trade_account_ROW_ordered] = on_ordered,   [trade_account_ROW_rejected] = on_rejected,
     [trade_account_ROW_rested] = on_rested,     [trade_account_ROW_filled] = on_filled,
-    [trade_account_ROW_closed] = on_closed,
+    [trade_account_ROW_closed] = on_closed,     [trade_account_ROW_mailed] = on_mailed,
+    [trade_account_ROW_deposited] = on_deposited, [trade_account_ROW_returned] = on_returned,
 };
 static const applier risk_appliers[risk_ROW_END_] = {
     [risk_ROW_symbol_set] = on_symbol_set,

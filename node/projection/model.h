@@ -11,7 +11,7 @@
  * Fresh rows are known not to be in the table yet; changed ones replace what is there. Rows of a day below the table's
  * kept_from are left out: it was dropped, and a rebuild must not bring it back.
  *
- *     trade_account  opened: users, risk_limits      sent, credited, listed: balances
+ *     trade_account  opened: users, risk_limits      sent, credited, mailed, deposited, returned, listed: balances
  *                    ordered, rejected, rested, filled, closed: orders, order_history, balances; filled: positions, trades
  *     risk           symbol_set: symbols             limit_set: risk_limits
  *     trade_book     traded: market_data

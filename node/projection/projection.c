@@ -41,6 +41,17 @@ static uint32_t take_exchange(const stoa_settings *s, stoa_projection_exchange *
     return out->kind && strcmp(out->name, "stoa") != 0 ? 1 : 0;
 }
 
+/* All that have a log: accounts live in trade and in the vaults. */
+static uint32_t take_shards(const stoa_platform *platform, stoa_shard *out[STOA_TARGET_SHARDS_MAX])
+{
+    _Static_assert(STOA_SETTINGS_VAULTS + 2 <= STOA_TARGET_SHARDS_MAX, "every shard of a node has its cursor");
+    uint32_t count = 0;
+    out[count++] = platform->trade;
+    for (uint32_t i = 0; i < platform->settings.vault_count; i++) { out[count++] = platform->vaults[i]; }
+    out[count++] = platform->room;
+    return count;
+}
+
 stoa_err stoa_projection_open(stoa_platform *platform, struct stoa_projection **out)
 {
     const stoa_settings *s = &platform->settings;
@@ -48,7 +59,8 @@ stoa_err stoa_projection_open(stoa_platform *platform, struct stoa_projection **
     struct stoa_projection *p = calloc(1, sizeof *p);
     if (!p) { return STOA_FAIL(STOA_E_NOMEM, "projection"); }
     take_clients(s, p);
-    stoa_shard *const shards[] = {platform->trade, platform->room};
+    stoa_shard *shards[STOA_TARGET_SHARDS_MAX];
+    uint32_t shard_count = take_shards(platform, shards);
     stoa_projector_options options = {
         .target = {.conninfo = s->projection_postgres,
                    .timeout_ns = TIMEOUT_NS,
@@ -61,7 +73,7 @@ stoa_err stoa_projection_open(stoa_platform *platform, struct stoa_projection **
                    .client_count = p->client_count},
         .schema = s->projection_schema,
         .shards = shards,
-        .shard_count = sizeof shards / sizeof shards[0],
+        .shard_count = shard_count,
         .batch = (uint32_t)s->projection_batch,
         .interval_ns = s->projection_interval_ns,
         .metrics = platform->metrics};

@@ -416,6 +416,7 @@ stoa_err stoa_projector_can_rebuild(stoa_projector *p)
         if (err) { break; }
         err = stoa_log_read(reader, 1, 1, take_first, NULL, NULL);
         stoa_log_close(reader);
+        if (err == STOA_E_GONE) { err = STOA_FAIL(err, "shard %s: " PROJECTOR_GONE, p->names[i]); }
         if (err) { err = STOA_PASS(err, "shard %s cannot be read from its beginning", p->names[i]); }
     }
     return err;

@@ -72,6 +72,8 @@ typedef enum projector_outcome {
     PROJECTOR_GUILTY,  /* it is the first event of the batch: the trail has position and table */
     PROJECTOR_AWAY,    /* the server is away, full, refuses: time may heal it */
 } projector_outcome;
+/* What to do about a log that has lost what is to be read: GONE. */
+#define PROJECTOR_GONE "the log was purged and its archive is not there; put that back (archive.path), or restore a backup"
 /* One batch of a shard into a target. The trail says what went wrong. */
 projector_outcome projector_step(stoa_projector *p, stoa_target *target, uint32_t shard);
 /* The reader of the shard's log called name stands at position from now on; it may go back. */

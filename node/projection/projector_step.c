@@ -159,6 +159,7 @@ static stoa_err run_batch(projector_shard *shard, stoa_target *target, uint32_t 
     uint64_t from = stoa_target_position(target, i) + 1;
     stoa_err err = stoa_log_read(shard->reader, from, until, take_event, g, NULL);
     *guilty_out = err && (g->applying || guilty_read(err));
+    if (err == STOA_E_GONE) { err = STOA_PASS(err, PROJECTOR_GONE); }
     if (err || g->position < from) { return err; }
     err = stoa_target_write(target, i, g->position, g->mark, g->event_ns, rows_out);
     *guilty_out = err && guilty_write(err);

@@ -1,7 +1,7 @@
 /* orders.c - chaos_orders: places orders through the SDK without a pause, and says what was acknowledged; tells on request
  * whether the node still knows all of it. Driven by sigkill_test.py and disk_fault_test.py, line by line.
  *
- *     chaos_orders ENDPOINT SERVER.pub KEY SYMBOL SEED
+ *     chaos_orders ENDPOINT SERVER.pub KEY SYMBOL SEED [ACCOUNT ...]     ACCOUNT: others that hold money there
  *     place N     place up to N orders until "stop" comes: one after the other, retried by the SDK over the node's death;
  *                 answers {"placed":..,"acknowledged":..,"errors":..}
  *     verify      ask for every order acknowledged since the last verify, compare all its fields; ask for all balances and
@@ -25,8 +25,9 @@
 
 enum { ORDERS_MAX = 2000, ACCOUNTS = 2, ASSETS = 2 };
 static const char *const traders[ACCOUNTS] = {"alice", "bob"};
-static const char *const everybody[] = {"treasury", "maker", "alice", "bob"};
-enum { EVERYBODY = 4 };
+enum { EVERYBODY_MAX = 16 };
+static const char *everybody[EVERYBODY_MAX] = {"treasury", "maker", "alice", "bob"};
+static int everybody_count = 4;
 /* How long the node may take to come back and answer: long, since a busy machine is no loss. */
 static const uint64_t PATIENCE_NS = STOA_CLIENT_S(120), PROBE_NS = STOA_CLIENT_S(2);
 
@@ -144,7 +145,7 @@ static void verify(driver *d, bool again)
         d->moved[p->account][1] -= sign * last.filled_notional;
     }
     stoa_decimal sum[ASSETS] = {0}, has[ASSETS];
-    for (int i = 0; i < EVERYBODY; i++) {
+    for (int i = 0; i < everybody_count; i++) {
         if (holdings(d, everybody[i], has)) { unanswered++; }
         sum[0] += has[0];
         sum[1] += has[1];
@@ -180,7 +181,8 @@ int main(int argc, char **argv)
 {
     static driver d;
     char line[64];
-    if (argc != 6) { return 2; }
+    if (argc < 6 || argc - 6 > EVERYBODY_MAX - everybody_count) { return 2; }
+    for (int i = 6; i < argc; i++) { everybody[everybody_count++] = argv[i]; }
     stoa_random_seed(&d.random, (uint64_t)strtoull(argv[5], NULL, 10));
     stoa_client_options options = {.endpoint = argv[1], .server_key = argv[2], .key = argv[3], .name = "chaos"};
     if (stoa_client_open(&options, &d.client) || stoa_client_wait(d.client, STOA_CLIENT_S(20))) { return 1; }

@@ -4,7 +4,7 @@ was killed in between; the platform trades on while PostgreSQL is away, says so,
 Method: a real stoad under orders from the SDK, real PostgreSQL servers in temporary folders. Servers are away at the start, killed
 with -9, full, without rights, replaced by their standby; the node is killed with -9. Then SQL's counts and sums are compared with
 the accounts', the book's and the journal's, and a rebuild from position 1 must give the same checksums. The seed is printed;
-STOA_SEED repeats it (the moments of the kills are real time).
+STOA_SEED repeats it (the moments of the kills are real time), STOA_SCENE runs one scene only.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -24,6 +24,7 @@ from postgres_server import Postgres
 BIN, SOURCE = os.environ["STOA_BIN"], os.environ["STOA_SOURCE"]
 DRIVER = os.path.join(os.environ["STOA_BUILD"], "tests", "chaos_orders")
 ROUNDS = 60 if os.environ.get("STOA_DEEP") else 8
+KILLS = 200 if os.environ.get("STOA_DEEP") else 12  # of PostgreSQL alone
 SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
 WAIT_S = 120
 TABLES = ("exchanges users symbols risk_limits api_keys balances positions orders trades order_history market_data").split()
@@ -36,8 +37,10 @@ accounts:
   - {name: maker}
   - {name: alice, funds: "100000000 USDT, 1000 BTC"}
   - {name: bob, funds: "100000000 USDT, 1000 BTC"}
+  - {name: safe, shard: vault, funds: "5000 USDT, 3 BTC"}
+  - {name: chest, shard: fund, funds: "700 USDT"}
 clients:
-  - {name: demo, accounts: "treasury, maker, alice, bob"}
+  - {name: demo, accounts: "treasury, maker, alice, bob, safe, chest"}
 rooms:
   - {name: lobby}
 market: {source: none}
@@ -122,7 +125,7 @@ class Node:
             keys = os.path.join(self.data, "keys")
             wait_until("the client's key", lambda: os.path.exists(os.path.join(keys, "demo.pub")))
             self.driver = subprocess.Popen([DRIVER, self.endpoint, os.path.join(keys, "server.pub"), os.path.join(keys, "demo"), "BTCUSDT",
-                                            str(SEED)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                            str(SEED), "safe", "chest"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ask(f"place {count}")
 
     def ask(self, line):
@@ -170,10 +173,12 @@ def check_against_the_journal(node, server, acknowledged):
     counted = server.sql("SELECT count(*), count(DISTINCT number), max(number), count(*) FILTER (WHERE client_order_id > 0) FROM stoa.orders")[0]
     assert counted == [str(last)] * 4, (last, counted)
     assert last >= acknowledged, (last, acknowledged)
-    for name in ("treasury", "alice", "bob"):
+    accounts = server.sql("SELECT name, shard FROM stoa.users WHERE stream IS NOT NULL")
+    assert {"treasury", "alice", "bob", "safe", "chest"} <= {name for name, _ in accounts} and len(accounts) >= 6, accounts
+    for name, shard in accounts:  # of all shards
         for balance in node.stoa(f"actor trade_account/{name}")["state"]["balances"]:
             row = server.sql("SELECT available = {free}, locked = {reserved} FROM stoa.balances b JOIN stoa.users u ON u.id = b.user_id "
-                             "WHERE u.name = '{name}' AND u.shard = 'trade' AND currency = '{asset}'".format(name=name, **balance))
+                             "WHERE u.name = '{name}' AND u.shard = '{shard}' AND currency = '{asset}'".format(name=name, shard=shard, **balance))
             assert row == [["t", "t"]], (name, balance, row)
     empty = {
         "money is conserved": "SELECT currency FROM stoa.balances GROUP BY 1 HAVING sum(total) <> 0",
@@ -280,6 +285,33 @@ def killed_again_and_again(chance):
         wait_until("the end of a rebuild", lambda: node.stoa("projection status")["projection"]["rebuild"] == "none")
         check_against_the_journal(node, server, acknowledged)
         check_rebuild(node, server)
+    finally:
+        node.close()
+        server.close()
+
+
+def killed_while_it_writes(chance):
+    """PostgreSQL alone, again and again under one load that does not stop; nobody who trades notices."""
+    server = Postgres()
+    node = Node(server.conninfo, **{"projection.batch": 100})
+    try:
+        acknowledged, reconnects = 0, 0
+        for number in range(KILLS):
+            if number % 4 == 0:
+                acknowledged += node.end_orders() if number else 0
+                node.begin_orders(2000)
+            time.sleep(chance.uniform(0.0, 0.3))
+            server.kill()
+            time.sleep(chance.uniform(0.0, 0.1))
+            server.start()
+            node.stoa("projection resume")  # at once, and not when it would try again by itself
+        acknowledged += node.end_orders()  # all of them answered, whether or not there was a database
+        check_against_the_journal(node, server, acknowledged)
+        reconnects = node.stoa("projection status")["projection"]["reconnects"]
+        assert reconnects > 0
+        check_rebuild(node, server)
+        print(f"PostgreSQL killed {KILLS} times under load: {acknowledged} orders acknowledged, back {reconnects} times, rows and cursors "
+              "equal to the logs", flush=True)
     finally:
         node.close()
         server.close()
@@ -401,10 +433,12 @@ def replaced_by_its_standby():
 def main():
     print(f"seed {SEED}", flush=True)
     chance = random.Random(SEED)
-    for scene in (nothing_configured, away_at_the_start_then_under_load, lambda: killed_again_and_again(chance), without_rights_and_full, by_password,
-                  replaced_by_its_standby):
-        scene()
-        print(f"{scene.__name__}: ok".replace("<lambda>", "killed_again_and_again"), flush=True)
+    for scene, arguments in ((nothing_configured, ()), (away_at_the_start_then_under_load, ()), (killed_again_and_again, (chance,)),
+                             (killed_while_it_writes, (chance,)), (without_rights_and_full, ()), (by_password, ()),
+                             (replaced_by_its_standby, ())):
+        if os.environ.get("STOA_SCENE", scene.__name__) == scene.__name__:
+            scene(*arguments)
+            print(f"{scene.__name__}: ok", flush=True)
     return 0
 
 
