@@ -136,12 +136,20 @@ stoa_err stoa_shard_stage(struct stoa_shard *shard, const stoa_row *row, const v
     return stoa_shard_stage_bytes(shard, row, payload, row->payload.size_bytes);
 }
 
+/* The reserve is for what has begun: refused in its middle, a cascade would leave one side of a payment without the other, and
+ * an amount that comes back would be nobody's. */
+static bool may_not_begin(const struct stoa_shard *shard)
+{
+    bool begun = shard->cause != 0 || shard->mailing->returning;
+    return !begun && atomic_load_explicit(&shard->no_room, memory_order_relaxed); /* relaxed: soon is enough */
+}
+
 stoa_err stoa_shard_stage_bytes(struct stoa_shard *shard, const stoa_row *row, const void *payload, uint32_t payload_bytes)
 {
     uint32_t bytes = (uint32_t)(sizeof(stoa_staged_event) + ((payload_bytes + 7u) & ~7u));
     if (shard->arena_used + bytes > STOA_ARENA_BYTES) { return STOA_E_FULL; }
     if (journaled(shard)) {
-        if (atomic_load_explicit(&shard->no_room, memory_order_relaxed)) { return STOA_E_FULL; } /* relaxed: soon is enough */
+        if (may_not_begin(shard)) { return STOA_E_FULL; }
         /* a msgpack value is at most an eighth longer than the struct it comes from */
         const stoa_block_slot *block = open_block(shard);
         uint32_t ids = 0;

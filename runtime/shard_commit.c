@@ -1,11 +1,11 @@
 /* shard_commit.c - the journal's thread: takes all sealed blocks there are, appends them, syncs once.
  *
  * While a sync is under way the core fills the next block, so the size of a group follows the speed of the disk by itself.
- * While the disk has less room than the reserve, turns that stage events are refused with FULL; what was accepted before is
- * still written, and reads are answered. A disk that is full nevertheless is waited out: the shard's blocks run out, its inbox
- * fills and refuses, and when there is room again the same append is repeated. A journal that refuses the block
- * (stoa_journal_refuses) has the shard dropped and rebuilt (shard_drop.c). Any other error ends the process: an I/O error on sync
- * cannot be retried.
+ * While the disk has less room than the reserve, cascades are refused with FULL before their first event; what has begun, what was
+ * accepted before and what comes back from other shards is still written, and reads are answered. A disk that is full nevertheless
+ * is waited out: the shard's blocks run out, its inbox fills and refuses, and when there is room again the same append is
+ * repeated. A journal that refuses the block (stoa_journal_refuses) has the shard dropped and rebuilt (shard_drop.c). Any other
+ * error ends the process: an I/O error on sync cannot be retried.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <sched.h>
