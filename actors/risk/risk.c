@@ -86,6 +86,11 @@ static void risk_apply_symbol_set(risk *self, const risk_symbol_set *event)
 }
 
 /* --- limits */
+static bool same_limits(const risk_limits *a, const risk_limits *b)
+{
+    return a->position_max == b->position_max && a->leverage_max == b->leverage_max && a->daily_loss_max == b->daily_loss_max;
+}
+
 static stoa_err risk_on_limit(stoa_turn *turn, const risk *self, const risk_limit *in, risk_done *out)
 {
     (void)out;
@@ -93,7 +98,8 @@ static stoa_err risk_on_limit(stoa_turn *turn, const risk *self, const risk_limi
     if (limits->position_max < 0 || limits->leverage_max < 0 || limits->daily_loss_max < 0) { return STOA_E_INVALID; }
     uint32_t account = stream_of(turn, "trade_account", in->account.at, in->account.len);
     if (account == 0) { return STOA_E_NOT_FOUND; }
-    bool known = STOA_MAP64_GET(&self->by_account, account) != 0;
+    uint32_t known = STOA_MAP64_GET(&self->by_account, account);
+    if (known && same_limits(&self->limits[known], limits)) { return STOA_OK; }
     if (!known && self->limit_count == RISK_LIMITS_MAX) { return STOA_E_NOMEM; }
     return risk_emit_limit_set(turn, (risk_limit_set){.account = account, .limits = *limits});
 }
