@@ -4,7 +4,8 @@
  *     effect_node FOLDER PORT     the journal's folder; where the server listens on this machine
  *
  * From each line on standard input, a number: charge it, and say "ok NUMBER" when that is on disk. "outbox" says how many effects are
- * pending and were done; "quit" closes the node. To the server: "do NAME NUMBER", or "ask NAME" first for what comes again; it
+ * pending and were done; "hash" the position and hash of the state, "hash POSITION" of what the log says it was there; "quit" closes
+ * the node. To the server: "do NAME NUMBER", or "ask NAME" first for what comes again; it
  * answers "done", or "unknown".
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -114,6 +115,17 @@ static void say_outbox(stoa_shard *shard)
     (void)fflush(stdout);
 }
 
+/* Of the running state, or of a replay up to a position. */
+static void say_hash(stoa_shard *shard, uint64_t position)
+{
+    stoa_shard_view live;
+    uint64_t hash = 0, events = 0;
+    stoa_err err = position ? stoa_shard_replay(shard, position, &hash, &events) : stoa_shard_look(shard, &live);
+    if (err) { exit(6); }
+    (void)printf("hash %" PRIu64 " %" PRIx64 "\n", position ? position : live.applied, position ? hash : live.hash);
+    (void)fflush(stdout);
+}
+
 static void charge(stoa_node *node, stoa_ref to, uint64_t number)
 {
     biller_done done;
@@ -134,7 +146,7 @@ int main(int argc, char **argv)
     pthread_t thread;
     char line[64];
     if (argc != 3 || !dial(argv[2])) { return 2; }
-    stoa_options options = {.cores = 1, .kinds = STOA_KINDS(&biller_kind)};
+    stoa_options options = {.cores = 1, .kinds = STOA_KINDS(&biller_kind), .snapshot_events = 50};
     stoa_err err = stoa_node_open(&options, &node);
     stoa_shard_options in = {.name = "bills", .durability = stoa_durability_DISK, .journal = &stoa_journal_rocksdb, .path = argv[1]};
     if (!err) { err = stoa_shard_open(node, &in, &shard); }
@@ -150,6 +162,8 @@ int main(int argc, char **argv)
     while (fgets(line, sizeof line, stdin) && strcmp(line, "quit\n") != 0) {
         if (strcmp(line, "outbox\n") == 0) {
             say_outbox(shard);
+        } else if (strncmp(line, "hash", 4) == 0) {
+            say_hash(shard, strtoull(line + 4, NULL, 10));
         } else {
             charge(node, to, strtoull(line, NULL, 10));
         }

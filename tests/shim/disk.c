@@ -3,6 +3,8 @@
  *     STOA_DISK_ROOT     the folder, absolute
  *     STOA_DISK_SEED     where chance comes from
  *     STOA_DISK_CRASH    n: at the n-th sync the power fails
+ *     STOA_DISK_LOSS     "lost": then all that was not synced is gone; "torn": then of each file a part stays, its end torn;
+ *                        without it, file by file what chance wants
  *     STOA_DISK_EIO      n: the n-th sync fails with EIO, and what it should have kept is lost with the next power cut
  *     STOA_DISK_FULL     n: behind n bytes written no write succeeds (ENOSPC), until STOA_DISK_SPACE is there
  *     STOA_DISK_SPACE    a file; while it is there the disk has space
@@ -21,6 +23,7 @@
 #include <ftw.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -48,6 +51,7 @@ static struct {
     char root[PATH_MAX], space[PATH_MAX], said[PATH_MAX];
     size_t root_bytes;
     uint64_t random, syncs, crash_at, eio_at, full_after, written;
+    bool all_lost, all_torn;
     file files[FILES_MAX];
     unsigned count;
 } disk = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -134,6 +138,9 @@ __attribute__((constructor)) static void begin(void)
     disk.crash_at = number_of("STOA_DISK_CRASH");
     disk.eio_at = number_of("STOA_DISK_EIO");
     disk.full_after = number_of("STOA_DISK_FULL");
+    const char *loss = getenv("STOA_DISK_LOSS");
+    disk.all_lost = loss && strcmp(loss, "lost") == 0;
+    disk.all_torn = loss && strcmp(loss, "torn") == 0;
     if (!root[0]) { return; }
     (void)nftw(root, begin_file, 16, FTW_PHYS);
     memcpy(disk.root, root, sizeof root);
@@ -148,7 +155,7 @@ static void tear(int fd, const char *path, off_t synced, off_t kept)
     size_t length = strlen(path);
     bool log = length > 4 && strcmp(path + length - 4, ".log") == 0;
     off_t torn = kept - synced < TORN_MAX ? kept - synced : TORN_MAX;
-    uint64_t how = chance(log ? 3 : 2);
+    uint64_t how = disk.all_torn ? 1 + chance(log ? 2 : 1) : chance(log ? 3 : 2);
     uint8_t bytes[TORN_MAX];
     if (torn <= 0 || how == 0) { return; }
     torn = 1 + (off_t)chance((uint64_t)torn);
@@ -162,18 +169,19 @@ static void lose(const char *path, const struct stat *status, const file *at)
 {
     off_t synced = at ? at->size : 0;
     bool fresh = at && at->known_since > disk.syncs;
-    if (fresh && chance(2)) {
+    if (fresh && !disk.all_torn && (disk.all_lost || chance(2))) {
         (void)unlink(path);
         say("gone", path, (uint64_t)status->st_size);
         return;
     }
     int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) { return; }
-    if (at && at->content && chance(2)) {
+    if (at && at->content && (disk.all_lost || chance(2))) {
         if (syscall(SYS_pwrite64, fd, at->content, at->size, 0) >= 0) { say("back", path, (uint64_t)at->size); }
     }
     if (status->st_size > synced) {
-        off_t kept = synced + (chance(2) ? (off_t)chance((uint64_t)(status->st_size - synced) + 1) : 0);
+        bool some = disk.all_torn || (!disk.all_lost && chance(2));
+        off_t kept = synced + (some ? (off_t)chance((uint64_t)(status->st_size - synced) + 1) : 0);
         if (ftruncate(fd, kept) == 0) { say("cut", path, (uint64_t)(status->st_size - kept)); }
         tear(fd, path, synced, kept);
     }
@@ -187,9 +195,17 @@ static int lose_file(const char *path, const struct stat *status, int flag, stru
     return 0;
 }
 
+/* A thread that still writes through a mapping of what was cut: the power is off, it stands still. */
+static void stand_still(int number)
+{
+    (void)number;
+    for (;;) { (void)pause(); }
+}
+
 static void power_fails(void)
 {
     say("power", disk.root, disk.syncs);
+    (void)signal(SIGBUS, stand_still);
     (void)nftw(disk.root, lose_file, 16, FTW_PHYS);
     _exit(EXIT_POWER);
 }
