@@ -11,6 +11,7 @@
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 #include "runtime/move.h"
+#include "runtime/sparse.h"
 
 enum { STATE_OFFSET = sizeof(stoa_actor) };
 _Static_assert(STATE_OFFSET % 16 == 0, "states are aligned like what malloc returns");
@@ -80,13 +81,13 @@ static void slot_give_back(stoa_core *core, stoa_actor *actor, uint32_t stride)
 
 static void *state_new(stoa_actor *actor, const stoa_kind *kind)
 {
-    if (!state_is_inline(kind)) { return map(kind->state_bytes); }
+    if (!state_is_inline(kind)) { return stoa_sparse_map(kind->state_bytes); }
     return memset((unsigned char *)actor + STATE_OFFSET, 0, kind->state_bytes);
 }
 
 static void state_free(const stoa_kind *kind, void *state)
 {
-    if (state && !state_is_inline(kind)) { (void)munmap(state, kind->state_bytes); }
+    if (!state_is_inline(kind)) { stoa_sparse_unmap(state, kind->state_bytes); }
 }
 
 static stoa_err more_fill(stoa_core *core, stoa_actor *actor, const char *name, const void *args)

@@ -5,28 +5,24 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/hash.h"
 #include "runtime/ledger.h"
 #include "runtime/shard.h"
-
-enum { MAPPED_BYTES = 64 << 10 }; /* states from here on are mapped: they may be large and mostly untouched */
+#include "runtime/sparse.h"
 
 void *stoa_state_new(const stoa_kind *kind)
 {
-    if (kind->state_bytes < MAPPED_BYTES) { return calloc(1, kind->state_bytes); }
-    void *at = mmap(NULL, kind->state_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at == MAP_FAILED ? NULL : at;
+    return kind->state_bytes < STOA_SPARSE_BYTES ? calloc(1, kind->state_bytes) : stoa_sparse_map(kind->state_bytes);
 }
 
 void stoa_state_free(const stoa_kind *kind, void *state)
 {
     if (!state) { return; }
-    if (kind->state_bytes < MAPPED_BYTES) {
+    if (kind->state_bytes < STOA_SPARSE_BYTES) {
         free(state);
     } else {
-        (void)munmap(state, kind->state_bytes);
+        stoa_sparse_unmap(state, kind->state_bytes);
     }
 }
 
@@ -86,7 +82,7 @@ void stoa_fold_deinit(stoa_fold *fold)
 void stoa_fold_clear(stoa_fold *fold)
 {
     free_states(fold, 1);
-    memset(fold->states[0], 0, stoa_shard_log_kind.state_bytes);
+    stoa_sparse_clear(fold->states[0], stoa_shard_log_kind.state_bytes);
     memset(fold->seqs, 0, fold->cap * sizeof *fold->seqs);
     fold->count = 0;
     fold->applied = 0;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
+#include "runtime/sparse.h"
 
 enum {
     EVENTS_A_STEP = 2048,
@@ -33,7 +34,7 @@ struct stoa_follow {
     uint32_t before_count, before_cap;
     uint64_t *compared; /* seqs when a state was last found equal */
     uint32_t compared_cap;
-    uint64_t slice, slices_bytes; /* COMPARE: offset in the state of stream; compared so far */
+    uint64_t slice, slices_bytes; /* COMPARE: offset in the state of stream; compared so far, but for zeros in large ones */
     uint32_t stream;
     uint64_t began_ns;            /* the snapshot under way; or the last one, or the following */
     uint64_t retry_ns;            /* not before */
@@ -247,6 +248,8 @@ static void start(stoa_follow *f, uint64_t now_ns)
 typedef struct slicing {
     stoa_follow *follow;
     uint32_t equal; /* states of which the last slice was found equal */
+    uint64_t bytes; /* compared */
+    const void *theirs; /* the running state that was looked at last */
     bool differs;
 } slicing;
 
@@ -255,15 +258,26 @@ static bool touched(const stoa_follow *f)
     return f->compared[f->stream] != f->fold.seqs[f->stream];
 }
 
+static uint64_t bytes_of(const stoa_follow *f)
+{
+    return f->shard->streams.at[f->stream].kind->state_bytes;
+}
+
+static bool is_large(const stoa_follow *f)
+{
+    return bytes_of(f) >= STOA_SPARSE_BYTES;
+}
+
 /* What fits of the state that is next; whether to go on with the one behind it. */
 static bool compare_slice(slicing *s, uint64_t *room)
 {
     stoa_follow *f = s->follow;
     const struct stoa_shard *shard = f->shard;
-    uint64_t left = shard->streams.at[f->stream].kind->state_bytes - f->slice, bytes = left < *room ? left : *room;
+    uint64_t left = bytes_of(f) - f->slice, bytes = left < *room ? left : *room;
+    bool large = is_large(f);
+    s->theirs = stoa_shard_state(shard, f->stream);
     if (shard->seqs[f->stream] == f->fold.seqs[f->stream] && !shard->down) {
-        s->differs = memcmp((const uint8_t *)stoa_shard_state(shard, f->stream) + f->slice,
-                            (const uint8_t *)f->fold.states[f->stream] + f->slice, bytes) != 0;
+        s->differs = memcmp((const uint8_t *)s->theirs + f->slice, (const uint8_t *)f->fold.states[f->stream] + f->slice, bytes) != 0;
         *room -= bytes;
         f->slice += bytes;
         if (s->differs || bytes < left) { return false; }
@@ -272,8 +286,10 @@ static bool compare_slice(slicing *s, uint64_t *room)
     }
     f->stream++;
     f->slice = 0;
-    return *room > 0;
+    return *room > 0 && !large;
 }
+
+/* One visit: as many small states as fit into a slice, or a slice of a large one. */
 
 static void compare_on_core(stoa_core *core, void *context)
 {
@@ -284,11 +300,11 @@ static void compare_on_core(stoa_core *core, void *context)
     for (uint32_t looked = 0; f->stream <= f->fold.count && looked < LOOKED_MAX; looked++) {
         if (!touched(f)) {
             f->stream++;
-        } else if (!compare_slice(s, &room)) {
+        } else if ((is_large(f) && room < SLICE_BYTES) || !compare_slice(s, &room)) {
             break;
         }
     }
-    f->slices_bytes += SLICE_BYTES - room;
+    s->bytes = SLICE_BYTES - room;
 }
 
 /* The log is what counts: of what was folded here nothing is kept, and of the running state nothing is changed. */
@@ -317,6 +333,26 @@ static bool reserve(uint64_t **at, uint32_t *cap, uint32_t count_needed)
 
 static void begin_image(stoa_follow *f, uint64_t now_ns);
 
+/* A large state, in as many visits as it takes. Slices that neither side ever touched are zero in both, and passed over but for the
+ * first and the last; others that are zero do not count: how far this goes depends on nothing but the states. */
+static void compare_large(stoa_follow *f, slicing *s)
+{
+    uint32_t stream = f->stream;
+    uint64_t bytes = bytes_of(f);
+    const uint8_t *state = f->fold.states[stream];
+    stoa_sparse_walk mine = {.at = state, .bytes = bytes}, theirs = {.bytes = bytes};
+    while (f->stream == stream && !s->differs) {
+        uint64_t from = f->slice, to = from + SLICE_BYTES;
+        if (from && to < bytes && !stoa_sparse_touched(&mine, from, to) && !stoa_sparse_touched(&theirs, from, to)) {
+            f->slice = to;
+            continue;
+        }
+        stoa_core_do(f->shard->core, compare_on_core, s);
+        theirs.at = s->theirs;
+        if (!stoa_all_zero(state + from, s->bytes)) { f->slices_bytes += s->bytes; }
+    }
+}
+
 static void compare(stoa_follow *f, uint64_t now_ns)
 {
     slicing s = {.follow = f};
@@ -325,7 +361,12 @@ static void compare(stoa_follow *f, uint64_t now_ns)
         begin_image(f, now_ns);
         return;
     }
-    stoa_core_do(f->shard->core, compare_on_core, &s);
+    if (is_large(f)) {
+        compare_large(f, &s);
+    } else {
+        stoa_core_do(f->shard->core, compare_on_core, &s);
+        f->slices_bytes += s.bytes;
+    }
     count(f, &f->view.compared, s.equal);
     if (s.differs) { differs(f); }
 }

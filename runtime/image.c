@@ -127,17 +127,24 @@ static bool fill_states(stoa_imaging *imaging, uint64_t from, uint32_t size_byte
     return untouched;
 }
 
-/* A chunk within one state that was not touched need not be copied to be known. */
-static bool states_same(const stoa_imaging *imaging, uint64_t from, uint32_t size_bytes)
-{
-    const stoa_kind *kind = stoa_log_streams(imaging->fold->reader)->at[imaging->stream].kind;
-    return imaging->at <= from && from + size_bytes < imaging->at + kind->state_bytes &&
-           imaging->stream < imaging->before_count && imaging->before[imaging->stream] == imaging->fold->seqs[imaging->stream];
-}
-
 static bool same(const stoa_imaging *imaging, uint32_t size_bytes)
 {
     return stoa_snapshot_same(imaging->store, imaging->image, imaging->chunk, size_bytes);
+}
+
+/* A chunk within one state need not be copied where no event came for that since the last snapshot, or where it is zero because it
+ * was never touched. */
+static bool known(stoa_imaging *imaging, uint64_t from, uint32_t size_bytes)
+{
+    const stoa_fold *fold = imaging->fold;
+    uint32_t stream = imaging->stream;
+    const stoa_kind *kind = stoa_log_streams(fold->reader)->at[stream].kind;
+    if (imaging->at > from || from + size_bytes >= imaging->at + kind->state_bytes) { return false; }
+    if (stream < imaging->before_count && imaging->before[stream] == fold->seqs[stream] && same(imaging, size_bytes)) { return true; }
+    if (imaging->walk.at != fold->states[stream]) {
+        imaging->walk = (stoa_sparse_walk){.at = fold->states[stream], .bytes = kind->state_bytes};
+    }
+    return !stoa_sparse_touched(&imaging->walk, from - imaging->at, from - imaging->at + size_bytes);
 }
 
 static stoa_err write_chunk(stoa_imaging *imaging)
@@ -149,8 +156,8 @@ static stoa_err write_chunk(stoa_imaging *imaging)
     } else if (imaging->image == STOA_IMAGE_SEQS) {
         memcpy(imaging->buffer, (const uint8_t *)imaging->fold->seqs + from, size_bytes);
     } else {
-        bool known = states_same(imaging, from, size_bytes) && same(imaging, size_bytes);
-        if (known || (fill_states(imaging, from, size_bytes) && same(imaging, size_bytes))) { return STOA_OK; }
+        if (known(imaging, from, size_bytes)) { return STOA_OK; }
+        if (fill_states(imaging, from, size_bytes) && same(imaging, size_bytes)) { return STOA_OK; }
     }
     return stoa_snapshot_put(imaging->store, imaging->image, imaging->chunk, imaging->buffer, size_bytes);
 }

@@ -12,6 +12,7 @@
 #define STOA_RUNTIME_IMAGE_H
 
 #include "runtime/fold.h"
+#include "runtime/sparse.h"
 #include "storage/snapshot.h"
 
 enum { STOA_IMAGE_WHO, STOA_IMAGE_SEQS, STOA_IMAGE_STATES };
@@ -30,6 +31,7 @@ typedef struct stoa_imaging {
     uint64_t chunk, at;     /* next chunk of it; STATES: where the stream below begins */
     uint32_t stream;        /* STATES: the first one that the chunk touches */
     uint64_t bytes[STOA_SNAPSHOT_IMAGES]; /* of the images */
+    stoa_sparse_walk walk;  /* through the state of that stream, where it is large */
     uint8_t *buffer;        /* a chunk */
     uint64_t done, total;   /* chunks, for progress */
 } stoa_imaging;

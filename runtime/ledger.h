@@ -6,6 +6,9 @@
  * read; zeroed memory is the empty ledger. Apply functions cannot fail and see nothing but the ledger and the event; what
  * else an event causes in the running shard is done by who journals it (stoa_shard_note) and by recovery.
  *
+ * It is reserved at its full size and mostly zero: who hashes, compares, clears or images it goes through sparse.h, and pays for
+ * what is used of it.
+ *
  * Appending a row: add it to the table and its apply function to ledger.c; rows and fields are never moved or changed.
  * Another layout of the struct: raise state_version in ledger.c.
  *

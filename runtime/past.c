@@ -10,6 +10,7 @@
 #include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
+#include "runtime/sparse.h"
 
 typedef struct past {
     struct stoa_shard *shard;
@@ -32,7 +33,7 @@ static stoa_err begin(past *p, uint64_t position)
         stoa_err err = p->there ? stoa_image_state(snapshot, &directory, p->stream, p->state) : STOA_OK;
         if (!err) { p->view.snapshot = at; }
         if (!err && p->there) { p->view.seq = directory.streams[p->stream].seq; }
-        if (err) { memset(p->state, 0, p->kind->state_bytes); }
+        if (err) { stoa_sparse_clear(p->state, p->kind->state_bytes); }
         stoa_image_close(&directory);
         stoa_snapshot_close(snapshot);
         at_most = at - 1;

@@ -10,7 +10,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <sched.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #include <stdlib.h>
@@ -22,6 +21,7 @@
 #include "runtime/internal.h"
 #include "runtime/once.h"
 #include "runtime/shard.h"
+#include "runtime/sparse.h"
 
 enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70, ROOM_EVERY_S = 1, LINGER_NS = 50000 };
 
@@ -301,26 +301,20 @@ void stoa_shard_submit(struct stoa_shard *shard)
     (void)pthread_mutex_unlock(&shard->lock);
 }
 
-static void *map(size_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
-
 stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
 {
-    shard->arena = map(STOA_ARENA_BYTES);
-    shard->actors = map(STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
-    shard->seqs = map(STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
+    shard->arena = stoa_sparse_map(STOA_ARENA_BYTES);
+    shard->actors = stoa_sparse_map(STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
+    shard->seqs = stoa_sparse_map(STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
     shard->cascade_left = STOA_CASCADE_MAX;
-    shard->ledger = map(stoa_shard_log_kind.state_bytes);
-    shard->mailing = map(sizeof *shard->mailing);
+    shard->ledger = stoa_sparse_map(stoa_shard_log_kind.state_bytes);
+    shard->mailing = stoa_sparse_map(sizeof *shard->mailing);
     bool complete = stoa_once_init(shard) == STOA_OK && stoa_effects_init(shard) == STOA_OK && shard->arena && shard->actors && shard->seqs && shard->ledger &&
                     shard->mailing &&
                     stoa_streams_init(&shard->streams, shard->name) == STOA_OK;
     for (unsigned i = 0; i < STOA_BLOCKS; i++) {
-        shard->blocks[i].bytes = map(STOA_SHARD_BLOCK_BYTES);
-        shard->blocks[i].index = map(STOA_SHARD_INDEX_MAX * sizeof(stoa_index_entry));
+        shard->blocks[i].bytes = stoa_sparse_map(STOA_SHARD_BLOCK_BYTES);
+        shard->blocks[i].index = stoa_sparse_map(STOA_SHARD_INDEX_MAX * sizeof(stoa_index_entry));
         complete = complete && shard->blocks[i].bytes && shard->blocks[i].index;
     }
     (void)pthread_mutex_init(&shard->lock, NULL);
@@ -343,11 +337,6 @@ stoa_err stoa_shard_commit_start(struct stoa_shard *shard)
     return STOA_OK;
 }
 
-static void unmap(void *at, size_t bytes)
-{
-    if (at) { (void)munmap(at, bytes); }
-}
-
 void stoa_shard_commit_stop(struct stoa_shard *shard)
 {
     if (shard->threaded) {
@@ -359,16 +348,16 @@ void stoa_shard_commit_stop(struct stoa_shard *shard)
     }
     if (shard->journal) { shard->journal->ops->close(shard->journal); }
     for (unsigned i = 0; i < STOA_BLOCKS; i++) {
-        unmap(shard->blocks[i].bytes, STOA_SHARD_BLOCK_BYTES);
-        unmap(shard->blocks[i].index, STOA_SHARD_INDEX_MAX * sizeof(stoa_index_entry));
+        stoa_sparse_unmap(shard->blocks[i].bytes, STOA_SHARD_BLOCK_BYTES);
+        stoa_sparse_unmap(shard->blocks[i].index, STOA_SHARD_INDEX_MAX * sizeof(stoa_index_entry));
     }
-    unmap(shard->arena, STOA_ARENA_BYTES);
-    unmap(shard->actors, STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
-    unmap(shard->seqs, STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
-    unmap(shard->ledger, stoa_shard_log_kind.state_bytes);
+    stoa_sparse_unmap(shard->arena, STOA_ARENA_BYTES);
+    stoa_sparse_unmap(shard->actors, STOA_SHARD_ACTORS_MAX * sizeof(stoa_actor *));
+    stoa_sparse_unmap(shard->seqs, STOA_SHARD_ACTORS_MAX * sizeof(uint64_t));
+    stoa_sparse_unmap(shard->ledger, stoa_shard_log_kind.state_bytes);
     stoa_once_deinit(shard);
     stoa_effects_deinit(shard);
-    unmap(shard->mailing, sizeof *shard->mailing);
+    stoa_sparse_unmap(shard->mailing, sizeof *shard->mailing);
     stoa_streams_deinit(&shard->streams);
     (void)pthread_mutex_destroy(&shard->lock);
     (void)pthread_cond_destroy(&shard->wake);

@@ -16,7 +16,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -26,6 +25,7 @@
 #include "runtime/mailbox.h"
 #include "runtime/once.h"
 #include "runtime/shard.h"
+#include "runtime/sparse.h"
 
 enum { EXIT_JOURNAL = 70 };
 
@@ -97,14 +97,6 @@ static void answer_all(struct stoa_shard *shard)
 
 /* --- as if the process had ended */
 
-/* Large states have mappings of their own, mostly untouched: their pages go back. */
-static void clear(const stoa_kind *kind, void *state)
-{
-    enum { PAGE_BYTES = 4096 };
-    bool mapped = kind->state_bytes > STOA_STATE_INLINE && (uintptr_t)state % PAGE_BYTES == 0;
-    if (!mapped || madvise(state, kind->state_bytes, MADV_DONTNEED)) { memset(state, 0, kind->state_bytes); }
-}
-
 static void empty_blocks(struct stoa_shard *shard)
 {
     uint64_t number = shard->block_open;
@@ -125,9 +117,9 @@ static void forget(struct stoa_shard *shard)
     for (uint32_t stream = 1; stream <= shard->actor_count; stream++) {
         stoa_tree_renew(shard->core, shard->actors[stream]);
         stoa_room_tell(shard->core, shard->actors[stream], STOA_OK);
-        clear(shard->actors[stream]->kind, shard->actors[stream]->state);
+        stoa_sparse_clear(shard->actors[stream]->state, shard->actors[stream]->kind->state_bytes);
     }
-    clear(&stoa_shard_log_kind, shard->ledger);
+    stoa_sparse_clear(shard->ledger, stoa_shard_log_kind.state_bytes);
     memset(shard->seqs, 0, (shard->actor_count + 1) * sizeof *shard->seqs);
     shard->applied = 0;
 }

@@ -14,23 +14,22 @@
 #include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
+#include "runtime/sparse.h"
 
 enum { PAGE_BYTES = 4096, CATCH_UP_MS = 5000 };
 
 /* --- hashes */
 
-static bool all_zero(const unsigned char *bytes, size_t n)
-{
-    return n == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0);
-}
-
+/* Pages that are zero do not count, so that those that were never touched need no look. */
 uint64_t stoa_state_hash(uint64_t seed, const void *state, size_t bytes)
 {
-    const unsigned char *at = state;
-    for (size_t offset = 0; offset < bytes; offset += PAGE_BYTES) {
-        size_t n = bytes - offset < PAGE_BYTES ? bytes - offset : PAGE_BYTES;
-        if (all_zero(at + offset, n)) { continue; } /* large states are mostly untouched pages */
-        seed = stoa_hash64(seed ^ stoa_mix64(offset + 1), at + offset, n);
+    stoa_sparse_walk walk = {.at = state, .bytes = bytes};
+    while (stoa_sparse_next(&walk)) {
+        for (size_t offset = walk.from; offset < walk.to; offset += PAGE_BYTES) {
+            const unsigned char *at = (const unsigned char *)state + offset;
+            size_t n = walk.to - offset < PAGE_BYTES ? walk.to - offset : PAGE_BYTES;
+            if (!stoa_all_zero(at, n)) { seed = stoa_hash64(seed ^ stoa_mix64(offset + 1), at, n); }
+        }
     }
     return seed;
 }
@@ -164,7 +163,7 @@ static stoa_err rebuild_from_snapshot(rebuilding *r, uint64_t *position_out)
         uint64_t position = stoa_snapshot_look(snapshot)->position;
         bool there = r->actor->stream <= directory.count;
         stoa_err err = there ? stoa_image_state(snapshot, &directory, r->actor->stream, r->state) : STOA_OK;
-        if (err) { memset(r->state, 0, r->actor->kind->state_bytes); }
+        if (err) { stoa_sparse_clear(r->state, r->actor->kind->state_bytes); }
         if (!err) { *position_out = position; }
         stoa_image_close(&directory);
         stoa_snapshot_close(snapshot);
@@ -192,7 +191,7 @@ static stoa_err rebuild(rebuilding *r)
 /* What the log says is what counts: a state that differs was not made by its events. */
 static void compare(const struct stoa_shard *shard, stoa_actor *actor, const rebuilding *r)
 {
-    if (r->applied == shard->applied && memcmp(r->state, actor->state, actor->kind->state_bytes) == 0) { return; }
+    if (r->applied == shard->applied && stoa_sparse_equal(r->state, actor->state, actor->kind->state_bytes)) { return; }
     stoa_log(STOA_LOG_ERROR, "state_differs_from_log", STOA_KV("actor", stoa_actor_name(actor)),
              STOA_KU("position", shard->applied), STOA_KU("replayed", r->applied));
     STOA_ASSERT(!shard->node->options.sim); /* a broken kind, or a broken replay: tests do not go on with it */

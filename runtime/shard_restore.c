@@ -11,6 +11,7 @@
 #include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
+#include "runtime/sparse.h"
 
 /* --- which may be used */
 
@@ -90,7 +91,7 @@ static void take_back(struct stoa_shard *shard, uint32_t there)
         shard->seqs[stream] = 0;
     }
     for (uint32_t stream = 0; stream <= there; stream++) {
-        memset(stoa_shard_state(shard, stream), 0, shard->streams.at[stream].kind->state_bytes);
+        stoa_sparse_clear(stoa_shard_state(shard, stream), shard->streams.at[stream].kind->state_bytes);
         shard->seqs[stream] = 0;
     }
     shard->actor_count = there;

@@ -19,6 +19,7 @@
 #include "runtime/internal.h"
 #include "runtime/mailbox.h"
 #include "runtime/shard.h"
+#include "runtime/sparse.h"
 
 enum { RESTARTS_DEFAULT = 100, PER_MS_DEFAULT = 10000, FAILURES_LOGGED_PER_S = 10, EXIT_ESCALATED = 71 };
 
@@ -154,7 +155,7 @@ static void clear_state(stoa_actor *actor)
 {
     if (actor->kind->sourced) { return; }
     if (actor->kind->stop && !(actor->flags & STOA_ACTOR_FRESH)) { actor->kind->stop(actor->state); }
-    memset(actor->state, 0, actor->kind->state_bytes);
+    stoa_sparse_clear(actor->state, actor->kind->state_bytes);
 }
 
 static void restart(stoa_core *core, stoa_actor *actor)
