@@ -155,6 +155,20 @@ stoa_err stoa_sim_disk_rot(stoa_sim_disk *disk, uint64_t position)
     stoa_sim_stored *block = &disk->blocks[index];
     uint64_t bit = stoa_random_below(&disk->random, (uint64_t)block->size_bytes * 8);
     block->bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    disk->rotten.last = block->last;
+    disk->rotten.bit = bit;
+    return STOA_OK;
+}
+
+stoa_err stoa_sim_disk_mend(stoa_sim_disk *disk)
+{
+    uint64_t last = disk->rotten.last, bit = disk->rotten.bit;
+    size_t index = last ? stoa_sim_disk_block(disk, last) : disk->count;
+    if (index == disk->count || disk->blocks[index].last != last || bit / 8 >= disk->blocks[index].size_bytes) {
+        return STOA_FAIL(STOA_E_NOT_FOUND, "nothing is rotten");
+    }
+    disk->blocks[index].bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    disk->rotten.last = 0;
     return STOA_OK;
 }
 
@@ -164,6 +178,7 @@ void stoa_sim_disk_look(const stoa_sim_disk *disk, stoa_sim_disk_view *out)
                                 .synced_blocks = disk->synced,
                                 .syncs = disk->syncs,
                                 .crashes = disk->crashes,
+                                .marked = disk->mark.position,
                                 .lost_blocks = disk->lost_blocks,
                                 .cut_blocks = disk->cut_blocks};
     for (size_t i = 0; i < disk->count; i++) {

@@ -46,6 +46,9 @@ struct stoa_sim_disk {
     size_t count, cap, synced;
     stoa_sim_mark mark, mark_on_platter;
     stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged */
+    struct {
+        uint64_t last, bit; /* of which block; last 0: none */
+    } rotten;
     uint32_t syncs_to_failure, appends_refused, puts_to_failure;
     uint64_t syncs, crashes, lost_blocks, cut_blocks;
 };

@@ -77,6 +77,7 @@ static stoa_err sim_open(const char *path, stoa_journal **out)
     h->state = at;
     h->state.first = disk->anchor.last + 1;
     h->state.proven = disk->mark.position > disk->anchor.last ? disk->mark.position : disk->anchor.last;
+    disk->synced = disk->count; /* as RocksDB does: what its recovery found it writes into table files, and syncs those */
     disk->open = h;
     *out = &h->journal;
     return STOA_OK;

@@ -60,6 +60,8 @@ void stoa_sim_disk_fill(stoa_sim_disk *disk, uint32_t appends);
 
 /* Rot: flip one seeded bit of the block that holds position. Errors: NOT_FOUND. */
 stoa_err stoa_sim_disk_rot(stoa_sim_disk *disk, uint64_t position);
+/* The block that rotted last is as it was, as from a good copy. Errors: NOT_FOUND (none did, or it is gone). */
+stoa_err stoa_sim_disk_mend(stoa_sim_disk *disk);
 
 /* The nth put or erasure of the side store from now on (1: the next) fails with IO. 0: none. */
 void stoa_sim_disk_fail_put(stoa_sim_disk *disk, uint32_t nth);
@@ -78,6 +80,7 @@ typedef struct stoa_sim_disk_view {
     uint64_t syncs, crashes; /* syncs: asked for, failed ones too */
     uint64_t lost_blocks;    /* by crashes */
     uint64_t cut_blocks;     /* by open: broken above the mark */
+    uint64_t marked;         /* position of the commit mark: what is broken up to here is refused */
 } stoa_sim_disk_view;
 void stoa_sim_disk_look(const stoa_sim_disk *disk, stoa_sim_disk_view *out);
 

@@ -146,6 +146,28 @@ static void a_failed_sync_ends_the_journal(void **state)
     ops->close(journal);
 }
 
+/* Who opened it builds on it: nobody may lose it any more. */
+static void what_open_has_found_is_durable_though_its_sync_had_failed(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        stoa_sim_disk *disk = disk_of(seed);
+        stoa_journal *journal = opened();
+        kit_ok(kit_append(journal, 1, 3, 10, true));
+        stoa_sim_disk_fail_sync(disk, 1);
+        kit_err(kit_append(journal, 4, 3, 10, true), STOA_E_IO);
+        ops->close(journal); /* the process dies, the power stays */
+        journal = opened();
+        assert_int_equal(kit_last(journal), 6);
+        stoa_sim_disk_crash(disk);
+        ops->close(journal);
+        journal = opened();
+        kit_check_all(journal, 6);
+        ops->close(journal);
+        stoa_sim_disk_free(disk);
+    }
+}
+
 static void a_full_disk_refuses_and_recovers(void **state)
 {
     (void)state;
@@ -173,6 +195,11 @@ static void rot_below_the_mark_is_corrupt(void **state)
         kit_ok(stoa_sim_disk_rot(disk, position));
         kit_err(ops->open("sim:d", &journal), STOA_E_CORRUPT);
         assert_non_null(strstr(stoa_err_trail(), "position "));
+        kit_ok(stoa_sim_disk_mend(disk));
+        kit_err(stoa_sim_disk_mend(disk), STOA_E_NOT_FOUND);
+        journal = opened();
+        kit_check_all(journal, 10);
+        ops->close(journal);
         stoa_sim_disk_free(disk);
     }
 }
@@ -266,6 +293,7 @@ int main(void)
         cmocka_unit_test_teardown(a_crash_may_lose_all_some_or_none_of_the_rest, teardown),
         cmocka_unit_test_teardown(a_process_that_dies_alone_loses_nothing, teardown),
         cmocka_unit_test_teardown(a_failed_sync_ends_the_journal, teardown),
+        cmocka_unit_test_teardown(what_open_has_found_is_durable_though_its_sync_had_failed, teardown),
         cmocka_unit_test_teardown(a_full_disk_refuses_and_recovers, teardown),
         cmocka_unit_test_teardown(rot_below_the_mark_is_corrupt, teardown),
         cmocka_unit_test_teardown(rot_above_the_mark_is_cut, teardown),
