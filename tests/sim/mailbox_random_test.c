@@ -368,7 +368,7 @@ static uint64_t random_run(uint64_t seed)
     return hash;
 }
 
-static const stoa_seeds seeds = {.count = 100, .deep = 3000, .run = random_run};
+static const stoa_seeds seeds = {.count = 300, .deep = 10000, .run = random_run};
 
 static void every_message_is_accounted_for(void **state)
 {

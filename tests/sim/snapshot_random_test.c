@@ -256,7 +256,7 @@ static uint64_t run(uint64_t seed)
     return hash;
 }
 
-static const stoa_seeds seeds = {.count = 100, .deep = 3000, .run = run};
+static const stoa_seeds seeds = {.count = 300, .deep = 10000, .run = run};
 
 static void what_comes_back_is_what_the_log_gives(void **state)
 {

@@ -528,7 +528,7 @@ static uint64_t run(uint64_t seed)
     return seed % 5 ? hash : hash * 31 + fly(seed);
 }
 
-static const stoa_seeds seeds = {.count = 300, .deep = 5000, .run = run};
+static const stoa_seeds seeds = {.count = 300, .deep = 10000, .run = run};
 
 static void the_platform_agrees_with_the_simple_matcher(void **state)
 {

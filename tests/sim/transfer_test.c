@@ -157,7 +157,7 @@ static uint64_t run(uint64_t seed)
     return hash;
 }
 
-static const stoa_seeds seeds = {.count = 100, .deep = 3000, .run = run};
+static const stoa_seeds seeds = {.count = 300, .deep = 10000, .run = run};
 
 static void money_is_conserved_in_every_shard_under_every_seed(void **context)
 {
