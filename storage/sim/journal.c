@@ -371,10 +371,11 @@ static stoa_err may_put(stoa_sim_handle *h)
 /* Entries with their values as they are stored, one after the other. */
 static stoa_err wrap_and_put(stoa_sim_handle *h, stoa_space space, const stoa_side_entry *entries, uint32_t count)
 {
+    size_t room = 1, used = 0;
+    for (uint32_t i = 0; i < count; i++) { room += entries[i].value_bytes + STOA_SIDE_FORM_BYTES_MAX; }
     stoa_side_entry *wrapped = calloc(count + 1, sizeof *wrapped);
-    uint8_t *bytes = malloc(STOA_SIDE_BATCH_MAX + (size_t)count * STOA_SIDE_FORM_BYTES_MAX);
+    uint8_t *bytes = malloc(room);
     stoa_err err = wrapped && bytes ? STOA_OK : STOA_FAIL(STOA_E_NOMEM, "simulated side store");
-    size_t used = 0;
     for (uint32_t i = 0; i < count && !err; i++) {
         wrapped[i] = entries[i];
         if (!entries[i].value) { continue; }
