@@ -58,7 +58,7 @@ endfunction()
 
 # --- libstoa's headers; in the tree build/PRESET/include/stoa leads to the same ones
 set(stoa_headers runtime/stoa.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h storage/seal.h
-  runtime/log_reader.h runtime/readers.h base/log.h base/map64.h base/omap.h base/pool.h base/random.h base/text_map.h base/texts.h
+  runtime/cause.h runtime/log_reader.h runtime/readers.h base/log.h base/map64.h base/omap.h base/pool.h base/random.h base/text_map.h base/texts.h
   base/wire.h)
 install_headers(lib ${stoa_headers})
 foreach(header IN LISTS stoa_headers)
