@@ -107,6 +107,12 @@ static stoa_err more_fill(stoa_core *core, stoa_actor *actor, const char *name, 
     return STOA_OK;
 }
 
+uint64_t stoa_actor_bytes(const stoa_kind *kind)
+{
+    uint64_t inside = state_is_inline(kind) ? (kind->state_bytes + 15) / 16 * 16 : kind->state_bytes;
+    return STATE_OFFSET + inside;
+}
+
 static void more_free(stoa_core *core, stoa_actor *actor)
 {
     if (!actor->more) { return; }
@@ -143,6 +149,7 @@ static stoa_err make(stoa_core *core, const stoa_kind *kind, const char *name, c
         slot_give_back(core, actor, stride);
         return STOA_FAIL(err, "actor %s of kind %s", name ? name : "", kind->name);
     }
+    if (!kind->sourced) { core->plain_bytes += stoa_actor_bytes(kind); }
     actor->flags = kind->conflate.key ? flags | STOA_ACTOR_CONFLATES : flags;
     *out = actor;
     return STOA_OK;
@@ -167,6 +174,7 @@ void stoa_actor_free_away(stoa_core *core, stoa_actor *slot)
     stoa_mailbox_refuse(core, slot, STOA_E_CLOSED);
     slot->flags = 0;
     slot->state = NULL;
+    core->plain_bytes -= stoa_actor_bytes(slot->kind); /* others do not move */
     more_free(core, slot);
     if (!slot->run.queued) { stoa_actor_recycle(core, slot); }
 }
@@ -194,6 +202,7 @@ void stoa_actor_free(stoa_core *core, stoa_actor *actor)
     }
     state_free(kind, actor->state);
     actor->state = NULL;
+    if (!kind->sourced) { core->plain_bytes -= stoa_actor_bytes(kind); }
     core->actor_alive--;
     if (!actor->run.queued) { stoa_actor_recycle(core, actor); } /* else when its turn in the run queue comes */
 }

@@ -132,8 +132,8 @@ void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer);
 
 /* --- topics: names of segments with '.', patterns with '*' (one segment) and '>' (the rest), as NATS subjects. An actor hears
  * what is published on every topic that one of its patterns matches, once. Subscriptions take effect with the turn, and end
- * with the actor; a restarted one subscribes anew. They and bind take a lock: for start, resume and rare paths. All of these
- * need an actor with a name. slot: 0 .. STOA_TOPIC_SLOTS - 1. Errors: INVALID, FULL, NOMEM. */
+ * with the actor; a restarted one subscribes anew. They and bind take a lock: for start, resume and rare paths. A refused turn
+ * changes none of them. slot: 0 .. STOA_TOPIC_SLOTS - 1. Errors: INVALID, FULL, NOMEM. */
 enum { STOA_TOPIC_SLOTS = 4, STOA_NAME_MAX = 63 };
 stoa_err stoa_turn_subscribe(stoa_turn *turn, const char *pattern);
 /* One who has not subscribed: OK. */
@@ -145,7 +145,8 @@ stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, 
 const char *stoa_turn_topic(const stoa_turn *turn);
 
 /* --- groups: a group is a topic with members. Members hear what is published on it, as its subscribers do, and one of them can
- * be chosen for a message of its own. join and leave are to members what subscribe and unsubscribe are to subscribers. */
+ * be chosen for a message of its own. join and leave are to members what subscribe and unsubscribe are to subscribers; who joins
+ * needs a name, by which keys choose: INVALID. */
 stoa_err stoa_turn_join(stoa_turn *turn, const char *group);
 stoa_err stoa_turn_leave(stoa_turn *turn, const char *group);
 /* A member of the group bound to slot, NONE where it has none or nothing is bound: the one for this key (the same for everybody
@@ -196,7 +197,8 @@ typedef struct stoa_child {
     uint32_t shutdown_ms; /* how long it may take to end when it is told to; 0: at once, what it was sent is refused */
 } stoa_child;
 /* The child can be sent to at once; it starts when this turn takes effect and never was when it is refused. child NULL: no
- * name, no arguments, temporary. Errors: NOMEM, INVALID (name), EXISTS, UNSUPPORTED (an event-sourced kind). */
+ * name, no arguments, temporary. Errors: FULL (the core's actors of plain kinds and their states take memory_bytes already), NOMEM,
+ * INVALID (name), EXISTS, UNSUPPORTED (an event-sourced kind). */
 stoa_err stoa_turn_spawn(stoa_turn *turn, const stoa_kind *kind, const stoa_child *child, stoa_ref *out);
 
 /* --- links and monitors: across cores, taking effect with the turn. */

@@ -208,6 +208,7 @@ typedef struct stoa_turning {
     uint8_t after;               /* STOA_AFTER_*; REST: more takes effect than what was sent ahead: rings, list, births, subscriptions */
     stoa_end why;                /* of failed */
     uint8_t marks;               /* STOA_MARKS_* */
+    uint8_t bound;               /* topic slots that it bound anew, a bit each */
     uint64_t timers;             /* MARKS_TRACE: since the trace's root */
     stoa_span span;              /* MARKS_TRACE: of this turn; its trace is 0 where what it sends is timed only */
     const char *topic;
@@ -229,6 +230,7 @@ typedef struct stoa_core {
     stoa_runnable *run_head, *run_tail;
     stoa_actor_chunk chunks[STOA_ACTOR_CHUNKS];
     uint32_t chunk_count, actor_alive;
+    uint64_t plain_bytes; /* of actors of plain kinds, with their states */
     struct {
         uint32_t free;  /* index + 1 of the first free actor, chained through stream */
         uint32_t chunk; /* number + 1 of the chunk with room, 0: none */
@@ -353,6 +355,8 @@ void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
 /* A fresh actor of kind with zeroed state, nobody's child yet (stoa_tree_add). Errors: NOMEM. */
 stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out);
 void stoa_actor_free(stoa_core *core, stoa_actor *actor);
+/* What one of that kind takes, with its state. */
+uint64_t stoa_actor_bytes(const stoa_kind *kind);
 /* A slot that is AWAY, for an actor that is to come; what is mapped for its state comes with it. name "": none. Errors: NOMEM. */
 stoa_err stoa_actor_new_away(stoa_core *core, const stoa_kind *kind, const char *name, stoa_actor **out);
 /* What waits in it is refused with CLOSED. */

@@ -32,9 +32,10 @@ static void list_change(stoa_turning *t, stoa_subscription *s)
 static stoa_err enter(stoa_turn *turn, const char *pattern, bool members)
 {
     stoa_turning *t = (stoa_turning *)turn;
-    stoa_actor_more *more = t->actor->more;
-    if (!more) { return STOA_FAIL(STOA_E_INVALID, "an actor without a name cannot subscribe"); }
-    const char *name = stoa_actor_name(t->actor);
+    stoa_actor_more *more = stoa_more(t->core, t->actor);
+    if (!more) { return STOA_E_FULL; }
+    const char *name = more->name;
+    if (members && !name[0]) { return STOA_FAIL(STOA_E_INVALID, "an actor without a name cannot join %s: members are chosen by it", pattern); }
     stoa_wish wish = {.pattern = pattern, .who = turn->self, .members = members};
     if (members) { wish.id = stoa_hash64(0, name, strlen(name)); }
     stoa_subscription *s;
@@ -100,13 +101,57 @@ stoa_err stoa_turn_leave(stoa_turn *turn, const char *group)
     return quit(turn, group, true);
 }
 
+/* What a slot was bound to before the turn. */
+typedef struct binding {
+    stoa_act act;
+    stoa_ref who;
+    stoa_topic *topic;
+    uint32_t slot, turns;
+} binding;
+
+static void keep_bound(stoa_core *core, stoa_msg *msg)
+{
+    stoa_place_free(&core->place, msg);
+}
+
+static void bind_back(stoa_core *core, stoa_msg *msg)
+{
+    const binding *was = stoa_msg_body(msg);
+    stoa_actor *actor = stoa_core_actor(core, was->who);
+    STOA_ASSERT(actor && actor->more); /* whose turn it is */
+    actor->more->topics[was->slot] = was->topic;
+    actor->more->turns[was->slot] = was->turns;
+    stoa_place_free(&core->place, msg);
+}
+
+/* The first change of a slot in a turn notes what it was. */
+static stoa_err note_binding(stoa_turning *t, const stoa_actor_more *more, unsigned slot)
+{
+    if (t->bound & 1u << slot) { return STOA_OK; }
+    stoa_msg *msg = stoa_act_new(t, sizeof(binding), keep_bound, bind_back);
+    if (!msg) { return STOA_E_FULL; }
+    binding *was = stoa_msg_body(msg);
+    was->who = t->turn.self;
+    was->slot = slot;
+    was->topic = more->topics[slot];
+    was->turns = more->turns[slot];
+    t->bound |= (uint8_t)(1u << slot);
+    stoa_turning_stage(t, msg);
+    return STOA_OK;
+}
+
 stoa_err stoa_turn_bind(stoa_turn *turn, unsigned slot, const char *topic)
 {
-    const stoa_turning *t = (stoa_turning *)turn;
-    stoa_actor_more *more = t->actor->more;
-    if (!more || slot >= STOA_TOPIC_SLOTS) { return STOA_FAIL(STOA_E_INVALID, "topic slot %u", slot); }
+    stoa_turning *t = (stoa_turning *)turn;
+    if (slot >= STOA_TOPIC_SLOTS) { return STOA_FAIL(STOA_E_INVALID, "topic slot %u", slot); }
+    stoa_actor_more *more = stoa_more(t->core, t->actor);
+    stoa_topic *opened;
+    stoa_err err = more ? stoa_topics_open(t->core->place.node, topic, &opened) : STOA_E_FULL;
+    if (!err && opened != more->topics[slot]) { err = note_binding(t, more, slot); }
+    if (err) { return err; }
+    more->topics[slot] = opened;
     more->turns[slot] = (uint32_t)stoa_mix64(turn->self.at); /* not all who send begin with the same member */
-    return stoa_topics_open(t->core->place.node, topic, &more->topics[slot]);
+    return STOA_OK;
 }
 
 /* --- choosing */

@@ -40,7 +40,7 @@ struct stoa_port {
     stoa_port_handler handler; /* of the poll under way */
     void *context;
     uint32_t polled;
-    uint64_t deadline_checked_ns;
+    uint64_t due_ns; /* no ask is due before */
     uint32_t mark_left; /* messages until one is marked */
 };
 

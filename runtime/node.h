@@ -30,7 +30,7 @@ typedef struct stoa_options {
     bool pin;                       /* pin core i to the i-th CPU the process may use */
     stoa_idle idle;
     const stoa_idle *idle_by_core;  /* one for each core, or NULL: idle for all */
-    uint64_t memory_bytes;          /* per core, for messages; 0 means 256 MiB */
+    uint64_t memory_bytes;          /* per core, for messages, and as much again for actors that actors spawn; 0 means 256 MiB */
     uint64_t seed;                  /* of the cores' random generators; 0: from the system's entropy */
     const stoa_kind *const *kinds;  /* NULL-terminated, copied: all event-sourced kinds that a journal may name */
     /* The node's own shard, "main" on core 0, on disk: where event-sourced actors live that name no shard. NULL: none. */
@@ -57,7 +57,9 @@ typedef struct stoa_options {
     uint32_t snapshot_keep;         /* 0 means 3 */
     struct stoa_sim *sim;           /* the simulator that runs this node; set by stoa_sim_new only */
     /* Escalation: the restarts of what hangs below a core's root exceeded their intensity (100 within 10 s). Called on the core
-     * with the reason; default: log node_exit and end the process with status 71. */
+     * with the reason; default: log node_exit and end the process with status 71. If it returns, the node goes on without the actor
+     * that failed: it stays down and is restarted no more. What it is sent is refused with FAILED; stoa_stop ends one of a plain
+     * kind, and its name is free again. */
     void (*escalate)(void *context, const char *reason);
     void *context;
 } stoa_options;

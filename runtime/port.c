@@ -137,21 +137,25 @@ static void take(stoa_place *place, stoa_msg *msg)
     stoa_place_free(place, msg);
 }
 
-/* Asks past their deadline. Ids are tried in table order, once a millisecond: ports have few. */
+/* Asks past their deadline. All are looked at only when the earliest that there was may be due, which is once in the time that
+ * asks have, however often the port is polled. */
 static void check_deadlines(stoa_port *port)
 {
     stoa_clock *clock = port->place.node->clock;
-    uint64_t now = clock->now_ns(clock);
-    if (now - port->deadline_checked_ns < STOA_MS(DEADLINE_CHECK_MS)) { return; }
-    port->deadline_checked_ns = now;
+    uint64_t now = clock->now_ns(clock), next = UINT64_MAX;
+    if (now < port->due_ns) { return; }
+    port->due_ns = UINT64_MAX; /* what is asked meanwhile counts from here */
     for (uint32_t i = 1; i < port->asks.used; i++) {
         stoa_ask *ask = &port->asks.at[i];
+        if (ask->asker.at && ask->due_ns > now && ask->due_ns < next) { next = ask->due_ns; }
         if (!ask->asker.at || ask->due_ns > now) { continue; }
         stoa_delivery d = {.row = ask->reply, .answer = true, .token = ask->token, .error = STOA_E_TIMEOUT, .topic = ""};
         stoa_asks_free(&port->asks, (uint64_t)ask->generation << 32 | i);
         port->polled++;
         port->handler(port->context, &d);
     }
+    next = next < UINT64_MAX - STOA_MS(DEADLINE_CHECK_MS) ? next + STOA_MS(DEADLINE_CHECK_MS) : next; /* a burst's together */
+    if (next < port->due_ns) { port->due_ns = next; }
 }
 
 uint32_t stoa_port_poll(stoa_port *port, stoa_port_handler handler, void *context, uint32_t max)
@@ -240,6 +244,7 @@ static stoa_err ask(stoa_port *port, stoa_ref to, const stoa_row *row, const voi
         stoa_place_free(&port->place, msg);
         return STOA_E_FULL;
     }
+    if (due_ns < port->due_ns) { port->due_ns = due_ns; }
     stoa_msg_context(msg)->reply_to = stoa_port_ref(port);
     stoa_msg_context(msg)->ask = id;
     stoa_msg_context(msg)->due_ns = due_ns;

@@ -146,6 +146,7 @@ stoa_err stoa_turn_spawn(stoa_turn *turn, const stoa_kind *kind, const stoa_chil
     stoa_core *core = t->core;
     stoa_actor *actor;
     if (kind->sourced) { return STOA_E_UNSUPPORTED; }
+    if (core->plain_bytes + stoa_actor_bytes(kind) > core->place.slab.limit_bytes) { return STOA_E_FULL; }
     if (!child) { child = &nobody; }
     stoa_err err = child->name ? stoa_name_check(kind, child->name) : STOA_OK;
     if (!err && !stoa_more(core, t->actor)) { err = STOA_E_NOMEM; }

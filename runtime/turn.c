@@ -464,6 +464,7 @@ static inline void clean(stoa_turning *t)
 {
     t->staged_end = &t->staged;
     t->listed = 0;
+    t->bound = 0;
     t->sent_max = t->marks ? 0 : STOA_SENT_MAX;
     t->after &= (uint8_t)~STOA_AFTER_REST;
 }

@@ -39,7 +39,31 @@ typedef struct probe {
 #define probe_HEARS(HEAR, K) HEAR(K, stoa_system, down)
 STOA_PLAIN_KIND(probe, .mailbox_limit = 100000)
 
-enum { TRY_LOOK, TRY_TAKE, TRY_TELL_CALLER };
+enum { TRY_LOOK, TRY_TAKE, TRY_TELL_CALLER, TRY_BEAR, TRY_BIND, TRY_BIND_REFUSED, TRY_PUBLISH };
+
+/* --- kid: plain, without a name; joins a group where it can */
+
+#define kid_nop_FIELDS STOA_NO_FIELDS
+#define kid_ROWS(ROW, K) ROW(K, CAST, nop, _, "Nothing.")
+STOA_TABLE_HERE(kid)
+typedef struct kid {
+    unsigned char bytes[1000];
+} kid;
+static stoa_err joined;
+static stoa_err kid_start(stoa_turn *turn, void *state, const void *args)
+{
+    (void)state, (void)args;
+    joined = stoa_turn_join(turn, "pool");
+    return STOA_OK;
+}
+#define kid_HEARS STOA_HEARS_NOTHING
+STOA_PLAIN_KIND(kid, .start = kid_start)
+static stoa_err kid_on_nop(stoa_turn *turn, kid *self, const kid_nop *in)
+{
+    (void)turn, (void)in;
+    self->bytes[0] = 1;
+    return STOA_OK;
+}
 
 static stoa_err aim(stoa_turn *turn, stoa_ref target)
 {
@@ -87,12 +111,30 @@ static uint64_t take_all(stoa_turn *turn)
     return taken;
 }
 
+static void bear(stoa_turn *turn, uint64_t most, probe_seen *out)
+{
+    stoa_ref ref;
+    for (; out->count < most && !out->error; out->count += !out->error) { out->error = stoa_turn_spawn(turn, &kid_kind, NULL, &ref); }
+}
+
+/* Two other topics, one behind the other, in a turn that is refused. */
+static stoa_err bind_refused(stoa_turn *turn)
+{
+    stoa_err err = stoa_turn_bind(turn, 0, "two");
+    if (!err) { err = stoa_turn_bind(turn, 0, "three"); }
+    return err ? err : STOA_E_INVALID;
+}
+
 static stoa_err probe_on_try(stoa_turn *turn, probe *self, const probe_try *in, probe_seen *out)
 {
     *out = self->seen;
     switch (in->way) {
     case TRY_TAKE: out->count = take_all(turn); return STOA_OK;
     case TRY_TELL_CALLER: out->error = probe_send_nop(turn, turn->from, (probe_nop){1}); return STOA_OK;
+    case TRY_BEAR: bear(turn, in->number, out); return STOA_OK;
+    case TRY_BIND: return stoa_turn_bind(turn, 0, "one");
+    case TRY_BIND_REFUSED: return bind_refused(turn);
+    case TRY_PUBLISH: out->error = probe_publish_news(turn, 0, &(probe_news){1}); return STOA_OK;
     default: return STOA_OK;
     }
 }
@@ -309,6 +351,93 @@ static void what_reaches_a_port_and_nobody_there_is_counted(void **state)
     stage_close(&s);
 }
 
+static void a_port_looks_at_its_asks_only_when_one_may_be_due(void **state)
+{
+    (void)state;
+    stage s = stage_open(5, 1, 0);
+    stoa_ref nobody = spawn(&s, "who", 0);
+    stoa_port *port;
+    uint64_t timeouts = 0;
+    probe_try look = {TRY_LOOK, 0};
+    assert_int_equal(stoa_port_open(s.node, "p", &port), STOA_OK);
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(stoa_port_ask(port, nobody, &probe_rows[probe_ROW_try], &look, 0, STOA_MS(100), i), STOA_OK);
+    }
+    (void)stoa_port_poll(port, count_deliveries, &timeouts, 10);
+    port->asks.at[5].due_ns = 1; /* who looks at it takes it for due */
+    (void)stoa_port_poll(port, count_deliveries, &timeouts, 10);
+    assert_int_equal(timeouts, 0);
+    stoa_sim_run(s.sim, STOA_MS(1000));
+    (void)stoa_port_poll(port, count_deliveries, &timeouts, 1000);
+    assert_true(timeouts <= 10);
+    stoa_port_close(port);
+    stage_close(&s);
+}
+
+/* --- births */
+
+static void actors_that_actors_spawn_are_bounded_by_the_memory_of_the_core(void **state)
+{
+    (void)state;
+    stage s = stage_open(6, 1, 4 << 20);
+    stoa_ref mother = spawn(&s, "mother", 0);
+    uint64_t born = 0;
+    probe_seen seen = {0};
+    while (!seen.error && born < 100000) {
+        seen = try(&s, mother, TRY_BEAR, 500);
+        born += seen.count;
+    }
+    assert_int_equal(seen.error, STOA_E_FULL);
+    assert_in_range(born, 1000, (4 << 20) / sizeof(kid));
+    assert_int_equal(stoa_stop(s.node, mother), STOA_OK); /* they go with her, and there is room again */
+    stoa_sim_run(s.sim, STOA_S(1));
+    mother = spawn(&s, "other", 0);
+    assert_int_equal(try(&s, mother, TRY_BEAR, 1000).error, STOA_OK);
+    stage_close(&s);
+}
+
+/* --- topics and groups */
+
+static void who_has_no_name_joins_no_group(void **state)
+{
+    (void)state;
+    stage s = stage_open(7, 1, 0);
+    stoa_ref mother = spawn(&s, "mother", 0);
+    joined = STOA_OK;
+    assert_int_equal(try(&s, mother, TRY_BEAR, 1).error, STOA_OK);
+    stoa_sim_run(s.sim, STOA_S(1));
+    assert_int_equal(joined, STOA_E_INVALID);
+    stage_close(&s);
+}
+
+static void note_published(void *context, const stoa_topic_view *view)
+{
+    *(uint64_t *)context = view->published;
+}
+
+static uint64_t published(stage *s, const char *topic)
+{
+    uint64_t count = 0;
+    assert_int_equal(stoa_topics(s->node, topic, note_published, &count), STOA_OK);
+    return count;
+}
+
+static void a_refused_turn_binds_nothing(void **state)
+{
+    (void)state;
+    stage s = stage_open(8, 1, 0);
+    stoa_ref who = spawn(&s, "who", 0);
+    probe_seen out;
+    assert_int_equal(probe_call_try(s.node, who, (probe_try){TRY_BIND_REFUSED, 0}, STOA_S(5), &out), STOA_E_INVALID);
+    assert_int_equal(try(&s, who, TRY_PUBLISH, 0).error, STOA_E_INVALID); /* bound to nothing */
+    (void)try(&s, who, TRY_BIND, 0);
+    assert_int_equal(probe_call_try(s.node, who, (probe_try){TRY_BIND_REFUSED, 0}, STOA_S(5), &out), STOA_E_INVALID);
+    assert_int_equal(try(&s, who, TRY_PUBLISH, 0).error, STOA_OK);
+    assert_int_equal(published(&s, "one"), 1);
+    assert_int_equal(published(&s, "two") + published(&s, "three"), 0);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +446,10 @@ int main(void)
         cmocka_unit_test(what_a_core_without_memory_cannot_take_in_is_counted_and_nothing_waits_behind_it),
         cmocka_unit_test(a_cascade_without_end_is_ended_by_a_refusal),
         cmocka_unit_test(what_reaches_a_port_and_nobody_there_is_counted),
+        cmocka_unit_test(a_port_looks_at_its_asks_only_when_one_may_be_due),
+        cmocka_unit_test(actors_that_actors_spawn_are_bounded_by_the_memory_of_the_core),
+        cmocka_unit_test(who_has_no_name_joins_no_group),
+        cmocka_unit_test(a_refused_turn_binds_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

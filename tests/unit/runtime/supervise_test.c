@@ -466,11 +466,44 @@ static void a_crash_loop_ends_the_process_with_its_reason(void **state)
     (void)close(log[0]);
 }
 
+static void count_escalation(void *context, const char *reason)
+{
+    (void)reason;
+    atomic_fetch_add((_Atomic int *)context, 1);
+}
+
+static void after_escalate_returned_who_failed_stays_down_until_it_is_stopped(void **state)
+{
+    (void)state;
+    stoa_node *node;
+    stoa_ref ref = STOA_REF_NONE, again;
+    _Atomic int escalations = 0;
+    char name[32] = "";
+    worker_total out;
+    stoa_log_level_set(STOA_LOG_OFF);
+    stoa_options options = {.cores = 1, .seed = 1, .escalate = count_escalation, .context = &escalations};
+    assert_int_equal(stoa_node_open(&options, &node), STOA_OK);
+    for (int i = 0; i < 10000 && !atomic_load(&escalations); i++) {
+        (void)snprintf(name, sizeof name, "worker/%d", i);
+        assert_int_equal(stoa_spawn(node, &worker_kind, name, NULL, &ref), STOA_OK);
+        assert_int_equal(worker_call_add(node, ref, (worker_add){0}, STOA_S(30), &out) != STOA_OK, true);
+        for (int k = 0; k < 100 && !atomic_load(&escalations); k++) { (void)worker_call_add(node, ref, (worker_add){0}, STOA_S(30), &out); }
+    }
+    assert_int_equal(atomic_load(&escalations), 1);
+    assert_int_equal(worker_call_add(node, ref, (worker_add){0}, STOA_S(30), &out), STOA_E_FAILED);
+    assert_int_equal(stoa_stop(node, ref), STOA_OK);
+    assert_int_equal(stoa_spawn(node, &worker_kind, name, NULL, &again), STOA_OK); /* its name is free */
+    assert_int_equal(worker_call_add(node, ref, (worker_add){0}, STOA_S(30), &out), STOA_E_CLOSED);
+    stoa_node_close(node, 0);
+    stoa_log_level_set(STOA_LOG_WARN);
+}
+
 int main(void)
 {
     stoa_log_level_set(STOA_LOG_WARN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_crash_loop_ends_the_process_with_its_reason), /* first: it forks */
+        cmocka_unit_test(after_escalate_returned_who_failed_stays_down_until_it_is_stopped),
         cmocka_unit_test(a_node_closes_in_order_and_leaves_behind_who_will_not_end),
         cmocka_unit_test(a_spoilt_state_is_replaced_by_what_the_log_says),
         cmocka_unit_test(no_acknowledged_ask_is_lost_and_the_tree_is_whole),
