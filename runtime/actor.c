@@ -150,6 +150,7 @@ static stoa_err make(stoa_core *core, const stoa_kind *kind, const char *name, c
         return STOA_FAIL(err, "actor %s of kind %s", name ? name : "", kind->name);
     }
     if (!kind->sourced) { core->plain_bytes += stoa_actor_bytes(kind); }
+    stoa_core_will_time(core, kind);
     actor->flags = kind->conflate.key ? flags | STOA_ACTOR_CONFLATES : flags;
     *out = actor;
     return STOA_OK;

@@ -77,39 +77,49 @@ void stoa_core_record(stoa_core *core, stoa_flight_code code, const stoa_actor *
     stoa_flight_put(core->flight, core->wall_ns, &note);
 }
 
-/* The histograms of kind, made when it is seen first; NULL: too many kinds, or no metrics. */
-static stoa_times *times_of(stoa_core *core, const stoa_kind *kind)
+static void times_fill(stoa_core *core, stoa_times *times, const char *name)
 {
     stoa_metrics *metrics = core->place.node->options.metrics;
-    for (uint32_t i = 0; metrics && i < STOA_TIMED_KINDS; i++) {
-        stoa_times *times = &core->times[i];
-        if (times->kind == kind) { return times; }
-        if (times->kind) { continue; }
-        char labels[96];
-        (void)snprintf(labels, sizeof labels, "kind=\"%s\",core=\"%u\"", kind->name, core->place.index);
-        times->kind = kind;
-        if (stoa_metrics_histogram(metrics, "stoa_turn_seconds", labels, "Time of a turn, sampled.", &times->turns)) {
-            times->turns = NULL;
-        }
-        if (stoa_metrics_histogram(metrics, "stoa_queue_seconds", labels,
-                                   "Time from a message's sending to its turn, sampled.", &times->waits)) {
-            times->waits = NULL;
-        }
-        return times;
+    char labels[96];
+    (void)snprintf(labels, sizeof labels, "kind=\"%s\",core=\"%u\"", name, core->place.index);
+    if (stoa_metrics_histogram(metrics, "stoa_turn_seconds", labels, "Time of a turn, sampled.", &times->turns)) {
+        times->turns = NULL;
     }
-    return NULL;
+    if (stoa_metrics_histogram(metrics, "stoa_queue_seconds", labels, "Time from a message's sending to its turn, sampled.",
+                               &times->waits)) {
+        times->waits = NULL;
+    }
+}
+
+/* The entry of kind, or where one would be made: the last one, of all kinds that found none, is never anybody's own. */
+static uint32_t times_at(const stoa_core *core, const stoa_kind *kind)
+{
+    uint32_t i = 0;
+    while (i + 1 < STOA_TIMED_KINDS && core->times[i].kind && core->times[i].kind != kind) { i++; }
+    return i;
+}
+
+void stoa_core_will_time(stoa_core *core, const stoa_kind *kind)
+{
+    static const stoa_kind others = {.name = "(others)"};
+    if (!core->place.node->options.metrics) { return; }
+    uint32_t at = times_at(core, kind);
+    stoa_times *times = &core->times[at];
+    if (times->kind) { return; }
+    times->kind = at + 1 < STOA_TIMED_KINDS ? kind : &others;
+    times_fill(core, times, times->kind->name);
 }
 
 void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns)
 {
-    const stoa_times *times = times_of(core, kind);
-    if (times && times->turns) { stoa_histogram_add(times->turns, ns); }
+    const stoa_times *times = &core->times[times_at(core, kind)];
+    if (times->turns) { stoa_histogram_add(times->turns, ns); }
 }
 
 void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns)
 {
-    const stoa_times *times = times_of(core, kind);
-    if (times && times->waits) { stoa_histogram_add(times->waits, ns); }
+    const stoa_times *times = &core->times[times_at(core, kind)];
+    if (times->waits) { stoa_histogram_add(times->waits, ns); }
 }
 
 /* --- running */

@@ -39,7 +39,7 @@ enum {
     STOA_DEAD_LETTERS = 256,
     STOA_TIMERS_MAX = 1 << 22,
     STOA_ASKS_MAX = 1 << 20,
-    STOA_TIMED_KINDS = 32,
+    STOA_TIMED_KINDS = 128, /* the last one is for all that find none */
 };
 
 typedef struct stoa_runnable {
@@ -411,6 +411,8 @@ static inline void stoa_core_time_in(stoa_core *core, uint32_t turns)
 }
 /* Note how long a turn of kind took, and how long a message to one was on its way. */
 void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns);
+/* Make what that needs, where it is missing: when an actor comes, not when its first message does. */
+void stoa_core_will_time(stoa_core *core, const stoa_kind *kind);
 void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns);
 /* start of a plain actor, resume of an event-sourced one. */
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor);

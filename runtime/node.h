@@ -364,6 +364,7 @@ typedef struct stoa_core_view {
     uint64_t memory_bytes, used_bytes; /* ever used for messages, and in use */
     uint64_t busy_ns;                  /* spent in batches that found something to do */
 } stoa_core_view;
+/* queued is counted some thousand actors at a time, while the core goes on. */
 stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out);
 /* What reached a port, or the node's own for stoa_call, and nobody there: answers to asks that had ended (LATE), what was sent to
  * who calls (NO_HANDLER), what the port had no memory for (MEMORY). All ports together, those that were closed too. Any thread. */

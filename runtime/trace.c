@@ -296,7 +296,7 @@ stoa_err stoa_kind_times(stoa_node *node, void (*visit)(void *context, const sto
                                     .waits = times->waits ? stoa_histogram_count(times->waits) : 0,
                                     .queue_p50_ns = quantile(times->waits, 5000),
                                     .queue_p99_ns = quantile(times->waits, 9900)};
-            visit(context, &view);
+            if (view.turns || view.waits) { visit(context, &view); }
         }
     }
     return STOA_OK;

@@ -64,23 +64,45 @@ static void fill_view(stoa_core *core, const stoa_actor *actor, stoa_actor_view 
     for (unsigned i = 0; i < STOA_DROP_COUNT; i++) { view->dropped[i] = actor->more->dropped[i]; }
 }
 
+enum { LOOK_MANY = 4096, LIST_MANY = 256 }; /* actors that a core looks at in one go: others have theirs between */
+
+/* Some more of a core's actors; at is where it stands. */
+typedef struct listing {
+    actor_list *list;
+    uint32_t at;
+    bool done;
+} listing;
+
+/* There is room for LIST_MANY. */
 static void list_on_core(stoa_core *core, void *context)
 {
-    actor_list *list = context;
-    uint32_t at = 0;
-    for (const stoa_actor *actor; !list->err && (actor = stoa_actor_next(core, &at));) {
+    listing *l = context;
+    actor_list *list = l->list;
+    for (uint32_t looked = 0; looked < LIST_MANY; looked++) {
+        const stoa_actor *actor = stoa_actor_next(core, &l->at);
+        l->done = !actor;
+        if (l->done) { return; }
         if (list->pattern && fnmatch(list->pattern, stoa_actor_name(actor), 0) != 0) { continue; }
-        if (list->count == list->cap) {
-            size_t cap = list->cap ? list->cap * 2 : 64;
-            stoa_actor_view *views = realloc(list->at, cap * sizeof *views);
-            if (!views) {
-                list->err = STOA_E_NOMEM;
-                return;
-            }
-            list->at = views;
-            list->cap = cap;
-        }
         fill_view(core, actor, &list->at[list->count++]);
+    }
+}
+
+static stoa_err make_room(actor_list *list)
+{
+    if (list->cap - list->count >= LIST_MANY) { return STOA_OK; }
+    size_t cap = list->cap * 2 + LIST_MANY;
+    stoa_actor_view *views = realloc(list->at, cap * sizeof *views);
+    if (!views) { return STOA_E_NOMEM; }
+    list->at = views;
+    list->cap = cap;
+    return STOA_OK;
+}
+
+static void list_core(stoa_core *core, actor_list *list)
+{
+    for (listing l = {.list = list}; !l.done && !list->err;) {
+        list->err = make_room(list);
+        if (!list->err) { stoa_core_do(core, list_on_core, &l); }
     }
 }
 
@@ -93,7 +115,7 @@ stoa_err stoa_actors(stoa_node *node, const char *pattern, void (*visit)(void *c
                      void *context)
 {
     actor_list list = {.pattern = pattern};
-    for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], list_on_core, &list); }
+    for (uint32_t i = 0; i < node->core_count; i++) { list_core(node->cores[i], &list); }
     if (list.count) { qsort(list.at, list.count, sizeof *list.at, by_name); }
     for (size_t i = 0; i < list.count && !list.err; i++) { visit(context, &list.at[i]); }
     free(list.at);
@@ -137,17 +159,26 @@ stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out)
 
 typedef struct core_look {
     stoa_core_view view;
+    uint32_t at, queued; /* actors counted so far, and what waits in their mailboxes */
+    bool done;
 } core_look;
+
+static void count_on_core(stoa_core *core, void *context)
+{
+    core_look *look = context;
+    for (uint32_t looked = 0; looked < LOOK_MANY; looked++) {
+        const stoa_actor *actor = stoa_actor_next(core, &look->at);
+        look->done = !actor;
+        if (look->done) { return; }
+        if (!actor->shard) { look->queued += actor->queued; }
+    }
+}
 
 static void look_on_core(stoa_core *core, void *context)
 {
     core_look *look = context;
-    uint32_t queued = 0;
+    uint32_t queued = look->queued;
     for (uint32_t i = 0; i < core->shard_count; i++) { queued += core->shards[i]->inbox.count + core->shards[i]->control.count; }
-    uint32_t at = 0;
-    for (const stoa_actor *actor; (actor = stoa_actor_next(core, &at));) {
-        if (!actor->shard) { queued += actor->queued; }
-    }
     look->view = (stoa_core_view){.core = core->place.index,
                                   .actors = core->actor_alive,
                                   .queued = queued,
@@ -169,7 +200,8 @@ static void look_on_core(stoa_core *core, void *context)
 stoa_err stoa_core_look(stoa_node *node, uint32_t core, stoa_core_view *out)
 {
     if (core >= node->core_count) { return STOA_FAIL(STOA_E_NOT_FOUND, "no core %u", core); }
-    core_look look;
+    core_look look = {0};
+    while (!look.done) { stoa_core_do(node->cores[core], count_on_core, &look); }
     stoa_core_do(node->cores[core], look_on_core, &look);
     *out = look.view;
     return STOA_OK;

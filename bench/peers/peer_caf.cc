@@ -94,10 +94,11 @@ double mega(uint64_t count, uint64_t ns)
     return double(count) * 1e3 / double(ns);
 }
 
-/* Once to warm up, and the samples. */
+/* Twice to warm up, and the samples. */
 void measure(const task &t, const std::function<double()> &once)
 {
     label();
+    once();
     once();
     for (unsigned i = 0; i < t.runs; i++) { sample(once()); }
 }

@@ -56,6 +56,7 @@ measure(Runs, Once) -> measure("", Runs, Once).
 measure(How, Runs, Once) ->
     label(How),
     Once(),
+    Once(),
     [sample(Once()) || _ <- lists:seq(1, Runs)].
 
 label(How) -> io:format("peer erlang/otp ~s~s~n", [erlang:system_info(otp_release), How]).

@@ -1,7 +1,7 @@
 /* peer.h - what other runtimes reach at a row, measured now. Internal to bench/.
  *
  * A peer is a program of the build's folder peers/, called as   PROGRAM NAME THREADS RUNS STEPS   with the row's name. It does
- * the workload once to warm up and RUNS times more, and prints a line `peer LABEL` and then a line `sample VALUE` for each run,
+ * the workload twice to warm up and RUNS times more, and prints a line `peer LABEL` and then a line `sample VALUE` for each run,
  * in the row's unit; for a second way of doing the same, another `peer` line. It prints nothing for a row that it has no
  * counterpart to, and exits with another status than 0 when it could not or when a sum is wrong.
  *

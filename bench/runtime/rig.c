@@ -71,7 +71,6 @@ void bench_begin(void)
 
 void bench_ended(uint64_t sum)
 {
-    now_running.ended_ns = bench_now_ns();
     now_running.sum = sum;
     (void)sem_post(&now_running.ended);
 }
@@ -83,6 +82,7 @@ uint64_t bench_wait(const bench_task *task, uint64_t sum)
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += RUN_S_MAX;
     do { failed = sem_timedwait(&now_running.ended, &until); } while (failed && errno == EINTR);
+    now_running.ended_ns = bench_now_ns(); /* once this thread is awake, as with the peers */
     if (failed || now_running.sum != sum) {
         (void)fprintf(stderr, "bench_runtime: %s on %u cores %s\n", task->name, task->cores,
                       failed ? "never ended" : "read another sum than was sent");

@@ -396,6 +396,72 @@ static void actors_that_actors_spawn_are_bounded_by_the_memory_of_the_core(void 
     stage_close(&s);
 }
 
+/* --- looking in */
+
+static void count_views(void *context, const stoa_actor_view *view)
+{
+    (void)view;
+    ++*(uint64_t *)context;
+}
+
+/* Whoever looks sees all of them, however many goes that takes the core. */
+static void a_look_in_many_slices_sees_everybody_once(void **state)
+{
+    (void)state;
+    enum { KIDS = 10000 };
+    stage s = stage_open(9, 1, 64 << 20);
+    stoa_ref mother = spawn(&s, "mother", 0);
+    uint64_t seen = 0, mothers = 0;
+    stoa_core_view view;
+    for (int i = 0; i < KIDS / 1000; i++) { assert_int_equal(try(&s, mother, TRY_BEAR, 1000).error, STOA_OK); }
+    stoa_sim_run(s.sim, STOA_S(1));
+    assert_int_equal(stoa_actors(s.node, NULL, count_views, &seen), STOA_OK);
+    assert_int_equal(stoa_actors(s.node, "probe/*", count_views, &mothers), STOA_OK);
+    assert_int_equal(seen, KIDS + 1);
+    assert_int_equal(mothers, 1);
+    assert_int_equal(stoa_core_look(s.node, 0, &view), STOA_OK);
+    assert_int_equal(view.actors, KIDS + 1);
+    assert_int_equal(view.queued, 0);
+    stage_close(&s);
+}
+
+/* More kinds than have histograms of their own: the rest share one, and none is lost. */
+static void note_times(void *context, const stoa_times_view *view)
+{
+    uint64_t *counts = context; /* kinds, and what the shared one has */
+    counts[0]++;
+    if (strcmp(view->kind, "(others)") == 0) { counts[1] = view->turns; }
+}
+
+static void kinds_beyond_the_last_histogram_share_one(void **state)
+{
+    (void)state;
+    enum { KINDS = STOA_TIMED_KINDS + 20 };
+    static stoa_kind kinds[KINDS];
+    static char names[KINDS][16];
+    uint64_t counts[2] = {0};
+    stoa_metrics *metrics;
+    stoa_node *node;
+    assert_int_equal(stoa_metrics_new(&metrics), STOA_OK);
+    assert_int_equal(stoa_node_open(&(stoa_options){.cores = 1, .seed = 1, .metrics = metrics, .time_every = 1}, &node), STOA_OK);
+    for (int i = 0; i < KINDS; i++) {
+        char name[STOA_NAME_MAX + 1];
+        stoa_ref ref;
+        probe_seen out;
+        (void)snprintf(names[i], sizeof names[i], "probe%d", i);
+        kinds[i] = probe_kind;
+        kinds[i].name = names[i];
+        (void)snprintf(name, sizeof name, "%s/a", names[i]);
+        assert_int_equal(stoa_spawn(node, &kinds[i], name, NULL, &ref), STOA_OK);
+        for (int k = 0; k < 20; k++) { assert_int_equal(probe_call_try(node, ref, (probe_try){0}, STOA_S(30), &out), STOA_OK); }
+    }
+    assert_int_equal(stoa_kind_times(node, note_times, counts), STOA_OK);
+    assert_int_equal(counts[0], STOA_TIMED_KINDS);
+    assert_true(counts[1] > 0);
+    stoa_node_close(node, 0);
+    stoa_metrics_free(metrics);
+}
+
 /* --- topics and groups */
 
 static void who_has_no_name_joins_no_group(void **state)
@@ -448,6 +514,8 @@ int main(void)
         cmocka_unit_test(what_reaches_a_port_and_nobody_there_is_counted),
         cmocka_unit_test(a_port_looks_at_its_asks_only_when_one_may_be_due),
         cmocka_unit_test(actors_that_actors_spawn_are_bounded_by_the_memory_of_the_core),
+        cmocka_unit_test(a_look_in_many_slices_sees_everybody_once),
+        cmocka_unit_test(kinds_beyond_the_last_histogram_share_one),
         cmocka_unit_test(who_has_no_name_joins_no_group),
         cmocka_unit_test(a_refused_turn_binds_nothing),
     };

@@ -1,8 +1,10 @@
 /* allocation_test.c - goal: once a node has warmed up, its cores call no allocator, whatever actors do with messages. Method:
- * two cores under sends, asks, timers, periodic timers and topics, here and across; malloc and its kin are counted on every
- * thread but this one over ten million messages. A sanitized build has an allocator of its own: there nothing is counted.
+ * two cores under sends, asks, timers, periodic timers, topics, groups, births, ends, restarts and a shard, here and across; malloc
+ * and all its kin are counted on every thread but this one over ten million messages. A sanitized build has an allocator of its own: there nothing is counted.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "runtime/stoa.h"
 
 static _Atomic uint64_t allocations;
@@ -50,10 +53,79 @@ ALLOCATOR void *realloc(void *at, size_t bytes)
     count();
     return __libc_realloc(at, bytes);
 }
+extern void *__libc_memalign(size_t alignment, size_t bytes);
+ALLOCATOR void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    count();
+    return __libc_memalign(alignment, bytes);
+}
+ALLOCATOR void *memalign(size_t alignment, size_t bytes)
+{
+    count();
+    return __libc_memalign(alignment, bytes);
+}
+ALLOCATOR int posix_memalign(void **out, size_t alignment, size_t bytes)
+{
+    count();
+    void *at = __libc_memalign(alignment, bytes);
+    if (at) { *out = at; }
+    return at ? 0 : ENOMEM;
+}
 #else
 enum { COUNTED = 0 };
 static pthread_t tester;
 #endif
+
+/* --- mote: plain, without a name; ends or fails when it is told to */
+
+#define mote_end_FIELDS(F, S) F(S, uint64_t, fail)
+#define mote_ROWS(ROW, K) ROW(K, CAST, end, _, "End, or fail.")
+STOA_TABLE_HERE(mote)
+typedef struct mote {
+    uint64_t number;
+} mote;
+#define mote_HEARS STOA_HEARS_NOTHING
+STOA_PLAIN_KIND(mote, .mailbox_limit = 64)
+static _Atomic uint64_t ends, fails;
+static stoa_err mote_on_end(stoa_turn *turn, mote *self, const mote_end *in)
+{
+    (void)self;
+    atomic_fetch_add(in->fail ? &fails : &ends, 1);
+    return in->fail ? stoa_fail(turn, "told to") : stoa_turn_exit(turn, NULL);
+}
+
+/* --- till: event-sourced; passes half on within its shard */
+
+#define till_put_FIELDS(F, S)  F(S, uint64_t, amount)
+#define till_half_FIELDS(F, S) F(S, uint64_t, amount)
+#define till_kept_FIELDS(F, S) F(S, uint64_t, amount)
+#define till_sum_FIELDS(F, S)  F(S, uint64_t, sum)
+#define till_ROWS(ROW, K)                                   \
+    ROW(K, COMMAND, put, sum, "Keep it; pass half on.")     \
+    ROW(K, CAST, half, _, "Keep it.")                       \
+    ROW(K, EVENT, kept, _, "Kept.")                         \
+    ROW(K, REPLY, sum, _, "The sum.")
+STOA_TABLE_HERE(till)
+typedef struct till {
+    uint64_t sum;
+} till;
+#define till_HEARS STOA_HEARS_NOTHING
+STOA_KIND(till, .mailbox_limit = 4096)
+static stoa_err till_on_put(stoa_turn *turn, const till *self, const till_put *in, till_sum *out)
+{
+    out->sum = self->sum;
+    stoa_err err = till_emit_kept(turn, (till_kept){in->amount});
+    return err ? err : till_send_half(turn, turn->self, (till_half){in->amount / 2});
+}
+static stoa_err till_on_half(stoa_turn *turn, const till *self, const till_half *in)
+{
+    (void)self;
+    return till_emit_kept(turn, (till_kept){in->amount});
+}
+static void till_apply_kept(till *self, const till_kept *event)
+{
+    self->sum += event->amount;
+}
 
 /* --- an actor that does a bit of everything each time it goes round */
 
@@ -76,13 +148,14 @@ STOA_TABLE(mill)
 STOA_TABLE_DEFINE(mill)
 typedef struct mill {
     stoa_ref here, there;
+    stoa_ref till, phoenix; /* phoenix: a child that fails and comes back */
     stoa_timer timer;
     uint64_t answers, ticks, news;
 } mill;
 typedef struct mill_args {
     const char *here, *there;
 } mill_args;
-#define mill_HEARS(HEAR, K) HEAR(K, mill, answer) HEAR(K, mill, news)
+#define mill_HEARS(HEAR, K) HEAR(K, mill, answer) HEAR(K, mill, news) HEAR(K, till, sum)
 static stoa_err mill_start(stoa_turn *turn, void *state, const void *args)
 {
     mill *self = state;
@@ -91,14 +164,32 @@ static stoa_err mill_start(stoa_turn *turn, void *state, const void *args)
     self->there = stoa_turn_find(turn, with->there);
     stoa_err err = stoa_turn_subscribe(turn, "news.>");
     if (!err) { err = stoa_turn_bind(turn, 0, "news.mill"); }
+    if (!err) { err = stoa_turn_bind(turn, 1, "mills"); }
+    if (!err) { err = stoa_turn_join(turn, "mills"); }
+    if (!err) { err = stoa_turn_spawn(turn, &mote_kind, &(stoa_child){.restart = STOA_PERMANENT}, &self->phoenix); }
+    self->till = stoa_turn_find(turn, "till/one");
     return err ? err : stoa_turn_every(turn, STOA_MS(1), &mill_rows[mill_ROW_tick], &(mill_tick){0}, NULL);
 }
-STOA_PLAIN_KIND(mill, .mailbox_limit = 4096, .start = mill_start, .args_bytes = sizeof(mill_args))
+STOA_PLAIN_KIND(mill, .mailbox_limit = 4096, .start = mill_start, .args_bytes = sizeof(mill_args),
+                .supervision = {.restarts = 1 << 30, .per_ms = 1})
 
 /* Full is an answer: what finds no room is left out. */
 static stoa_err unless_full(stoa_err err)
 {
     return err == STOA_E_FULL ? STOA_OK : err;
+}
+
+/* One is born and ends; the phoenix fails; a member is chosen; the shard has its part. */
+static stoa_err live_and_die(stoa_turn *turn, mill *self, uint64_t n)
+{
+    stoa_ref born;
+    stoa_err err = stoa_turn_spawn(turn, &mote_kind, NULL, &born);
+    if (!err) { err = mote_send_end(turn, born, (mote_end){0}); }
+    if (!err && n % 1024 == 0) { err = unless_full(mote_send_end(turn, self->phoenix, (mote_end){1})); }
+    if (err == STOA_E_FAILED) { err = STOA_OK; } /* it is down */
+    if (!err) { err = unless_full(mill_send_ball(turn, stoa_turn_member(turn, 1, n), (mill_ball){n})); }
+    if (!err) { err = unless_full(till_ask_put(turn, self->till, (till_put){n}, STOA_S(10), n)); }
+    return unless_full(err);
 }
 
 static stoa_err mill_on_round(stoa_turn *turn, mill *self, const mill_round *in)
@@ -113,6 +204,7 @@ static stoa_err mill_on_round(stoa_turn *turn, mill *self, const mill_round *in)
         stoa_turn_cancel(turn, self->timer);
         err = unless_full(mill_after_tick(turn, STOA_MS(1), (mill_tick){0}, &self->timer));
     }
+    if (!err && n % 128 == 0) { err = live_and_die(turn, self, n); }
     if (!err && n % 256 == 0 && !stoa_turn_random(turn)) { err = stoa_fail(turn, "once in a very long time"); }
     return err ? err : mill_send_round(turn, turn->self, (mill_round){n + 1});
 }
@@ -133,6 +225,12 @@ static stoa_err mill_on_ask(stoa_turn *turn, mill *self, const mill_ask *in, mil
     return STOA_OK;
 }
 static stoa_err mill_on_mill_answer(stoa_turn *turn, mill *self, const mill_answer *in)
+{
+    (void)turn, (void)in;
+    self->answers++;
+    return STOA_OK;
+}
+static stoa_err mill_on_till_sum(stoa_turn *turn, mill *self, const till_sum *in)
 {
     (void)turn, (void)in;
     self->answers++;
@@ -185,6 +283,11 @@ static void a_warm_core_calls_no_allocator(void **state)
     stoa_ref sink[2], pair[2];
     tester = pthread_self();
     assert_int_equal(stoa_node_open(&(stoa_options){.cores = 2, .seed = 1}, &node), STOA_OK);
+    stoa_shard *shard;
+    stoa_ref one;
+    stoa_log_level_set(STOA_LOG_OFF);
+    assert_int_equal(stoa_shard_open(node, &(stoa_shard_options){.name = "s", .durability = stoa_durability_NONE}, &shard), STOA_OK);
+    assert_int_equal(stoa_spawn(node, &till_kind, "till/one", &(stoa_spawn_options){.shard = shard}, &one), STOA_OK);
     const mill_args none = {"", ""}, first = {"mill/sink0", "mill/sink1"}, second = {"mill/sink1", "mill/sink0"};
     spawn_mill(node, "mill/sink0", 0, &none, &sink[0]);
     spawn_mill(node, "mill/sink1", 1, &none, &sink[1]);
@@ -197,6 +300,7 @@ static void a_warm_core_calls_no_allocator(void **state)
     atomic_store(&counting, 0);
     printf("%llu allocations\n", (unsigned long long)atomic_load(&allocations));
     assert_int_equal(atomic_load(&allocations), 0);
+    assert_true(atomic_load(&ends) > 0 && atomic_load(&fails) > 0);
     stoa_node_close(node, 0);
 }
 
