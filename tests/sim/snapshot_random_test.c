@@ -6,12 +6,15 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -277,11 +280,49 @@ static void snapshots_were_made_and_used(void **state)
     assert_true(sums.equal > sums.made);
 }
 
+/* --- a state that its events did not make */
+
+/* In a process of its own: write to the running trunk at an offset (none: SIZE_MAX) behind the runtime's back, then have a snapshot made. */
+static int end_of_a_process_that_writes_at(size_t offset)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        static world w;
+        trunk_held held;
+        stoa_following_view view;
+        (void)freopen("/dev/null", "w", stderr);
+        stoa_sim_disks_free();
+        stoa_sim_options options = {.seed = 1, .kinds = kinds, .snapshot_events = 1000};
+        STOA_ASSERT(stoa_sim_new(&options, &w.sim, &w.node) == STOA_OK);
+        open_shard(&w);
+        find_all(&w);
+        STOA_ASSERT(trunk_call_mark(w.node, w.trunk, (trunk_mark){PAGES / 2 * PAGE}, STOA_S(2), &held) == STOA_OK);
+        uint8_t *state = (uint8_t *)(uintptr_t)stoa_sim_state(w.sim, w.trunk, NULL);
+        if (offset != SIZE_MAX) { state[offset] ^= 1; }
+        _exit(stoa_shard_snapshot(w.shard, STOA_S(5), &view) == STOA_OK && view.differences == 0 ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
+}
+
+static void a_byte_that_no_event_wrote_is_found_wherever_it_is(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of_a_process_that_writes_at(SIZE_MAX), 0);
+    static const size_t offsets[] = {0, 70000, PAGES / 2 * PAGE + 100, 200000, sizeof(trunk) - 1}; /* in each slice: touched by events or not */
+    for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
+        assert_int_equal(end_of_a_process_that_writes_at(offsets[i]), SIGABRT);
+    }
+}
+
 int main(int argc, char **argv)
 {
     int status;
     if (stoa_seeds_main(&seeds, argc, argv, &status)) { return status; }
     const struct CMUnitTest tests[] = {cmocka_unit_test(snapshots_were_made_and_used),
+                                       cmocka_unit_test(a_byte_that_no_event_wrote_is_found_wherever_it_is),
                                        cmocka_unit_test(what_comes_back_is_what_the_log_gives)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,20 @@ static void ranges_are_known_by_what_was_written_in_them(void **state)
     stoa_sparse_unmap(at, BYTES);
 }
 
+static void what_one_side_alone_has_touched_is_compared(void **state)
+{
+    (void)state;
+    uint8_t *none = stoa_sparse_map(BYTES), *some = stoa_sparse_map(BYTES);
+    assert_true(none && some && stoa_sparse_equal(none, some, BYTES));
+    some[BYTES / 2] = 1;
+    assert_false(stoa_sparse_equal(none, some, BYTES));
+    assert_false(stoa_sparse_equal(some, none, BYTES));
+    some[BYTES / 2] = 0;
+    assert_true(stoa_sparse_equal(none, some, BYTES) && stoa_sparse_equal(some, none, BYTES));
+    stoa_sparse_unmap(none, BYTES);
+    stoa_sparse_unmap(some, BYTES);
+}
+
 static void a_hash_and_a_comparison_do_not_depend_on_what_was_touched(void **state)
 {
     (void)state;
@@ -191,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_walk_shows_what_was_written_and_little_else),
                                        cmocka_unit_test(small_memory_is_one_run),
                                        cmocka_unit_test(ranges_are_known_by_what_was_written_in_them),
+                                       cmocka_unit_test(what_one_side_alone_has_touched_is_compared),
                                        cmocka_unit_test(a_hash_and_a_comparison_do_not_depend_on_what_was_touched),
                                        cmocka_unit_test(without_the_kernel_it_is_the_same),
                                        cmocka_unit_test(a_fresh_shard_costs_little_and_so_does_a_look_at_it)};
