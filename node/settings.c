@@ -86,7 +86,7 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "node.name", .cls = STOA_CONFIG_TEXT, .offset = AT(node_name), .fallback = "stoa", .min = 1, .max = 30, .doc = "What clients are told."},
     {.path = "node.data", .cls = STOA_CONFIG_TEXT, .offset = AT(data), .fallback = "", .max = STOA_PATH_MAX, .doc = "Folder of journals, keys and the admin socket; empty: $HOME/.stoa."},
     {.path = "node.cores", .cls = STOA_CONFIG_INT, .offset = AT(cores), .fallback = "1", .min = 1, .max = 16, .unit = "cores", .doc = "Scheduler threads; the trading shard has the first one to itself when there are more."},
-    {.path = "node.pin", .cls = STOA_CONFIG_BOOL, .offset = AT(pin), .fallback = "false", .doc = "Pin each core to a CPU."},
+    {.path = "node.pin", .cls = STOA_CONFIG_BOOL, .offset = AT(pin), .fallback = "false", .doc = "Pin each core to a CPU; what runs beside the cores uses the others."},
     {.path = "node.idle", .cls = STOA_CONFIG_CHOICE, .offset = AT(idle), .fallback = "eco", .choices = idles, .doc = "What an idle core does: sleep; spin 50 us, then sleep; spin."},
     {.path = "node.memory", .cls = STOA_CONFIG_SIZE, .offset = AT(memory_bytes), .fallback = "256MiB", .min = 16 << 20, .max = INT64_C(1) << 40, .doc = "For messages, per core."},
     {.path = "node.drain", .cls = STOA_CONFIG_DURATION, .offset = AT(drain_ns), .fallback = "5s", .max = INT64_C(3600) * 1000000000, .doc = "How long SIGTERM lets work under way finish."},

@@ -356,21 +356,6 @@ static void *core_main(void *argument)
     return NULL;
 }
 
-static void pin(stoa_core *core)
-{
-    cpu_set_t may, one;
-    uint32_t seen = 0;
-    if (sched_getaffinity(0, sizeof may, &may)) { return; }
-    uint32_t count = (uint32_t)CPU_COUNT(&may);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET((size_t)cpu, &may) || seen++ != core->place.index % count) { continue; }
-        CPU_ZERO(&one);
-        CPU_SET((size_t)cpu, &one);
-        (void)pthread_setaffinity_np(core->thread, sizeof one, &one);
-        return;
-    }
-}
-
 stoa_err stoa_core_start(stoa_core *core)
 {
     sigset_t before;
@@ -379,7 +364,7 @@ stoa_err stoa_core_start(stoa_core *core)
     stoa_signals_release(&before);
     if (failed) { return STOA_FAIL(STOA_E_IO, "thread of core %u: %s", core->place.index, strerror(failed)); }
     core->started = true;
-    if (core->place.node->options.pin) { pin(core); }
+    stoa_cpus_pin(&core->place.node->cpus, core->thread, core->place.index);
     char name[16];
     (void)snprintf(name, sizeof name, "stoa-core-%u", core->place.index % 100);
     (void)pthread_setname_np(core->thread, name);

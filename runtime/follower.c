@@ -1,21 +1,21 @@
 /* follower.c - the thread that follows the shards of a node (follow.h), and what others ask of it.
  *
- * It looks ten times a second, and goes on without a pause while anything is due. Its thread has nice 10: who turns comes first.
+ * It looks ten times a second, and goes on without a pause while anything is due. Its thread is one of the background: who turns comes first.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/priority.h"
 #include "base/signals.h"
 #include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
 
-enum { LOOK_MS = 100, NICE = 10 };
+enum { LOOK_MS = 100 };
 
 struct stoa_follower {
     stoa_node *node;
@@ -55,7 +55,7 @@ static void *follower_main(void *argument)
 {
     struct stoa_follower *follower = argument;
     stoa_clock *clock = follower->node->clock;
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* where that is refused it goes without */
+    stoa_priority_background();
     bool any = true;
     for (uint32_t count; (count = wait_for_work(follower, any)) != 0;) {
         any = false;

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "runtime/core.h"
+#include "runtime/cpus.h"
 #include "runtime/effects.h"
 #include "runtime/node.h"
 #include "runtime/place.h"
@@ -47,6 +48,7 @@ struct stoa_port {
 struct stoa_node {
     stoa_options options;
     stoa_clock *clock;
+    stoa_cpus cpus;
     stoa_core *cores[STOA_CORES_MAX];
     stoa_port *ports[STOA_PORTS_MAX]; /* closed ones stay until the node closes: blocks may be on their way home */
     uint32_t core_count;

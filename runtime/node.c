@@ -136,6 +136,7 @@ stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
     node->options = *options;
     node->core_count = options->cores ? options->cores : 1;
     node->clock = options->sim ? stoa_sim_clock(options->sim) : &stoa_clock_real;
+    stoa_cpus_init(&node->cpus, options->pin, node->core_count);
     if (!options->seed) { stoa_random_system(&node->options.seed, sizeof node->options.seed); }
     (void)pthread_mutex_init(&node->lock, NULL);
     (void)pthread_mutex_init(&node->move_lock, NULL);
@@ -298,7 +299,7 @@ static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, st
     return STOA_OK;
 }
 
-stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out)
+static stoa_err shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out)
 {
     struct stoa_shard *shard = NULL;
     if (options->durability > stoa_durability_DISK) {
@@ -327,6 +328,15 @@ stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, sto
     if (err) { return err; }
     *out = shard;
     return STOA_OK;
+}
+
+stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out)
+{
+    cpu_set_t before;
+    stoa_cpus_leave(&node->cpus, &before); /* its threads start here, its journal's and the follower's too */
+    stoa_err err = shard_open(node, options, out);
+    stoa_cpus_restore(&before);
+    return err;
 }
 
 /* --- actors */

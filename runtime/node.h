@@ -27,7 +27,7 @@ typedef struct stoa_port stoa_port;
 
 typedef struct stoa_options {
     uint32_t cores;                 /* 0 means 1; at most STOA_CORES_MAX */
-    bool pin;                       /* pin core i to the i-th CPU the process may use */
+    bool pin;                       /* pin core i to the i-th CPU the process may use; what runs beside the cores uses the others */
     stoa_idle idle;
     const stoa_idle *idle_by_core;  /* one for each core, or NULL: idle for all */
     uint64_t memory_bytes;          /* per core, for messages, and as much again for actors that actors spawn; 0 means 256 MiB */

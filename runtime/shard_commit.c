@@ -8,13 +8,13 @@
  * error ends the process: an I/O error on sync cannot be retried.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <sched.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/priority.h"
 #include "base/signals.h"
 #include "runtime/channel.h"
 #include "runtime/effects.h"
@@ -23,7 +23,7 @@
 #include "runtime/shard.h"
 #include "runtime/sparse.h"
 
-enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70, ROOM_EVERY_S = 1, LINGER_NS = 50000 };
+enum { FULL_RETRY_MS = 100, EXIT_JOURNAL = 70, ROOM_EVERY_S = 1 };
 
 /* Commit times of a node never fall and are never equal, over all its shards and its restarts, whatever becomes of the clock:
  * what a block led to elsewhere on the node has a later one. So all shards cut at one time are a state that the node as a
@@ -180,16 +180,6 @@ void stoa_shard_grown(struct stoa_shard *shard, uint64_t until)
     atomic_store_explicit(&shard->durable_block, until, memory_order_release);
 }
 
-/* The next block often comes at once, and to be woken takes as long as a quick disk. */
-static void linger(const struct stoa_shard *shard, uint64_t done)
-{
-    stoa_clock *clock = shard->node->clock;
-    uint64_t until_ns = clock->now_ns(clock) + LINGER_NS;
-    while (atomic_load_explicit(&shard->block_submitted, memory_order_relaxed) == done && clock->now_ns(clock) < until_ns) {
-        (void)sched_yield();
-    }
-}
-
 /* Other programs fill a disk, too: this is looked at also while the shard does nothing. */
 static void look_for_room(struct stoa_shard *shard)
 {
@@ -253,17 +243,17 @@ static void *commit_main(void *argument)
 {
     struct stoa_shard *shard = argument;
     uint64_t done = atomic_load(&shard->durable_block), until;
+    stoa_priority_brief();
     for (;;) {
-        linger(shard, done);
         if (!next_blocks(shard, &done, &until)) { return NULL; }
         if (!append_all(shard, done, until)) {
             if (quitting(shard)) { return NULL; }
             continue; /* it is being dropped */
         }
-        look_for_room(shard);
         done = until;
         stoa_shard_grown(shard, done);
         stoa_place_ring_bell(&shard->core->place);
+        look_for_room(shard);
     }
 }
 

@@ -1,6 +1,7 @@
 /* keep.c - the kind of bench/journal/rig.h, and a node that has one.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ static keep_kept kept_of(const keep_put *put)
 static stoa_err keep_on_put(stoa_turn *turn, const keep *self, const keep_put *in, keep_done *out)
 {
     out->value = self->values[in->key % KEEP_KEYS];
+    out->ran_ns = bench_now_ns();
     return keep_emit_kept(turn, kept_of(in));
 }
 
@@ -61,13 +63,22 @@ static void keep_apply_kept(keep *self, const keep_kept *event)
 bench_store bench_store_open(const char *path, stoa_durability durability)
 {
     bench_store store;
-    stoa_options options = {.cores = 1, .idle = STOA_IDLE_BALANCED, .kinds = STOA_KINDS(&keep_kind), .memory_bytes = UINT64_C(1) << 30,
+    stoa_options options = {.cores = 1, .idle = STOA_IDLE_LATENCY, .pin = true, .kinds = STOA_KINDS(&keep_kind), .memory_bytes = UINT64_C(1) << 30,
                             .snapshot_events = UINT64_MAX, .seed = 1};
     stoa_shard_options shard = {.name = "keep", .durability = durability, .journal = &stoa_journal_rocksdb, .path = path};
     bench_must(stoa_node_open(&options, &store.node), "node");
     bench_must(stoa_shard_open(store.node, &shard, &store.shard), path);
     bench_must(stoa_spawn(store.node, &keep_kind, "keep/it", &(stoa_spawn_options){.shard = store.shard}, &store.keep), "keep/it");
     return store;
+}
+
+void bench_beside_core(bool beside)
+{
+    static cpu_set_t all;
+    if (CPU_COUNT(&all) == 0 && sched_getaffinity(0, sizeof all, &all)) { bench_fail("sched_getaffinity"); }
+    cpu_set_t set = all;
+    for (size_t cpu = 0; beside && CPU_COUNT(&all) > 1 && CPU_COUNT(&set) == CPU_COUNT(&all); cpu++) { CPU_CLR(cpu, &set); }
+    if (sched_setaffinity(0, sizeof set, &set)) { bench_fail("sched_setaffinity"); }
 }
 
 void bench_store_close(bench_store *store)

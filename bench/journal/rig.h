@@ -39,11 +39,11 @@ void bench_raw_close(bench_raw *raw);
     F(S, uint64_t, a) F(S, uint64_t, b) F(S, uint64_t, c) F(S, uint64_t, d) F(S, uint64_t, e) F(S, uint64_t, f)
 #define keep_kept_FIELDS(F, S) keep_event_FIELDS(F, S)
 #define keep_put_FIELDS(F, S)  keep_event_FIELDS(F, S)
-#define keep_done_FIELDS(F, S) F(S, uint64_t, value)
+#define keep_done_FIELDS(F, S) F(S, uint64_t, value) F(S, uint64_t, ran_ns)
 #define keep_fill_FIELDS(F, S) F(S, uint64_t, from) F(S, uint64_t, count)
 #define keep_ROWS(ROW, K)                                                       \
     ROW(K, COMMAND, put, done, "Keep a value; answered with what was there.")   \
-    ROW(K, REPLY, done, _, "What was there.")                                   \
+    ROW(K, REPLY, done, _, "What was there, and when the turn ran.")            \
     ROW(K, COMMAND, fill, done, "So many events at once, numbered from `from`.") \
     ROW(K, EVENT, kept, _, "A value was kept.")
 // clang-format on
@@ -57,7 +57,8 @@ extern const stoa_kind keep_kind;
 /* The event number n: all its bytes follow from n. */
 keep_put keep_event_of(uint64_t n);
 
-/* A node of one core with one shard on RocksDB at path, and the actor "keep/it" in it. It makes snapshots only when asked. */
+/* A node of one core, which has a processor of its own, with one shard on RocksDB at path, and the actor "keep/it" in it. It makes
+ * snapshots only when asked. */
 typedef struct bench_store {
     stoa_node *node;
     stoa_shard *shard;
@@ -65,6 +66,8 @@ typedef struct bench_store {
 } bench_store;
 bench_store bench_store_open(const char *path, stoa_durability durability);
 void bench_store_close(bench_store *store);
+/* The calling thread leaves the core's processor to it, as who asks a pinned core would; or goes back to all of them. */
+void bench_beside_core(bool beside);
 /* Add count events behind the `from` that there are. */
 void bench_store_fill(bench_store *store, uint64_t from, uint64_t count);
 

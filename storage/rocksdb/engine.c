@@ -1,32 +1,35 @@
 /* engine.c - options, opening and errors of rocksdb/engine.h.
  *
- * Sizes: a block is some 25 KiB and is written once, in the order of its key, and read in that order. 64 MiB of them
- * gather in memory before they become a table file; what has been synced is in RocksDB's log meanwhile. Table files of
- * the log family do not overlap, so compaction moves them down without reading them as long as all levels use one
- * compression: LZ4.
+ * Sizes: a block is some 25 KiB and is written once, in the order of its key, and read in that order. 32 MiB of them
+ * gather in memory before they become a table file; what has been synced is in RocksDB's log meanwhile, for which it reserves
+ * that much and a tenth: then a sync has fewer of the file system's own records to write. Table files of the log family do not
+ * overlap, so compaction moves them down without reading them as long as all levels use one compression: LZ4.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "storage/rocksdb/engine.h"
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/priority.h"
 #include "base/signals.h"
 #include "storage/rocksdb/journal.h"
 #include "storage/rocksdb/key.h"
 #include "storage/rocksdb/logger.h"
 
 static const char *const family_names[STOA_FAMILIES] = {"default", "log", "meta", "index"};
-static const size_t write_buffer_bytes[STOA_FAMILIES] = {1 << 20, 64 << 20, 1 << 20, 32 << 20};
+static const size_t write_buffer_bytes[STOA_FAMILIES] = {1 << 20, 32 << 20, 1 << 20, 16 << 20};
 
 enum {
     BLOCK_CACHE_BYTES = 8 << 20,
     TABLE_BLOCK_BYTES = 32 << 10,
     OPEN_FILES_MAX = 256,
-    BACKGROUND_THREADS = 2, /* one writes table files, one compacts */
+    FLUSHING_THREADS = 1,
+    COMPACTING_THREADS = 1,
     MANIFEST_BYTES_MAX = 4 << 20,
     FOLD_FILES = 64, /* of the log family on level 1 ... */
     FOLD_FILE_BYTES = 1 << 20 /* ... when they are smaller than this on average */
@@ -38,9 +41,8 @@ enum { TOLERATE_CORRUPTED_TAIL = 0, POINT_IN_TIME = 2 };
 /* Rewrite the lowest level, too, where its files could stay as they are; by the number of the C API. */
 enum { FORCE = 2 };
 
-/* What has no setter in the C API. Space that RocksDB reserves for its log costs as long to open as all the rest. */
-static const char more_options[] = "allow_fallocate=false;"
-                                   "skip_stats_update_on_db_open=true;"
+/* What has no setter in the C API. */
+static const char more_options[] = "skip_stats_update_on_db_open=true;"
                                    "stats_dump_period_sec=0;"
                                    "stats_persist_period_sec=0";
 
@@ -95,7 +97,7 @@ rocksdb_options_t *stoa_engine_options(stoa_engine_mode mode)
     rocksdb_options_set_create_if_missing(options, mode.create);
     rocksdb_options_set_create_missing_column_families(options, !mode.read_only);
     rocksdb_options_set_wal_recovery_mode(options, mode.to_rot ? POINT_IN_TIME : TOLERATE_CORRUPTED_TAIL);
-    rocksdb_options_set_max_background_jobs(options, BACKGROUND_THREADS);
+    rocksdb_options_set_max_background_jobs(options, FLUSHING_THREADS + COMPACTING_THREADS);
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
     rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);
     rocksdb_options_set_compression(options, rocksdb_lz4_compression);
@@ -173,6 +175,24 @@ static void destroy_filters(stoa_engine *engine)
     }
 }
 
+/* RocksDB's threads have the priority of the thread that starts them. */
+static void *start_threads(void *nothing)
+{
+    stoa_priority_background();
+    rocksdb_env_t *env = rocksdb_create_default_env();
+    rocksdb_env_set_background_threads(env, COMPACTING_THREADS);
+    rocksdb_env_set_high_priority_background_threads(env, FLUSHING_THREADS);
+    rocksdb_env_destroy(env);
+    return nothing;
+}
+
+/* They work through megabytes, which nobody waits for: turns come first. Without memory for the thread they start without it. */
+static void begin_threads(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, start_threads, NULL) == 0) { (void)pthread_join(thread, NULL); }
+}
+
 stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mode mode)
 {
     rocksdb_options_t *base = stoa_engine_options(mode), *options[STOA_FAMILIES];
@@ -186,6 +206,7 @@ stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mod
     char *text = NULL;
     sigset_t before;
     stoa_signals_hold(&before); /* RocksDB starts its threads here */
+    begin_threads();
     if (mode.read_only) {
         opened.db = rocksdb_open_for_read_only_column_families(base, path, STOA_FAMILIES, family_names, views,
                                                                opened.families, 0, &text);
