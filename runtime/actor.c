@@ -198,6 +198,7 @@ void stoa_actor_free(stoa_core *core, stoa_actor *actor)
         stoa_room_tell(core, actor, STOA_E_CLOSED);
         stoa_held_release(core, actor);
         stoa_away_release(core, actor);
+        for (unsigned slot = 0; slot < STOA_TOPIC_SLOTS; slot++) { stoa_topics_unbind(core->place.node, actor->more->topics[slot]); }
         if (actor->more->name[0]) { stoa_names_remove(&core->place.node->names, actor->more->name); }
         more_free(core, actor);
     }

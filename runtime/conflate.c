@@ -154,6 +154,7 @@ static bool make_own(stoa_core *core, stoa_msg *lent)
     copy->from = held->from;
     copy->row = held->row;
     stoa_msg_context(copy)->topic = stoa_msg_context(held)->topic;
+    stoa_topic_takes_off(stoa_msg_context(copy)->topic);
     stoa_msg_context(copy)->command = stoa_msg_context(held)->command;
     stoa_msg_context(copy)->lent = 1;
     atomic_store_explicit(&stoa_msg_context(copy)->holders, 1, memory_order_relaxed);

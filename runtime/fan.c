@@ -26,7 +26,9 @@ static void place_lets_go(stoa_place *place, stoa_msg *published)
 {
     /* release: our reads of the payload come before; acquire: so do all others' before it is freed */
     uint64_t before = atomic_fetch_sub_explicit(&stoa_msg_context(published)->holders, 1, memory_order_acq_rel);
-    if (before == 1) { stoa_place_free(place, published); }
+    if (before > 1) { return; }
+    stoa_topic_landed(stoa_msg_context(published)->topic);
+    stoa_place_free(place, published);
 }
 
 static void one_less(stoa_place *place, stoa_msg *holder)

@@ -111,6 +111,7 @@ typedef struct binding {
 
 static void keep_bound(stoa_core *core, stoa_msg *msg)
 {
+    stoa_topics_unbind(core->place.node, ((const binding *)stoa_msg_body(msg))->topic);
     stoa_place_free(&core->place, msg);
 }
 
@@ -119,15 +120,19 @@ static void bind_back(stoa_core *core, stoa_msg *msg)
     const binding *was = stoa_msg_body(msg);
     stoa_actor *actor = stoa_core_actor(core, was->who);
     STOA_ASSERT(actor && actor->more); /* whose turn it is */
+    stoa_topics_unbind(core->place.node, actor->more->topics[was->slot]);
     actor->more->topics[was->slot] = was->topic;
     actor->more->turns[was->slot] = was->turns;
     stoa_place_free(&core->place, msg);
 }
 
-/* The first change of a slot in a turn notes what it was. */
+/* The first change of a slot in a turn notes what it was; later ones let go of what this turn bound. */
 static stoa_err note_binding(stoa_turning *t, const stoa_actor_more *more, unsigned slot)
 {
-    if (t->bound & 1u << slot) { return STOA_OK; }
+    if (t->bound & 1u << slot) {
+        stoa_topics_unbind(t->core->place.node, more->topics[slot]);
+        return STOA_OK;
+    }
     stoa_msg *msg = stoa_act_new(t, sizeof(binding), keep_bound, bind_back);
     if (!msg) { return STOA_E_FULL; }
     binding *was = stoa_msg_body(msg);
@@ -147,7 +152,10 @@ stoa_err stoa_turn_bind(stoa_turn *turn, unsigned slot, const char *topic)
     stoa_actor_more *more = stoa_more(t->core, t->actor);
     stoa_topic *opened;
     stoa_err err = more ? stoa_topics_open(t->core->place.node, topic, &opened) : STOA_E_FULL;
-    if (!err && opened != more->topics[slot]) { err = note_binding(t, more, slot); }
+    if (err) { return err; }
+    bool same = opened == more->topics[slot];
+    err = same ? STOA_OK : note_binding(t, more, slot);
+    if (err || same) { stoa_topics_unbind(t->core->place.node, opened); }
     if (err) { return err; }
     more->topics[slot] = opened;
     more->turns[slot] = (uint32_t)stoa_mix64(turn->self.at); /* not all who send begin with the same member */

@@ -374,7 +374,7 @@ typedef struct stoa_ports_view {
 void stoa_ports_look(stoa_node *node, stoa_ports_view *out);
 uint32_t stoa_core_count(stoa_node *node);
 
-/* name lives as long as the node. */
+/* name lives as long as the visit. */
 typedef struct stoa_topic_view {
     const char *name;
     uint64_t published;
@@ -385,7 +385,7 @@ stoa_err stoa_topics(stoa_node *node, const char *pattern, void (*visit)(void *c
                      void *context);
 
 typedef struct stoa_group_view {
-    const char *name; /* lives as long as the node */
+    const char *name; /* lives as long as the visit */
     uint32_t members;
     uint64_t published; /* to all of them */
 } stoa_group_view;

@@ -69,6 +69,7 @@ static void take_back(struct stoa_shard *shard, stoa_msg *msg)
     } else if (stoa_shard_carries(msg)) {
         stoa_shard_release(shard, msg);
     } else {
+        if (msg->flags & STOA_MSG_TOPIC) { stoa_topic_landed(context->topic); }
         stoa_place_free(&shard->core->place, msg);
     }
 }

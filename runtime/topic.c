@@ -7,6 +7,9 @@
 #include "base/hash.h"
 #include "runtime/internal.h"
 
+/* Topics that a new one looks at, to forget those that nobody uses. */
+enum { LOOK_AT = 8, LOOK_AT_WHEN_FULL = 4096 };
+
 /* --- names and patterns */
 
 static size_t segment(const char *text)
@@ -50,6 +53,7 @@ bool stoa_topic_matches(const char *pattern, const char *name)
 stoa_err stoa_topics_init(stoa_topics_table *topics)
 {
     memset(topics, 0, sizeof *topics);
+    topics->hand = &topics->head;
     (void)pthread_mutex_init(&topics->lock, NULL);
     stoa_reclaim_init(&topics->reclaim);
     stoa_err err = stoa_words_init(&topics->words);
@@ -176,8 +180,41 @@ static stoa_err unlink_word_topic(void *context, stoa_word *word)
 
 /* --- topics */
 
+static bool is_idle(stoa_topic *topic)
+{
+    /* acquire: what messages read of it came before */
+    return !topic->binds && !atomic_load_explicit(&topic->members, memory_order_relaxed) &&
+           !atomic_load_explicit(&topic->flying, memory_order_acquire);
+}
+
+/* Nobody finds it any more: it is in no slot, no message and, now, no word. */
+static void forget(stoa_topics_table *topics, stoa_topic *topic)
+{
+    topic->word->topic = NULL;
+    stoa_words_prune(&topics->words, topic->word);
+    topics->count--;
+    topic_free(topics, topic);
+}
+
+/* Look at so many of those there are, going round. */
+static void forget_idle(stoa_topics_table *topics, uint32_t look)
+{
+    while (look-- && topics->head) {
+        stoa_topic *topic = *topics->hand;
+        if (!topic) {
+            topics->hand = &topics->head;
+        } else if (is_idle(topic)) {
+            *topics->hand = topic->next;
+            forget(topics, topic);
+        } else {
+            topics->hand = &topic->next;
+        }
+    }
+}
+
 static stoa_err topic_new(stoa_topics_table *topics, const char *name, stoa_topic **out)
 {
+    forget_idle(topics, topics->count < STOA_TOPICS_MAX ? LOOK_AT : LOOK_AT_WHEN_FULL);
     if (topics->count == STOA_TOPICS_MAX) { return STOA_FAIL(STOA_E_FULL, "%d topics", STOA_TOPICS_MAX); }
     stoa_word *word = stoa_words_make(&topics->words, name);
     stoa_topic *topic = calloc(1, sizeof *topic);
@@ -193,6 +230,7 @@ static stoa_err topic_new(stoa_topics_table *topics, const char *name, stoa_topi
         return err;
     }
     word->topic = topic;
+    topic->word = word;
     topic->next = topics->head;
     topics->head = topic;
     topics->count++;
@@ -214,8 +252,17 @@ stoa_err stoa_topics_open(stoa_node *node, const char *name, stoa_topic **out)
     if (err) { return err; }
     (void)pthread_mutex_lock(&node->topics.lock);
     err = open_locked(&node->topics, name, out);
+    if (!err) { (*out)->binds++; }
     (void)pthread_mutex_unlock(&node->topics.lock);
     return err;
+}
+
+void stoa_topics_unbind(stoa_node *node, stoa_topic *topic)
+{
+    if (!topic) { return; }
+    (void)pthread_mutex_lock(&node->topics.lock);
+    topic->binds--;
+    (void)pthread_mutex_unlock(&node->topics.lock);
 }
 
 /* --- audiences */

@@ -90,10 +90,14 @@ typedef struct stoa_audiences {
     _Atomic(stoa_audience *) at[]; /* NULL: a hole */
 } stoa_audiences;
 
-/* Lives until the node closes: messages refer to it. */
+/* Lives while a slot is bound to it, it has members, or a message is under way that was published on it. After that it goes when
+ * others come: each new topic looks at some of those there are. */
 struct stoa_topic {
     char name[STOA_NAME_MAX + 1];
     stoa_topic *next;
+    stoa_word *word;
+    uint32_t binds;          /* under the lock */
+    _Atomic uint64_t flying; /* published messages that are not freed yet */
     _Atomic uint64_t published;
     _Atomic(stoa_audiences *) audiences;
     _Atomic(stoa_audience *) members; /* one of them; NULL: no group */
@@ -146,14 +150,25 @@ typedef struct stoa_topics_table {
     stoa_reclaim reclaim;
     stoa_words words;
     stoa_chains subscriptions, owners;
-    stoa_topic *head;
+    stoa_topic *head, **hand; /* hand: whose turn it is to be looked at */
     uint32_t count;
 } stoa_topics_table;
 
 stoa_err stoa_topics_init(stoa_topics_table *topics);
 void stoa_topics_deinit(stoa_topics_table *topics);
-/* The topic of that name, made where there is none. Errors: INVALID, FULL, NOMEM. */
+/* The topic of that name, made where there is none, with one more binding. Errors: INVALID, FULL, NOMEM. */
 stoa_err stoa_topics_open(stoa_node *node, const char *name, stoa_topic **out);
+/* One binding less. NULL is allowed. */
+void stoa_topics_unbind(stoa_node *node, stoa_topic *topic);
+/* A message published on it is made; and freed. */
+static inline void stoa_topic_takes_off(stoa_topic *topic)
+{
+    atomic_fetch_add_explicit(&topic->flying, 1, memory_order_relaxed);
+}
+static inline void stoa_topic_landed(stoa_topic *topic)
+{
+    atomic_fetch_sub_explicit(&topic->flying, 1, memory_order_release); /* release: whoever sees none may free the topic */
+}
 /* who hears what is published on topics that pattern matches; once, however many of its patterns match.
  * Errors: INVALID, FULL, NOMEM. */
 stoa_err stoa_topics_subscribe(stoa_node *node, const char *pattern, stoa_ref who);

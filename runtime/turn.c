@@ -379,6 +379,7 @@ stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, 
     msg->from = turn->self;
     msg->row = row;
     stoa_msg_context(msg)->topic = topic;
+    stoa_topic_takes_off(topic);
     memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
     t->listed |= places; /* what this turn sends there comes behind it */
     stoa_turning_stage(t, msg);
@@ -455,6 +456,7 @@ static void take_back_one(stoa_turning *t, stoa_msg *msg)
     }
     if (msg->flags & STOA_MSG_COUNTED) { stoa_mailbox_unkeep(stoa_msg_target(msg), msg->flags); }
     if (msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL)) { (void)stoa_wheel_cancel(&core->wheel, context->ask); }
+    if (msg->flags & STOA_MSG_TOPIC) { stoa_topic_landed(context->topic); }
     if (msg->flags & STOA_MSG_ASKS) { stoa_ask_end(core, t->actor, stoa_asks_find(&core->asks, context->ask)); }
     stoa_place_free(&core->place, msg);
 }

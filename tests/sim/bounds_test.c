@@ -39,7 +39,7 @@ typedef struct probe {
 #define probe_HEARS(HEAR, K) HEAR(K, stoa_system, down)
 STOA_PLAIN_KIND(probe, .mailbox_limit = 100000)
 
-enum { TRY_LOOK, TRY_TAKE, TRY_TELL_CALLER, TRY_BEAR, TRY_BIND, TRY_BIND_REFUSED, TRY_PUBLISH };
+enum { TRY_LOOK, TRY_TAKE, TRY_TELL_CALLER, TRY_BEAR, TRY_BIND, TRY_BIND_NEW, TRY_BIND_REFUSED, TRY_PUBLISH };
 
 /* --- kid: plain, without a name; joins a group where it can */
 
@@ -117,6 +117,15 @@ static void bear(stoa_turn *turn, uint64_t most, probe_seen *out)
     for (; out->count < most && !out->error; out->count += !out->error) { out->error = stoa_turn_spawn(turn, &kid_kind, NULL, &ref); }
 }
 
+/* A topic of that number, and something published on it. */
+static stoa_err bind_new(stoa_turn *turn, uint64_t number)
+{
+    char name[STOA_NAME_MAX + 1];
+    (void)snprintf(name, sizeof name, "order.%llu", (unsigned long long)number);
+    stoa_err err = stoa_turn_bind(turn, 0, name);
+    return err ? err : probe_publish_news(turn, 0, &(probe_news){number});
+}
+
 /* Two other topics, one behind the other, in a turn that is refused. */
 static stoa_err bind_refused(stoa_turn *turn)
 {
@@ -133,6 +142,7 @@ static stoa_err probe_on_try(stoa_turn *turn, probe *self, const probe_try *in, 
     case TRY_TELL_CALLER: out->error = probe_send_nop(turn, turn->from, (probe_nop){1}); return STOA_OK;
     case TRY_BEAR: bear(turn, in->number, out); return STOA_OK;
     case TRY_BIND: return stoa_turn_bind(turn, 0, "one");
+    case TRY_BIND_NEW: return bind_new(turn, in->number);
     case TRY_BIND_REFUSED: return bind_refused(turn);
     case TRY_PUBLISH: out->error = probe_publish_news(turn, 0, &(probe_news){1}); return STOA_OK;
     default: return STOA_OK;
@@ -504,6 +514,37 @@ static void a_refused_turn_binds_nothing(void **state)
     stage_close(&s);
 }
 
+static void count_topics(void *context, const stoa_topic_view *view)
+{
+    (void)view;
+    ++*(uint64_t *)context;
+}
+
+/* Heard or not, refused or not: what nobody is bound to goes back, and who is bound keeps theirs. */
+static void topics_that_nobody_uses_are_forgotten(void **state)
+{
+    (void)state;
+    enum { TOPICS = 20000 };
+    stage s = stage_open(10, 2, 0);
+    stoa_ref who = spawn(&s, "who", 0), keeper = spawn(&s, "keeper", 1);
+    stoa_port *port;
+    uint64_t heard = 0, topics = 0;
+    assert_int_equal(stoa_port_open(s.node, "p", &port), STOA_OK);
+    assert_int_equal(stoa_port_subscribe(port, "order.>"), STOA_OK);
+    (void)try(&s, keeper, TRY_BIND, 0);
+    for (uint64_t i = 0; i < TOPICS; i++) {
+        (void)try(&s, who, TRY_BIND_NEW, i);
+        heard += stoa_port_poll(port, count_deliveries, &(uint64_t){0}, 100);
+    }
+    assert_int_equal(heard, TOPICS);
+    assert_int_equal(stoa_topics(s.node, NULL, count_topics, &topics), STOA_OK);
+    assert_in_range(topics, 2, 100);
+    assert_int_equal(try(&s, keeper, TRY_PUBLISH, 0).error, STOA_OK);
+    assert_int_equal(published(&s, "one"), 1);
+    stoa_port_close(port);
+    stage_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +559,7 @@ int main(void)
         cmocka_unit_test(kinds_beyond_the_last_histogram_share_one),
         cmocka_unit_test(who_has_no_name_joins_no_group),
         cmocka_unit_test(a_refused_turn_binds_nothing),
+        cmocka_unit_test(topics_that_nobody_uses_are_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
