@@ -27,7 +27,8 @@
  * A field that stands for "not given" therefore uses zero; one without a meaning yet is called reserved and is zero.
  *
  * On the wire a payload is a msgpack array of its fields in table order. Payload structs must have no padding (a static
- * assertion checks it), so equal values are equal bytes.
+ * assertion checks it), so equal values are equal bytes. In memory a payload takes 512 KiB - 256 at most, a reply 256 KiB, an
+ * event 256 KiB - 256: a larger one does not compile, either.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_BASE_TABLE_H
@@ -149,6 +150,14 @@ STOA_TEXT_SIZES(STOA_TEXT_TYPE_)
         S##_FIELDS(STOA_FIELD_MEMBER_, S)                                                                              \
     } S;                                                                                                               \
     _Static_assert(sizeof(S) == 0 S##_FIELDS(STOA_FIELD_SIZE_, S), #S " has padding: reorder or widen its fields");
+/* What a payload may have at most, in memory; a larger one does not compile. */
+enum { STOA_PAYLOAD_MAX = (512 << 10) - 256, STOA_REPLY_MAX = 256 << 10, STOA_EVENT_MAX = (256 << 10) - 256 };
+#define STOA_MOST_COMMAND_ STOA_PAYLOAD_MAX
+#define STOA_MOST_CAST_    STOA_PAYLOAD_MAX
+#define STOA_MOST_CONTROL_ STOA_PAYLOAD_MAX
+#define STOA_MOST_TOPIC_   STOA_PAYLOAD_MAX
+#define STOA_MOST_REPLY_   STOA_REPLY_MAX
+#define STOA_MOST_EVENT_   STOA_EVENT_MAX
 #define STOA_COUNT_OF_(array) ((uint32_t)(sizeof(array) / sizeof((array)[0])))
 
 #define STOA_RECORD(S)                                                                                                 \
@@ -189,7 +198,9 @@ STOA_TEXT_SIZES(STOA_TEXT_TYPE_)
     const stoa_type stoa_type_##B = {.name = #B, .cls = STOA_CLASS_BYTES, .size_bytes = sizeof(B), .limit = (cap)};
 
 /* --- the table of a kind */
-#define STOA_ROW_STRUCT_(K, cls, name, reply, doc) STOA_STRUCT_(K##_##name)
+#define STOA_ROW_STRUCT_(K, cls, name, reply, doc)                                                                     \
+    STOA_STRUCT_(K##_##name)                                                                                           \
+    _Static_assert(sizeof(K##_##name) <= STOA_MOST_##cls##_, #K "." #name " is too large for its class of row");
 #define STOA_ROW_ID_(K, cls, name, reply, doc)     K##_ROW_##name,
 #define STOA_ROW_FIELDS_(K, cls, name, reply, doc)                                                                     \
     static const stoa_field K##_##name##_fields_[] = {K##_##name##_FIELDS(STOA_FIELD_ROW_, K##_##name)};

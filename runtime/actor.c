@@ -126,6 +126,11 @@ static void more_free(stoa_core *core, stoa_actor *actor)
 static stoa_err make(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, uint8_t flags,
                      stoa_actor **out)
 {
+    if (kind != core->checked) {
+        stoa_err wrong = stoa_kind_check(kind);
+        if (wrong) { return wrong; }
+        core->checked = kind;
+    }
     uint32_t stride = stride_of(kind);
     bool stateless = flags == STOA_ACTOR_AWAY && !state_is_inline(kind);
     stoa_actor *actor = slot_take(core, stride);

@@ -20,8 +20,8 @@
  * HEAR(K, stoa_system, undelivered): what comes back of what it has mailed.
  * STOA_PROXY(other) in a .c file declares the typed sends to another kind: other_send_x, other_within_x, other_told_x, other_mail_x and
  * other_returned_x (casts), other_ask_x, other_forward_x, other_after_x, other_every_x, other_call_x (from outside the runtime) for commands and casts;
- * K_emit_x for events, K_answer_x for replies, K_publish_x for topics (and K_send_x, to one actor), and for casts to all of a
- * group. STOA_KIND and STOA_PLAIN_KIND include the kind's own proxy.
+ * K_answer_x for replies, K_publish_x for topics (and K_send_x, to one actor), and for casts to all of a group. STOA_KIND and
+ * STOA_PLAIN_KIND include the kind's own proxy; K_emit_x for events comes with STOA_KIND alone: nobody else may emit them.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_ACTOR_H
@@ -66,7 +66,8 @@ typedef struct stoa_turn {
 } stoa_turn;
 
 /* --- sending: staged, released when the turn returns OK. The payload is copied. Errors: FULL (mailbox, ring, quota; the turn
- * may go on or return it), CLOSED (no such actor). Use the typed proxies. */
+ * may go on or return it), CLOSED (no such actor), FAILED (one of this core that is down until its restart), TOO_LARGE (a payload
+ * that no message has room for: no table that compiles has one). Use the typed proxies. */
 stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload);
 /* The same with a deadline: what waited longer than within_ns is not handled any more but a dead letter (STALE). So are asks
  * whose deadline has passed before their turn came (TIMEOUT); the asker knows by then. */
@@ -80,7 +81,8 @@ stoa_err stoa_turn_send_told(stoa_turn *turn, stoa_ref to, const stoa_row *row, 
  * waits changes nothing. Errors: FULL, NO_HANDLER, INVALID (an actor of the same shard, which is never full). */
 stoa_err stoa_turn_when_room(stoa_turn *turn, stoa_ref to, uint64_t token);
 /* A request: the answer comes back as a message of the row's reply type, with token; without an answer within deadline_ns the
- * handler of the reply sees turn->error TIMEOUT. */
+ * handler of the reply sees turn->error TIMEOUT. An answer of another row than row->reply comes as turn->error MALFORMED, without its
+ * payload. Errors: also INVALID (a row without a reply). */
 stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
                        uint64_t token);
 /* Send and hand over the duty to answer the present message's asker. A command whose handler forwards does not answer itself
@@ -93,7 +95,8 @@ stoa_err stoa_turn_refuse(stoa_turn *turn, stoa_err why);
 /* The answer comes later from a turn that holds the forwarded chain; this turn does not answer. */
 void stoa_turn_no_answer(stoa_turn *turn);
 
-/* --- events (event-sourced kinds): applied and journaled in order when the turn returns OK. Errors: FULL (turn's arena). */
+/* --- events (event-sourced kinds): applied and journaled in order when the turn returns OK. Errors: FULL (turn's arena),
+ * INVALID (no event of this kind's own table), UNSUPPORTED (in resume; a plain kind). Use K_emit_x. */
 stoa_err stoa_turn_emit(stoa_turn *turn, const stoa_row *row, const void *payload);
 
 /* --- mail (event-sourced kinds of a shard with a journal): to an actor "kind/key" of another shard, which outlives both.
@@ -237,10 +240,11 @@ enum { STOA_READABLE = 1, STOA_WRITABLE = 2, STOA_HANGUP = 4 /* told, not asked 
 stoa_err stoa_turn_watch(stoa_turn *turn, int fd, unsigned events, uint64_t token);
 stoa_err stoa_turn_unwatch(stoa_turn *turn, int fd);
 
-/* --- memory of a plain actor beside its state: zeroed, aligned to 8, at most 512 KiB - 64 a piece; it goes back as a whole at
- * the actor's end and before its restart. Not undone when the turn is refused, as changes to the state are not. NULL:
- * three quarters of the core's memory are in use (the last one is for messages), or this is above kind->memory_quota_bytes: then
- * the actor fails with this turn. */
+/* --- memory of a plain actor beside its state: zeroed, aligned to 8, at most STOA_ALLOC_MAX a piece; it goes back as a whole at
+ * the actor's end and before its restart. Not undone when the turn is refused, as changes to the state are not. NULL: a piece is
+ * larger, three quarters of the core's memory are in use (the last one is for messages), or this is above
+ * kind->memory_quota_bytes: then the actor fails with this turn. */
+enum { STOA_ALLOC_MAX = (512 << 10) - 64 };
 void *stoa_turn_alloc(stoa_turn *turn, size_t bytes);
 void stoa_turn_free(stoa_turn *turn, void *at);
 
@@ -314,7 +318,7 @@ struct stoa_kind {
     bool sourced;
 
     /* The author's, as designated initializers behind the name in STOA_KIND: */
-    uint32_t mailbox_limit;  /* messages; 0 means 1024. Control rows have 64 of their own */
+    uint32_t mailbox_limit;  /* messages; 0 means 1024. Control rows have 64 of their own. With conflate: 1048576 at most */
     stoa_full when_full;
     stoa_conflate conflate;
     /* Plain kinds: called as the first turn, at spawn and after each restart, with the arguments given at spawn. */
@@ -411,11 +415,7 @@ struct stoa_kind {
         return stoa_post(node, to, &K##_rows[K##_ROW_##name], &payload);                                               \
     }
 #define STOA_PROXY_CONTROL_(K, name, reply) STOA_PROXY_CAST_(K, name, reply)
-#define STOA_PROXY_EVENT_(K, name, reply)                                                                              \
-    STOA_PROXY_FUNCTION_ stoa_err K##_emit_##name(stoa_turn *turn, K##_##name payload)                                        \
-    {                                                                                                                  \
-        return stoa_turn_emit(turn, &K##_rows[K##_ROW_##name], &payload);                                              \
-    }
+#define STOA_PROXY_EVENT_(K, name, reply) /* the kind's own: STOA_EMIT_EVENT_ */
 #define STOA_PROXY_REPLY_(K, name, reply)                                                                              \
     STOA_PROXY_FUNCTION_ stoa_err K##_answer_##name(stoa_turn *turn, K##_##name payload)                                      \
     {                                                                                                                  \
@@ -433,10 +433,23 @@ struct stoa_kind {
 #define STOA_PROXY_ROW_(K, cls, name, reply, doc) STOA_PROXY_##cls##_(K, name, reply)
 #define STOA_PROXY(K)                             K##_ROWS(STOA_PROXY_ROW_, K)
 
-/* Call from a thread outside the runtime and wait for the answer (see runtime/node.h). */
+/* Call from a thread outside the runtime and wait for the answer (see runtime/node.h). out_bytes: of the reply's payload. */
 stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
                    void *out, size_t out_bytes);
 stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload);
+
+/* --- what an event-sourced kind alone may do: emit its events */
+#define STOA_EMIT_COMMAND_(K, name)
+#define STOA_EMIT_CAST_(K, name)
+#define STOA_EMIT_CONTROL_(K, name)
+#define STOA_EMIT_EVENT_(K, name)                                                                                      \
+    STOA_PROXY_FUNCTION_ stoa_err K##_emit_##name(stoa_turn *turn, K##_##name payload)                                 \
+    {                                                                                                                  \
+        return stoa_turn_emit(turn, &K##_rows[K##_ROW_##name], &payload);                                              \
+    }
+#define STOA_EMIT_REPLY_(K, name)
+#define STOA_EMIT_TOPIC_(K, name)
+#define STOA_EMIT_ROW_(K, cls, name, reply, doc) STOA_EMIT_##cls##_(K, name)
 
 /* --- the kind itself; SELF is "const" for event-sourced kinds and empty for plain ones */
 #define STOA_ON_COMMAND_(SELF, K, name, reply)                                                                         \
@@ -493,7 +506,7 @@ stoa_err stoa_post(stoa_node *node, stoa_ref to, const stoa_row *row, const void
     static const stoa_handler K##_handlers_[K##_ROW_END_ + 1] = {K##_ROWS(STOA_HANDLER_ROW_, K)[K##_ROW_END_] = NULL}; \
     static const stoa_hear K##_hears_[] = {K##_HEARS(STOA_HEAR_ROW_, K){NULL, NULL}};
 #define STOA_KIND(K, ...)                                                                                              \
-    STOA_PROXY(K)                                                                                                      \
+    STOA_PROXY(K) K##_ROWS(STOA_EMIT_ROW_, K)                                                                          \
     K##_ROWS(STOA_ON_CONST_, K) K##_HEARS(STOA_HEAR_CONST_, K) STOA_KIND_TABLES_(K)                                    \
     static const stoa_applier K##_appliers_[K##_ROW_END_ + 1] = {K##_ROWS(STOA_APPLIER_ROW_, K)[K##_ROW_END_] = NULL}; \
     const stoa_kind K##_kind = {.name = #K,                                                                            \

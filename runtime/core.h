@@ -35,7 +35,6 @@ enum {
     STOA_SENT_MAX = 64, /* messages a turn may put ahead; the others wait in its list */
     STOA_STRIDES = STOA_STATE_INLINE / 16 + 1,
     STOA_MAILBOX_DEFAULT = 1024,
-    STOA_REPLY_MAX = 256 * 1024,
     STOA_DEAD_LETTERS = 256,
     STOA_TIMERS_MAX = 1 << 22,
     STOA_ASKS_MAX = 1 << 20,
@@ -231,6 +230,7 @@ typedef struct stoa_core {
     stoa_actor_chunk chunks[STOA_ACTOR_CHUNKS];
     uint32_t chunk_count, actor_alive;
     uint64_t plain_bytes; /* of actors of plain kinds, with their states */
+    const stoa_kind *checked; /* the kind of the newest actor: there can be actors of it */
     struct {
         uint32_t free;  /* index + 1 of the first free actor, chained through stream */
         uint32_t chunk; /* number + 1 of the chunk with room, 0: none */
@@ -352,7 +352,7 @@ void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
 /* Hand msg (published on its topic) to this core's subscribers and pass it on to other places; frees or lends it (fan.c). */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
 
-/* A fresh actor of kind with zeroed state, nobody's child yet (stoa_tree_add). Errors: NOMEM. */
+/* A fresh actor of kind with zeroed state, nobody's child yet (stoa_tree_add). Errors: NOMEM, those of stoa_kind_check. */
 stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out);
 void stoa_actor_free(stoa_core *core, stoa_actor *actor);
 /* What one of that kind takes, with its state. */
@@ -389,6 +389,8 @@ const char *stoa_actor_name(const stoa_actor *actor);
 stoa_msg *stoa_act_new(stoa_turning *t, uint32_t bytes, void (*run)(stoa_core *core, stoa_msg *msg),
                        void (*undo)(stoa_core *core, stoa_msg *msg));
 void stoa_turning_stage(stoa_turning *t, stoa_msg *msg);
+/* Whether actors of kind can be: what STOA_KIND and STOA_PLAIN_KIND cannot see to. Errors: INVALID, TOO_LARGE. */
+stoa_err stoa_kind_check(const stoa_kind *kind);
 bool stoa_kind_hears(const stoa_kind *kind, const stoa_row *row);
 
 void stoa_turning_init(stoa_core *core);

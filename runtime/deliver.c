@@ -104,6 +104,10 @@ stoa_msg *stoa_core_resolve(stoa_core *core, stoa_msg *msg)
         stoa_place_free(&core->place, msg);
         return NULL;
     }
+    if (msg->row && msg->row != ask->reply) {
+        stoa_core_dead_letter(core, msg, STOA_E_MALFORMED);
+        stoa_msg_refuse(msg, STOA_E_MALFORMED);
+    }
     if (!msg->row) { /* an error comes without a payload: the handler sees zeros */
         const stoa_row *reply = ask->reply;
         uint32_t bytes = reply->payload.size_bytes, flags = STOA_MSG_CONTEXT | STOA_MSG_ANSWER;

@@ -35,6 +35,8 @@ struct stoa_held {
     struct stoa_held *next, *prev;
 };
 
+_Static_assert(STOA_ALLOC_MAX + sizeof(struct stoa_held) + sizeof(stoa_msg) <= STOA_BLOCK_MAX, "the largest piece has a block");
+
 static uint64_t block_bytes(const struct stoa_held *held)
 {
     const stoa_msg *msg = (const stoa_msg *)(const void *)held - 1;
@@ -55,7 +57,8 @@ void *stoa_turn_alloc(stoa_turn *turn, size_t bytes)
     uint64_t quota = t->actor->kind->memory_quota_bytes;
     stoa_actor_more *more = t->actor->shard ? NULL : stoa_more(t->core, t->actor);
     if (!more) { return NULL; }
-    if (quota && more->arena_bytes + bytes > quota) { return over_quota(t); }
+    if (quota && (more->arena_bytes > quota || bytes > quota - more->arena_bytes)) { return over_quota(t); }
+    if (bytes > STOA_ALLOC_MAX) { return NULL; }
     if (!stoa_slab_ample_for(&t->core->place.slab, bytes)) { return NULL; } /* the rest is for messages */
     struct stoa_held *held = stoa_block_new(t->core, sizeof *held + bytes);
     if (!held) { return NULL; }

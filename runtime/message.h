@@ -122,6 +122,14 @@ static inline void *stoa_msg_body(stoa_msg *msg)
     return (msg->flags & STOA_MSG_CONTEXT) ? at + sizeof(stoa_context) : at;
 }
 
+/* An answer is this error instead. */
+static inline void stoa_msg_refuse(stoa_msg *answer, stoa_err why)
+{
+    answer->row = NULL;
+    answer->size_bytes = 0;
+    stoa_msg_context(answer)->error = (int32_t)why;
+}
+
 static inline const stoa_act *stoa_msg_act(stoa_msg *msg)
 {
     return stoa_msg_body(msg);
@@ -143,7 +151,10 @@ enum {
     STOA_SLAB_RESERVED = 16, /* a block of the reserve: this and its class */
     STOA_SLAB_RESERVE_BYTES = 2 << 20,
     STOA_BLOCK_SHIFT = 6, /* the smallest block: 64 bytes */
+    STOA_BLOCK_MAX = 1 << (STOA_BLOCK_SHIFT + STOA_SLAB_CLASSES - 1),
 };
+_Static_assert(STOA_PAYLOAD_MAX + sizeof(stoa_msg) + sizeof(stoa_context) + sizeof(stoa_mark) + 64 <= STOA_BLOCK_MAX,
+               "with a context, a mark and a name");
 
 /* Offsets of what was never used, and blocks that wait to be one with their other halves (slab.c). */
 typedef struct stoa_bank {
@@ -216,6 +227,12 @@ static inline stoa_msg *stoa_slab_new(stoa_slab *slab, uint32_t payload_bytes, u
     }
     stoa_slab_fill(slab, msg, payload_bytes, flags, size_class);
     return msg;
+}
+
+/* Why there was no block for such a payload. */
+static inline stoa_err stoa_slab_why_not(uint32_t payload_bytes)
+{
+    return payload_bytes > STOA_PAYLOAD_MAX ? STOA_E_TOO_LARGE : STOA_E_FULL;
 }
 
 /* The same for a message of up to STOA_PLAIN_BYTES without flags, where a block is at hand: *msg, the first of its list. next and

@@ -124,13 +124,20 @@ static stoa_err kinds_copy(stoa_node *node)
     const stoa_kind **copy = calloc(count + 1, sizeof *copy);
     node->options.kinds = copy;
     if (!copy) { return STOA_FAIL(STOA_E_NOMEM, "kinds"); }
-    for (size_t i = 0; i < count; i++) { copy[i] = kinds[i]; }
-    return STOA_OK;
+    stoa_err err = STOA_OK;
+    for (size_t i = 0; i < count && !err; i++) {
+        copy[i] = kinds[i];
+        err = stoa_kind_check(kinds[i]);
+    }
+    return err;
 }
 
 stoa_err stoa_node_open(const stoa_options *options, stoa_node **out)
 {
     if (options->cores > STOA_CORES_MAX) { return STOA_FAIL(STOA_E_INVALID, "at most %d cores", STOA_CORES_MAX); }
+    if (options->memory_bytes > STOA_MEMORY_MAX) {
+        return STOA_FAIL(STOA_E_INVALID, "memory_bytes of %llu", (unsigned long long)options->memory_bytes);
+    }
     stoa_node *node = calloc(1, sizeof *node);
     if (!node) { return STOA_FAIL(STOA_E_NOMEM, "node"); }
     node->options = *options;

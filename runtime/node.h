@@ -30,7 +30,8 @@ typedef struct stoa_options {
     bool pin;                       /* pin core i to the i-th CPU the process may use; what runs beside the cores uses the others */
     stoa_idle idle;
     const stoa_idle *idle_by_core;  /* one for each core, or NULL: idle for all */
-    uint64_t memory_bytes;          /* per core, for messages, and as much again for actors that actors spawn; 0 means 256 MiB */
+    /* Per core, for messages, and as much again for actors that actors spawn; 0 means 256 MiB; at most STOA_MEMORY_MAX. */
+    uint64_t memory_bytes;
     uint64_t seed;                  /* of the cores' random generators; 0: from the system's entropy */
     const stoa_kind *const *kinds;  /* NULL-terminated, copied: all event-sourced kinds that a journal may name */
     /* The node's own shard, "main" on core 0, on disk: where event-sourced actors live that name no shard. NULL: none. */
@@ -64,6 +65,7 @@ typedef struct stoa_options {
     void *context;
 } stoa_options;
 enum { STOA_CORES_MAX = 16, STOA_PORTS_MAX = 16 };
+#define STOA_MEMORY_MAX (UINT64_C(1) << 44)
 
 /* STOA_KINDS(&greeter_kind, &clerk_kind) for options.kinds, which is copied. */
 #define STOA_KINDS(...) ((const stoa_kind *const[]){__VA_ARGS__, NULL})

@@ -19,6 +19,7 @@ typedef struct asker {
 
 typedef struct under_way {
     stoa_request_key key; /* its fingerprint is of the actor, too */
+    const stoa_row *reply;
     asker askers[1 + STOA_JOINED_MAX]; /* who asked first, and who joined */
     uint32_t asker_count; /* 0: the slot is free */
     uint32_t generation, next_free;
@@ -198,10 +199,14 @@ static void join(struct stoa_shard *shard, under_way *slot, stoa_msg *msg)
     stoa_place_free(&shard->core->place, msg);
 }
 
-static void begin_new(struct stoa_shard *shard, uint32_t index, const stoa_request_key *key, asker who)
+static void begin_new(struct stoa_shard *shard, uint32_t index, const stoa_request_key *key, stoa_msg *msg)
 {
     under_way *slot = &shard->once->at[index];
-    *slot = (under_way){.key = *key, .askers = {who}, .asker_count = 1, .generation = slot->generation + 1};
+    *slot = (under_way){.key = *key,
+                        .reply = msg->row->reply,
+                        .askers = {asker_of(msg)},
+                        .asker_count = 1,
+                        .generation = slot->generation + 1};
     shard->request = index;
     shard->once->began = shard->applied;
 }
@@ -242,7 +247,7 @@ static bool begin_named(struct stoa_shard *shard, const stoa_actor *actor, stoa_
         refuse(shard, msg, err);
         return true;
     }
-    begin_new(shard, index, &key, asker_of(msg));
+    begin_new(shard, index, &key, msg);
     return false;
 }
 
@@ -349,6 +354,7 @@ void stoa_once_end(struct stoa_shard *shard)
     stoa_msg *answer = once->answer;
     shard->request = 0;
     once->answer = NULL;
+    if (answer && answer->row && answer->row != slot->reply) { stoa_msg_refuse(answer, STOA_E_MALFORMED); }
     slot->effect = slot->effect || shard->applied != once->began;
     if (answer) {
         if (slot->effect) {

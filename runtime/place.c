@@ -23,7 +23,10 @@ stoa_err stoa_place_init(stoa_place *place, stoa_node *node, uint32_t index, uin
     place->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (place->bell < 0) { return STOA_FAIL(STOA_E_IO, "eventfd: %s", strerror(errno)); }
     stoa_err err = stoa_slab_init(&place->slab, (uint8_t)index, memory_bytes);
-    if (err) { (void)close(place->bell); }
+    if (err) {
+        (void)close(place->bell);
+        place->bell = -1;
+    }
     return err;
 }
 
@@ -33,7 +36,7 @@ void stoa_place_deinit(stoa_place *place)
         stoa_ring *ring = atomic_load(&place->out[i]);
         if (ring) { (void)munmap(ring, sizeof *ring); }
     }
-    (void)close(place->bell);
+    if (place->bell >= 0) { (void)close(place->bell); }
     stoa_slab_deinit(&place->slab);
 }
 

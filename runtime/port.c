@@ -124,7 +124,8 @@ static void hand(stoa_port *port, stoa_msg *msg)
     d.token = ask->token;
     d.error = (stoa_err)context->error;
     d.row = ask->reply;
-    if (!msg->row) { d.payload = NULL; }
+    if (msg->row && msg->row != ask->reply) { d.error = STOA_E_MALFORMED; }
+    if (msg->row != ask->reply) { d.payload = NULL; }
     stoa_asks_free(&port->asks, context->ask);
     port->handler(port->context, &d);
 }
@@ -207,6 +208,7 @@ static stoa_err port_message(stoa_port *port, stoa_ref to, const stoa_row *row, 
     if (command) { flags |= STOA_MSG_CONTEXT; }
     flags |= stoa_row_flags(row);
     uint32_t bytes = row->payload.size_bytes;
+    if (bytes > STOA_PAYLOAD_MAX) { return STOA_E_TOO_LARGE; }
     stoa_msg *msg = block_new(port, key ? stoa_request_key_at(bytes) + (uint32_t)sizeof *key : bytes, flags);
     if (!msg) { return STOA_E_FULL; }
     msg->size_bytes = bytes;
@@ -237,6 +239,7 @@ static stoa_err ask(stoa_port *port, stoa_ref to, const stoa_row *row, const voi
     stoa_clock *clock = port->place.node->clock;
     stoa_msg *msg;
     uint64_t id;
+    if (!row->reply) { return STOA_FAIL(STOA_E_INVALID, "%s.%s is not answered", row->kind, row->name); }
     stoa_err err = port_message(port, to, row, payload, command, STOA_MSG_CONTEXT | STOA_MSG_DUE, key, &msg);
     if (err) { return err; }
     uint64_t due_ns = stoa_time_after(clock->now_ns(clock), deadline_ns);
@@ -350,8 +353,10 @@ static void take_back_blocks(stoa_node *node, stoa_ref to)
 stoa_err stoa_call(stoa_node *node, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
                    void *out, size_t out_bytes)
 {
-    STOA_ASSERT(row->reply && row->reply->payload.size_bytes == out_bytes);
     stoa_node_outside(node, "stoa_call within a turn: there use stoa_turn_ask");
+    if (!row->reply || row->reply->payload.size_bytes != out_bytes) {
+        return STOA_FAIL(STOA_E_INVALID, "%s.%s is not answered with %zu bytes", row->kind, row->name, out_bytes);
+    }
     stoa_call_wait wait = {.out = out, .out_bytes = out_bytes};
     uint64_t now = node->clock->now_ns(node->clock);
     (void)pthread_mutex_lock(&node->front_lock);

@@ -17,7 +17,7 @@
 
 #include "runtime/message.h"
 
-enum { JOIN_MAX = 1024, LARGEST_BYTES = 1 << (STOA_BLOCK_SHIFT + STOA_SLAB_CLASSES - 1), BYTES_MIN = 2 << 20 };
+enum { JOIN_MAX = 1024, BYTES_MIN = 2 << 20 };
 
 static void *map(size_t bytes)
 {
@@ -35,7 +35,7 @@ stoa_err stoa_slab_init(stoa_slab *slab, uint8_t home, uint64_t limit_bytes)
     memset(slab, 0, sizeof *slab);
     slab->home = home;
     slab->plain = stoa_msg_what(0, home, 0);
-    slab->limit_bytes = limit_bytes < BYTES_MIN ? BYTES_MIN : limit_bytes / LARGEST_BYTES * LARGEST_BYTES;
+    slab->limit_bytes = limit_bytes < BYTES_MIN ? BYTES_MIN : limit_bytes / STOA_BLOCK_MAX * STOA_BLOCK_MAX;
     slab->base = map(range_bytes(slab));
     slab->joined = map(range_bytes(slab) >> STOA_BLOCK_SHIFT);
     if (!slab->base || !slab->joined) {

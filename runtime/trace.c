@@ -32,7 +32,8 @@ static uint64_t read_now(const stoa_core *core)
 
 stoa_msg *stoa_slab_new_marked(stoa_slab *slab, uint32_t payload_bytes, uint32_t flags, stoa_mark mark)
 {
-    stoa_msg *msg = stoa_slab_new(slab, payload_bytes + (uint32_t)sizeof mark, flags);
+    bool fits = payload_bytes <= STOA_PAYLOAD_MAX;
+    stoa_msg *msg = fits ? stoa_slab_new(slab, payload_bytes + (uint32_t)sizeof mark, flags) : NULL;
     if (!msg && (flags & STOA_MSG_ANSWER)) { return stoa_slab_new_surely(slab, payload_bytes, flags); }
     if (!msg) { return stoa_slab_new(slab, payload_bytes, flags); }
     msg->size_bytes = payload_bytes;

@@ -75,7 +75,7 @@ static __attribute__((always_inline)) inline stoa_err message_new(stoa_turning *
     stoa_msg *msg = block_new(t, row->payload.size_bytes, flags);
     if (__builtin_expect(!msg, 0)) {
         if (kept) { stoa_mailbox_unkeep(kept, flags); }
-        return STOA_E_FULL;
+        return stoa_slab_why_not(row->payload.size_bytes);
     }
     if (!here) { t->listed |= UINT64_C(1) << place; }
     msg->to = to;
@@ -142,7 +142,7 @@ static __attribute__((noinline)) stoa_err send_otherwise(stoa_turning *t, stoa_r
     stoa_msg *msg;
     if (may_put_ahead(t, target, to, row)) {
         msg = stoa_slab_new(&t->core->place.slab, row->payload.size_bytes, 0);
-        if (!msg) { return STOA_E_FULL; }
+        if (!msg) { return stoa_slab_why_not(row->payload.size_bytes); }
         stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
         put_ahead(t, target, msg, to, row);
         return STOA_OK;
@@ -216,6 +216,7 @@ stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const 
     stoa_core *core = t->core;
     stoa_msg *msg;
     uint64_t id, timer;
+    if (__builtin_expect(!row->reply, 0)) { return STOA_E_INVALID; }
     stoa_actor_more *more = stoa_more(core, t->actor);
     stoa_err err = more ? message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS | STOA_MSG_DUE, &msg)
                         : STOA_E_FULL;
@@ -262,7 +263,7 @@ static stoa_err answer(stoa_turning *t, const stoa_row *row, const void *payload
     uint32_t flags = STOA_MSG_CONTEXT | STOA_MSG_ANSWER;
     stoa_msg *msg = __builtin_expect(marks, 0) ? stoa_turning_new_marked(t, bytes, flags)
                                                : stoa_slab_new_surely(&t->core->place.slab, bytes, flags);
-    if (!msg) { return STOA_E_FULL; }
+    if (!msg) { return stoa_slab_why_not(bytes); }
     msg->to = t->reply_to;
     msg->from = t->turn.self;
     msg->row = row;
@@ -293,7 +294,10 @@ void stoa_turn_no_answer(stoa_turn *turn)
 stoa_err stoa_turn_emit(stoa_turn *turn, const stoa_row *row, const void *payload)
 {
     stoa_turning *t = turning_of(turn);
-    STOA_ASSERT(t->actor->shard && t->msg); /* only event-sourced kinds, and not in resume */
+    const stoa_kind *kind = t->actor->kind;
+    bool own = (uintptr_t)row - (uintptr_t)kind->rows < kind->rows_bytes;
+    if (!t->actor->shard || !t->msg) { return STOA_E_UNSUPPORTED; }
+    if (!own || row->cls != STOA_ROW_EVENT) { return STOA_E_INVALID; }
     return stoa_shard_stage(t->actor->shard, row, payload);
 }
 
@@ -315,7 +319,7 @@ static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns
     bool traced = (t->marks & STOA_MARKS_TRACE) && t->span.trace && !period_ns && t->timers < STOA_TRACE_TIMERS;
     uint32_t bytes = row->payload.size_bytes, flags = STOA_MSG_CONTEXT | STOA_MSG_TIMER | stoa_row_flags(row);
     stoa_msg *msg = traced ? stoa_turning_new_marked(t, bytes, flags) : stoa_slab_new(&core->place.slab, bytes, flags);
-    if (!msg) { return STOA_E_FULL; }
+    if (!msg) { return stoa_slab_why_not(bytes); }
     stoa_err err = stoa_wheel_new(&core->wheel, STOA_TIMER_MESSAGE, msg, &id);
     if (err) {
         stoa_place_free(&core->place, msg);
@@ -374,7 +378,7 @@ stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, 
     uint64_t places = stoa_topic_places(topic);
     if (!places) { return STOA_OK; }
     stoa_msg *msg = block_new(t, row->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
-    if (!msg) { return STOA_E_FULL; }
+    if (!msg) { return stoa_slab_why_not(row->payload.size_bytes); }
     msg->to = stoa_ref_make(0, t->core->place.index, 0);
     msg->from = turn->self;
     msg->row = row;
@@ -778,11 +782,11 @@ static __attribute__((always_inline)) inline void handle(stoa_core *core, stoa_t
         clear_context(t);
     }
     const stoa_row *reply = row->reply;
-    if (reply) {
+    stoa_handler handler = handler_of(actor->kind, row);
+    if (reply && handler) { /* then the kind was looked at, and its replies have room */
         t->handed_over = t->answered = false;
         stoa_clear_payload(core->reply, reply->payload.size_bytes);
     }
-    stoa_handler handler = handler_of(actor->kind, row);
     stoa_err err = STOA_E_NO_HANDLER;
     if (sim && stoa_sim_loses_turn(sim, t)) {
         err = stoa_fail(&t->turn, "injected: turn-lost");
