@@ -237,7 +237,7 @@ typedef struct stoa_core {
     } strides[STOA_STRIDES];
     stoa_turning turning; /* of the message being handled */
     struct stoa_shard *shards[16];
-    uint32_t shard_count;
+    uint32_t shard_count, shards_opening; /* opening: each has its place in shards already */
     stoa_wheel wheel;
     stoa_asks asks;
     stoa_watches watches;

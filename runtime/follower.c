@@ -105,7 +105,13 @@ static stoa_err add(stoa_node *node, struct stoa_shard *shard)
     follower->woken = true;
     (void)pthread_cond_signal(&follower->wake);
     (void)pthread_mutex_unlock(&follower->lock);
-    return begin_thread(follower);
+    err = begin_thread(follower);
+    if (err) { /* nobody has looked at it */
+        follower->count--;
+        stoa_follow_free(shard->follow);
+        shard->follow = NULL;
+    }
+    return err;
 }
 
 stoa_err stoa_follower_add(stoa_node *node, struct stoa_shard *shard)

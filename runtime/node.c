@@ -1,4 +1,4 @@
-/* node.c - opening and closing of nodes and shards, spawning, and calls from outside. See node.h.
+/* node.c - opening and closing of nodes, spawning. See node.h; shard_open.c opens shards.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/node.h"
@@ -10,12 +10,10 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "runtime/channel.h"
 #include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/move.h"
 #include "runtime/shard.h"
-
 
 /* --- life */
 
@@ -240,112 +238,6 @@ uint32_t stoa_core_count(stoa_node *node)
     return node->core_count;
 }
 
-/* --- shards */
-
-typedef struct shard_opening {
-    struct stoa_shard *shard;
-    stoa_err err;
-    char trail[512];
-} shard_opening;
-
-static void keep_trail(shard_opening *o)
-{
-    (void)snprintf(o->trail, sizeof o->trail, "%s", stoa_err_trail());
-}
-
-static void open_on_core(stoa_core *core, void *context)
-{
-    shard_opening *o = context;
-    struct stoa_shard *shard = o->shard;
-    shard->blocks[0].first = 1;
-    if (shard->journal) { o->err = stoa_shard_recover(shard); }
-    if (!o->err && core->shard_count == STOA_COUNT_OF_(core->shards)) {
-        o->err = STOA_FAIL(STOA_E_FULL, "core %u has %u shards", core->place.index, core->shard_count);
-    }
-    stoa_channels_recovered(shard);
-    stoa_effects_recovered(shard);
-    if (!o->err) { core->shards[core->shard_count++] = shard; }
-    for (uint32_t stream = 1; stream <= shard->actor_count && !o->err; stream++) {
-        /* one actor that cannot resume must not keep the others from serving: it is tried again */
-        if (stoa_turn_first(core, shard->actors[stream])) {
-            stoa_log_error("resume_failed", STOA_E_FAILED);
-            stoa_actor_fail(core, shard->actors[stream], "cannot resume");
-        }
-    }
-    if (o->err) {
-        keep_trail(o);
-        return;
-    }
-    stoa_core_enqueue(core, &shard->run);
-    atomic_store_explicit(&shard->open, true, memory_order_release);
-}
-
-static void connect_on_core(stoa_core *core, void *context)
-{
-    (void)context;
-    for (uint32_t i = 0; i < core->shard_count; i++) { stoa_channels_connect(core->shards[i]); }
-}
-
-static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, struct stoa_shard **out)
-{
-    if (options->core >= node->core_count) { return STOA_FAIL(STOA_E_INVALID, "no core %u", options->core); }
-    if (node->shard_count == STOA_COUNT_OF_(node->shards)) { return STOA_FAIL(STOA_E_FULL, "shards"); }
-    struct stoa_shard *shard = calloc(1, sizeof *shard);
-    if (!shard) { return STOA_FAIL(STOA_E_NOMEM, "shard"); }
-    shard->run.is_shard = true;
-    shard->core = node->cores[options->core];
-    shard->node = node;
-    shard->durability = options->durability;
-    shard->epoch = options->epoch;
-    shard->reserve_bytes = options->reserve_bytes;
-    stoa_readers_init(&shard->readers);
-    (void)pthread_mutex_init(&shard->append_lock, NULL);
-    (void)snprintf(shard->name, sizeof shard->name, "%s", options->name);
-    node->shards[node->shard_count++] = shard;
-    *out = shard;
-    return STOA_OK;
-}
-
-static stoa_err shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out)
-{
-    struct stoa_shard *shard = NULL;
-    if (options->durability > stoa_durability_DISK) {
-        return STOA_FAIL(STOA_E_UNSUPPORTED, "shard %s: %s needs copies on other machines", options->name,
-                         options->durability < stoa_durability_COUNT ? stoa_durability_texts[options->durability] : "this");
-    }
-    stoa_node_outside(node, "stoa_shard_open within a turn");
-    (void)pthread_mutex_lock(&node->lock);
-    stoa_err err = shard_new(node, options, &shard);
-    (void)pthread_mutex_unlock(&node->lock);
-    if (err) { return err; }
-    err = stoa_shard_commit_start(shard);
-    if (!err && options->durability != stoa_durability_NONE) { err = options->journal->open(options->path, &shard->journal); }
-    if (!err && shard->journal) {
-        shard->journal->ops->seal(shard->journal, options->keys);
-        if (options->front) { err = options->front(options->front_context, &shard->journal); }
-        if (!err) { err = stoa_shard_commit_after(shard); }
-        stoa_shard_watch_room(shard);
-    }
-    if (err) { return STOA_PASS(err, "shard %s at %s", options->name, options->path ? options->path : "-"); }
-    shard_opening opening = {.shard = shard};
-    stoa_core_do(shard->core, open_on_core, &opening);
-    if (opening.err) { return STOA_FAIL(opening.err, "shard %s: %s", options->name, opening.trail); }
-    for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], connect_on_core, NULL); }
-    err = stoa_follower_add(node, shard);
-    if (err) { return err; }
-    *out = shard;
-    return STOA_OK;
-}
-
-stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out)
-{
-    cpu_set_t before;
-    stoa_cpus_leave(&node->cpus, &before); /* its threads start here, its journal's and the follower's too */
-    stoa_err err = shard_open(node, options, out);
-    stoa_cpus_restore(&before);
-    return err;
-}
-
 /* --- actors */
 
 typedef struct spawning {
@@ -397,13 +289,25 @@ static stoa_err shard_for(stoa_node *node, const char *name, const stoa_spawn_op
     return STOA_OK;
 }
 
+/* Perhaps it came back from the journal. */
+static void spawn_sourced(stoa_core *core, spawning *s)
+{
+    stoa_ref there = stoa_names_find(&core->place.node->names, s->name);
+    bool here = there.at && stoa_ref_place(there) == core->place.index;
+    stoa_actor *actor = here ? stoa_core_actor(core, there) : NULL;
+    if (!there.at) {
+        s->err = stoa_shard_create(s->shard, s->kind, s->name, &actor);
+    } else if (!actor || actor->shard != s->shard || actor->kind != s->kind) {
+        s->err = STOA_FAIL(STOA_E_EXISTS, "elsewhere than in shard %s", s->shard->name);
+    }
+    if (!s->err) { s->ref = actor->self; }
+}
+
 static void spawn_on_core(stoa_core *core, void *context)
 {
     spawning *s = context;
     if (s->kind->sourced) {
-        stoa_actor *actor = NULL;
-        s->err = stoa_shard_create(s->shard, s->kind, s->name, &actor);
-        if (!s->err) { s->ref = actor->self; }
+        spawn_sourced(core, s);
     } else {
         spawn_plain(core, s);
     }
@@ -428,11 +332,6 @@ stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, co
     if (kind->sourced) {
         err = shard_for(node, name, options, &s.shard);
         if (err) { return err; }
-        stoa_ref there = stoa_names_find(&node->names, name);
-        if (there.at) { /* it came back from the journal */
-            *out = there;
-            return STOA_OK;
-        }
     }
     uint32_t index = s.shard ? s.shard->core->place.index : options ? options->core : 0;
     if (index >= node->core_count) { return STOA_FAIL(STOA_E_INVALID, "no core %u", index); }

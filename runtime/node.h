@@ -80,7 +80,7 @@ void stoa_node_close(stoa_node *node, uint64_t grace_ns);
 
 /* --- shards */
 typedef struct stoa_shard_options {
-    const char *name;              /* "trade" */
+    const char *name;              /* "trade": 1 to 30 bytes without ':' and '/' */
     uint32_t core;
     stoa_durability durability;    /* NONE: no journal, forgotten at the end; MEMORY; DISK; others need a cluster */
     uint64_t epoch;                /* of the writer's lease, at least the log's; 0: the log's own */
@@ -97,8 +97,9 @@ typedef struct stoa_shard_options {
     uint64_t reserve_bytes;
 } stoa_shard_options;
 
-/* Open a shard: replay its journal into its actors (which exist from then on), resume them, start serving.
- * Errors: the journal's; UNSUPPORTED (a durability that needs copies); CORRUPT; VERSION (an event of a row or kind that this build has not); STALE (the log has seen a higher epoch). */
+/* Open a shard: replay its journal into its actors (which exist from then on), resume them, start serving. One that could not be
+ * opened never was: nothing answers for it, and it may be tried again. Errors: the journal's; INVALID (name, core, no journal);
+ * EXISTS (a shard of that name); FULL (64 a node, 16 a core); NOMEM, IO (threads); UNSUPPORTED (a durability that needs copies); CORRUPT; VERSION (an event of a row or kind that this build has not); STALE (the log has seen a higher epoch). */
 stoa_err stoa_shard_open(stoa_node *node, const stoa_shard_options *options, stoa_shard **out);
 
 /* Who reads the shard's committed log (runtime/readers.h). The shard's; valid until the node closes. */
@@ -241,8 +242,9 @@ typedef struct stoa_spawn_options {
 /* What an event-sourced actor of the node's own shard is spawned with. */
 #define STOA_DISK (&(const stoa_spawn_options){.durability = stoa_durability_DISK})
 
-/* Create the actor "kind/key", or find it (event-sourced: it may have come back from the journal; EXISTS is not an error
- * then). A plain kind's existing name is EXISTS. Errors: INVALID (name), NOMEM, what start or resume returned. */
+/* Create the actor "kind/key", or find it (event-sourced: it may have come back from its shard's journal). EXISTS: a plain kind's
+ * name that is taken; an event-sourced one that lives in another shard. Errors: also INVALID (name; a kind that cannot have actors),
+ * TOO_LARGE (such a kind's rows), NOMEM, what start or resume returned. */
 stoa_err stoa_spawn(stoa_node *node, const stoa_kind *kind, const char *name, const stoa_spawn_options *options,
                     stoa_ref *out);
 /* Tell an actor of a plain kind to end, as stoa_turn_stop does. With shutdown_ms 0 (and no children that take longer) it is gone

@@ -39,6 +39,7 @@ enum {
     STOA_SHARD_LAZY_BYTES = 64 << 10, /* MEMORY: a block is written when it has so much, or is so old */
     STOA_SHARD_LAZY_NS = 1000000,
     STOA_WALL_MAX = 1 << 16,
+    STOA_SHARD_NAME_MAX = 31, /* its end included: a stoa_text30 */
     STOA_CASCADE_MAX = 1 << 16, /* messages that the turns of one cascade send within the shard */
     STOA_ARENA_BYTES = 256 << 10, /* events of one turn, in memory */
     STOA_SHARD_NOTES_BYTES = 64 << 10, /* of a block, kept for the shard's own events */
@@ -71,7 +72,7 @@ struct stoa_shard {
     stoa_runnable run; /* first */
     stoa_core *core;
     stoa_node *node;
-    char name[32];
+    char name[STOA_SHARD_NAME_MAX];
     stoa_durability durability;
     stoa_msg_list control, inbox, cascade, wall; /* control: the control lane of all its actors, before the inbox */
     uint32_t cascade_left; /* messages that the cascade under way may yet send within the shard */
