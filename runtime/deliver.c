@@ -194,7 +194,7 @@ void stoa_core_deliver(stoa_core *core, stoa_msg *msg)
     uint32_t place = stoa_ref_place(msg->to);
     if (place == core->place.index) {
         stoa_core_take(core, msg);
-    } else if (place < stoa_node_places(core->place.node) && !stoa_place_closed(core->place.node, place)) {
+    } else if (place < stoa_node_places(core->place.node) && !stoa_place_left(core->place.node, msg->to)) {
         core->cross++;
         if ((msg->flags & STOA_MSG_MARKED) && place >= core->place.node->core_count) {
             (void)stoa_trace_without_turn(core, msg, msg->to, STOA_OK);

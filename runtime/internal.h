@@ -36,6 +36,8 @@ bool stoa_names_of(stoa_names *names, stoa_ref ref, char *text);
 struct stoa_port {
     stoa_place place; /* first */
     stoa_asks asks;
+    uint32_t generation; /* of its references; counts the ports that were in this place */
+    bool parted;         /* under node->lock: closed, and all cores know */
     char name[STOA_NAME_MAX + 1];
     uint64_t command_base;
     stoa_port_handler handler; /* of the poll under way */
@@ -50,7 +52,7 @@ struct stoa_node {
     stoa_clock *clock;
     stoa_cpus cpus;
     stoa_core *cores[STOA_CORES_MAX];
-    stoa_port *ports[STOA_PORTS_MAX]; /* closed ones stay until the node closes: blocks may be on their way home */
+    stoa_port *ports[STOA_PORTS_MAX]; /* closed ones stay, for the next: blocks may be on their way home */
     uint32_t core_count;
     _Atomic uint32_t port_count;
     stoa_names names;
@@ -93,12 +95,24 @@ static inline stoa_place *stoa_node_place(stoa_node *node, uint32_t index)
 /* Whether nobody would read what is sent there. */
 static inline bool stoa_place_closed(stoa_node *node, uint32_t index)
 {
-    return atomic_load_explicit(&stoa_node_place(node, index)->closed, memory_order_relaxed);
+    return !atomic_load_explicit(&stoa_node_place(node, index)->serves, memory_order_relaxed);
+}
+/* The same of who was there when the reference was made; one of generation 0 means the place itself. */
+static inline bool stoa_place_left(stoa_node *node, stoa_ref to)
+{
+    uint32_t index = stoa_ref_place(to), generation = stoa_ref_generation(to);
+    if (index < node->core_count) { return false; }
+    /* acquire: what the port is was written before */
+    uint32_t serves = atomic_load_explicit(&stoa_node_place(node, index)->serves, memory_order_acquire);
+    return !serves || (generation && generation != serves);
 }
 static inline uint32_t stoa_node_places(stoa_node *node)
 {
     return node->core_count + atomic_load_explicit(&node->port_count, memory_order_acquire);
 }
+
+/* The name of the port that is meant, "" where it has closed. On a core: it keeps its name until the core has parted from it. */
+const char *stoa_port_name(stoa_node *node, stoa_ref ref);
 
 /* A record of the node itself into the flight recorder. Any thread but a core's. */
 void stoa_node_note(stoa_node *node, stoa_flight_code code, const char *name, uint64_t a, uint64_t b);

@@ -454,10 +454,12 @@ typedef struct stoa_delivery {
 } stoa_delivery;
 typedef void (*stoa_port_handler)(void *context, const stoa_delivery *delivery);
 
-/* Open the port "port/<name>". Errors: EXISTS, FULL (STOA_PORTS_MAX were opened; the node has one itself), NOMEM, IO. */
+/* Open the port "port/<name>". Errors: INVALID (a name of more than 58 bytes, or none), EXISTS, FULL (STOA_PORTS_MAX are open; the
+ * node has one itself), NOMEM, IO. */
 stoa_err stoa_port_open(stoa_node *node, const char *name, stoa_port **out);
 /* What the port sent is still delivered; what it was sent and never read is counted on the core that sent it, as a dead letter
- * ("closed"). Waits for each core in turn. */
+ * ("closed"). Waits for each core in turn. Its place is then the next port's, which hears nothing that was meant for this one. NULL
+ * is allowed. */
 void stoa_port_close(stoa_port *port);
 stoa_ref stoa_port_ref(stoa_port *port);
 /* Readable when stoa_port_poll may have work. */

@@ -20,6 +20,7 @@ stoa_err stoa_place_init(stoa_place *place, stoa_node *node, uint32_t index, uin
     memset(place, 0, sizeof *place);
     place->node = node;
     place->index = index;
+    place->serves = 1;
     place->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (place->bell < 0) { return STOA_FAIL(STOA_E_IO, "eventfd: %s", strerror(errno)); }
     stoa_err err = stoa_slab_init(&place->slab, (uint8_t)index, memory_bytes);
@@ -197,7 +198,7 @@ static void send_homeward(stoa_place *place)
 {
     bool left = false;
     for (uint32_t to = 0; to < STOA_PLACES_MAX; to++) {
-        if (!place->homeward[to]) { continue; }
+        if (!place->homeward[to] || stoa_place_closed(place->node, to)) { continue; } /* until there is another port */
         stoa_ring *ring = atomic_load_explicit(&place->out[to], memory_order_relaxed);
         /* past what spilled: they are not messages */
         stoa_slot *slot = ring ? stoa_ring_ahead(ring, ring->ahead_count) : NULL;
@@ -254,9 +255,26 @@ static void drop_copy(stoa_place *core, const stoa_slot *slot, stoa_err why)
     dead_letter(core, &letter.msg, why);
 }
 
-/* Blocks on their way home stay with the slab, which lives as long as the node. */
+static void take_home(stoa_place *place, uint32_t from, stoa_msg *chain);
+
+/* Blocks on their way home: ours are there, those of the port wait for the next one in its place. */
+static void keep_homes(stoa_place *core, stoa_place *from, stoa_msg *chain)
+{
+    if (!chain) { return; }
+    uint32_t home = chain->home;
+    if (home == core->index) {
+        take_home(core, from->index, chain);
+        return;
+    }
+    stoa_msg *last = chain;
+    while (last->next) { last = last->next; }
+    last->next = core->homeward[home];
+    core->homeward[home] = chain;
+}
+
 static void drop_slot(stoa_place *core, stoa_place *from, uint32_t to, const stoa_slot *slot, stoa_err why)
 {
+    if (slot->cls == STOA_SLOT_HOME) { keep_homes(core, from, slot->as.msg); }
     if (slot->cls == STOA_SLOT_MSG) { drop_message(core, from, to, slot->as.msg, why); }
     if (slot->cls == STOA_SLOT_INLINE) { drop_copy(core, slot, why); }
 }

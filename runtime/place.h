@@ -61,7 +61,7 @@ typedef struct stoa_place {
     uint32_t index;
     uint32_t homeward_count;
     uint64_t dirty; /* places whose ring has slots not yet published */
-    uint64_t gone;  /* ports that were closed when they were to be sent something */
+    uint64_t gone;  /* ports that were closed once: who is there now is looked at (stoa_core_deliver) */
     stoa_slab slab;
     _Atomic(stoa_ring *) in[STOA_PLACES_MAX];  /* from place i */
     _Atomic(stoa_ring *) out[STOA_PLACES_MAX]; /* to place i */
@@ -76,7 +76,7 @@ typedef struct stoa_place {
     bool starves;                        /* this one */
     int bell;                            /* eventfd */
     bool never_sleeps;                   /* needs no bell: it always looks */
-    _Atomic bool closed;                 /* a port that nobody serves any more */
+    _Atomic uint32_t serves;             /* generation of the references that reach it; 0: a port that has closed */
     _Alignas(128) _Atomic int sleeping;
 } stoa_place;
 
@@ -108,7 +108,7 @@ void stoa_place_deinit(stoa_place *place);
 /* Make the rings between a place and count others: all of them or, out of memory, none. Under the node's lock. */
 stoa_err stoa_place_connect(stoa_place *place, stoa_place *const *others, uint32_t count);
 /* The other place, a port's, has closed, and its thread waits for this one: take what it sent and had no room for in the
- * ring, count what it was sent and never read, and look there no more. */
+ * ring, count what it was sent and never read, and look there no more. Its blocks wait here for the next port in that place. */
 void stoa_place_part(stoa_place *place, stoa_place *closed, void (*take)(stoa_place *place, stoa_msg *msg));
 
 /* The stamp of slot number `at`: never 0, which is what a fresh ring holds. */

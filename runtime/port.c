@@ -15,6 +15,23 @@
 
 enum { PORT_MEMORY_BYTES = 64 << 20, DEADLINE_CHECK_MS = 1 };
 
+/* --- life */
+
+static stoa_err set_name(stoa_port *port, const char *name)
+{
+    size_t bytes = strlen(name);
+    if (!bytes || bytes + sizeof "port/" > sizeof port->name) { return STOA_FAIL(STOA_E_INVALID, "'%s' is no name of a port", name); }
+    (void)snprintf(port->name, sizeof port->name, "port/%s", name);
+    return STOA_OK;
+}
+
+const char *stoa_port_name(stoa_node *node, stoa_ref ref)
+{
+    uint32_t place = stoa_ref_place(ref);
+    bool there = place < stoa_node_places(node) && !stoa_place_left(node, ref);
+    return there ? node->ports[place - node->core_count]->name : "";
+}
+
 /* What others see of the port comes last: once they have its rings, it stays. */
 static stoa_err port_join(stoa_node *node, stoa_port *port)
 {
@@ -39,8 +56,9 @@ static stoa_err port_new(stoa_node *node, const char *name, stoa_port **out)
     stoa_port *port = aligned_alloc(128, (sizeof *port + 127) / 128 * 128);
     if (!port) { return STOA_FAIL(STOA_E_NOMEM, "port %s", name); }
     memset(port, 0, sizeof *port);
-    (void)snprintf(port->name, sizeof port->name, "port/%s", name);
-    stoa_err err = stoa_place_init(&port->place, node, node->core_count + index, PORT_MEMORY_BYTES);
+    port->generation = 1;
+    stoa_err err = set_name(port, name);
+    if (!err) { err = stoa_place_init(&port->place, node, node->core_count + index, PORT_MEMORY_BYTES); }
     if (!err) {
         err = port_join(node, port);
         if (err) { stoa_place_deinit(&port->place); }
@@ -55,10 +73,39 @@ static stoa_err port_new(stoa_node *node, const char *name, stoa_port **out)
     return STOA_OK;
 }
 
+/* One that has closed, and whose references have not all been used. */
+static stoa_port *port_closed(stoa_node *node)
+{
+    for (uint32_t i = 0; i < atomic_load(&node->port_count); i++) {
+        if (node->ports[i]->parted && node->ports[i]->generation < STOA_GENERATION_LAST) { return node->ports[i]; }
+    }
+    return NULL;
+}
+
+/* Its memory and its rings are the next one's, who has other references: nothing that was meant for the last one reaches it. */
+static stoa_err port_again(stoa_node *node, stoa_port *port, const char *name, stoa_port **out)
+{
+    stoa_err err = set_name(port, name);
+    port->generation++;
+    if (!err) { err = stoa_names_add(&node->names, port->name, stoa_port_ref(port)); }
+    if (err) { return STOA_PASS(err, "port %s", name); }
+    for (uint32_t i = 1; i < port->asks.used; i++) {
+        if (port->asks.at[i].asker.at) { stoa_asks_drop(&port->asks, &port->asks.at[i]); }
+    }
+    port->parted = false;
+    for (uint32_t i = 0; i < node->core_count; i++) {
+        atomic_fetch_or(&node->cores[i]->place.inbound, UINT64_C(1) << port->place.index);
+    }
+    atomic_store_explicit(&port->place.serves, port->generation, memory_order_release); /* the name is there */
+    *out = port;
+    return STOA_OK;
+}
+
 stoa_err stoa_port_open(stoa_node *node, const char *name, stoa_port **out)
 {
     (void)pthread_mutex_lock(&node->lock);
-    stoa_err err = port_new(node, name, out);
+    stoa_port *again = port_closed(node);
+    stoa_err err = again ? port_again(node, again, name, out) : port_new(node, name, out);
     (void)pthread_mutex_unlock(&node->lock);
     return err;
 }
@@ -78,16 +125,20 @@ void stoa_port_close(stoa_port *port)
     if (!port) { return; }
     stoa_node *node = port->place.node;
     stoa_node_outside(node, "stoa_port_close within a turn");
-    if (!atomic_load(&port->place.closed)) { stoa_port_stop_serving(port); }
-    if (atomic_exchange(&port->place.closed, true)) { return; }
+    if (!atomic_load(&port->place.serves)) { return; }
+    stoa_port_stop_serving(port);
+    atomic_store(&port->place.serves, 0);
     stoa_topics_unsubscribe(node, NULL, stoa_port_ref(port));
     stoa_names_remove(&node->names, port->name);
     for (uint32_t i = 0; i < node->core_count; i++) { stoa_core_do(node->cores[i], part, &port->place); }
+    (void)pthread_mutex_lock(&node->lock);
+    port->parted = true;
+    (void)pthread_mutex_unlock(&node->lock);
 }
 
 stoa_ref stoa_port_ref(stoa_port *port)
 {
-    return stoa_ref_make(1, port->place.index, 0);
+    return stoa_ref_make(port->generation, port->place.index, 0);
 }
 
 int stoa_port_fd(stoa_port *port)

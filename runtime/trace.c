@@ -162,8 +162,7 @@ uint64_t stoa_trace_without_turn(stoa_core *core, stoa_msg *msg, stoa_ref to, st
     if ((msg->flags & STOA_MSG_ANSWER) && (msg->flags & STOA_MSG_CONTEXT)) { span->error = (stoa_err)stoa_msg_context(msg)->error; }
     const stoa_actor *actor = place == core->place.index ? stoa_stands_for(core, to) : NULL;
     const char *name = actor ? stoa_actor_name(actor) : "";
-    stoa_node *node = core->place.node;
-    if (place >= node->core_count && place < stoa_node_places(node)) { name = node->ports[place - node->core_count]->name; }
+    if (place >= core->place.node->core_count) { name = stoa_port_name(core->place.node, to); }
     (void)memccpy(span->name, name, 0, sizeof span->name - 1);
     return span->span;
 }

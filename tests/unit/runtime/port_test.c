@@ -193,11 +193,107 @@ static void every_word_is_read_or_counted(void **state)
     stoa_node_close(node, STOA_S(1));
 }
 
+/* --- places of ports that closed */
+
+enum { TIMES = 300, WORDS = 40 };
+
+/* Half of the words are read, as many as the port itself sends are; none that was meant for an earlier port. */
+static void fill(stoa_node *node, const stoa_ref tellers[CORES], stoa_port *port)
+{
+    heard h = {0};
+    teller_tell order = {stoa_port_ref(port).at};
+    for (uint32_t i = 0; i < WORDS; i++) {
+        assert_int_equal(tell(node, tellers[i % CORES], stoa_port_ref(port)), STOA_OK);
+        assert_int_equal(stoa_port_send(port, tellers[i % CORES], &teller_rows[teller_ROW_word], &(teller_word){{0}}, 0), STOA_OK);
+        stoa_err err = stoa_port_ask(port, tellers[i % CORES], &teller_rows[teller_ROW_tell], &order, 0, STOA_S(60), i);
+        assert_int_equal(err, STOA_OK);
+        stoa_port_flush(port);
+        if (i == WORDS / 2) { (void)stoa_port_poll(port, hear, &h, WORDS); }
+    }
+}
+
+static void ports_come_and_go_for_ever(void **state)
+{
+    (void)state;
+    stoa_ref tellers[CORES], before = STOA_REF_NONE;
+    stoa_node *node = open_node(tellers);
+    int alive = 0;
+    for (uint32_t i = 0; i < TIMES; i++) {
+        stoa_port *port;
+        char name[16];
+        (void)snprintf(name, sizeof name, "p-%u", i % 3);
+        assert_int_equal(stoa_port_open(node, name, &port), STOA_OK);
+        assert_false(stoa_ref_equal(stoa_port_ref(port), before));
+        if (before.at) { /* who knows the one before reaches nobody */
+            heard h = {0};
+            uint64_t letters = closed_letters(node);
+            for (uint32_t k = 0; k < CORES; k++) { (void)tell(node, tellers[k], before); }
+            assert_int_equal(closed_letters(node) - letters, CORES);
+            (void)stoa_port_poll(port, hear, &h, WORDS);
+            assert_int_equal(h.words, 0);
+        }
+        fill(node, tellers, port);
+        before = stoa_port_ref(port);
+        stoa_port_close(port);
+        if (i == 2) { alive = maps_alive; }
+    }
+    assert_int_equal(maps_alive, alive);
+    stoa_node_close(node, STOA_S(1));
+}
+
+/* All its blocks come back, whatever was under way when it closed: its quota is not used up. */
+static void the_memory_of_a_closed_port_is_the_next_ones(void **state)
+{
+    (void)state;
+    stoa_ref tellers[CORES];
+    stoa_node *node = open_node(tellers);
+    stoa_port *port = NULL;
+    for (uint32_t i = 0; i < TIMES; i++) {
+        assert_int_equal(stoa_port_open(node, "p", &port), STOA_OK);
+        fill(node, tellers, port);
+        if (i + 1 < TIMES) { stoa_port_close(port); }
+    }
+    uint64_t away = UINT64_MAX;
+    for (uint32_t tries = 0; away && tries < 10000; tries++) { /* what is answered brings the rest home */
+        heard h = {0};
+        away = 0;
+        for (uint32_t i = 0; i < CORES; i++) {
+            assert_int_equal(tell(node, tellers[i], stoa_port_ref(port)), STOA_OK);
+            (void)stoa_port_send(port, tellers[i], &teller_rows[teller_ROW_word], &(teller_word){{0}}, 1);
+            stoa_port_flush(port);
+            (void)stoa_port_poll(port, hear, &h, WORDS);
+            away += port->place.abroad[i];
+        }
+    }
+    assert_true(away <= CORES * 64 * 3); /* the last few are on their way */
+    stoa_node_close(node, STOA_S(1));
+}
+
+static void a_name_that_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    stoa_ref tellers[CORES];
+    stoa_node *node = open_node(tellers);
+    stoa_port *port = NULL;
+    static const char whole[] = "1234567890123456789012345678901234567890123456789012345678";
+    assert_int_equal(stoa_port_open(node, "", &port), STOA_E_INVALID);
+    assert_int_equal(stoa_port_open(node, "12345678901234567890123456789012345678901234567890123456789", &port), STOA_E_INVALID);
+    assert_null(port);
+    assert_int_equal(stoa_port_open(node, whole, &port), STOA_OK);
+    stoa_port_close(port);
+    assert_int_equal(stoa_port_open(node, "", &port), STOA_E_INVALID);
+    assert_int_equal(stoa_port_open(node, whole, &port), STOA_OK);
+    stoa_node_close(node, STOA_S(1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_port_that_cannot_be_opened_leaves_nothing),
         cmocka_unit_test(a_name_that_is_taken_costs_no_place),
+        cmocka_unit_test(ports_come_and_go_for_ever),
+        cmocka_unit_test(the_memory_of_a_closed_port_is_the_next_ones),
+        cmocka_unit_test(a_name_that_does_not_fit_is_refused),
         cmocka_unit_test(every_word_is_read_or_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
