@@ -86,7 +86,7 @@ stoa_err stoa_turn_when_room(stoa_turn *turn, stoa_ref to, uint64_t token);
 stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
                        uint64_t token);
 /* Send and hand over the duty to answer the present message's asker. A command whose handler forwards does not answer itself
- * (out is ignored); the last one in the chain calls K_answer_x, or an error it returns is the answer. */
+ * (out is ignored); the last one in the chain calls K_answer_x, with the reply that was asked for, or an error it returns is it. */
 stoa_err stoa_turn_forward(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload);
 /* Answer the asker that the present message was forwarded for. Nobody asked: OK, nothing happens. */
 stoa_err stoa_turn_answer(stoa_turn *turn, const stoa_row *row, const void *payload);
