@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/archive/offline.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,13 +14,14 @@
 #include "node/world.h"
 #include "storage/archive/file.h"
 #include "storage/archive/journal.h"
+#include "storage/rocksdb/accept.h"
 #include "storage/rocksdb/journal.h"
 
 enum { EXIT_USAGE = 2, SHARDS = STOA_CATALOG_SHARDS };
 
 bool stoa_offline_asked(const stoa_offline *asked)
 {
-    return asked->backup || asked->verify || asked->restore;
+    return asked->backup || asked->verify || asked->restore || asked->accept;
 }
 
 static int ended(stoa_err err, const char *what)
@@ -188,9 +190,31 @@ static int bring_back(const stoa_offline *asked, const stoa_settings *settings)
     return ended(err, "restore");
 }
 
+/* --- repairs */
+
+static int accept_loss(const stoa_offline *asked, const stoa_settings *settings)
+{
+    char path[PATH_MAX];
+    stoa_journal_loss loss;
+    stoa_err err = stoa_file_path(settings->data, asked->accept, path);
+    if (!err && access(path, F_OK) != 0) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s has no journal of shard %s", settings->data, asked->accept); }
+    if (!err) { err = stoa_journal_rocksdb_accept(path, asked->plan, &loss); }
+    if (err) { return ended(err, "accept-loss"); }
+    if (!loss.damaged) {
+        (void)printf("shard %s: its commit mark is sound, at %" PRIu64 "; there is no loss to accept\n", asked->accept, loss.mark);
+        return EXIT_SUCCESS;
+    }
+    (void)printf("shard %s: the newest value of its commit mark is lost; the older one vouches for all up to %" PRIu64 "\n"
+                 "the log is whole up to %" PRIu64 ": that %s kept, and what was behind it, acknowledged or not, %s gone\n",
+                 asked->accept, loss.mark, loss.kept, asked->plan ? "would be" : "is", asked->plan ? "would be" : "is");
+    if (asked->plan) { (void)printf("nothing was written\n"); }
+    return EXIT_SUCCESS;
+}
+
 int stoa_offline_run(const stoa_offline *asked, const stoa_settings *settings)
 {
     if (asked->backup) { return back_up(asked, settings); }
     if (asked->verify) { return verify(asked->verify); }
+    if (asked->accept) { return accept_loss(asked, settings); }
     return bring_back(asked, settings);
 }

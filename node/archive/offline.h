@@ -1,8 +1,9 @@
-/* offline.h - stoad's own backup and restore: of a node that does not run.
+/* offline.h - stoad's own backup and restore, and repairs: of a node that does not run.
  *
  *     stoad --backup DIR [--plan]
  *     stoad --verify-backup DIR
  *     stoad --restore DIR --into DATA [--until SHARD:POSITION|TIME] [--plan]
+ *     stoad --accept-loss SHARD [--plan]     storage/rocksdb/accept.h
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_ARCHIVE_OFFLINE_H
@@ -13,7 +14,7 @@
 #include "node/settings.h"
 
 typedef struct stoa_offline {
-    const char *backup, *verify, *restore, *into, *until;
+    const char *backup, *verify, *restore, *into, *until, *accept;
     bool plan;
 } stoa_offline;
 

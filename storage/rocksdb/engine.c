@@ -36,7 +36,7 @@ enum {
 };
 
 /* RocksDB's recovery modes, by the numbers of its C API. */
-enum { TOLERATE_CORRUPTED_TAIL = 0, POINT_IN_TIME = 2 };
+enum { TOLERATE_CORRUPTED_TAIL = 0, ABSOLUTE_CONSISTENCY = 1, POINT_IN_TIME = 2 };
 
 /* Rewrite the lowest level, too, where its files could stay as they are; by the number of the C API. */
 enum { FORCE = 2 };
@@ -96,7 +96,9 @@ rocksdb_options_t *stoa_engine_options(stoa_engine_mode mode)
     rocksdb_options_set_info_log(options, stoa_rocksdb_logger(log_line));
     rocksdb_options_set_create_if_missing(options, mode.create);
     rocksdb_options_set_create_missing_column_families(options, !mode.read_only);
-    rocksdb_options_set_wal_recovery_mode(options, mode.to_rot ? POINT_IN_TIME : TOLERATE_CORRUPTED_TAIL);
+    rocksdb_options_set_wal_recovery_mode(options, mode.to_rot  ? POINT_IN_TIME
+                                                   : mode.whole ? ABSOLUTE_CONSISTENCY
+                                                                : TOLERATE_CORRUPTED_TAIL);
     rocksdb_options_set_max_background_jobs(options, FLUSHING_THREADS + COMPACTING_THREADS);
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
     rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);

@@ -28,6 +28,7 @@ typedef struct stoa_engine_mode {
     bool read_only; /* write nothing, take no lock; RocksDB's log is replayed into memory */
     bool to_rot;    /* replay RocksDB's log up to the first rotten record, and drop the rest; else that is CORRUPT. A
                        record cut short at the log's very end is dropped either way. */
+    bool whole;     /* a record cut short at the log's very end is CORRUPT, too */
     const _Atomic uint64_t *first; /* compaction drops blocks and index entries below this position; NULL: none */
 } stoa_engine_mode;
 

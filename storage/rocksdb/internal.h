@@ -5,6 +5,7 @@
  *     full.c      a full disk: reading only, and writing again
  *     read.c      reading and looking up
  *     purge.c     forgetting old blocks
+ *     accept.c    going on with a damaged mark
  *     reindex.c   the index made anew
  *
  * Locks: engine_lock is held for reading by everything that uses the database on behalf of a caller other than the

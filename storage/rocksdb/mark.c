@@ -55,18 +55,28 @@ static bool adopt(stoa_mark *mark, unsigned index, const uint8_t *slot)
     return true;
 }
 
-/* Read both slots. A slot that is neither valid nor unwritten was torn; one of them may be. */
+/* One sector is written whole or not at all, so no crash leaves a slot that is neither valid nor what it was before. A slot has
+ * never been written only beside the first value of all. */
+static bool is_damaged(const stoa_mark *mark, const bool valid[STOA_MARK_SLOTS], const bool blank[STOA_MARK_SLOTS])
+{
+    if (valid[0] && valid[1]) { return false; }
+    bool fresh = blank[1] && (blank[0] || (valid[0] && mark->sequence == 1));
+    return !fresh;
+}
+
 static stoa_err load(stoa_mark *mark, const char *path)
 {
-    bool torn = false;
+    bool valid[STOA_MARK_SLOTS], blank[STOA_MARK_SLOTS];
     for (unsigned i = 0; i < STOA_MARK_SLOTS; i++) {
         uint8_t slot[STOA_MARK_SLOT_BYTES] = {0};
         ssize_t bytes = pread(mark->fd, slot, sizeof slot, (off_t)i * STOA_MARK_PAGE_BYTES);
         if (bytes < 0) { return stoa_os_error("read", path); }
-        torn |= !adopt(mark, i, slot) && memcmp(slot, unwritten, sizeof slot) != 0;
+        valid[i] = adopt(mark, i, slot);
+        blank[i] = memcmp(slot, unwritten, sizeof slot) == 0;
     }
-    if (torn) {
-        stoa_log(STOA_LOG_WARN, "journal_mark_torn", STOA_KV("path", path), STOA_KU("position", mark->value.position));
+    mark->damaged = is_damaged(mark, valid, blank);
+    if (mark->damaged) {
+        stoa_log(STOA_LOG_ERROR, "journal_mark_damaged", STOA_KV("path", path), STOA_KU("position", mark->value.position));
     }
     return STOA_OK;
 }
@@ -88,7 +98,8 @@ static stoa_err lock_and_load(stoa_mark *mark, const char *path, bool create)
     stoa_err err = load(mark, path);
     if (err) { return err; }
     if (mark->sequence == 0) {
-        return create ? make(mark, path) : STOA_FAIL(STOA_E_CORRUPT, "%s: position 1: there is no valid mark", path);
+        bool fresh = create && !mark->damaged;
+        return fresh ? make(mark, path) : STOA_FAIL(STOA_E_CORRUPT, "%s: position 1: there is no valid mark", path);
     }
     /* What was found may be in the page cache only, and the next write goes over the other slot. */
     return stoa_mark_sync(mark);

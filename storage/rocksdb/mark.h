@@ -6,6 +6,11 @@
  * slot is overwritten, so the other one, which is on the platter, survives whatever happens to this one. The mark is
  * written after the log's own sync, therefore it may lag behind the log but never leads it.
  *
+ * A slot is 64 bytes in a sector of its own, which disks write whole or not at all: no crash tears it. One that is not valid
+ * is rot, and what it said is not known: the other one is older, by up to all that was written since the last open. Such a mark
+ * is damaged, and who opens the log must not take what is broken behind it for the end that a crash leaves (open.c). The next
+ * write goes over the damaged slot.
+ *
  * Slot, little endian: u32 magic "STM1" | u32 CRC-32C of the rest | u64 sequence | u64 position | u64 appended | 32 B
  * hash.
  *
@@ -35,9 +40,10 @@ typedef struct stoa_mark {
     int fd;
     unsigned slot; /* to be written next */
     bool dirty;    /* written since the last sync */
+    bool damaged;  /* one slot was not valid when it was opened: value may be older than the one that was written last */
 } stoa_mark;
 
-/* Lock and read the mark. With create one that is missing, or has no valid slot, is made, with position 0. Blocks.
+/* Lock and read the mark. With create one that is missing, or was never written, is made, with position 0. Blocks.
  * Errors: DENIED (locked by another), CORRUPT (missing, or no slot is valid), IO, FULL. */
 stoa_err stoa_mark_open(stoa_mark *mark, const char *path, bool create);
 

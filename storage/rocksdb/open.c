@@ -46,6 +46,15 @@ static void log_cut(const stoa_rocks *j, const stoa_tail *tail, const char *reas
              STOA_KV("reason", reason));
 }
 
+/* The mark has lost its newest value: what is broken behind the older one may have been acknowledged. */
+static stoa_err refuse(const stoa_rocks *j)
+{
+    return STOA_PASS(STOA_E_CORRUPT,
+                     "the newest slot of %s/commit.mark is rotten, so that synced blocks may be among what is broken behind position "
+                     "%" PRIu64 ": restore a backup, or accept the loss (stoad --accept-loss)",
+                     j->path, j->mark.value.position);
+}
+
 /* RocksDB's own log is rotten somewhere. Look, without writing, whether the rot is above the mark; then drop it. */
 static stoa_err open_up_to_rot(stoa_rocks *j)
 {
@@ -78,17 +87,18 @@ static stoa_err open_engine(stoa_rocks *j)
 {
     bool exists = database_exists(j);
     const stoa_mark_value *mark = &j->mark.value;
-    if (!exists && mark->appended > 0) {
+    if (!exists && (mark->appended > 0 || j->mark.damaged)) {
         return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database is gone; the commit mark is at %" PRIu64,
                          mark->position);
     }
-    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists, .first = &j->first});
-    if (err == STOA_E_CORRUPT && exists) { err = open_up_to_rot(j); }
+    bool whole = j->mark.damaged;
+    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists, .whole = whole, .first = &j->first});
+    if (err == STOA_E_CORRUPT && exists) { err = whole ? refuse(j) : open_up_to_rot(j); }
     if (err == STOA_E_FULL && exists) {
-        err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true});
+        err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole});
         j->full = !err;
     }
-    return err;
+    return err || j->full ? err : stoa_folder_sync_parent(j->db_path); /* its name: it may be new since a crash, too */
 }
 
 /* How far the log once went is in the mark: say so once when it does not go there any more. */
@@ -106,6 +116,7 @@ static stoa_err report_lost(stoa_rocks *j, uint64_t last)
 static stoa_err repair(stoa_rocks *j, bool formatted, const stoa_tail *tail)
 {
     if (formatted && !tail->broken) { return STOA_OK; }
+    if (j->mark.damaged) { return refuse(j); }
     if (!formatted && (tail->at.last > 0 || tail->broken)) {
         return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database has blocks but no format");
     }

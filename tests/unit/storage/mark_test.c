@@ -130,10 +130,12 @@ static void a_torn_write_leaves_the_last_synced_value(void **state)
 
         mark = opened(false);
         check_value(&mark, 1);
+        assert_true(mark.damaged);
         write_value(&mark, 4); /* over the torn one */
         die(&mark);
         mark = opened(false);
         check_value(&mark, 4);
+        assert_false(mark.damaged);
         die(&mark);
     }
 }
@@ -153,6 +155,39 @@ static void a_closed_mark_survives_the_loss_of_either_slot(void **state)
     }
 }
 
+static void wipe(size_t slot)
+{
+    static const uint8_t zeros[STOA_MARK_SLOT_BYTES];
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, (off_t)slot * STOA_MARK_PAGE_BYTES), sizeof zeros);
+    assert_int_equal(close(fd), 0);
+}
+
+/* Zeros are what a slot is before its first write, which a crash can lose; later they are rot. */
+static void a_slot_of_zeros_is_sound_only_beside_the_first_value(void **state)
+{
+    (void)state;
+    stoa_mark mark = opened(true);
+    write_value(&mark, 1);
+    die(&mark);
+    wipe(1);
+    mark = opened(false);
+    check_value(&mark, 0);
+    assert_false(mark.damaged);
+    for (uint64_t i = 1; i < 4; i++) {
+        write_value(&mark, i);
+        kit_ok(stoa_mark_sync(&mark));
+    }
+    die(&mark);
+    wipe(1);
+    mark = opened(false);
+    check_value(&mark, 2);
+    assert_true(mark.damaged);
+    die(&mark);
+    wipe(0);
+    kit_err(stoa_mark_open(&mark, path, false), STOA_E_CORRUPT);
+}
+
 static void two_broken_slots_are_corrupt(void **state)
 {
     (void)state;
@@ -162,6 +197,7 @@ static void two_broken_slots_are_corrupt(void **state)
     flip(100);
     flip(STOA_MARK_PAGE_BYTES * 8 + 100);
     kit_err(stoa_mark_open(&mark, path, false), STOA_E_CORRUPT);
+    kit_err(stoa_mark_open(&mark, path, true), STOA_E_CORRUPT); /* no reason to begin anew */
     assert_int_equal(truncate(path, 0), 0);
     kit_err(stoa_mark_open(&mark, path, false), STOA_E_CORRUPT);
 }
@@ -176,6 +212,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_written_last_counts_synced_or_not, setup, teardown),
         cmocka_unit_test_setup_teardown(a_torn_write_leaves_the_last_synced_value, setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_mark_survives_the_loss_of_either_slot, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slot_of_zeros_is_sound_only_beside_the_first_value, setup, teardown),
         cmocka_unit_test_setup_teardown(two_broken_slots_are_corrupt, setup, teardown),
     };
     return cmocka_run_group_tests_name("mark", tests, NULL, NULL);

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "storage/block.h"
+#include "storage/rocksdb/accept.h"
 #include "storage/rocksdb/engine.h"
 #include "storage/rocksdb/journal.h"
 #include "storage/rocksdb/key.h"
@@ -102,6 +103,19 @@ __attribute__((visibility("default"))) int fdatasync(int fd)
     return (int)syscall(SYS_fdatasync, fd);
 }
 
+/* The folder of the journal, synced while its database was there. */
+static atomic_bool named;
+
+__attribute__((visibility("default"))) int fsync(int fd)
+{
+    char link[64], file[KIT_PATH_MAX];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t bytes = readlink(link, file, sizeof file - 1);
+    file[bytes > 0 ? bytes : 0] = '\0';
+    if (strcmp(file, path) == 0 && access(name_in(path, "db/CURRENT").at, F_OK) == 0) { atomic_store(&named, true); }
+    return (int)syscall(SYS_fsync, fd);
+}
+
 static void disk_full(const char *text, long writes_left)
 {
     atomic_store(&disk.writes_left, writes_left);
@@ -140,6 +154,17 @@ static int child_leave_tail(void)
     return raise(SIGKILL);
 }
 
+/* Append synced blocks, the last ones while the mark's older slot is far behind, and die. */
+static int child_leave_synced(void)
+{
+    stoa_journal *journal;
+    if (ops->open(path, &journal)) { return 1; }
+    for (unsigned i = 0; i < 40; i++) {
+        if (kit_append(journal, kit_last(journal) + 1, 3, 900, true)) { return 2; }
+    }
+    return raise(SIGKILL);
+}
+
 static int child_open(void)
 {
     stoa_journal *journal;
@@ -149,7 +174,8 @@ static int child_open(void)
 static const struct {
     const char *role;
     int (*run)(void);
-} children[] = {{"append", child_append}, {"leave_tail", child_leave_tail}, {"open", child_open}};
+} children[] = {{"append", child_append}, {"leave_tail", child_leave_tail},
+                {"leave_synced", child_leave_synced}, {"open", child_open}};
 
 static int child_main(const char *role, const char *in_folder)
 {
@@ -559,6 +585,87 @@ static void a_log_cut_short_ends_at_a_whole_block_or_is_refused(void **state)
     assert_true(out.refused > 2 && out.cut > 10 && out.unharmed == 0);
 }
 
+static void flip_byte(const char *file, off_t at)
+{
+    int fd = open(file, O_RDWR);
+    uint8_t byte = 0;
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 0x40;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    assert_int_equal(close(fd), 0);
+}
+
+/* The journal of a dead process, but that the slot of its mark that was written last is rotten; *log_bytes_out: of RocksDB's log. */
+static const char *rot_the_mark(files *copies, off_t *log_bytes_out)
+{
+    copy_journal(copies);
+    name mark = name_in(path, "commit.mark");
+    int fd = open(mark.at, O_RDONLY);
+    uint64_t sequence[2] = {0, 0}; /* storage/rocksdb/mark.h has the layout */
+    assert_true(fd >= 0 && pread(fd, &sequence[0], 8, 8) == 8 && pread(fd, &sequence[1], 8, 4096 + 8) == 8);
+    assert_int_equal(close(fd), 0);
+    flip_byte(mark.at, sequence[1] > sequence[0] ? 4096 + 40 : 40);
+    struct stat status;
+    const char *log = log_of(copies);
+    assert_int_equal(stat(log, &status), 0);
+    *log_bytes_out = status.st_size;
+    return log;
+}
+
+static void refused_twice(void)
+{
+    stoa_journal *journal = NULL;
+    for (unsigned i = 0; i < 2; i++) { /* nothing is written before it is refused */
+        kit_err(ops->open(path, &journal), STOA_E_CORRUPT);
+        assert_non_null(strstr(stoa_err_trail(), "accept-loss"));
+    }
+}
+
+static void what_a_damaged_mark_cannot_vouch_for_is_refused_until_it_is_accepted(void **state)
+{
+    (void)state;
+    enum { ALL = 120 };
+    static files copies;
+    off_t bytes;
+    assert_true(WIFSIGNALED(child_end(child_start("leave_synced", NULL))));
+    set_aside();
+    for (off_t i = 0; i < 12; i++) {
+        const char *log = rot_the_mark(&copies, &bytes);
+        if (i % 2) {
+            assert_int_equal(truncate(log, bytes - 60 * i), 0); /* within a record, which is longer */
+        } else {
+            flip_byte(log, bytes - 60 - i * bytes / 24);
+        }
+        refused_twice();
+    }
+    stoa_journal_loss loss;
+    kit_ok(stoa_journal_rocksdb_accept(path, true, &loss));
+    assert_true(loss.damaged && loss.mark < ALL && loss.kept >= loss.mark && loss.kept < ALL);
+    refused_twice();
+    kit_ok(stoa_journal_rocksdb_accept(path, false, &loss));
+    stoa_journal *journal = opened();
+    kit_check_all(journal, loss.kept);
+    kit_grow(journal, 3, 2, 300);
+    kit_err(stoa_journal_rocksdb_accept(path, false, &loss), STOA_E_DENIED);
+    ops->close(journal);
+    kit_ok(stoa_journal_rocksdb_accept(path, false, &loss));
+    assert_false(loss.damaged);
+
+    (void)rot_the_mark(&copies, &bytes); /* with a log that is whole nothing is lost, and the mark is mended */
+    for (unsigned i = 0; i < 2; i++) {
+        catch_log();
+        journal = opened();
+        assert_int_equal(caught_log("journal_mark_damaged"), i == 0);
+        release_log();
+        kit_check_all(journal, ALL);
+        ops->close(journal);
+    }
+    (void)rot_the_mark(&copies, &bytes);
+    kit_remove(name_in(path, "db").at);
+    kit_err(ops->open(path, &journal), STOA_E_CORRUPT);
+}
+
 static void a_journal_without_its_mark_or_database_is_corrupt(void **state)
 {
     (void)state;
@@ -576,6 +683,16 @@ static void a_journal_without_its_mark_or_database_is_corrupt(void **state)
 
     journal = opened();
     kit_check_all(journal, 5);
+    ops->close(journal);
+}
+
+/* RocksDB syncs what is in its folder, not the name of the folder itself. */
+static void a_new_database_has_its_name_on_the_disk(void **state)
+{
+    (void)state;
+    atomic_store(&named, false);
+    stoa_journal *journal = opened();
+    assert_true(atomic_load(&named));
     ops->close(journal);
 }
 
@@ -943,6 +1060,8 @@ int main(int argc, char **argv)
         TEST(rot_in_a_closed_journal_is_never_silent),
         TEST(rot_in_the_tail_of_a_dead_process_is_never_silent),
         TEST(a_log_cut_short_ends_at_a_whole_block_or_is_refused),
+        TEST(what_a_damaged_mark_cannot_vouch_for_is_refused_until_it_is_accepted),
+        TEST(a_new_database_has_its_name_on_the_disk),
         TEST(a_journal_without_its_mark_or_database_is_corrupt),
         TEST(a_tail_that_does_not_link_is_cut_and_reported),
         TEST(a_block_that_links_above_the_mark_is_kept_and_unproven),
