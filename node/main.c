@@ -44,6 +44,7 @@ static const char usage[] =
     "                                          make a new data folder from a backup, whole or as it was\n"
     "stoad --accept-loss SHARD [--plan]        let a node start whose log is refused because its commit mark is\n"
     "                                          rotten: what cannot be vouched for is given up\n"
+    "stoad --rebuild-archive SHARD [--plan]    make the manifest of an archive anew from the segments that are whole\n"
     "stoad --version | --help\n"
     "\nSymbols, accounts, clients, rooms and quoters are lists that live in the file: docs/reference/config.md.\n"
     "\nSettings, each also as environment variable (gateway.listen: STOA_GATEWAY_LISTEN):\n";
@@ -104,13 +105,14 @@ static bool take_backup(flags *f, char *value) { f->offline.backup = value; retu
 static bool take_verify(flags *f, char *value) { f->offline.verify = value; return true; }
 static bool take_restore(flags *f, char *value) { f->offline.restore = value; return true; }
 static bool take_accept(flags *f, char *value) { f->offline.accept = value; return true; }
+static bool take_rebuild(flags *f, char *value) { f->offline.rebuild = value; return true; }
 static bool take_into(flags *f, char *value) { f->offline.into = value; return true; }
 static bool take_until(flags *f, char *value) { f->offline.until = value; return true; }
 static bool take_plan(flags *f, char *value) { (void)value; f->offline.plan = true; return true; }
 
 static const flag known[] = {
     {"--backup", take_backup, true},   {"--verify-backup", take_verify, true}, {"--restore", take_restore, true},
-    {"--accept-loss", take_accept, true}, {"--into", take_into, true},       {"--until", take_until, true},  {"--plan", take_plan, false},
+    {"--accept-loss", take_accept, true}, {"--rebuild-archive", take_rebuild, true}, {"--into", take_into, true},       {"--until", take_until, true},  {"--plan", take_plan, false},
     {"--config", take_config, true},   {"--check", take_check, true},  {"--dump-docs", take_docs, true},
     {"--new-key", take_new_key, true}, {"--data", take_data, true},    {"--live", take_live, true},    {"--replay", replay, true},
     {"--print-config", take_print, false}, {"--exit", take_exit, false}, {"--help", take_help, false},

@@ -171,8 +171,8 @@ typedef struct stoa_journal_ops {
      * and IO (nothing is forgotten unless first has moved). */
     stoa_err (*purge)(stoa_journal *journal, uint64_t below);
 
-    /* Put (or erase) all entries, in their order, or none. With sync they are durable when OK returns, and so is all
-     * that was put or erased before, and the log as it was when put was called; without, they may be lost with the
+    /* Put (or erase) all entries, in their order, or none; with no entry and sync: only what sync says of the log. With sync they are durable when OK returns, and so is all
+     * that was put or erased before, and the log as it was when put was called, up to where the commit mark moves; without, they may be lost with the
      * machine. A crash keeps a prefix of what was put and erased. Blocks. Errors: INVALID (an empty key), TOO_LARGE, FULL
      * (nothing was put; append goes on finding out by itself), IO (the log is not harmed unless append says so), CORRUPT (the
      * store was rotten and is thrown away: all that was put is gone, the next put finds an empty one). */

@@ -41,6 +41,15 @@ static stoa_err look_behind(stoa_keeper *k, const stoa_journal_state *log)
     return err;
 }
 
+/* Where nobody waits for the disk (durability memory) nobody moves the mark, either. */
+static stoa_err prove_log(stoa_keeper *k, stoa_journal_state *log)
+{
+    if (log->proven >= log->last) { return STOA_OK; }
+    stoa_err err = k->journal->ops->put(k->journal, STOA_SPACE_META, NULL, 0, true);
+    if (!err) { k->journal->ops->state(k->journal, log); }
+    return err == STOA_E_FULL ? STOA_OK : err; /* the log says so itself */
+}
+
 static stoa_err seal(stoa_keeper *k, uint64_t now_ns, const stoa_progress_to *progress)
 {
     stoa_journal_state log;
@@ -49,7 +58,9 @@ static stoa_err seal(stoa_keeper *k, uint64_t now_ns, const stoa_progress_to *pr
     if (err) { return err; }
     bool full = k->seen_bytes >= k->segment_bytes;
     bool old = k->oldest_ns > 0 && now_ns > k->oldest_ns && now_ns - k->oldest_ns >= k->retention.hot_ns;
-    if ((!full && !old) || log.proven <= stoa_archive_last(k->archive, true)) { return STOA_OK; }
+    if (!full && !old) { return STOA_OK; }
+    err = prove_log(k, &log);
+    if (err || log.proven <= stoa_archive_last(k->archive, true)) { return err; }
     err = stoa_archive_extend(k->archive, k->journal, &(const stoa_extent){.until = log.proven, .rest = old}, progress);
     k->sealed = 0; /* look again */
     return err;

@@ -21,7 +21,7 @@ enum { EXIT_USAGE = 2, SHARDS = STOA_CATALOG_SHARDS };
 
 bool stoa_offline_asked(const stoa_offline *asked)
 {
-    return asked->backup || asked->verify || asked->restore || asked->accept;
+    return asked->backup || asked->verify || asked->restore || asked->accept || asked->rebuild;
 }
 
 static int ended(stoa_err err, const char *what)
@@ -211,10 +211,27 @@ static int accept_loss(const stoa_offline *asked, const stoa_settings *settings)
     return EXIT_SUCCESS;
 }
 
+static int rebuild_archive(const stoa_offline *asked, const stoa_settings *s)
+{
+    char warm[STOA_PATH_MAX + 16], cold[STOA_PATH_MAX + 16];
+    stoa_archive_options options = {.folder = beside(s, s->archive_path, "/archive", warm),
+                                    .cold_folder = beside(s, s->archive_cold_path, "/cold", cold),
+                                    .shard = asked->rebuild};
+    stoa_archive_rebuilt made;
+    stoa_err err = stoa_archive_rebuild(&options, asked->plan, &made);
+    if (err) { return ended(err, "rebuild-archive"); }
+    (void)printf("shard %s: the manifest %s %" PRIu32 " segments, positions %" PRIu64 " to %" PRIu64 "; %" PRIu32 " files are not whole%s\n",
+                 asked->rebuild, asked->plan ? "would name" : "names", made.segments, made.first, made.last, made.rotten,
+                 made.held ? "; it is held" : "");
+    if (asked->plan) { (void)printf("nothing was written\n"); }
+    return EXIT_SUCCESS;
+}
+
 int stoa_offline_run(const stoa_offline *asked, const stoa_settings *settings)
 {
     if (asked->backup) { return back_up(asked, settings); }
     if (asked->verify) { return verify(asked->verify); }
     if (asked->accept) { return accept_loss(asked, settings); }
+    if (asked->rebuild) { return rebuild_archive(asked, settings); }
     return bring_back(asked, settings);
 }

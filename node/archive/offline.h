@@ -4,6 +4,7 @@
  *     stoad --verify-backup DIR
  *     stoad --restore DIR --into DATA [--until SHARD:POSITION|TIME] [--plan]
  *     stoad --accept-loss SHARD [--plan]     storage/rocksdb/accept.h
+ *     stoad --rebuild-archive SHARD [--plan] stoa_archive_rebuild
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_ARCHIVE_OFFLINE_H
@@ -14,7 +15,7 @@
 #include "node/settings.h"
 
 typedef struct stoa_offline {
-    const char *backup, *verify, *restore, *into, *until, *accept;
+    const char *backup, *verify, *restore, *into, *until, *accept, *rebuild;
     bool plan;
 } stoa_offline;
 

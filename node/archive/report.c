@@ -80,6 +80,7 @@ void stoa_print_restored(const stoa_restored *restored, bool plan, stoa_buf *out
         const char *note = note_of(restored, shard);
         stoa_buf_printf(out, "%s%s\n", *note && !plan ? ", " : "", plan ? "" : note);
     }
+    if (restored->replaces && plan) { stoa_buf_puts(out, "would remove what a restore that was stopped left beside it\n"); }
 }
 
 /* --- progress */

@@ -4,11 +4,14 @@
 #include "node/archive/restore.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,6 +24,7 @@
 #include "storage/rocksdb/folder.h"
 
 enum { OPEN_FOLDERS = 16 };
+static const char note_name[] = "restore.unfinished"; /* what a folder that is a restore's has in it until it is whole */
 
 typedef struct restoring {
     const stoa_restore *restore;
@@ -28,7 +32,9 @@ typedef struct restoring {
     stoa_restored *out;
     uint32_t cut_shard;    /* the one that is cut to the event; shard_count: none */
     uint64_t cut_position;
-    char beside[PATH_MAX]; /* where it is made */
+    char into[PATH_MAX], beside[PATH_MAX + 16]; /* where it goes; where it is made */
+    int beside_fd; /* holds its lock */
+    bool mine;     /* the folder beside is this restore's, to be removed when it fails */
     stoa_mail_log *mail;   /* of each shard; NULL: not to be compared */
     uint32_t mail_count;
 } restoring;
@@ -175,24 +181,87 @@ static int remove_one(const char *path, const struct stat *status, int flag, str
     return remove(path);
 }
 
-static stoa_err make_beside(restoring *r)
+static void remove_all(const char *path)
+{
+    (void)nftw(path, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The new folder by its plain name, without slashes at its end. */
+static stoa_err find_into(restoring *r)
+{
+    size_t length = strlen(r->restore->into);
+    while (length > 1 && r->restore->into[length - 1] == '/') { length--; }
+    const char *from = r->restore->into, *slash = memrchr(from, '/', length), *name = slash ? slash + 1 : from;
+    size_t name_bytes = length - (size_t)(name - from);
+    bool dots = (name_bytes == 1 && name[0] == '.') || (name_bytes == 2 && memcmp(name, "..", 2) == 0);
+    if (name_bytes == 0 || dots) { return STOA_FAIL(STOA_E_INVALID, "'%s' is not the name of a new folder", from); }
+    int bytes = snprintf(r->into, sizeof r->into, "%.*s", (int)length, from);
+    int beside = snprintf(r->beside, sizeof r->beside, "%s.unfinished", r->into);
+    bool fits = bytes > 0 && bytes < (int)sizeof r->into && beside > 0 && beside < (int)sizeof r->beside;
+    return fits ? STOA_OK : STOA_FAIL(STOA_E_INVALID, "path of %zu bytes", length);
+}
+
+/* Whether a folder of that name is a restore's that was stopped, or empty: anybody else's is not ours to remove. */
+static stoa_err may_replace(const restoring *r, bool *there_out)
+{
+    char note[PATH_MAX];
+    bool empty = false;
+    *there_out = access(r->beside, F_OK) == 0;
+    if (!*there_out) { return STOA_OK; }
+    stoa_err err = stoa_folder_empty(r->beside, &empty);
+    if (!err) { err = stoa_file_path(r->beside, note_name, note); }
+    if (err || empty || access(note, F_OK) == 0) { return err; }
+    return STOA_FAIL(STOA_E_EXISTS, "%s is not what a restore left; it needs that name while it works", r->beside);
+}
+
+static stoa_err check_into(restoring *r)
 {
     bool empty = false;
-    stoa_err err = stoa_folder_empty(r->restore->into, &empty);
+    stoa_err err = find_into(r);
+    if (!err) { err = stoa_folder_empty(r->into, &empty); }
+    if (!err && !empty) { err = STOA_FAIL(STOA_E_EXISTS, "%s is not empty; a restore makes a new folder", r->into); }
+    return err ? err : may_replace(r, &r->out->replaces);
+}
+
+/* The lock is the folder itself: it stays with it when it gets its name, and goes with the process. */
+static stoa_err lock_beside(restoring *r)
+{
+    struct stat mine, named;
+    r->beside_fd = open(r->beside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->beside_fd < 0) { return stoa_os_error("open", r->beside); }
+    bool locked = flock(r->beside_fd, LOCK_EX | LOCK_NB) == 0;
+    bool same = locked && fstat(r->beside_fd, &mine) == 0 && stat(r->beside, &named) == 0 && mine.st_ino == named.st_ino;
+    return same ? STOA_OK : STOA_FAIL(STOA_E_DENIED, "another restore works in %s", r->beside);
+}
+
+static int remove_within(const char *path, const struct stat *status, int flag, struct FTW *ftw)
+{
+    (void)status;
+    (void)flag;
+    bool keep = ftw->level == 0 || (ftw->level == 1 && strcmp(path + ftw->base, note_name) == 0);
+    return keep ? 0 : remove(path);
+}
+
+static stoa_err make_beside(restoring *r)
+{
+    bool there;
+    stoa_err err = stoa_folder_make_all(r->beside);
+    if (!err) { err = lock_beside(r); }
+    if (!err) { err = may_replace(r, &there); } /* it is ours alone now: look again */
+    if (!err) { err = stoa_file_put(r->beside, note_name, "a restore is under way, or was stopped\n", 39); }
     if (err) { return err; }
-    if (!empty) { return STOA_FAIL(STOA_E_EXISTS, "%s is not empty; a restore makes a new folder", r->restore->into); }
-    int bytes = snprintf(r->beside, sizeof r->beside, "%s.unfinished", r->restore->into);
-    if (bytes <= 0 || bytes >= (int)sizeof r->beside) { return STOA_FAIL(STOA_E_INVALID, "path of %zu bytes", strlen(r->restore->into)); }
-    (void)nftw(r->beside, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS); /* of a restore that was stopped */
-    return stoa_folder_make_all(r->beside);
+    r->mine = true;
+    (void)nftw(r->beside, remove_within, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS); /* of a restore that was stopped */
+    return STOA_OK;
 }
 
 static stoa_err settle(const restoring *r, uint64_t epoch)
 {
     stoa_err err = epoch ? stoa_coord_local_raise(r->beside, "node", epoch) : STOA_OK;
+    if (!err) { err = stoa_file_remove(r->beside, note_name); }
     if (err) { return err; }
-    if (rename(r->beside, r->restore->into) != 0) { return stoa_os_error("rename", r->beside); }
-    return stoa_folder_sync_parent(r->restore->into);
+    if (rename(r->beside, r->into) != 0) { return stoa_os_error("rename", r->beside); }
+    return stoa_folder_sync_parent(r->into);
 }
 
 static stoa_err run(restoring *r, bool plan)
@@ -210,19 +279,21 @@ static stoa_err run(restoring *r, bool plan)
 
 stoa_err stoa_restore_run(const stoa_restore *restore, bool plan, const stoa_progress_to *progress, stoa_restored *out)
 {
-    restoring r = {.restore = restore, .progress = progress, .out = out};
+    restoring r = {.restore = restore, .progress = progress, .out = out, .beside_fd = -1};
     memset(out, 0, sizeof *out);
     stoa_err err = stoa_catalog_load(restore->from, &out->catalog);
     if (!err) { err = find_cut(&r); }
     if (err) { return STOA_PASS(err, "restore of %s", restore->from); }
     out->other_kind = stoa_catalog_other_kind(&out->catalog, restore->kinds, false);
-    if (!plan) { err = make_beside(&r); }
+    err = check_into(&r);
+    if (!err && !plan) { err = make_beside(&r); }
     if (!err && !plan) {
         r.mail = calloc(STOA_CATALOG_SHARDS, sizeof *r.mail);
         if (!r.mail) { err = STOA_FAIL(STOA_E_NOMEM, "restore"); }
     }
     if (!err) { err = run(&r, plan); }
     free(r.mail);
-    if (err && !plan && r.beside[0]) { (void)nftw(r.beside, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS); }
+    if (err && r.mine) { remove_all(r.beside); }
+    if (r.beside_fd >= 0) { (void)close(r.beside_fd); }
     return err;
 }

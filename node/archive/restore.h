@@ -4,7 +4,8 @@
  * says why that is a state the node could have stopped in); a position is such a time, but that the shard it is given for is cut
  * to the event. Then each log is folded and its state hash compared with what the live shard showed at the same position, and what
  * the shards mailed each other is compared (runtime/mail_check.h). Only then the folder gets its name: whenever a restore
- * stops, there is no half of one to be started by mistake.
+ * stops, there is no half of one to be started by mistake. Until then it is INTO.unfinished, locked by its restore, with a note in
+ * it: the next restore replaces what one that was stopped left, and no folder that is somebody else's.
  *
  * Keys are not in a backup: the restored node makes its own, or finds those that were put into DATA/keys.
  *
@@ -39,9 +40,11 @@ typedef struct stoa_restored {
     const char *other_kind;  /* NULL, or the first kind that this build has in another shape */
     stoa_restored_shard shards[STOA_CATALOG_SHARDS];
     uint32_t shard_count;
+    bool replaces;           /* a restore that was stopped left INTO.unfinished, which this one removes */
 } stoa_restored;
 
-/* With plan nothing is written. Errors: EXISTS (there is something in into), NOT_FOUND (no backup; no such shard), INVALID
+/* With plan nothing is written. Errors: EXISTS (there is something in into, or INTO.unfinished is no restore's),
+ * DENIED (another restore works there), NOT_FOUND (no backup; no such shard), INVALID
  * (until), RANGE (until is not in the backup: the trail says what is), FORKED (a state hash that is not the live one's), GAP,
  * CORRUPT, VERSION, IO, FULL, what progress returns. */
 stoa_err stoa_restore_run(const stoa_restore *restore, bool plan, const stoa_progress_to *progress, stoa_restored *out);

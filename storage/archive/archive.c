@@ -11,17 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "storage/archive/file.h"
 #include "storage/archive/internal.h"
 #include "storage/rocksdb/folder.h"
 
-enum {
-    SEGMENT_BYTES = 32 << 20,
-    LEVEL = 3,
-    COLD_LEVEL = 12,
-    UNNAMED_MAX = 2 /* files that a crash leaves without a name in the manifest: a new segment, and one that it replaced */
-};
+enum { SEGMENT_BYTES = 32 << 20, LEVEL = 3, COLD_LEVEL = 12 };
 
 const char *stoa_archive_folder(const stoa_archive *archive, stoa_tier tier)
 {
@@ -55,74 +49,21 @@ stoa_err stoa_archive_replace(stoa_archive *archive, stoa_manifest *next)
 
 /* --- open */
 
-typedef struct sweep {
-    stoa_archive *archive;
-    const char *folder;
-    bool cold, remove; /* first they are counted, then removed */
-    unsigned unnamed;
-} sweep;
-
-static bool named(const stoa_archive *archive, const char *folder, const char *file)
+/* *found_out: there was a manifest. */
+static stoa_err load(stoa_archive *archive, const stoa_archive_options *options, bool *found_out)
 {
-    const stoa_manifest *m = &archive->manifest;
-    for (uint32_t i = 0; i < m->count; i++) {
-        char name[STOA_SEGMENT_NAME_MAX];
-        stoa_segment_name(&m->entries[i].segment, m->entries[i].open, name);
-        if (strcmp(stoa_archive_folder(archive, m->entries[i].tier), folder) == 0 && strcmp(name, file) == 0) { return true; }
+    stoa_manifest m;
+    stoa_err err = stoa_manifest_load(archive->folder, &m);
+    *found_out = !err;
+    if (err == STOA_E_NOT_FOUND && !options->read_only) { return STOA_OK; }
+    if (!err && strcmp(m.shard, options->shard) != 0) {
+        err = STOA_FAIL(STOA_E_CORRUPT, "%s: the manifest is of shard %s", archive->folder, m.shard);
+        stoa_manifest_deinit(&m);
     }
-    return false;
-}
-
-static stoa_err look_at_file(void *context, const char *name)
-{
-    sweep *s = context;
-    if (named(s->archive, s->folder, name)) { return STOA_OK; }
-    s->unnamed++;
-    if (!s->remove) { return STOA_OK; }
-    stoa_log(STOA_LOG_INFO, "archive_swept", STOA_KV("shard", s->archive->manifest.shard), STOA_KV("file", name));
-    return stoa_file_remove(s->folder, name);
-}
-
-static stoa_err visit_files(sweep *s)
-{
-    stoa_archive *archive = s->archive;
-    s->folder = archive->folder;
-    stoa_err err = stoa_folder_visit(s->folder, ".seg", look_at_file, s);
-    if (err || strcmp(archive->folder, archive->cold_folder) == 0) { return err; }
-    s->folder = archive->cold_folder;
-    return stoa_folder_visit(s->folder, ".seg", look_at_file, s);
-}
-
-/* Remove what a crash left. More than it can leave is no such thing. */
-static stoa_err tidy_up(stoa_archive *archive)
-{
-    sweep s = {.archive = archive};
-    stoa_err err = stoa_file_sweep(archive->folder);
-    if (!err) { err = stoa_file_sweep(archive->cold_folder); }
-    if (!err) { err = visit_files(&s); }
-    if (!err && s.unnamed > UNNAMED_MAX) {
-        return STOA_FAIL(STOA_E_CORRUPT, "%s: %u segments are not in the manifest: is it an old one?", archive->folder, s.unnamed);
-    }
-    s.remove = true;
-    return err || s.unnamed == 0 ? err : visit_files(&s);
-}
-
-static stoa_err load(stoa_archive *archive, const stoa_archive_options *options)
-{
-    stoa_manifest *m = &archive->manifest;
-    stoa_err err = stoa_manifest_load(archive->folder, m);
-    if (err == STOA_E_NOT_FOUND && !options->read_only) {
-        (void)snprintf(m->shard, sizeof m->shard, "%s", options->shard);
-        (void)snprintf(m->class_name, sizeof m->class_name, "%s", options->class_name ? options->class_name : "");
-        return STOA_OK;
-    }
-    if (!err && strcmp(m->shard, options->shard) != 0) {
-        return STOA_FAIL(STOA_E_CORRUPT, "%s: the manifest is of shard %s", archive->folder, m->shard);
-    }
-    if (!err && options->class_name && options->class_name[0]) {
-        (void)snprintf(m->class_name, sizeof m->class_name, "%s", options->class_name);
-    }
-    return err;
+    if (err) { return err; }
+    if (archive->manifest.class_name[0]) { memcpy(m.class_name, archive->manifest.class_name, sizeof m.class_name); }
+    archive->manifest = m;
+    return STOA_OK;
 }
 
 static stoa_err make_folders(stoa_archive *archive)
@@ -132,7 +73,7 @@ static stoa_err make_folders(stoa_archive *archive)
     return err ? err : stoa_file_lock(archive->folder, "lock", &archive->lock_fd);
 }
 
-stoa_err stoa_archive_open(const stoa_archive_options *options, stoa_archive **out)
+stoa_err stoa_archive_prepare(const stoa_archive_options *options, stoa_archive **out)
 {
     stoa_archive *archive = calloc(1, sizeof *archive);
     if (!archive) { return STOA_FAIL(STOA_E_NOMEM, "archive"); }
@@ -142,14 +83,31 @@ stoa_err stoa_archive_open(const stoa_archive_options *options, stoa_archive **o
     archive->segment_bytes = options->segment_bytes ? options->segment_bytes : SEGMENT_BYTES;
     archive->level = options->level ? options->level : LEVEL;
     archive->cold_level = options->cold_level ? options->cold_level : COLD_LEVEL;
+    stoa_manifest *m = &archive->manifest;
+    (void)snprintf(m->shard, sizeof m->shard, "%s", options->shard);
+    (void)snprintf(m->class_name, sizeof m->class_name, "%s", options->class_name ? options->class_name : "");
     size_t length = strlen(options->shard);
     stoa_err err = length == 0 || length > STOA_SEGMENT_SHARD_MAX || strchr(options->shard, '/')
                        ? STOA_FAIL(STOA_E_INVALID, "shard's name '%s'", options->shard)
                        : stoa_file_path(options->folder, options->shard, archive->folder);
     if (!err) { err = stoa_file_path(options->cold_folder ? options->cold_folder : options->folder, options->shard, archive->cold_folder); }
     if (!err && !options->read_only) { err = make_folders(archive); }
-    if (!err) { err = load(archive, options); }
-    if (!err && !options->read_only) { err = tidy_up(archive); }
+    if (err) {
+        stoa_archive_close(archive);
+        return err;
+    }
+    *out = archive;
+    return STOA_OK;
+}
+
+stoa_err stoa_archive_open(const stoa_archive_options *options, stoa_archive **out)
+{
+    stoa_archive *archive;
+    bool found;
+    stoa_err err = stoa_archive_prepare(options, &archive);
+    if (err) { return err; }
+    err = load(archive, options, &found);
+    if (!err && !options->read_only) { err = stoa_archive_tidy(archive, found); }
     if (err) {
         stoa_archive_close(archive);
         return err;

@@ -8,7 +8,9 @@
  * The same files make a backup. The archive follows the log: what it seals continues the chain of what it has, or it says
  * FORKED and changes nothing. A file is named in the manifest only when it was read back; a file goes only when the manifest
  * no longer names it. So a crash at any moment leaves an archive that holds what it held before, and perhaps a file that
- * nobody names, which the next one to write here removes.
+ * nobody names. The next one to write here names it, if it continues the chain, or removes it, if what it holds is held by
+ * others that are whole; a file that is neither is CORRUPT and stays (tidy.c). There is a manifest from the first open on: one
+ * that is gone is CORRUPT where there are segments, and can be made anew from them.
  *
  * Threads: one at a time extends, moves, expires, holds and closes; reading and looking may run on others meanwhile. A visit
  * must not write here. All functions block.
@@ -36,10 +38,21 @@ typedef struct stoa_archive_options {
 } stoa_archive_options;
 
 /* Errors: DENIED (another one writes here), NOT_FOUND, those of stoa_manifest_load, CORRUPT (segments that the manifest does
- * not know, more than a crash leaves: it may be an old copy), INVALID, IO, FULL. */
+ * not know and that do not fit behind it: it may be an old copy, or gone), INVALID, IO, FULL. */
 stoa_err stoa_archive_open(const stoa_archive_options *options, stoa_archive **out);
 /* NULL is allowed. */
 void stoa_archive_close(stoa_archive *archive);
+
+/* What a manifest that was made anew names. */
+typedef struct stoa_archive_rebuilt {
+    uint64_t first, last; /* positions */
+    uint32_t segments, rotten; /* named; not whole, and set aside as FILE.rotten */
+    bool held;            /* a hold stands: the one that was readable, or one that says that none was */
+} stoa_archive_rebuilt;
+
+/* Make the manifest of a closed archive anew from the segments that are whole. plan: say what would be, and write nothing.
+ * Errors: GAP (they are not one chain: the trail says which does not fit), NOT_FOUND (there are none), DENIED, IO, FULL. */
+stoa_err stoa_archive_rebuild(const stoa_archive_options *options, bool plan, stoa_archive_rebuilt *out);
 
 /* A copy of what there is, for the caller to deinit. Errors: NOMEM. */
 stoa_err stoa_archive_look(stoa_archive *archive, stoa_manifest *out);
@@ -84,7 +97,8 @@ stoa_err stoa_archive_move(stoa_archive *archive, uint32_t index, stoa_tier tier
  * are not there, or the last one is among them), IO, FULL. */
 stoa_err stoa_archive_expire(stoa_archive *archive, uint32_t count);
 
-/* Nothing is moved or expires while there is a reason; "" ends it. Errors: INVALID (too long, control characters), IO, FULL. */
+/* Nothing is moved or expires while there is a reason; "" ends it. Errors: INVALID (too long, no UTF-8, control
+ * characters), IO, FULL. */
 stoa_err stoa_archive_hold(stoa_archive *archive, const char *reason);
 
 /* --- reading */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "storage/archive/file.h"
 #include "storage/archive/internal.h"
 #include "storage/archive/segment_header.h"
@@ -257,11 +258,20 @@ stoa_err stoa_archive_expire(stoa_archive *archive, uint32_t count)
     return err;
 }
 
+static bool is_text(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) { return false; }
+    }
+    return stoa_utf8_prefix(text, length) == length;
+}
+
 stoa_err stoa_archive_hold(stoa_archive *archive, const char *reason)
 {
     stoa_manifest next;
     size_t length = strlen(reason);
     if (length > STOA_HOLD_MAX) { return STOA_FAIL(STOA_E_INVALID, "a reason of %zu bytes", length); }
+    if (!is_text(reason, length)) { return STOA_FAIL(STOA_E_INVALID, "a reason that is no UTF-8, or has control characters"); }
     stoa_err err = stoa_manifest_copy(&archive->manifest, &next);
     if (err) { return err; }
     memcpy(next.hold, reason, length + 1);

@@ -21,6 +21,13 @@ struct stoa_archive {
 
 const char *stoa_archive_folder(const stoa_archive *archive, stoa_tier tier);
 
+/* An archive with its folders and its lock, and an empty manifest; the caller's to close. Errors: as stoa_archive_open. */
+stoa_err stoa_archive_prepare(const stoa_archive_options *options, stoa_archive **out);
+
+/* See to the files that the manifest does not name (tidy.c); found: there was a manifest, otherwise it is made. Errors: CORRUPT,
+ * IO, FULL, NOMEM. */
+stoa_err stoa_archive_tidy(stoa_archive *archive, bool found);
+
 /* The path of an entry's file. Errors: INVALID. */
 stoa_err stoa_archive_path(const stoa_archive *archive, const stoa_manifest_entry *entry, char path[PATH_MAX]);
 

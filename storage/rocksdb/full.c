@@ -14,7 +14,8 @@
 static stoa_err reopen_for_reading(stoa_rocks *j)
 {
     stoa_engine_close(&j->engine);
-    return stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true});
+    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true});
+    return err ? err : stoa_rocks_look_at_index(j); /* a reindex that found no space may have begun or not */
 }
 
 stoa_err stoa_rocks_enter_full(stoa_rocks *j)
@@ -54,6 +55,7 @@ static stoa_err reopen_for_writing(stoa_rocks *j)
     stoa_engine_close(&j->engine);
     stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.first = &j->first});
     if (!err) { err = recover_same(j); }
+    if (!err) { err = stoa_rocks_look_at_index(j); }
     if (!err) { err = stoa_rocks_note_open(j); }
     if (err != STOA_E_FULL) { return err; }
     stoa_err reading = reopen_for_reading(j);

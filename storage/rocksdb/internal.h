@@ -33,7 +33,8 @@ typedef struct stoa_rocks {
     stoa_journal base;
     pthread_mutex_t state_lock;
     stoa_journal_state state; /* written by the writer under state_lock */
-    stoa_err failed;          /* likewise; what every call answers once it is set */
+    uint64_t proven;          /* under state_lock: what state's says, or more since somebody else synced the log */
+    stoa_err failed;          /* as state; what every call answers once it is set */
     stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged; under state_lock, written by purge */
     _Atomic uint64_t first;    /* anchor.last + 1, for the compaction filters */
     pthread_mutex_t writing;   /* from a block's write to the state that shows it; inside engine_lock */
@@ -50,9 +51,11 @@ typedef struct stoa_rocks {
     stoa_side side;
     _Atomic(const stoa_keyring *) keys;
 
-    /* The writer's own. */
+    pthread_mutex_t marking; /* the mark: the writer moves it, and who syncs the log for the side store; innermost but state_lock */
     bool mark_stuck;
     stoa_mark mark;
+
+    /* The writer's own. */
     uint8_t *bytes;
     size_t bytes_cap;
     rocksdb_writebatch_t *batch;

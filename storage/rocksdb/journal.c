@@ -29,6 +29,7 @@ stoa_err stoa_rocks_look(stoa_rocks *j, stoa_journal_state *out)
     (void)pthread_mutex_lock(&j->state_lock);
     *out = j->state;
     out->first = j->anchor.last + 1;
+    out->proven = j->proven;
     stoa_err err = j->failed;
     (void)pthread_mutex_unlock(&j->state_lock);
     return err ? STOA_FAIL(err, "journal %s is unusable since an earlier error", j->path) : STOA_OK;
@@ -38,6 +39,7 @@ void stoa_rocks_set_state(stoa_rocks *j, const stoa_journal_state *state)
 {
     (void)pthread_mutex_lock(&j->state_lock);
     j->state = *state;
+    if (state->proven > j->proven) { j->proven = state->proven; }
     (void)pthread_mutex_unlock(&j->state_lock);
 }
 
@@ -83,9 +85,10 @@ void stoa_rocks_end_swap(stoa_rocks *j)
 /* The mark follows the log. A full disk does not stop it from serving: the mark lags until there is space. */
 static stoa_err move_mark(stoa_rocks *j, stoa_journal_state *state, bool synced, bool force)
 {
+    (void)pthread_mutex_lock(&j->marking);
     stoa_mark_value value = j->mark.value;
-    value.appended = state->last;
-    if (synced) {
+    if (state->last > value.appended) { value.appended = state->last; }
+    if (synced && state->last > value.position) {
         value.position = state->last;
         value.hash = state->hash;
     }
@@ -97,6 +100,7 @@ static stoa_err move_mark(stoa_rocks *j, stoa_journal_state *state, bool synced,
     if (err == STOA_E_FULL && !j->mark_stuck) { stoa_log_error("journal_mark_stuck", err); }
     j->mark_stuck = err == STOA_E_FULL;
     state->proven = j->mark.value.position;
+    (void)pthread_mutex_unlock(&j->marking);
     return err == STOA_E_FULL ? STOA_OK : err;
 }
 
@@ -219,7 +223,8 @@ static stoa_err rocks_sync(stoa_journal *base)
 
 /* --- the side store */
 
-/* What is put was made from the log as it is now: the log must not be the one that a power cut leaves behind. */
+/* What is put was made from the log as it is now: the log must not be the one that a power cut leaves behind, and rot in it must
+ * not be taken for the end that one leaves. */
 static stoa_err sync_log(stoa_rocks *j)
 {
     stoa_journal_state state;
@@ -228,7 +233,13 @@ static stoa_err sync_log(stoa_rocks *j)
     char *text = NULL;
     rocksdb_flush_wal(j->engine.db, 1, &text);
     err = stoa_engine_error(text, "sync the log for the side store");
-    return err ? stoa_rocks_fail(j, err) : STOA_OK;
+    if (err == STOA_E_FULL) { return err; } /* the next append sees to it */
+    if (!err) { err = move_mark(j, &state, true, true); }
+    if (err) { return stoa_rocks_fail(j, err); }
+    (void)pthread_mutex_lock(&j->state_lock);
+    if (state.proven > j->proven) { j->proven = state.proven; }
+    (void)pthread_mutex_unlock(&j->state_lock);
+    return STOA_OK;
 }
 
 static stoa_err may_put(stoa_rocks *j, bool sync)
@@ -248,7 +259,7 @@ static stoa_err rocks_put(stoa_journal *base, stoa_space space, const stoa_side_
     stoa_rocks *j = (stoa_rocks *)base;
     stoa_err err = stoa_side_check(space, entries, count);
     if (!err) { err = may_put(j, sync); }
-    return err ? err : stoa_side_put(&j->side, space, entries, count, sync);
+    return err || count == 0 ? err : stoa_side_put(&j->side, space, entries, count, sync);
 }
 
 static stoa_err rocks_erase(stoa_journal *base, stoa_space space, const void *from, uint32_t from_bytes, const void *to,
@@ -284,6 +295,7 @@ static void release(stoa_rocks *j)
     (void)pthread_mutex_destroy(&j->state_lock);
     (void)pthread_mutex_destroy(&j->purging);
     (void)pthread_mutex_destroy(&j->writing);
+    (void)pthread_mutex_destroy(&j->marking);
     free(j->bytes);
     free(j);
 }
@@ -302,6 +314,7 @@ static stoa_err rocks_open(const char *path, stoa_journal **out)
     STOA_ASSERT(pthread_mutex_init(&j->state_lock, NULL) == 0 && pthread_mutex_init(&j->gate, NULL) == 0);
     STOA_ASSERT(pthread_rwlock_init(&j->engine_lock, NULL) == 0);
     STOA_ASSERT(pthread_mutex_init(&j->purging, NULL) == 0 && pthread_mutex_init(&j->writing, NULL) == 0);
+    STOA_ASSERT(pthread_mutex_init(&j->marking, NULL) == 0);
     atomic_store_explicit(&j->first, 1, memory_order_release); /* pairs with the filters of compaction */
 
     stoa_err err = stoa_rocks_open(j, path);
@@ -345,6 +358,7 @@ static void rocks_state(stoa_journal *base, stoa_journal_state *out)
     (void)pthread_mutex_lock(&j->state_lock);
     *out = j->state;
     out->first = j->anchor.last + 1;
+    out->proven = j->proven;
     (void)pthread_mutex_unlock(&j->state_lock);
 }
 

@@ -136,8 +136,10 @@ static stoa_err throw_away(stoa_rocks *j, rocksdb_writebatch_t *batch)
     rocksdb_writebatch_put_cf(batch, j->engine.families[STOA_FAMILY_META], note_key, NOTE_KEY_BYTES, note_value,
                               NOTE_VALUE_BYTES);
     rocksdb_writebatch_delete_range_cf(batch, j->engine.families[STOA_FAMILY_INDEX], from, sizeof from, to, sizeof to);
-    atomic_store(&j->index_broken, true);
-    return write(j, batch, true);
+    bool before = atomic_exchange(&j->index_broken, true);
+    stoa_err err = write(j, batch, true);
+    if (err == STOA_E_FULL) { atomic_store(&j->index_broken, before); } /* nothing was written; full.c looks again */
+    return err;
 }
 
 typedef struct putting {

@@ -401,6 +401,8 @@ static stoa_err sim_put(stoa_journal *journal, stoa_space space, const stoa_side
     if (!err) { err = wrap_and_put(h, space, entries, count); }
     if (err || !sync) { return err; }
     h->disk->synced = h->disk->count; /* a side store is not ahead of its log */
+    h->disk->mark = h->disk->mark_on_platter = (stoa_sim_mark){.position = h->state.last, .hash = h->state.hash};
+    h->state.proven = h->state.last;
     stoa_sim_side_sync(&h->disk->side);
     return STOA_OK;
 }

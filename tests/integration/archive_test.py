@@ -4,6 +4,7 @@ stoad with traders and talkers that do not stop, the REPL's commands and stoad's
 
 SPDX-License-Identifier: Apache-2.0
 """
+import fcntl
 import glob
 import json
 import os
@@ -40,6 +41,12 @@ def run(program, *arguments, code=0):
     return done
 
 
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(text)
+
+
 class Archive(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="stoa-archive-")
@@ -58,11 +65,13 @@ class Archive(unittest.TestCase):
             node.close()
             shutil.rmtree(node.folder, True)
 
-    def start(self, data=None, settings=SETTINGS):
+    def start(self, data=None, settings=SETTINGS, without=""):
         node = Node("none")
         self.nodes.append(node)
-        with open(node.path("stoa.yaml"), "a", encoding="utf-8") as out:
-            out.write(settings)
+        with open(node.path("stoa.yaml"), encoding="utf-8") as file:
+            text = file.read()
+        with open(node.path("stoa.yaml"), "w", encoding="utf-8") as out:
+            out.write(text.replace(without, "") + settings)
         if data:
             os.rename(data, node.path("data"))
         node.start()
@@ -175,6 +184,106 @@ class Archive(unittest.TestCase):
             self.assertEqual(shard["hash"].lstrip("0"), live.removeprefix("0x").lstrip("0"))
         self.order(self.client(again, "alice"), "alice")  # and it works on
         self.assertEqual(again.stop(), 0)
+
+    def test_a_shard_without_events_is_backed_up_too(self):
+        rooms = "rooms:\n  - {name: lobby}\n  - {name: annex}\n"
+        node = self.start(without=rooms)
+        self.order(self.client(node, "alice"), "alice")
+        self.assertEqual(self.positions(node)["room"], 0)
+        self.assertEqual(self.ask(node, "backup", self.backup)["job"]["state"], "done")
+        run("stoad", "--verify-backup", self.backup)
+        position = self.positions(node)["trade"]
+        live = self.hash(node, "trade", position)
+        self.assertEqual(node.stop(), 0)
+        offline = os.path.join(self.folder, "offline")
+        run("stoad", "--data", node.path("data"), "--backup", offline)
+        for backup in (self.backup, offline):
+            into = os.path.join(self.folder, "from-" + os.path.basename(backup))
+            run("stoad", "--restore", backup, "--into", into)
+            again = self.start(into, without=rooms)
+            self.assertEqual(self.positions(again)["room"], 0)
+            self.assertEqual(self.hash(again, "trade", position), live)
+
+    def test_a_restore_removes_nothing_that_is_not_its_own(self):
+        node = self.start()
+        self.order(self.client(node, "alice"), "alice")
+        self.ask(node, "backup", self.backup)
+        into = os.path.join(self.folder, "mine")
+        write(into + ".unfinished/thesis", "precious")
+        for plan in (["--plan"], []):
+            self.assertIn("EXISTS", run("stoad", "--restore", self.backup, "--into", into, *plan, code=1).stderr)
+        self.assertIn("EXISTS", self.ask(node, "restore", self.backup, into, code=1))
+        self.assertEqual(os.listdir(into + ".unfinished"), ["thesis"])
+        self.assertFalse(os.path.exists(into))
+
+        # what a restore left that was killed: said, and replaced; one that still works: left alone
+        left = os.path.join(self.folder, "left")
+        write(left + ".unfinished/restore.unfinished", "")
+        write(left + ".unfinished/trade/db/half", "of one")
+        self.assertIn("would remove", run("stoad", "--restore", self.backup, "--into", left, "--plan").stdout)
+        self.assertTrue(os.path.exists(left + ".unfinished/trade/db/half"))
+        held = os.open(left + ".unfinished", os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        self.assertIn("DENIED", run("stoad", "--restore", self.backup, "--into", left, code=1).stderr)
+        self.assertTrue(os.path.exists(left + ".unfinished/trade/db/half"))
+        os.close(held)
+        run("stoad", "--restore", self.backup, "--into", left)
+        self.assertFalse(os.path.exists(left + ".unfinished"))
+        self.assertNotIn("restore.unfinished", os.listdir(left))
+
+        # a slash behind the folder's name is none within it
+        slash = os.path.join(self.folder, "slash")
+        run("stoad", "--restore", self.backup, "--into", slash + "//", "--plan")
+        run("stoad", "--restore", self.backup, "--into", slash + "//")
+        self.assertTrue(os.path.exists(os.path.join(slash, "trade", "commit.mark")))
+        for odd in (".", "..", os.path.join(self.folder, "."), "/"):
+            for plan in (["--plan"], []):
+                self.assertIn("INVALID", run("stoad", "--restore", self.backup, "--into", odd, *plan, code=1).stderr)
+
+    def test_a_log_that_nobody_waits_for_is_sealed_and_purged_too(self):
+        node = self.start(settings=HURRIED + "trade: {durability: memory}\n")
+        self.work(node)
+        self.until(node, 300)
+        self.purged(node, 1)
+        self.rest()
+        shown = self.shown(node, "trade")
+        self.assertGreater(shown["sealed"], 100)
+        journal = self.ask(node, "journal", "trade", write=False)["journal"]
+        self.assertGreaterEqual(journal["proven"], shown["sealed"])
+        self.assertEqual(self.errors, [])
+        position = self.positions(node)["trade"]
+        live = self.hash(node, "trade", position)
+        node.kill()  # the death of the process takes nothing from it
+        node.start()
+        self.assertGreaterEqual(self.positions(node)["trade"], position)
+        self.assertEqual(self.hash(node, "trade", position), live)
+        self.assertTrue(self.ask(node, "hash", "trade")["hash"]["equal"])
+        self.assertEqual(node.stop(), 0)
+
+    def test_a_manifest_that_is_gone_is_made_anew(self):
+        node = self.start(settings=HURRIED)
+        self.work(node)
+        self.until(node, 300)
+        self.purged(node, 1)
+        self.rest()
+        position = self.positions(node)["trade"]
+        live = self.hash(node, "trade", position)
+        self.assertEqual(node.stop(), 0)
+        data = node.path("data")
+        segments = sorted(glob.glob(os.path.join(data, "archive", "trade", "*.seg")) + glob.glob(os.path.join(data, "cold", "trade", "*.seg")))
+        manifest = os.path.join(data, "archive", "trade", "manifest.json")
+        os.remove(manifest)
+        node.start()  # from its snapshot; the archive waits for somebody to look, and nothing of it goes
+        self.assertIn("rebuild-archive", self.shown(node, "trade")["fault"])
+        self.assertEqual(node.stop(), 0)
+        self.assertIn("nothing was written", run("stoad", "--data", data, "--rebuild-archive", "trade", "--plan").stdout)
+        self.assertFalse(os.path.exists(manifest))
+        self.assertIn(f"names {len(segments)} segments, positions 1 to", run("stoad", "--data", data, "--rebuild-archive", "trade").stdout)
+        node.start()
+        self.assertEqual((self.shown(node, "trade")["fault"], self.shown(node, "trade")["purge_waits_for"]), ("", "a hold"))
+        self.ask(node, "archive", "release", "trade")
+        self.assertEqual(self.hash(node, "trade", position), live)  # folded from the first event on
+        self.assertEqual(node.stop(), 0)
 
     def test_to_just_before_a_bad_command(self):
         node = self.start()

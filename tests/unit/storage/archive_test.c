@@ -572,6 +572,29 @@ static stoa_err ignore_block(void *context, const void *bytes, size_t size_bytes
 
 enum { FLIPS = 600 };
 
+static void a_hold_is_text_that_can_be_read_again(void **state)
+{
+    (void)state;
+    char longest[STOA_HOLD_MAX + 2];
+    stoa_archive *archive = opened("trade", 0);
+    static const char *const no_text[] = {"case\n7", "\x01", "case \x7f", "\xe4", "caf\xe9 7", "\xc3"};
+    for (size_t i = 0; i < sizeof no_text / sizeof no_text[0]; i++) { kit_err(stoa_archive_hold(archive, no_text[i]), STOA_E_INVALID); }
+    memset(longest, '"', sizeof longest);
+    longest[STOA_HOLD_MAX + 1] = '\0';
+    kit_err(stoa_archive_hold(archive, longest), STOA_E_INVALID);
+    longest[STOA_HOLD_MAX] = '\0';
+    const char *const good[] = {longest, "Fall \xc3\xa4 \\ 7", ""};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        kit_ok(stoa_archive_hold(archive, good[i]));
+        stoa_archive_close(archive);
+        archive = opened("trade", 0);
+        stoa_manifest m = looked(archive);
+        assert_string_equal(m.hold, good[i]);
+        stoa_manifest_deinit(&m);
+    }
+    stoa_archive_close(archive);
+}
+
 static void every_flipped_bit_of_a_segment_is_found(void **state)
 {
     (void)state;
@@ -707,19 +730,170 @@ static void every_flipped_bit_of_the_manifest_is_found(void **state)
     kit_err(try_open("trade", 0, false, &archive), STOA_E_CORRUPT);
 }
 
-/* A lost or old manifest must not make us remove the segments that it does not know. */
-static void segments_without_a_manifest_are_not_removed(void **state)
+/* --- files that the manifest does not name */
+
+static void copy_file(const char *from, const char *to)
+{
+    char command[3 * KIT_PATH_MAX];
+    (void)snprintf(command, sizeof command, "cp %s/%s %s/%s", folder, from, folder, to);
+    assert_int_equal(system(command), 0);
+}
+
+static stoa_err rebuild(bool plan, stoa_archive_rebuilt *out)
+{
+    char warm[KIT_PATH_MAX + 8], cold[KIT_PATH_MAX + 8];
+    (void)snprintf(warm, sizeof warm, "%s/warm", folder);
+    (void)snprintf(cold, sizeof cold, "%s/cold", folder);
+    return stoa_archive_rebuild(&(const stoa_archive_options){.folder = warm, .cold_folder = cold, .shard = "trade"}, plan, out);
+}
+
+/* The log grows by so many segments, which then are all that has what it had. */
+static void seal_and_purge(stoa_journal *log, unsigned segments)
+{
+    stoa_archive *archive = opened("trade", 1000);
+    kit_grow(log, 2 * segments, 3, 400);
+    seal_all(archive, log);
+    kit_ok(log->ops->sync(log));
+    kit_ok(log->ops->purge(log, kit_last(log)));
+    stoa_archive_close(archive);
+}
+
+static void holds_all(stoa_journal *log, const char *name)
+{
+    uint64_t verified;
+    stoa_archive *archive = opened("trade", 1000);
+    kit_ok(stoa_archive_verify(archive, UINT64_MAX, NULL, &verified));
+    assert_int_equal(verified, kit_last(log));
+    imports_equal(archive, log, name);
+    stoa_archive_close(archive);
+}
+
+static void an_older_manifest_costs_no_segment(void **state)
 {
     (void)state;
-    stoa_archive *archive;
-    char path[KIT_PATH_MAX + 64];
-    damaged(&archive);
+    static const char manifest[] = "warm/trade/manifest.json";
+    for (unsigned segments = 1; segments < 6; segments++) {
+        char name[16], copy[16];
+        (void)snprintf(name, sizeof name, "log%u", segments);
+        (void)snprintf(copy, sizeof copy, "copy%u", segments);
+        stoa_journal *log = sim(name);
+        seal_and_purge(log, 3);
+        copy_file(manifest, "older");
+        seal_and_purge(log, segments);
+        unsigned before = files_in("warm/trade");
+        copy_file("older", manifest);
+        holds_all(log, copy);
+        assert_int_equal(files_in("warm/trade"), before);
+        log->ops->close(log);
+        char warm[KIT_PATH_MAX + 8];
+        (void)snprintf(warm, sizeof warm, "%s/warm", folder);
+        kit_remove(warm);
+    }
+}
+
+static void an_older_manifest_that_names_what_was_moved_is_refused(void **state)
+{
+    (void)state;
+    stoa_journal *log = sim("log");
+    stoa_archive *archive = NULL;
+    stoa_archive_rebuilt made;
+    seal_and_purge(log, 3);
+    copy_file("warm/trade/manifest.json", "older");
+    archive = opened("trade", 1000);
+    kit_ok(stoa_archive_hold(archive, ""));
+    kit_ok(stoa_archive_move(archive, 0, STOA_TIER_COLD, NULL));
     stoa_archive_close(archive);
-    unsigned before = files_in("warm/trade");
-    (void)snprintf(path, sizeof path, "%s/warm/trade/manifest.json", folder);
-    assert_int_equal(unlink(path), 0);
-    kit_err(try_open("trade", 0, false, &archive), STOA_E_CORRUPT);
-    assert_int_equal(files_in("warm/trade"), before);
+    copy_file("older", "warm/trade/manifest.json");
+    for (unsigned i = 0; i < 2; i++) { kit_err(try_open("trade", 1000, false, &archive), STOA_E_CORRUPT); }
+    assert_int_equal(files_in("cold/trade"), 1);
+    kit_ok(rebuild(false, &made));
+    assert_false(made.held); /* the older one could be read, and had no hold */
+    holds_all(log, "copy");
+    log->ops->close(log);
+}
+
+static void without_a_manifest_nothing_is_removed_until_it_is_made_anew(void **state)
+{
+    (void)state;
+    for (unsigned segments = 1; segments < 5; segments++) {
+        char name[16], copy[16], path[KIT_PATH_MAX + 64];
+        (void)snprintf(name, sizeof name, "log%u", segments);
+        (void)snprintf(copy, sizeof copy, "copy%u", segments);
+        (void)snprintf(path, sizeof path, "%s/warm/trade/manifest.json", folder);
+        stoa_journal *log = sim(name);
+        stoa_archive *archive = NULL;
+        stoa_archive_rebuilt made;
+        seal_and_purge(log, segments);
+        unsigned before = files_in("warm/trade");
+        assert_int_equal(unlink(path), 0);
+        kit_err(try_open("trade", 0, false, &archive), STOA_E_CORRUPT);
+        kit_ok(rebuild(true, &made));
+        assert_int_not_equal(access(path, F_OK), 0);
+        kit_ok(rebuild(false, &made));
+        assert_int_equal(made.segments, before);
+        assert_true(made.first == 1 && made.last == kit_last(log) && made.rotten == 0 && made.held);
+        assert_int_equal(files_in("warm/trade"), before);
+        holds_all(log, copy);
+        archive = opened("trade", 0);
+        kit_err(stoa_archive_expire(archive, 0), STOA_E_DENIED); /* until somebody has looked */
+        stoa_archive_close(archive);
+        log->ops->close(log);
+        (void)snprintf(path, sizeof path, "%s/warm", folder);
+        kit_remove(path);
+    }
+}
+
+static void a_manifest_is_made_anew_only_of_one_chain(void **state)
+{
+    (void)state;
+    stoa_journal *log = sim("log");
+    stoa_archive_rebuilt made;
+    kit_err(rebuild(true, &made), STOA_E_NOT_FOUND);
+    seal_and_purge(log, 4);
+    stoa_archive *archive = opened("trade", 1000);
+    stoa_manifest m = looked(archive);
+    stoa_archive_close(archive);
+    char path[KIT_PATH_MAX + 128];
+    path_of(&m.entries[3], path); /* the last one: the log has it no more, but the chain up to it is whole */
+    flip(path, 300, 1);
+    kit_ok(rebuild(true, &made));
+    assert_true(made.segments == 3 && made.rotten == 1 && made.last == m.entries[2].segment.last);
+    flip(path, 300, 1);
+    path_of(&m.entries[1], path);
+    flip(path, 300, 1);
+    kit_err(rebuild(false, &made), STOA_E_GAP);
+    flip(path, 300, 1);
+    kit_ok(rebuild(false, &made));
+    assert_int_equal(made.last, kit_last(log));
+    holds_all(log, "copy");
+    stoa_manifest_deinit(&m);
+    log->ops->close(log);
+}
+
+static void there_is_a_manifest_before_there_is_a_segment(void **state)
+{
+    (void)state;
+    stoa_archive *archive = opened("trade", 1000);
+    stoa_archive_close(archive);
+    kit_ok(try_open("trade", 1000, true, &archive));
+    assert_int_equal(stoa_archive_last(archive, false), 0);
+    stoa_archive_close(archive);
+}
+
+static void make_file(const char *name)
+{
+    char path[KIT_PATH_MAX + 128];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "half", 4), 4);
+    (void)close(fd);
+}
+
+static bool is_there(const char *name)
+{
+    char path[KIT_PATH_MAX + 128];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
 }
 
 static void what_a_crash_leaves_is_swept(void **state)
@@ -729,24 +903,28 @@ static void what_a_crash_leaves_is_swept(void **state)
     stoa_archive *archive = opened("trade", 1000);
     kit_grow(log, 10, 3, 400);
     seal_all(archive, log);
+    stoa_manifest m = looked(archive);
+    char moved[STOA_SEGMENT_NAME_MAX], warm[128];
+    stoa_segment_name(&m.entries[0].segment, false, moved);
+    stoa_manifest_deinit(&m);
+    (void)snprintf(warm, sizeof warm, "warm/trade/%s", moved);
+    copy_file(warm, "aside");
+    kit_ok(stoa_archive_move(archive, 0, STOA_TIER_COLD, NULL));
     stoa_archive_close(archive);
-    static const char *const names[] = {"warm/trade/trade.tmp", "warm/trade/manifest.json.tmp", "cold/trade/trade.tmp",
-                                        "warm/trade/0000000000000031-0000000000000033.03.seg"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[KIT_PATH_MAX + 128];
-        (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        int fd = open(path, O_WRONLY | O_CREAT, 0600);
-        assert_int_equal(write(fd, "half", 4), 4);
-        (void)close(fd);
-    }
+    copy_file("aside", warm); /* the crash came before it went */
+    static const char *const names[] = {"warm/trade/trade.tmp", "warm/trade/manifest.json.tmp", "cold/trade/trade.tmp"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) { make_file(names[i]); }
     archive = opened("trade", 1000);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[KIT_PATH_MAX + 128];
-        (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        assert_int_not_equal(access(path, F_OK), 0);
-    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) { assert_false(is_there(names[i])); }
+    assert_false(is_there(warm));
     imports_equal(archive, log, "copy");
     stoa_archive_close(archive);
+
+    static const char odd[] = "warm/trade/0000000000000031-0000000000000033.03.seg"; /* no crash leaves half of one */
+    make_file(odd);
+    kit_err(try_open("trade", 1000, false, &archive), STOA_E_CORRUPT);
+    assert_non_null(strstr(stoa_err_trail(), odd));
+    assert_true(is_there(odd));
     log->ops->close(log);
 }
 
@@ -768,12 +946,17 @@ int main(void)
         TEST(a_log_that_is_another_one_is_refused),
         TEST(an_open_segment_of_a_tail_that_was_lost_heals_itself),
         TEST(tiers_are_moved_through_and_hold_stops_all),
+        TEST(a_hold_is_text_that_can_be_read_again),
         TEST(every_flipped_bit_of_a_segment_is_found),
         TEST(a_segment_cut_short_or_made_longer_is_found),
         TEST(a_missing_or_swapped_segment_is_named),
         TEST(a_segment_of_another_shard_with_the_same_positions_is_found),
         TEST(every_flipped_bit_of_the_manifest_is_found),
-        TEST(segments_without_a_manifest_are_not_removed),
+        TEST(an_older_manifest_costs_no_segment),
+        TEST(an_older_manifest_that_names_what_was_moved_is_refused),
+        TEST(without_a_manifest_nothing_is_removed_until_it_is_made_anew),
+        TEST(a_manifest_is_made_anew_only_of_one_chain),
+        TEST(there_is_a_manifest_before_there_is_a_segment),
         TEST(what_a_crash_leaves_is_swept),
     };
     if (access("/dev/shm", W_OK) == 0) { (void)setenv("TMPDIR", "/dev/shm", 0); } /* no power is cut here: syncs need no disk */

@@ -165,6 +165,26 @@ static int child_leave_synced(void)
     return raise(SIGKILL);
 }
 
+static stoa_err put_note(stoa_journal *journal, bool sync)
+{
+    stoa_side_entry entry = {.key = "note", .key_bytes = 4, .value = "x", .value_bytes = 1};
+    return ops->put(journal, STOA_SPACE_META, &entry, 1, sync);
+}
+
+enum { NOTED = 60, NOTED_OF = 120 };
+
+/* As a shard with durability memory does: nothing is synced but what a snapshot stands on. */
+static int child_leave_noted(void)
+{
+    stoa_journal *journal;
+    if (ops->open(path, &journal)) { return 1; }
+    while (kit_last(journal) < NOTED_OF) {
+        if (kit_append(journal, kit_last(journal) + 1, 3, 900, false)) { return 2; }
+        if (kit_last(journal) == NOTED && put_note(journal, true)) { return 3; }
+    }
+    return raise(SIGKILL);
+}
+
 static int child_open(void)
 {
     stoa_journal *journal;
@@ -175,7 +195,7 @@ static const struct {
     const char *role;
     int (*run)(void);
 } children[] = {{"append", child_append}, {"leave_tail", child_leave_tail},
-                {"leave_synced", child_leave_synced}, {"open", child_open}};
+                {"leave_synced", child_leave_synced}, {"leave_noted", child_leave_noted}, {"open", child_open}};
 
 static int child_main(const char *role, const char *in_folder)
 {
@@ -583,6 +603,99 @@ static void a_log_cut_short_ends_at_a_whole_block_or_is_refused(void **state)
     }
     print_message("refused %u, cut above the mark %u\n", out.refused, out.cut);
     assert_true(out.refused > 2 && out.cut > 10 && out.unharmed == 0);
+}
+
+/* What a snapshot stands on is as good as acknowledged. */
+static void rot_below_a_synced_note_is_never_cut(void **state)
+{
+    (void)state;
+    assert_true(WIFSIGNALED(child_end(child_start("leave_noted", NULL))));
+    set_aside();
+    outcome out = rot_everywhere(NOTED, NOTED_OF, 6, 8);
+    assert_true(out.refused > 1 && out.cut > 0);
+    static files copies;
+    stoa_random random = kit_random(9);
+    for (unsigned i = 0; i < 8; i++) {
+        copy_journal(&copies);
+        const char *log = log_of(&copies);
+        struct stat status;
+        assert_int_equal(stat(log, &status), 0);
+        assert_int_equal(truncate(log, (off_t)stoa_random_below(&random, (uint64_t)status.st_size)), 0);
+        check_honest(log, NOTED, NOTED_OF, &out);
+    }
+}
+
+typedef struct noter {
+    stoa_journal *journal;
+    atomic_bool stop;
+    atomic_uint faults;
+} noter;
+
+static void *note(void *context)
+{
+    noter *n = context;
+    uint64_t proven = 0;
+    while (!atomic_load(&n->stop)) {
+        stoa_journal_state before, after;
+        ops->state(n->journal, &before);
+        stoa_err err = put_note(n->journal, true);
+        ops->state(n->journal, &after);
+        bool good = (err == STOA_E_FULL || (!err && after.proven >= before.last)) && after.proven >= proven && after.proven <= after.last;
+        if (!good) { atomic_fetch_add(&n->faults, 1); }
+        proven = after.proven;
+        (void)usleep(200);
+    }
+    return NULL;
+}
+
+/* The follower's snapshots move the mark beside a writer that never does, on a disk that is full now and then. */
+static void a_log_that_nobody_waits_for_is_proven_by_what_stands_on_it(void **state)
+{
+    (void)state;
+    stoa_journal *journal = opened();
+    noter n = {.journal = journal};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, note, &n), 0);
+    for (unsigned i = 0; i < 400; i++) {
+        if (i % 100 == 50) { disk_full("/", 0); }
+        if (i % 100 == 60) { disk_good(); }
+        stoa_err err = kit_append(journal, kit_last(journal) + 1, 2, 500, i % 50 == 7);
+        if (err && err != STOA_E_FULL) { atomic_fetch_add(&n.faults, 1); }
+    }
+    disk_good();
+    atomic_store(&n.stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(atomic_load(&n.faults), 0);
+    kit_ok(kit_append(journal, kit_last(journal) + 1, 1, 10, false));
+    kit_ok(ops->put(journal, STOA_SPACE_META, NULL, 0, true)); /* no entry: only the log */
+    assert_int_equal(kit_proven(journal), kit_last(journal));
+    kit_check_all(journal, kit_last(journal));
+    atomic_store(&disk.broken, ".log");
+    kit_ok(kit_append(journal, kit_last(journal) + 1, 1, 10, false));
+    kit_err(put_note(journal, true), STOA_E_IO);
+    disk_good();
+    kit_err(kit_append(journal, kit_last(journal) + 1, 1, 10, false), STOA_E_IO);
+    ops->close(journal);
+}
+
+static void a_reindex_that_finds_no_space_leaves_the_index(void **state)
+{
+    (void)state;
+    for (long writes = 0; writes < 4; writes++) {
+        stoa_journal *journal = opened();
+        stoa_reindexed result;
+        kit_grow(journal, 20, 3, 300);
+        disk_full(".log", writes);
+        stoa_err err = ops->reindex(journal, &result);
+        assert_true(err == STOA_OK || err == STOA_E_FULL);
+        disk_good();
+        for (unsigned i = 0; i < 3 && kit_append(journal, kit_last(journal) + 1, 3, 300, true) == STOA_E_FULL; i++) {}
+        if (writes == 0) { kit_check_index(journal, kit_last(journal)); } /* not begun: as it was */
+        kit_ok(ops->reindex(journal, &result));
+        kit_check_index(journal, kit_last(journal));
+        kit_check_all(journal, kit_last(journal));
+        ops->close(journal);
+    }
 }
 
 static void flip_byte(const char *file, off_t at)
@@ -1060,6 +1173,9 @@ int main(int argc, char **argv)
         TEST(rot_in_a_closed_journal_is_never_silent),
         TEST(rot_in_the_tail_of_a_dead_process_is_never_silent),
         TEST(a_log_cut_short_ends_at_a_whole_block_or_is_refused),
+        TEST(rot_below_a_synced_note_is_never_cut),
+        TEST(a_log_that_nobody_waits_for_is_proven_by_what_stands_on_it),
+        TEST(a_reindex_that_finds_no_space_leaves_the_index),
         TEST(what_a_damaged_mark_cannot_vouch_for_is_refused_until_it_is_accepted),
         TEST(a_new_database_has_its_name_on_the_disk),
         TEST(a_journal_without_its_mark_or_database_is_corrupt),
