@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -260,6 +261,28 @@ class Archive(unittest.TestCase):
         self.assertTrue(self.ask(node, "hash", "trade")["hash"]["equal"])
         self.assertEqual(node.stop(), 0)
 
+    def test_what_is_unproven_above_the_mark_is_reported(self):
+        def opened(node):
+            events = [json.loads(line) for line in node.log().splitlines() if '"shard_open"' in line]
+            return [event for event in events if event["shard"] == "trade"][-1]
+        node = self.start(settings="trade: {durability: memory}\nsnapshot: {every_events: 100000, every: 1h}\n")
+        alice = self.client(node, "alice")
+        for _ in range(20):
+            self.order(alice, "alice")
+        node.kill()
+        with open(os.path.join(node.path("data"), "trade", "commit.mark"), "rb") as file:
+            slots = file.read().ljust(8192, b"\0")
+        mark = max(struct.unpack_from("<QQ", slots, at + 8) for at in (0, 4096))[1]  # storage/rocksdb/mark.h
+        node.start()
+        event = opened(node)
+        self.assertGreater(event["unproven"], 20)
+        self.assertEqual(event["unproven"], event["events"] - mark)
+        shard = [shard for shard in self.ask(node, "shards", write=False)["shards"] if shard["name"] == "trade"][0]
+        self.assertEqual(shard["unproven"], event["unproven"])
+        self.assertEqual(node.stop(), 0)
+        node.start()  # what was synced at its end is proven
+        self.assertEqual(opened(node)["unproven"], 0)
+
     def test_a_manifest_that_is_gone_is_made_anew(self):
         node = self.start(settings=HURRIED)
         self.work(node)
@@ -315,6 +338,10 @@ class Archive(unittest.TestCase):
 
         into = os.path.join(self.folder, "by-time")
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f"{moment % 1:.6f}"[1:] + "Z"
+        now = self.ask(node, "state", "trade", write=False)
+        then, same = (self.ask(node, "state", "trade", "--at", when, write=False) for when in (text, str(before)))
+        self.assertEqual(then, same)  # a moment within the log is the last position before it
+        self.assertNotEqual(then, now)
         run("stoad", "--restore", self.backup, "--into", into, "--until", text)
         then = self.start(into)
         self.assertEqual(self.hash(then, "trade", before), hash_before)

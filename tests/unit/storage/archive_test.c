@@ -730,6 +730,66 @@ static void every_flipped_bit_of_the_manifest_is_found(void **state)
     kit_err(try_open("trade", 0, false, &archive), STOA_E_CORRUPT);
 }
 
+/* --- progress */
+
+typedef struct told {
+    const char *step;
+    uint64_t position, last, raw_bytes, calls;
+    bool good; /* it never went back, nor beyond its end, and was of this step and shard */
+    stoa_err answer;
+} told;
+
+static stoa_err hear(void *context, const stoa_progress *p)
+{
+    told *t = context;
+    t->good &= strcmp(p->step, t->step) == 0 && strcmp(p->shard, "trade") == 0;
+    t->good &= p->position > t->position && p->position <= p->last && p->raw_bytes > t->raw_bytes && (t->calls == 0 || p->last == t->last);
+    t->position = p->position;
+    t->last = p->last;
+    t->raw_bytes = p->raw_bytes;
+    t->calls++;
+    return t->calls == 3 ? t->answer : STOA_OK;
+}
+
+static void ended_at(const told *t, uint64_t calls, uint64_t position, uint64_t raw_bytes)
+{
+    assert_true(t->good);
+    assert_int_equal(t->calls, calls);
+    assert_int_equal(t->position, position);
+    assert_int_equal(t->last, position);
+    assert_int_equal(t->raw_bytes, raw_bytes);
+}
+
+static void progress_says_where_it_is_and_where_it_will_end(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 12, LAST = BLOCKS * 3 };
+    stoa_journal *log = sim("log"), *copy = sim("copy"), *other = sim("other");
+    stoa_archive *archive = opened("trade", 1000);
+    kit_grow(log, BLOCKS, 3, 400);
+    told sealing = {.step = "seal", .good = true};
+    kit_ok(stoa_archive_extend(archive, log, &(const stoa_extent){.until = UINT64_MAX, .rest = true},
+                               &(const stoa_progress_to){hear, &sealing}));
+    stoa_manifest m = looked(archive);
+    uint64_t raw_bytes = 0, verified;
+    for (uint32_t i = 0; i < m.count; i++) { raw_bytes += m.entries[i].segment.raw_bytes; }
+    ended_at(&sealing, BLOCKS, LAST, raw_bytes);
+    told proving = {.step = "verify", .good = true};
+    kit_ok(stoa_archive_verify(archive, UINT64_MAX, &(const stoa_progress_to){hear, &proving}, &verified));
+    ended_at(&proving, m.count, LAST, raw_bytes);
+    told importing = {.step = "import", .good = true};
+    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, &(const stoa_progress_to){hear, &importing}));
+    ended_at(&importing, BLOCKS, LAST, raw_bytes);
+    told stopped = {.step = "import", .good = true, .answer = STOA_E_CANCELLED}; /* who hears of it can end it */
+    kit_err(stoa_archive_import(archive, other, &(const stoa_import){0}, &(const stoa_progress_to){hear, &stopped}), STOA_E_CANCELLED);
+    assert_true(stopped.good && stopped.calls == 3 && stopped.position == 9 && stopped.last == LAST);
+    stoa_manifest_deinit(&m);
+    stoa_archive_close(archive);
+    log->ops->close(log);
+    copy->ops->close(copy);
+    other->ops->close(other);
+}
+
 /* --- files that the manifest does not name */
 
 static void copy_file(const char *from, const char *to)
@@ -952,6 +1012,7 @@ int main(void)
         TEST(a_missing_or_swapped_segment_is_named),
         TEST(a_segment_of_another_shard_with_the_same_positions_is_found),
         TEST(every_flipped_bit_of_the_manifest_is_found),
+        TEST(progress_says_where_it_is_and_where_it_will_end),
         TEST(an_older_manifest_costs_no_segment),
         TEST(an_older_manifest_that_names_what_was_moved_is_refused),
         TEST(without_a_manifest_nothing_is_removed_until_it_is_made_anew),
