@@ -299,9 +299,9 @@ static const stray *first_whole(const strays *s)
 static stoa_err rebuild(stoa_archive *archive, strays *s, stoa_manifest *next, stoa_archive_rebuilt *out)
 {
     stoa_err err = find(s);
-    const stray *first = err ? NULL : first_whole(s);
-    if (!err && !first) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s has no segment that is whole", archive->folder); }
     if (err) { return err; }
+    const stray *first = first_whole(s);
+    if (!first) { return STOA_FAIL(STOA_E_NOT_FOUND, "%s has no segment that is whole", archive->folder); }
     next->expired = first->segment.first - 1;
     next->expired_epoch = next->expired ? first->segment.first_epoch : 0;
     next->expired_hash = first->segment.previous;
