@@ -117,7 +117,8 @@ stoa_err stoa_turn_returned(const stoa_turn *turn, const stoa_row *row, void *pa
 /* --- outside effects (event-sourced kinds): row, a cast of a table that a port serves (stoa_port_serve), is to be done outside the
  * node. Staged as an event is; pending, in the log, from when the turn takes effect until its port says that it was done; handed to the
  * port when it is committed, and again after a crash under the same name. A payload takes 4 KiB at most. Errors: FULL (too much is
- * pending), TOO_LARGE, UNSUPPORTED (in resume; a plain kind). Use K_effect_x. */
+ * pending), TOO_LARGE, UNSUPPORTED (in resume; a plain kind; a shard whose names could return: durability NONE, or
+ * MEMORY without a lease's epoch). Use K_effect_x. */
 stoa_err stoa_turn_effect(stoa_turn *turn, const stoa_row *row, const void *payload);
 
 /* --- time: a message to oneself after delay_ns. Timers of an event-sourced actor are armed again by its resume. */

@@ -62,13 +62,20 @@ static uint32_t pieces_of(uint32_t bytes)
 
 /* --- a turn wants one */
 
+/* A process that begins again must not give a name to another effect: the log says which were given, or the lease does, whose
+ * epochs no two lives have. */
+static bool names_never_return(const struct stoa_shard *shard)
+{
+    return shard->durability > stoa_durability_MEMORY || (shard->durability == stoa_durability_MEMORY && shard->leased);
+}
+
 stoa_err stoa_turn_effect(stoa_turn *turn, const stoa_row *row, const void *payload)
 {
     enum { SPARE_PIECES = STOA_OUTBOX_PIECES / 8 };
     const stoa_turning *t = (const stoa_turning *)turn;
     struct stoa_shard *shard = t->actor->shard;
     stoa_shard_log_effect event;
-    if (!shard || !t->msg) { return STOA_E_UNSUPPORTED; }
+    if (!shard || !t->msg || !names_never_return(shard)) { return STOA_E_UNSUPPORTED; }
     memset(&event, 0, offsetof(stoa_shard_log_effect, payload.at));
     stoa_writer w = {.at = event.payload.at, .cap_bytes = sizeof event.payload.at};
     stoa_err err = STOA_TEXT_SETZ(&event.table, row->kind);
@@ -150,13 +157,20 @@ static stoa_msg *message_of(struct stoa_shard *shard, const stoa_pending *pendin
     return msg;
 }
 
+/* Whether its cascade, which is in one block, is in the log. With durability MEMORY the wall does not wait for that; what leaves
+ * under a name does: a drop gives the positions that it loses to others. */
+static bool written(const struct stoa_shard *shard, const stoa_pending *pending)
+{
+    return pending->position <= shard->acks.disk;
+}
+
 static void hand_out(struct stoa_shard *shard)
 {
     struct stoa_effects *e = shard->effects;
     const stoa_outbox *o = &shard->ledger->outbox;
     for (uint32_t i = o->oldest; i && e->out < STOA_HANDED_MAX; i = o->pending.at[i].newer) {
         const stoa_pending *pending = &o->pending.at[i];
-        if (pending->position > shard->committed) { return; } /* its cascade is in one block */
+        if (!written(shard, pending)) { return; }
         if (e->at[i].to.at) { continue; }
         const stoa_server *server = server_of(shard->node, pending);
         if (!server || !stoa_place_room(&shard->core->place, stoa_ref_place(server->port))) { continue; }
@@ -361,7 +375,7 @@ static void look_on_core(stoa_core *core, void *context)
         const stoa_server *server = server_of(shard->node, at);
         stoa_pending_view view = {.table = at->table, .row = at->row, .bytes = at->bytes, .actor = stoa_actor_name(shard->actors[at->stream])};
         (void)stoa_effect_text(&effect, view.name);
-        view.status = h->to.at ? "handed out" : at->position > shard->committed ? "behind the wall" : server ? "waits" : "nobody serves it";
+        view.status = h->to.at ? "handed out" : !written(shard, at) ? "behind the wall" : server ? "waits" : "nobody serves it";
         view.again = h->again && !h->to.at;
         look->visit(look->context, &view);
     }

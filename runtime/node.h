@@ -317,7 +317,9 @@ typedef struct stoa_actor_view {
 /* Visit all actors whose name matches the glob pattern (NULL: all), ordered by name. */
 stoa_err stoa_actors(stoa_node *node, const char *pattern, void (*visit)(void *context, const stoa_actor_view *view),
                      void *context);
-/* Print the actor's state as JSON, between two turns. Errors: NOT_FOUND, UNSUPPORTED (the kind prints nothing). */
+/* Print the actor's state as JSON, between two turns. What an event-sourced one shows is committed: it waits for that, two seconds
+ * at most. Errors: NOT_FOUND, UNSUPPORTED (the kind prints nothing), TIMEOUT (the disk does not take it), UNAVAILABLE (its shard is
+ * down). On errors out is as it was. */
 stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out);
 
 /* --- traces: one outside cause, and every turn that followed from it. A root is chosen: the next message that matches, or one
@@ -493,12 +495,13 @@ stoa_err stoa_port_effected(stoa_port *port, const stoa_effect *effect, stoa_err
 
 /* A request with a name, so that asking again is safe: what had an effect in an event-sourced actor is done once, and whoever asks
  * again under the same name gets the same answer, also after a crash (within the durability that the answer names). All three
- * are 1 .. 2^50 - 1 (client: any but 0). client: who asks, the same for ever. session: handed out by who keeps the counter, each
- * above all earlier ones of all clients. number: counts upwards within a session; requests under way at once may come in any order.
+ * are above 0. client: who asks, the same for ever. session, up to 2^63 - 1: handed out by who keeps the counter, each
+ * above all earlier ones of all clients. number, up to 2^50 - 1: counts upwards within a session; requests under way at once may come in any order.
  * Plain actors do not remember: asked again they do it again. Further answers: STALE (asked too long ago to be remembered: not
  * executed, now or ever), DUPLICATE (the name of another request), TOO_LARGE (it was executed; its reply was too long to
  * keep), UNAVAILABLE (asked a sixth time while it is under way). Errors: as above, INVALID. */
-#define STOA_REQUEST_NAME_MAX ((UINT64_C(1) << 50) - 1)
+#define STOA_REQUEST_SESSION_MAX ((UINT64_C(1) << 63) - 1)
+#define STOA_REQUEST_NUMBER_MAX  ((UINT64_C(1) << 50) - 1)
 typedef struct stoa_request_name {
     uint64_t client, session, number;
 } stoa_request_name;

@@ -315,9 +315,9 @@ stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const 
 stoa_err stoa_port_ask_once(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload,
                             const stoa_request_name *name, uint64_t deadline_ns, uint64_t token)
 {
-    _Static_assert(STOA_REQUEST_NAME_MAX >> STOA_REQUEST_NAME_BITS == 0, "names are what the memory can hold");
-    bool valid = name->client && name->session && name->session <= STOA_REQUEST_NAME_MAX && name->number &&
-                 name->number <= STOA_REQUEST_NAME_MAX;
+    _Static_assert(STOA_REQUEST_NUMBER_MAX >> STOA_REQUEST_NUMBER_BITS == 0, "numbers are what the memory can hold");
+    bool valid = name->client && name->session && name->session <= STOA_REQUEST_SESSION_MAX && name->number &&
+                 name->number <= STOA_REQUEST_NUMBER_MAX;
     if (!valid) { return STOA_FAIL(STOA_E_INVALID, "the name of a request"); }
     stoa_request_key key = {name->client, name->session, name->number, stoa_request_fingerprint(row, payload)};
     uint64_t command = stoa_mix64(key.client ^ stoa_mix64(key.session ^ stoa_mix64(key.number)));

@@ -10,14 +10,21 @@
 STOA_ENUM_DEFINE(stoa_request_state)
 STOA_BYTES_DEFINE(stoa_kept_reply, STOA_KEPT_REPLY_MAX)
 
-_Static_assert(STOA_REQUESTS_MAX <= STOA_MAP64_MAX(32768) && STOA_SESSIONS_MAX <= STOA_MAP64_MAX(8192) &&
-                   STOA_CLIENTS_MAX <= STOA_MAP64_MAX(4096),
+_Static_assert(STOA_REQUESTS_MAX <= STOA_MAP64_MAX(32768) && STOA_CLIENTS_MAX <= STOA_MAP64_MAX(4096),
                "all that the pools hold have room in the maps");
 
-/* An index and a name, in one word that is not 0. */
-static uint64_t key_of(uint32_t index, uint64_t name)
+/* A session's index and a request's number, in one word that is not 0. */
+static uint64_t key_of(uint32_t session, uint64_t number)
 {
-    return (uint64_t)index << STOA_REQUEST_NAME_BITS | name;
+    return (uint64_t)session << STOA_REQUEST_NUMBER_BITS | number;
+}
+
+/* 0: not known. A client has few, and mostly goes on with its newest. */
+static uint32_t session_of(const stoa_requests *r, uint32_t client, uint64_t number)
+{
+    uint32_t at = r->clients.at[client].sessions;
+    while (at && r->sessions.at[at].number != number) { at = r->sessions.at[at].next; }
+    return at;
 }
 
 /* --- forgetting */
@@ -88,7 +95,6 @@ static void forget_session(stoa_requests *r, uint32_t index)
     while (*link != index) { link = &r->sessions.at[*link].next; }
     *link = session->next;
     raise(&client->floor, session->number);
-    (void)STOA_MAP64_REMOVE(&r->by_session, key_of(session->client, session->number));
     r->shares.sessions[session->client]--;
     STOA_POOL_GIVE(&r->sessions, index);
 }
@@ -158,7 +164,7 @@ static uint32_t client_for(stoa_requests *r, uint64_t id)
 
 static uint32_t session_for(stoa_requests *r, uint32_t client, uint64_t number)
 {
-    uint32_t index = STOA_MAP64_GET(&r->by_session, key_of(client, number));
+    uint32_t index = session_of(r, client, number);
     if (index) { return index; }
     if (r->shares.sessions[client] == STOA_SESSIONS_OF_CLIENT_MAX) { forget_session(r, quietest_session(r, client)); }
     if (r->sessions.pool.used == STOA_SESSIONS_MAX) {
@@ -172,7 +178,6 @@ static uint32_t session_for(stoa_requests *r, uint32_t client, uint64_t number)
                                                    .next = owner->sessions};
     owner->sessions = index;
     r->shares.sessions[client]++;
-    STOA_MAP64_PUT(&r->by_session, key_of(client, number), index);
     return index;
 }
 
@@ -242,7 +247,7 @@ stoa_err stoa_requests_find(const stoa_requests *r, uint64_t client, uint64_t se
     *known_out = NULL;
     uint32_t who = STOA_MAP64_GET(&r->by_client, client);
     if (!who) { return above(r->floor, session); }
-    uint32_t at = STOA_MAP64_GET(&r->by_session, key_of(who, session));
+    uint32_t at = session_of(r, who, session);
     if (!at) { return above(r->clients.at[who].floor, session); }
     uint32_t index = STOA_MAP64_GET(&r->by_number, key_of(at, number));
     if (!index) { return above(r->sessions.at[at].floor, number); }

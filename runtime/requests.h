@@ -55,9 +55,9 @@ STOA_BYTES(stoa_kept_reply, STOA_KEPT_REPLY_MAX)
     F(S, uint64_t, position) F(S, int32_t, error) F(S, uint16_t, reserved16) F(S, uint8_t, reserved8)                  \
     F(S, stoa_request_state, state) F(S, stoa_kept_reply, reply)
 
-/* Names fit in one word of a map's key, beside an index. */
-enum { STOA_REQUEST_NAME_BITS = 50 };
-_Static_assert(STOA_SESSIONS_MAX >> (64 - STOA_REQUEST_NAME_BITS) == 0, "an index fits beside a name");
+/* A request's number fits in one word of a map's key, beside the index of its session. */
+enum { STOA_REQUEST_NUMBER_BITS = 50 };
+_Static_assert(STOA_SESSIONS_MAX >> (64 - STOA_REQUEST_NUMBER_BITS) == 0, "an index fits beside a number");
 
 typedef struct stoa_request {
     uint64_t number, fingerprint, position;
@@ -79,7 +79,7 @@ _Static_assert(sizeof(stoa_request_session) == 32, "no padding");
 typedef struct stoa_request_client {
     uint64_t id, floor, last;
     uint32_t oldest, newest; /* requests */
-    uint32_t sessions, pad_; /* the first of them */
+    uint32_t sessions, pad_; /* the first of them, the newest */
 } stoa_request_client;
 _Static_assert(sizeof(stoa_request_client) == 40, "no padding");
 
@@ -98,7 +98,6 @@ typedef struct stoa_requests {
     uint64_t forgotten; /* requests, to make room */
     stoa_request_shares shares;
     STOA_MAP64(32768) by_number;
-    STOA_MAP64(8192) by_session;
     STOA_MAP64(4096) by_client;
     STOA_POOL(stoa_request_client, STOA_CLIENTS_MAX) clients;
     STOA_POOL(stoa_request_session, STOA_SESSIONS_MAX) sessions;

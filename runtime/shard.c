@@ -316,6 +316,13 @@ void stoa_shard_release(struct stoa_shard *shard, stoa_msg *msg)
     stoa_core_deliver(shard->core, msg);
 }
 
+bool stoa_shard_release_unstamped(struct stoa_shard *shard)
+{
+    bool any = shard->unstamped.head != NULL;
+    for (stoa_msg *msg; (msg = stoa_msg_list_pop(&shard->unstamped));) { stoa_core_deliver(shard->core, msg); }
+    return any;
+}
+
 bool stoa_shard_release_committed(struct stoa_shard *shard)
 {
     bool any = false;
@@ -323,6 +330,7 @@ bool stoa_shard_release_committed(struct stoa_shard *shard)
         stoa_shard_release(shard, stoa_msg_list_pop(&shard->wall));
         any = true;
     }
+    if (shard->unstamped_at <= shard->committed) { any = stoa_shard_release_unstamped(shard) || any; }
     stoa_once_release(shard);
     return any;
 }
@@ -367,11 +375,16 @@ bool stoa_shard_carries(stoa_msg *msg)
 void stoa_shard_carry(struct stoa_shard *shard, stoa_msg *msg)
 {
     stoa_core *core = shard->core;
-    bool at_once = shard->down || (!shard->wall.head && shard->applied <= shard->committed);
-    uint32_t flags = STOA_MSG_CONTEXT | STOA_MSG_ACT;
-    stoa_msg *carries = at_once ? NULL : stoa_slab_new_surely(&core->place.slab, sizeof(carrier), flags);
-    if (!carries) { /* without memory it tells too early that something ended, rather than never */
+    bool nothing_waits = !shard->wall.head && !shard->unstamped.head && shard->applied <= shard->committed;
+    if (shard->down || nothing_waits) {
         stoa_core_deliver(core, msg);
+        return;
+    }
+    uint32_t flags = STOA_MSG_CONTEXT | STOA_MSG_ACT;
+    stoa_msg *carries = shard->unstamped.head ? NULL : stoa_slab_new_surely(&core->place.slab, sizeof(carrier), flags);
+    if (!carries) { /* the stamp that all of them have together needs no memory; it may come later than need be */
+        shard->unstamped_at = shard->applied;
+        stoa_msg_list_push(&shard->unstamped, msg);
         return;
     }
     *(carrier *)stoa_msg_body(carries) = (carrier){.act = {.run = deliver_carried}, .msg = msg};
@@ -568,6 +581,7 @@ bool stoa_shard_poll(struct stoa_shard *shard)
 
 bool stoa_shard_idle(const struct stoa_shard *shard)
 {
-    return !shard->control.head && !shard->inbox.head && !shard->cascade.head && !shard->wall.head && shard->block_open == shard->block_done &&
+    return !shard->control.head && !shard->inbox.head && !shard->cascade.head && !shard->wall.head && !shard->unstamped.head &&
+           shard->block_open == shard->block_done &&
            shard->blocks[shard->block_open % STOA_BLOCKS].count == 0;
 }

@@ -76,6 +76,8 @@ struct stoa_shard {
     stoa_durability durability;
     stoa_msg_list control, inbox, cascade, wall; /* control: the control lane of all its actors, before the inbox */
     uint32_t cascade_left; /* messages that the cascade under way may yet send within the shard */
+    stoa_msg_list unstamped; /* carried without memory for a stamp: behind the wall, all up to unstamped_at */
+    uint64_t unstamped_at;
     stoa_actor **actors; /* by stream; [0] is NULL */
     uint64_t *seqs;      /* last event of each stream */
     uint32_t actor_count;
@@ -94,6 +96,7 @@ struct stoa_shard {
     bool down;          /* dropped, and not rebuilt: serves nobody */
     uint32_t drops;
     uint64_t epoch;
+    bool leased;        /* the epoch is a lease's: no other life of this shard has the same */
     stoa_block_slot blocks[STOA_BLOCKS];
     uint64_t block_open, block_done; /* running numbers; open - done <= STOA_BLOCKS - 1 */
     uint64_t cause; /* first position of the cascade under way */
@@ -179,6 +182,8 @@ void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turni
 void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg);
 /* Let go what depends on nothing that is not committed. */
 void stoa_shard_release(struct stoa_shard *shard, stoa_msg *msg);
+/* What has no stamp of its own, whatever is committed. */
+bool stoa_shard_release_unstamped(struct stoa_shard *shard);
 /* What waits for positions that are committed now. */
 bool stoa_shard_release_committed(struct stoa_shard *shard);
 /* Deliver a message, of whatever class, when what is applied now is committed: the signals of links. */

@@ -91,6 +91,7 @@ static void answer_all(struct stoa_shard *shard)
     stoa_msg_list wall = shard->wall;
     shard->wall = (stoa_msg_list){0};
     for (stoa_msg *msg; (msg = stoa_msg_list_pop(&wall));) { take_back(shard, msg); }
+    (void)stoa_shard_release_unstamped(shard);
     stoa_once_drop(shard, STOA_E_UNAVAILABLE);
     refuse_list(shard, &shard->control);
     refuse_list(shard, &shard->inbox);
@@ -175,6 +176,7 @@ bool stoa_shard_drop_refused(struct stoa_shard *shard)
 {
     stoa_err why = (stoa_err)atomic_load_explicit(&shard->refused, memory_order_acquire);
     if (!why) { return false; }
+    if (!stoa_shard_commit_park(shard)) { return false; } /* the node is ending */
     stoa_log(STOA_LOG_ERROR, "shard_dropped", STOA_KV("shard", shard->name), STOA_KV("error", stoa_err_name(why)));
     stoa_err err = stoa_shard_rebuild_all(shard);
     if (err) { stoa_log_error("shard_down", err); }
@@ -199,6 +201,7 @@ static void drop_on_core(stoa_core *core, void *context)
         d->err = STOA_FAIL(STOA_E_UNAVAILABLE, "the node is ending");
     } else {
         if (d->epoch) { d->shard->epoch = d->epoch; }
+        d->shard->leased = d->shard->leased || d->epoch;
         d->err = stoa_shard_rebuild_all(d->shard);
         stoa_shard_commit_unpark(d->shard);
     }

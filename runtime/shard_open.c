@@ -117,6 +117,7 @@ static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, st
     shard->node = node;
     shard->durability = options->durability;
     shard->epoch = options->epoch;
+    shard->leased = options->epoch != 0;
     shard->reserve_bytes = options->reserve_bytes;
     stoa_readers_init(&shard->readers);
     (void)pthread_mutex_init(&shard->append_lock, NULL);

@@ -2,15 +2,18 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/wire.h"
 #include "runtime/internal.h"
 #include "runtime/move.h"
 #include "runtime/shard.h"
+
+enum { LOOK_WAIT_MS = 2000 };
 
 /* --- actors */
 
@@ -126,6 +129,9 @@ typedef struct inspecting {
     stoa_ref ref;
     stoa_buf *out;
     stoa_err err;
+    struct stoa_shard *shard; /* of an event-sourced one, and what is shown of it */
+    uint64_t position;
+    uint32_t drops;
 } inspecting;
 
 static void inspect_on_core(stoa_core *core, void *context)
@@ -135,7 +141,14 @@ static void inspect_on_core(stoa_core *core, void *context)
     look->err = actor ? STOA_OK : stoa_away_follow(core, &look->ref) ? STOA_E_AGAIN : STOA_E_NOT_FOUND;
     if (!actor) { return; }
     const stoa_kind *kind = actor->kind;
-    if (kind->inspect) {
+    look->shard = actor->shard;
+    if (look->shard) {
+        look->position = look->shard->applied;
+        look->drops = look->shard->drops;
+    }
+    if (look->shard && look->shard->down) {
+        look->err = STOA_E_UNAVAILABLE;
+    } else if (kind->inspect) {
         kind->inspect(actor->state, look->out);
     } else if (kind->state_type && kind->state_type->size_bytes == kind->state_bytes) {
         stoa_print_json(kind->state_type, actor->state, look->out);
@@ -144,14 +157,52 @@ static void inspect_on_core(stoa_core *core, void *context)
     }
 }
 
+/* OK: what was shown is committed; AGAIN: it is gone, the shard was dropped; TIMEOUT: neither, yet. */
+static void wall_on_core(stoa_core *core, void *context)
+{
+    (void)core;
+    inspecting *look = context;
+    bool gone = look->shard->drops != look->drops;
+    look->err = gone ? STOA_E_AGAIN : look->position <= look->shard->committed ? STOA_OK : STOA_E_TIMEOUT;
+}
+
+static void wait_at_wall(stoa_node *node, inspecting *look)
+{
+    for (int ms = 0; ms < LOOK_WAIT_MS; ms++) {
+        stoa_core_do(look->shard->core, wall_on_core, look);
+        if (look->err != STOA_E_TIMEOUT) { return; }
+        if (node->options.sim) {
+            if (!stoa_sim_step_for_call(node->options.sim)) { return; }
+            continue;
+        }
+        struct timespec wait = {0, 1000000};
+        (void)nanosleep(&wait, NULL);
+    }
+}
+
+static void forget_behind(stoa_buf *out, const stoa_buf *before)
+{
+    out->used_bytes = before->used_bytes;
+    out->cut = before->cut;
+    if (out->at && out->used_bytes < out->cap_bytes) { out->at[out->used_bytes] = '\0'; }
+}
+
 stoa_err stoa_inspect(stoa_node *node, const char *name, stoa_buf *out)
 {
     inspecting look = {.ref = stoa_find(node, name), .out = out, .err = STOA_E_AGAIN};
     uint32_t place = stoa_ref_place(look.ref);
     if (!look.ref.at || place >= node->core_count) { return STOA_FAIL(STOA_E_NOT_FOUND, "no actor '%s'", name); }
+    const stoa_buf before = *out;
     for (uint32_t looks = 0; look.err == STOA_E_AGAIN && looks < STOA_MOVE_LOOKS; looks++) {
         stoa_core_do(node->cores[stoa_ref_place(look.ref)], inspect_on_core, &look);
+        if (!look.err && look.shard) { wait_at_wall(node, &look); }
+        if (look.err) { forget_behind(out, &before); }
     }
+    if (look.err == STOA_E_TIMEOUT) {
+        return STOA_FAIL(STOA_E_TIMEOUT, "what '%s' is at position %" PRIu64 " of shard %s does not get committed: ask for its past", name,
+                         look.position, look.shard->name);
+    }
+    if (look.err == STOA_E_UNAVAILABLE) { return STOA_FAIL(look.err, "shard %s is down", look.shard->name); }
     return look.err;
 }
 

@@ -112,7 +112,7 @@ static const char part_session[] =
     "common.\n"
     "2. `session` in `hello` is a number that the client keeps over its reconnects. A new connection of the same client\n"
     "   with the same number takes over: streams and requests of the old one are dropped. 0: nothing is taken over.\n"
-    "   With `remember` 1 the node hands out the number: say any number above 2^50 or 0 in the first `hello`, and what\n"
+    "   With `remember` 1 the node hands out the number: say any number above 2^63 or 0 in the first `hello`, and what\n"
     "   `welcome` says in `session` in all further ones. The requests of that session are remembered then (section 5).\n"
     "   A client that wants to repeat requests after a restart of its own keeps the number with them.\n"
     "3. Any other request without a session is refused with `CLOSED`: say `hello` and send the request again. This is "

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "cluster/local/coord.h"
 #include "node/archive/cut.h"
 #include "node/archive/when.h"
@@ -23,7 +24,7 @@
 #include "storage/archive/file.h"
 #include "storage/rocksdb/folder.h"
 
-enum { OPEN_FOLDERS = 16 };
+enum { OPEN_FOLDERS = 16, EPOCHS_PER_SECOND = 4096, EPOCHS_BEGIN_S = 1735689600 /* 2025 */ };
 static const char note_name[] = "restore.unfinished"; /* what a folder that is a restore's has in it until it is whole */
 
 typedef struct restoring {
@@ -255,9 +256,23 @@ static stoa_err make_beside(restoring *r)
     return STOA_OK;
 }
 
-static stoa_err settle(const restoring *r, uint64_t epoch)
+/* What is restored goes on beside what the original wrote behind the cut, or still writes, and what else is restored from the same
+ * backup: names that are made of epochs (of effects, of sessions) must not meet. Who was never restored counts its lives from 1;
+ * who was, from the time of that, 4,096 a second. So the original cannot have come here, and two restores of one second begin
+ * apart by chance. */
+static uint64_t epoch_of_its_own(uint64_t logged)
 {
-    stoa_err err = epoch ? stoa_coord_local_raise(r->beside, "node", epoch) : STOA_OK;
+    uint64_t now = stoa_clock_real.wall_ns(&stoa_clock_real) / STOA_S(1), apart;
+    stoa_random_system(&apart, sizeof apart);
+    apart %= EPOCHS_PER_SECOND;
+    uint64_t since = now > EPOCHS_BEGIN_S ? now - EPOCHS_BEGIN_S : 0;
+    uint64_t behind = logged + EPOCHS_PER_SECOND, then = since * EPOCHS_PER_SECOND;
+    return (then > behind ? then : behind) + apart;
+}
+
+static stoa_err settle(const restoring *r, uint64_t logged)
+{
+    stoa_err err = stoa_coord_local_raise(r->beside, "node", epoch_of_its_own(logged));
     if (!err) { err = stoa_file_remove(r->beside, note_name); }
     if (err) { return err; }
     if (rename(r->beside, r->into) != 0) { return stoa_os_error("rename", r->beside); }

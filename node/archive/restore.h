@@ -6,6 +6,8 @@
  * the shards mailed each other is compared (runtime/mail_check.h). Only then the folder gets its name: whenever a restore
  * stops, there is no half of one to be started by mistake. Until then it is INTO.unfinished, locked by its restore, with a note in
  * it: the next restore replaces what one that was stopped left, and no folder that is somebody else's.
+ * The restored node writes under epochs of its own: names that are made of them (of effects, of sessions) are never those of the
+ * original behind the cut.
  *
  * Keys are not in a backup: the restored node makes its own, or finds those that were put into DATA/keys.
  *

@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "node/ports/gateway_inside.h"
 
-enum { FRAMES_PER_ROUND = 64, REQUESTS_FIRST = 256, SESSION_BITS = 22 /* of a number: counted within an epoch */ };
+enum { FRAMES_PER_ROUND = 64, REQUESTS_FIRST = 256, SESSION_BITS = 20 /* of a number: counted within an epoch */ };
 
 /* --- sessions */
 
@@ -265,7 +265,8 @@ static void take_over(stoa_gateway *g, const client *c, uint64_t number)
 static uint64_t session_number(stoa_gateway *g, const client_hello *hello)
 {
     uint64_t base = g->options.epoch << SESSION_BITS, newest = base + g->sessions_given;
-    bool can = g->options.epoch && newest < STOA_REQUEST_NAME_MAX && g->sessions_given < ((uint64_t)1 << SESSION_BITS) - 1;
+    bool fits = g->options.epoch && g->options.epoch <= STOA_REQUEST_SESSION_MAX >> SESSION_BITS;
+    bool can = fits && g->sessions_given < ((uint64_t)1 << SESSION_BITS) - 1;
     if (!hello->remember || !can) { return 0; }
     if (hello->session >> SESSION_BITS && hello->session <= newest) { return hello->session; }
     g->sessions_given++;
@@ -359,7 +360,7 @@ static stoa_err ask_actor(stoa_gateway *g, const incoming *in, stoa_ref actor, u
 {
     const session *s = in->s;
     uint64_t due_ns = deadline_ns(g, in->frame.deadline_ms);
-    bool named = s->remembers && in->frame.id && in->frame.id <= STOA_REQUEST_NAME_MAX;
+    bool named = s->remembers && in->frame.id && in->frame.id <= STOA_REQUEST_NUMBER_MAX;
     if (!named) {
         return stoa_port_ask(g->port, actor, in->op->row, g->payload, command_id(s, in->frame.id), due_ns, token);
     }

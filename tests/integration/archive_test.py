@@ -143,6 +143,12 @@ class Archive(unittest.TestCase):
     def hash(self, node, shard, position):
         return self.ask(node, "hash", shard, str(position))["hash"]["replay"]
 
+    def world(self, node):
+        """The epoch that its shards write, and the session that it gives to somebody new."""
+        epoch = {shard["epoch"] for shard in self.ask(node, "shards")["shards"] if shard["durability"] != "none"}
+        self.assertEqual(len(epoch), 1)
+        return epoch.pop(), self.client(node, "bob").session
+
     # --- the tests
 
     def test_backup_while_it_works_and_restore_on_an_empty_folder(self):
@@ -323,6 +329,9 @@ class Archive(unittest.TestCase):
         bad = self.order(alice, "alice", price="99999", qty="90")  # what should never have been sent
         for _ in range(10):
             self.order(bob, "bob", side="sell", price="99999", qty="1")
+        self.assertEqual(node.stop(), 0)
+        node.start()  # a later life of the original, behind the cut
+        self.order(self.client(node, "alice"), "alice")
         self.ask(node, "backup", self.backup)
 
         into = os.path.join(self.folder, "by-position")
@@ -332,6 +341,7 @@ class Archive(unittest.TestCase):
         then = self.start(into)
         self.assertEqual(self.hash(then, "trade", before), hash_before)
         self.assertEqual(self.client(then, "bob").balances("bob"), funds)
+        worlds = [self.world(node), self.world(then)]
         with self.assertRaises(StoaError) as raised:
             self.client(then, "alice").query("alice", order_id=bad["order_id"])
         self.assertEqual(raised.exception.name, "NOT_FOUND")
@@ -346,6 +356,12 @@ class Archive(unittest.TestCase):
         then = self.start(into)
         self.assertEqual(self.hash(then, "trade", before), hash_before)
         self.assertEqual(self.client(then, "bob").balances("bob"), funds)
+        # from here on they go on apart: no name that is made of an epoch or of a session's number is ever in two of them
+        worlds = sorted(worlds + [self.world(then)])
+        self.assertGreater(worlds[1][0], worlds[0][0] + 4096, worlds)
+        self.assertGreater(worlds[2][0], worlds[1][0] + 16, worlds)
+        for epoch, session in worlds:
+            self.assertEqual(session >> 20, epoch, worlds)
         self.assertIn("RANGE", run("stoad", "--restore", self.backup, "--into", into + "2", "--until", "2999-01-01T00:00:00Z",
                                    code=1).stderr)
         self.assertIn("INVALID", run("stoad", "--restore", self.backup, "--into", into + "2", "--until", "soon", code=1).stderr)

@@ -339,7 +339,7 @@ static void a_request_older_than_the_window_is_stale(void **state)
 static void a_bad_name_is_invalid(void **state)
 {
     (void)state;
-    static const stoa_request_name bad[] = {{0, 1, 1}, {1, 0, 1}, {1, 1, 0}, {1, UINT64_C(1) << 50, 1}, {1, 1, UINT64_C(1) << 50}};
+    static const stoa_request_name bad[] = {{0, 1, 1}, {1, 0, 1}, {1, 1, 0}, {1, UINT64_C(1) << 63, 1}, {1, 1, UINT64_C(1) << 50}};
     begin(stoa_durability_DISK, STOA_MS(1));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(stoa_port_ask_once(s.port, s.tellers[0], &teller_rows[teller_ROW_note], &(teller_note){1, 0}, &bad[i],

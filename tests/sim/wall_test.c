@@ -16,6 +16,8 @@
 
 #include "base/log.h"
 #include "runtime/acks.h"
+#include "runtime/internal.h"
+#include "runtime/shard.h"
 #include "runtime/sim.h"
 #include "runtime/stoa.h"
 #include "storage/sim/journal.h"
@@ -88,7 +90,8 @@ typedef struct keeper {
 } keeper;
 #define keeper_HEARS(HEAR, K) HEAR(K, watcher, told)
 static stoa_err keeper_resume(stoa_turn *turn, const void *state);
-STOA_KIND(keeper, .resume = keeper_resume)
+static void keeper_inspect(const void *state, stoa_buf *out);
+STOA_KIND(keeper, .resume = keeper_resume, .inspect = keeper_inspect)
 
 typedef struct child {
     uint64_t nothing;
@@ -108,6 +111,11 @@ static stoa_err child_on_poke(stoa_turn *turn, child *self, const child_poke *in
 {
     (void)turn, (void)self, (void)in;
     return STOA_OK;
+}
+
+static void keeper_inspect(const void *state, stoa_buf *out)
+{
+    stoa_buf_printf(out, "%u notes", (unsigned)((const keeper *)state)->count);
 }
 
 static stoa_err keeper_resume(stoa_turn *turn, const void *state)
@@ -365,6 +373,112 @@ static void nobody_hears_of_what_a_crash_took(void **unused)
     }
 }
 
+/* --- who looks in from outside reads, too */
+
+static void strike(stoa_sim_fault fault, uint64_t for_ns)
+{
+    assert_int_equal(stoa_sim_inject(s.sim, &(stoa_sim_injection){.fault = fault, .at = "wall", .for_ns = for_ns}), STOA_OK);
+}
+
+static uint64_t committed(void)
+{
+    stoa_shard_view view;
+    assert_int_equal(stoa_shard_glance(s.shard, &view), STOA_OK);
+    return view.committed;
+}
+
+static void a_look_waits_for_the_disk(void **unused)
+{
+    (void)unused;
+    static const struct {
+        stoa_sim_fault fault; /* STOA_SIM_FAULT_COUNT: none */
+        stoa_err err;
+        const char *shows;
+    } cases[] = {
+        {STOA_SIM_FAULT_COUNT, STOA_OK, "before 1 notes"},
+        {STOA_SIM_DISK_FULL, STOA_E_TIMEOUT, "before "},
+        {STOA_SIM_DISK_REFUSES, STOA_OK, "before 0 notes"}, /* what was there first never was */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char storage[64];
+        stoa_buf out = STOA_BUF_FIXED(storage);
+        stoa_buf_puts(&out, "before ");
+        begin(0);
+        uint64_t before = committed();
+        if (cases[i].fault != STOA_SIM_FAULT_COUNT) { strike(cases[i].fault, STOA_S(36000)); }
+        set_out(WAY_ANSWER);
+        assert_true(committed() == before);
+        assert_int_equal(stoa_inspect(s.node, "keeper/k", &out), cases[i].err);
+        assert_string_equal(out.at, cases[i].shows);
+        if (cases[i].err == STOA_OK && state()->count == 1) { assert_true(committed() > before); }
+        end();
+    }
+}
+
+/* --- a core without memory */
+
+static stoa_msg *hogged;
+
+static void use_up_memory(void)
+{
+    stoa_slab *slab = &s.node->cores[0]->place.slab;
+    for (uint32_t size_class = STOA_SLAB_CLASSES; size_class--;) {
+        uint32_t bytes = size_class ? (UINT32_C(64) << size_class) - 64 : 0;
+        for (stoa_msg *block; (block = stoa_slab_new_surely(slab, bytes, 0)) != NULL;) {
+            block->next = hogged;
+            hogged = block;
+        }
+    }
+}
+
+static void give_memory_back(void)
+{
+    while (hogged) {
+        stoa_msg *block = hogged;
+        hogged = block->next;
+        stoa_slab_free(&s.node->cores[0]->place.slab, block);
+    }
+}
+
+static void hear(stoa_core *core, stoa_msg *msg)
+{
+    s.heard++;
+    stoa_place_free(&core->place, msg);
+}
+
+/* A signal of links, which has a block of its own and no room for a stamp. */
+static stoa_msg *signal_of_an_end(void)
+{
+    stoa_msg *msg = stoa_slab_new(&s.node->cores[0]->place.slab, sizeof(stoa_act), STOA_MSG_ACT);
+    if (!msg) { abort(); }
+    *(stoa_act *)stoa_msg_body(msg) = (stoa_act){.run = hear};
+    msg->to = stoa_ref_make(0, 0, 0);
+    msg->from = STOA_REF_NONE;
+    msg->row = NULL;
+    return msg;
+}
+
+static void an_end_waits_for_the_disk_without_memory_too(void **unused)
+{
+    (void)unused;
+    for (int drops = 0; drops < 2; drops++) {
+        begin(0);
+        stoa_msg *signals[] = {signal_of_an_end(), signal_of_an_end()};
+        set_out(WAY_ANSWER);
+        use_up_memory();
+        stoa_shard_carry(s.shard, signals[0]);
+        give_memory_back();
+        stoa_shard_carry(s.shard, signals[1]); /* in order, though there is memory for this one */
+        go(STOA_MS(1));
+        assert_int_equal(state()->count, 1);
+        assert_int_equal(s.heard, 0);
+        if (drops) { assert_int_equal(stoa_shard_drop(s.shard, 0), STOA_OK); }
+        go(STOA_MS(500));
+        assert_true(s.heard >= 2);
+        end();
+    }
+}
+
 /* --- a shard is dropped */
 
 static void nobody_hears_of_what_a_drop_took(void **unused)
@@ -544,6 +658,8 @@ static void committed_is_what_enough_have_acknowledged(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_look_waits_for_the_disk),
+        cmocka_unit_test(an_end_waits_for_the_disk_without_memory_too),
         cmocka_unit_test(everything_waits_for_the_disk_and_then_leaves),
         cmocka_unit_test(nobody_hears_of_what_a_crash_took),
         cmocka_unit_test(nobody_hears_of_what_a_drop_took),
