@@ -1,13 +1,15 @@
 """journal_test.py - goal: an operator sees what a journal is like, proves it, makes its index anew and changes its key while the
-node runs; a node whose key is missing, open to others or another one refuses to start and names the key. Method: a real node
+node runs; a node whose key is missing, open to others or another one refuses to start and names the key; one whose commit mark is rotten, too, until the loss is accepted. Method: a real node
 with a key file.
 
 SPDX-License-Identifier: Apache-2.0
 """
+import glob
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
@@ -72,6 +74,14 @@ class Node:
         return json.loads(done.stdout)
 
 
+def add_account(node, name):
+    """Something for the next start to write."""
+    with open(node.settings) as file:
+        text = file.read()
+    with open(node.settings, "w") as out:
+        out.write(text.replace("rooms:", f'  - {{name: {name}, funds: "1 BTC"}}\nrooms:'))
+
+
 def new_key(path):
     done = subprocess.run([os.path.join(BIN, "stoad"), "--new-key", path], capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
@@ -109,6 +119,7 @@ def check_rotation(node):
     assert node.stoa("journal rekey").returncode == DENIED
     assert node.json("journal rekey", "--write")["keys"] == {"known": 2, "seals_with": 2}
     node.stop()
+    add_account(node, "bob")
     node.started("--storage.key_file=" + node.keys)
     found = node.json("journal trade")["journal"]
     assert (found["oldest_key"], found["newest_key"], found["seals_with"]) == (1, 2, 2), found
@@ -133,6 +144,50 @@ def check_refusals(node):
     node.stop()
 
 
+def flip(path, at):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 0x40]))
+
+
+def stoad(node, *flags):
+    done = subprocess.run([os.path.join(BIN, "stoad"), "--data", node.data, *flags], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def check_rotten_mark(node):
+    """The newest slot of the mark and the log's end are rotten: no node starts on that until somebody accepts the loss."""
+    flags = ["--storage.key_file=" + node.keys]
+    code, said = stoad(node, "--accept-loss", "trade")
+    assert code == 0 and "no loss" in said, said
+    add_account(node, "carol")
+    node.started(*flags)
+    node.process.kill()
+    node.process.wait()
+    mark = os.path.join(node.data, "trade", "commit.mark")  # storage/rocksdb/mark.h
+    with open(mark, "rb") as file:
+        slots = file.read().ljust(8192, b"\0")
+    flip(mark, max((struct.unpack_from("<Q", slots, at + 8)[0], at) for at in (0, 4096))[1] + 40)
+    logs = sorted(glob.glob(os.path.join(node.data, "trade", "db", "*.log")), key=lambda path: int(os.path.basename(path)[:-4]))
+    flip(logs[-1], os.path.getsize(logs[-1]) - 20)
+    for _ in range(2):
+        text = node.refused(*flags)
+        assert "CORRUPT" in text and "accept-loss" in text, text
+    code, said = stoad(node, "--accept-loss", "trade", "--plan")
+    assert code == 0 and "would be kept" in said and "nothing was written" in said, said
+    assert "accept-loss" in node.refused(*flags)
+    code, said = stoad(node, "--accept-loss", "trade")
+    assert code == 0 and "is kept" in said, said
+    code, said = stoad(node, "--accept-loss", "nobody")
+    assert code == FAILED and "NOT_FOUND" in said, said
+    node.started(*flags)
+    assert "journal_tail_cut" in node.log()
+    assert node.json("hash trade")["hash"]["equal"] is True
+    node.stop()
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="stoa-journal-")
     node = Node(folder)
@@ -145,7 +200,8 @@ def main():
         check_index(node)
         check_rotation(node)
         check_refusals(node)
-        print("figures, proof, index, keys")
+        check_rotten_mark(node)
+        print("figures, proof, index, keys, a rotten mark")
     finally:
         if node.process and node.process.poll() is None:
             node.process.kill()
