@@ -33,10 +33,10 @@ static int first_of(const cpu_set_t *set)
 }
 
 /* A name of the system has at most 15 characters. */
-static bool is_called(const char *tid, const char *name)
+static bool is_called(int tid, const char *name)
 {
     char path[PATH_BYTES], line[32] = "";
-    (void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", tid);
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/comm", tid);
     FILE *file = fopen(path, "r");
     if (!file) { return false; } /* it ended */
     bool read = fgets(line, sizeof line, file) != NULL;
@@ -51,9 +51,9 @@ static thread_seen look(const char *name, int core_cpu)
     DIR *tasks = opendir("/proc/self/task");
     assert_non_null(tasks);
     for (struct dirent *entry = readdir(tasks); entry; entry = readdir(tasks)) {
-        if (entry->d_name[0] == '.' || !is_called(entry->d_name, name)) { continue; }
-        cpu_set_t may;
         int tid = atoi(entry->d_name);
+        if (tid == 0 || !is_called(tid, name)) { continue; }
+        cpu_set_t may;
         assert_int_equal(sched_getaffinity(tid, sizeof may, &may), 0);
         unsigned nice = (unsigned)getpriority(PRIO_PROCESS, (id_t)tid);
         seen.count++;
