@@ -28,7 +28,14 @@ static projector_outcome give_up(stoa_projector *p)
     stoa_log(STOA_LOG_ERROR, "projection_rebuild_failed", STOA_KV("schema", p->schema), STOA_KV("why", p->rebuild_error));
     end(p);
     stoa_err err = stoa_target_drop(p->live, p->shadow_name);
-    return err ? PROJECTOR_AWAY : PROJECTOR_GUILTY;
+    return err && err != STOA_E_EXISTS ? PROJECTOR_AWAY : PROJECTOR_GUILTY;
+}
+
+/* What has such a name and is somebody else's is left alone, and in nobody's way until there is a rebuild. */
+static stoa_err clear(stoa_projector *p, const char *schema)
+{
+    stoa_err err = stoa_target_drop(p->live, schema);
+    return err == STOA_E_EXISTS ? STOA_OK : err;
 }
 
 stoa_err projector_clear_leftovers(stoa_projector *p)
@@ -36,8 +43,8 @@ stoa_err projector_clear_leftovers(stoa_projector *p)
     (void)pthread_mutex_lock(&p->lock);
     bool wanted = p->rebuild;
     (void)pthread_mutex_unlock(&p->lock);
-    stoa_err err = stoa_target_drop(p->live, p->old_name);
-    return err || wanted ? err : stoa_target_drop(p->live, p->shadow_name);
+    stoa_err err = clear(p, p->old_name);
+    return err || wanted ? err : clear(p, p->shadow_name);
 }
 
 /* Open the shadow: fresh, or as it was when the server went away. */
@@ -46,6 +53,7 @@ static stoa_err begin(stoa_projector *p)
     bool fresh = true;
     for (uint32_t i = 0; i < p->options.shard_count; i++) { fresh = fresh && !p->shards[i].shadow.reading; }
     stoa_err err = fresh ? stoa_target_drop(p->live, p->shadow_name) : STOA_OK;
+    if (!err) { err = stoa_target_drop(p->live, p->old_name); } /* the swap needs the name */
     if (!err) { err = stoa_target_open(&p->shadow_options, &p->shadow); }
     if (!err) { err = stoa_target_keep_as(p->shadow, p->live); }
     if (err) { return err; }
@@ -85,7 +93,9 @@ static projector_outcome swap(stoa_projector *p)
 
 projector_outcome projector_rebuild_step(stoa_projector *p)
 {
-    if (!p->shadow && begin(p)) { return PROJECTOR_AWAY; }
+    stoa_err err = p->shadow ? STOA_OK : begin(p);
+    if (err == STOA_E_EXISTS) { return give_up(p); }
+    if (err) { return PROJECTOR_AWAY; }
     projector_outcome all = PROJECTOR_NOTHING;
     for (uint32_t i = 0; i < p->options.shard_count; i++) {
         projector_outcome one = projector_step(p, p->shadow, i);

@@ -219,10 +219,44 @@ static stoa_err take_name(void *context, const stoa_pg_value *values, uint32_t c
     return stoa_pg_read_text(&values[0], n->at[n->count++], sizeof *n->at);
 }
 
+static bool is_ours(const char *table)
+{
+    static const char *const others[] = {"migrations", "cursors", "retention"};
+    bool ours = false;
+    for (stoa_model_table t = 0; t < STOA_MODEL_TABLES; t++) { ours = ours || strcmp(table, stoa_projection_tables[t].name) == 0; }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) { ours = ours || strcmp(table, others[i]) == 0; }
+    return ours;
+}
+
+/* The first thing is the migrations: a schema with tables and without that one is nobody's that we know. */
+static stoa_err check_ours(stoa_target *target, const char *schema)
+{
+    names all = {0};
+    const char *foreign = NULL;
+    bool begun = false;
+    stoa_err err = stoa_pg_select(target->pg, "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                                              "WHERE n.nspname = $1 AND NOT c.relispartition AND c.relkind IN ('r', 'p', 'v', 'm', 'f') "
+                                              "ORDER BY c.relname",
+                                  &schema, 1, take_name, &all);
+    for (uint32_t i = 0; i < all.count && !err; i++) {
+        begun = begun || strcmp(all.at[i], "migrations") == 0;
+        if (!foreign && !is_ours(all.at[i])) { foreign = all.at[i]; }
+    }
+    if (!foreign && all.count && !begun) { foreign = all.at[0]; }
+    if (!err && foreign) {
+        err = STOA_FAIL(STOA_E_EXISTS, "schema %s has '%s' in it, which is not the projection's: it stays as it is, and no rebuild can use "
+                        "its name", schema, foreign);
+    }
+    free(all.at);
+    return err;
+}
+
 stoa_err stoa_target_drop(stoa_target *target, const char *schema)
 {
     names partitions = {0};
-    stoa_err err = stoa_pg_select(target->pg, "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    stoa_err err = check_ours(target, schema);
+    if (err) { return err; }
+    err = stoa_pg_select(target->pg, "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
                                               "WHERE n.nspname = $1 AND c.relispartition AND c.relkind = 'r'",
                                   &schema, 1, take_name, &partitions);
     /* one by one: a transaction that drops them all would need more locks than a server has by default */

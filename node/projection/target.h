@@ -70,7 +70,8 @@ stoa_err stoa_target_keep_as(stoa_target *target, const stoa_target *from);
 /* Put the schema shadow in the place of options->schema, in one step; the old one is called SCHEMA_old then. Close both
  * targets. */
 stoa_err stoa_target_swap(stoa_target *target, const char *shadow);
-/* Drop a schema of ours, one table after the other; none is OK. */
+/* Drop a schema that a rebuild made or put aside, one table after the other; none is OK. Errors: EXISTS (there is something in it
+ * that no projection makes: it stays as it is). */
 stoa_err stoa_target_drop(stoa_target *target, const char *schema);
 /* Rows of a table; 0 where that is not known without counting. */
 stoa_err stoa_target_rows(stoa_target *target, stoa_model_table table, uint64_t *out);

@@ -214,6 +214,79 @@ def check_rebuild(node, server):
 
 # --- scenes
 
+def slow_and_stuck():
+    """A server that takes its time and one that has stopped both fall behind. A slow one moves, and each step ends the quiet; a stuck
+    one does not, and the quiet is as long as it has been watched."""
+    server = Postgres()
+    node = Node(server.conninfo, **{"projection.batch": 20})
+
+    def look():
+        before = time.monotonic()
+        shard = node.shard()
+        return shard["position"], shard["behind"], shard["quiet_ns"] / 1e9, before, time.monotonic()
+    try:
+        acknowledged = node.orders(100)
+        node.wait_level()
+        server.sql("CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END'")
+        server.sql("CREATE TRIGGER slow BEFORE INSERT ON stoa.order_history FOR EACH ROW EXECUTE FUNCTION public.slow()")
+        acknowledged += node.orders(2000)
+        steps, last = 0, look()
+        assert last[1] > 0, last
+        while steps < 5:
+            now = look()
+            assert now[1] > 0, "it is level before it was seen to be slow"
+            if now[0] > last[0]:  # a step since then: no quiet is older than the look before
+                steps += 1
+                assert now[2] <= now[4] - last[3], (last, now)
+            last = now
+        server.signal_all(signal.SIGSTOP)
+        first = look()
+        while True:  # what was on its way may still have come
+            now = look()
+            if now[0] == first[0] and now[3] - first[4] > 3:
+                break
+            if now[0] > first[0]:
+                first = now
+        assert now[1] > 0 and now[2] >= now[3] - first[4], (first, now)
+        name = '{shard="trade"}'
+        assert node.metric("stoa_projection_quiet_seconds" + name) >= int(now[2]) > 0
+        assert node.metric("stoa_projection_behind_positions" + name) > 0
+        server.signal_all(signal.SIGCONT)
+        server.sql("DROP FUNCTION public.slow() CASCADE")
+        check_against_the_journal(node, server, acknowledged)
+        assert node.metric("stoa_projection_quiet_seconds" + name) == 0
+    finally:
+        server.signal_all(signal.SIGCONT)
+        node.close()
+        server.close()
+
+
+def beside_schemas_of_others():
+    """What has a name that a rebuild would use, and is not the projection's, stays; a rebuild says so."""
+    server = Postgres()
+    node = None
+    try:
+        for schema in ("stoa_old", "stoa_shadow"):
+            server.sql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.payroll (x int); INSERT INTO {schema}.payroll VALUES (42)")
+        node = Node(server.conninfo)
+        acknowledged = node.orders(100)
+        check_against_the_journal(node, server, acknowledged)
+        for schema in ("stoa_shadow", "stoa_old"):
+            node.stoa("projection rebuild")
+            wait_until("a refusal", lambda: f"schema {schema} has 'payroll'" in node.stoa("projection status")["projection"]["rebuild_error"])
+            for other in ("stoa_old", "stoa_shadow"):
+                there = server.sql(f"SELECT 1 FROM pg_tables WHERE schemaname = '{other}' AND tablename = 'payroll'")
+                assert len(there) == (schema == "stoa_shadow" or other == "stoa_old"), (schema, other, there)
+            acknowledged += node.orders(100)  # and it goes on
+            check_against_the_journal(node, server, acknowledged)
+            server.sql(f"DROP SCHEMA {schema} CASCADE")
+        check_rebuild(node, server)
+    finally:
+        if node:
+            node.close()
+        server.close()
+
+
 def nothing_configured():
     node = Node("")
     try:
@@ -433,7 +506,7 @@ def replaced_by_its_standby():
 def main():
     print(f"seed {SEED}", flush=True)
     chance = random.Random(SEED)
-    for scene, arguments in ((nothing_configured, ()), (away_at_the_start_then_under_load, ()), (killed_again_and_again, (chance,)),
+    for scene, arguments in ((nothing_configured, ()), (beside_schemas_of_others, ()), (slow_and_stuck, ()), (away_at_the_start_then_under_load, ()), (killed_again_and_again, (chance,)),
                              (killed_while_it_writes, (chance,)), (without_rights_and_full, ()), (by_password, ()),
                              (replaced_by_its_standby, ())):
         if os.environ.get("STOA_SCENE", scene.__name__) == scene.__name__:
