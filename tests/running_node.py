@@ -4,6 +4,7 @@ that can cut connections.
 SPDX-License-Identifier: Apache-2.0
 """
 import os
+import random
 import select
 import signal
 import socket
@@ -33,9 +34,15 @@ quoters: []
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the system gives to connections: between now and the node's start nobody gets it by chance."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Node:
@@ -68,6 +75,8 @@ class Node:
         until = time.monotonic() + 60
         while True:
             try:
+                with socket.socket(socket.AF_UNIX) as door:  # its own, whoever may listen at the port
+                    door.connect(self.path("data/admin.sock"))
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             except OSError:
