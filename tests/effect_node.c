@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/stoa.h"
@@ -126,10 +127,16 @@ static void say_hash(stoa_shard *shard, uint64_t position)
     (void)fflush(stdout);
 }
 
+/* A full outbox is an answer: what is outside is slower than the disk. */
 static void charge(stoa_node *node, stoa_ref to, uint64_t number)
 {
+    static const struct timespec wait = {0, 1000000};
     biller_done done;
-    if (biller_call_charge(node, to, (biller_charge){number}, STOA_S(60), &done)) {
+    stoa_err err;
+    while ((err = biller_call_charge(node, to, (biller_charge){number}, STOA_S(60), &done)) == STOA_E_FULL) {
+        (void)nanosleep(&wait, NULL);
+    }
+    if (err) {
         (void)fprintf(stderr, "%s\n", stoa_err_trail());
         exit(5);
     }

@@ -15,7 +15,7 @@ PROGRAM = os.path.join(os.environ["STOA_BIN"], "bench_journal")
 ROWS = {
     "append": ("events/s", True), "append_16": ("events/s", True), "group_commit": ("us", True), "group_commit_p99": ("us", True),
     "replay": ("events/s", False), "recovery": ("s", False), "recovery_snapshot": ("s", True),
-    "snapshot": ("us", True), "projection": ("rows/s", True),
+    "snapshot": ("us", True), "snapshot_answer": ("us", True), "projection": ("rows/s", True),
 }
 
 
