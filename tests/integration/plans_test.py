@@ -70,8 +70,11 @@ class Planned:
         return [c for c in self.ask("channels")["channels"] if c["to"] == "vault" and c["status"] == "forked"]
 
     def level(self):
-        shards = self.ask("projection status")["shards"]
-        return all(shard["state"] == "live" and shard["behind"] == 0 for shard in shards)
+        """The vault's rows are of the log that was taken away, and say so."""
+        shards = {shard["shard"]: shard for shard in self.ask("projection status")["shards"]}
+        vault = shards.pop("vault")
+        return vault["state"] == "stopped" and "STALE" in vault["error"] and all(
+            shard["state"] == "live" and shard["behind"] == 0 for shard in shards.values())
 
     def start(self):
         """A node whose channel is forked, with a backup, and nothing under way."""

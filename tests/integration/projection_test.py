@@ -273,7 +273,7 @@ def beside_schemas_of_others():
         check_against_the_journal(node, server, acknowledged)
         for schema in ("stoa_shadow", "stoa_old"):
             node.stoa("projection rebuild")
-            wait_until("a refusal", lambda: f"schema {schema} has 'payroll'" in node.stoa("projection status")["projection"]["rebuild_error"])
+            wait_until("a refusal", lambda: f"schema {schema} has 'payroll'" in str(node.stoa("projection status")["projection"]["rebuild_error"]))
             for other in ("stoa_old", "stoa_shadow"):
                 there = server.sql(f"SELECT 1 FROM pg_tables WHERE schemaname = '{other}' AND tablename = 'payroll'")
                 assert len(there) == (schema == "stoa_shadow" or other == "stoa_old"), (schema, other, there)
