@@ -17,10 +17,11 @@
 #include "storage/archive/manifest.h"
 #include "storage/archive/segment.h"
 #include "storage/block.h"
+#include "tests/fuzz/scratch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { AT_PACKED_BYTES = 40, AT_CHECK = 184, PATH_BYTES = 64, NAME_BYTES = 128 };
+enum { AT_PACKED_BYTES = 40, AT_CHECK = 184 };
 
 /* --- segments */
 
@@ -39,7 +40,7 @@ static stoa_err count_blocks(void *context, const void *bytes, size_t size_bytes
 
 static void check_segment(int fd)
 {
-    char open_file[PATH_BYTES];
+    char open_file[SCRATCH_PATH_BYTES];
     stoa_segment segment, again;
     (void)snprintf(open_file, sizeof open_file, "/proc/self/fd/%d", fd);
     stoa_err err = stoa_segment_check(open_file, NULL, &segment);
@@ -87,40 +88,6 @@ static void try_packed(const uint8_t *data, size_t size)
 
 /* --- manifests */
 
-static char path[PATH_BYTES];
-
-static void remove_folder(void)
-{
-    char file[NAME_BYTES];
-    (void)snprintf(file, sizeof file, "%s/manifest.json", path);
-    (void)unlink(file);
-    (void)rmdir(path);
-}
-
-static const char *folder(void)
-{
-    if (!path[0]) {
-        (void)snprintf(path, sizeof path, "%s/archive-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-        STOA_ASSERT(mkdtemp(path) && atexit(remove_folder) == 0);
-    }
-    return path;
-}
-
-static void put_note(const char *name, const uint8_t *text, size_t size, bool sound)
-{
-    char file_path[NAME_BYTES], digits[STOA_HASH256_TEXT];
-    (void)snprintf(file_path, sizeof file_path, "%s/%s", folder(), name);
-    FILE *file = fopen(file_path, "wb");
-    STOA_ASSERT(file && fwrite(text, 1, size, file) == size);
-    if (sound) {
-        stoa_hash256 check;
-        stoa_hash256_parts(&check, text, size, NULL, 0);
-        stoa_hash256_print(&check, digits);
-        STOA_ASSERT(fprintf(file, ",\n  \"check\": \"%s\"\n}\n", digits) > 0);
-    }
-    STOA_ASSERT(fclose(file) == 0);
-}
-
 static void check_entries(const stoa_manifest *m)
 {
     uint64_t next = m->expired + 1;
@@ -137,13 +104,13 @@ static void check_entries(const stoa_manifest *m)
 static void try_manifest(const uint8_t *data, size_t size, bool sound)
 {
     stoa_manifest m, again;
-    put_note("manifest.json", data, size, sound);
-    stoa_err err = stoa_manifest_load(folder(), &m);
+    scratch_note("manifest.json", data, size, sound);
+    stoa_err err = stoa_manifest_load(scratch_folder(), &m);
     STOA_ASSERT(err == STOA_OK || err == STOA_E_CORRUPT || err == STOA_E_VERSION || err == STOA_E_GAP || err == STOA_E_FORKED ||
                 err == STOA_E_TOO_LARGE);
     if (err) { return; }
     check_entries(&m);
-    STOA_ASSERT(stoa_manifest_save(folder(), &m) == STOA_OK && stoa_manifest_load(folder(), &again) == STOA_OK);
+    STOA_ASSERT(stoa_manifest_save(scratch_folder(), &m) == STOA_OK && stoa_manifest_load(scratch_folder(), &again) == STOA_OK);
     STOA_ASSERT(again.count == m.count && again.expired == m.expired && strcmp(again.shard, m.shard) == 0);
     for (uint32_t i = 0; i < m.count; i++) {
         STOA_ASSERT(memcmp(&m.entries[i].segment.hash, &again.entries[i].segment.hash, sizeof(stoa_hash256)) == 0);

@@ -4,51 +4,13 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "node/archive/catalog.h"
+#include "tests/fuzz/scratch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-enum { PATH_BYTES = 64, NAME_BYTES = 128 };
-
-static char path[PATH_BYTES];
-
-static void remove_folder(void)
-{
-    char file[NAME_BYTES];
-    (void)snprintf(file, sizeof file, "%s/backup.json", path);
-    (void)unlink(file);
-    (void)rmdir(path);
-}
-
-static const char *folder(void)
-{
-    if (!path[0]) {
-        (void)snprintf(path, sizeof path, "%s/catalog-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-        STOA_ASSERT(mkdtemp(path) && atexit(remove_folder) == 0);
-    }
-    return path;
-}
-
-static void put(const uint8_t *text, size_t size, bool sound)
-{
-    char file_path[NAME_BYTES], digits[STOA_HASH256_TEXT];
-    (void)snprintf(file_path, sizeof file_path, "%s/backup.json", folder());
-    FILE *file = fopen(file_path, "wb");
-    STOA_ASSERT(file && fwrite(text, 1, size, file) == size);
-    if (sound) {
-        stoa_hash256 check;
-        stoa_hash256_parts(&check, text, size, NULL, 0);
-        stoa_hash256_print(&check, digits);
-        STOA_ASSERT(fprintf(file, ",\n  \"check\": \"%s\"\n}\n", digits) > 0);
-    }
-    STOA_ASSERT(fclose(file) == 0);
-}
 
 static void check_names(const stoa_catalog *c)
 {
@@ -63,12 +25,12 @@ static void check_names(const stoa_catalog *c)
 static void try_text(const uint8_t *data, size_t size, bool sound)
 {
     static stoa_catalog catalog, again;
-    put(data, size, sound);
-    stoa_err err = stoa_catalog_load(folder(), &catalog);
+    scratch_note("backup.json", data, size, sound);
+    stoa_err err = stoa_catalog_load(scratch_folder(), &catalog);
     STOA_ASSERT(err == STOA_OK || err == STOA_E_CORRUPT || err == STOA_E_VERSION || err == STOA_E_TOO_LARGE);
     if (err) { return; }
     check_names(&catalog);
-    STOA_ASSERT(stoa_catalog_save(folder(), &catalog) == STOA_OK && stoa_catalog_load(folder(), &again) == STOA_OK);
+    STOA_ASSERT(stoa_catalog_save(scratch_folder(), &catalog) == STOA_OK && stoa_catalog_load(scratch_folder(), &again) == STOA_OK);
     STOA_ASSERT(memcmp(&catalog, &again, sizeof catalog) == 0);
 }
 
