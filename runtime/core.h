@@ -388,7 +388,16 @@ const char *stoa_actor_name(const stoa_actor *actor);
 /* An act of so many bytes, zeroed behind its head, from this actor, to == NONE; NULL: no memory. */
 stoa_msg *stoa_act_new(stoa_turning *t, uint32_t bytes, void (*run)(stoa_core *core, stoa_msg *msg),
                        void (*undo)(stoa_core *core, stoa_msg *msg));
-void stoa_turning_stage(stoa_turning *t, stoa_msg *msg);
+/* Put msg at the end of what the turn asks for. */
+static inline void stoa_turning_stage(stoa_turning *t, stoa_msg *msg)
+{
+    msg->next = NULL;
+    *t->staged_end = msg;
+    t->staged_end = &msg->next;
+    t->sent_max = 0;
+    t->after |= STOA_AFTER_REST;
+    if (msg->flags & STOA_MSG_ACT) { t->listed = UINT64_MAX; } /* a monitor, a link, a stop: nothing sent later may overtake it */
+}
 /* Whether actors of kind can be: what STOA_KIND and STOA_PLAIN_KIND cannot see to. Errors: INVALID, TOO_LARGE. */
 stoa_err stoa_kind_check(const stoa_kind *kind);
 bool stoa_kind_hears(const stoa_kind *kind, const stoa_row *row);

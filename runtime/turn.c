@@ -1,597 +1,13 @@
-/* turn.c - one handler run: stage, then take effect as a whole or not at all.
+/* turn.c - one handler run: stage, then take effect as a whole or not at all; the loop over who has messages.
  *
- * While the handler runs, everything it asks for is put aside: messages in a list, events in the shard's arena. When it
- * returns OK, events are applied first (they give the position that outward messages are stamped with), then messages go.
- * When it returns an error, all of it is taken back and the error is the answer.
+ * While the handler runs, everything it asks for is put aside: messages in a list (turn_send.c), events in the shard's arena.
+ * When it returns OK, events are applied first (they give the position that outward messages are stamped with), then messages
+ * go. When it returns an error, all of it is taken back (turn_effect.c) and the error is the answer.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
-
-#include "base/log.h"
-#include "runtime/internal.h"
 #include "runtime/mailbox.h"
-#include "runtime/move.h"
 #include "runtime/shard.h"
-
-static stoa_turning *turning_of(stoa_turn *turn)
-{
-    return (stoa_turning *)turn;
-}
-
-/* --- staging */
-
-void stoa_turning_stage(stoa_turning *t, stoa_msg *msg)
-{
-    msg->next = NULL;
-    *t->staged_end = msg;
-    t->staged_end = &msg->next;
-    t->sent_max = 0;
-    t->after |= STOA_AFTER_REST;
-    if (msg->flags & STOA_MSG_ACT) { t->listed = UINT64_MAX; } /* a monitor, a link, a stop: nothing sent later may overtake it */
-}
-
-/* Whether an actor of this core takes one more message. *kept_out: it is a plain one, and the place in its mailbox is kept.
- * Errors as stoa_turn_send. */
-static inline stoa_err room_here(stoa_turning *t, stoa_ref to, uint32_t flags, const stoa_row *row, const void *payload,
-                                 stoa_actor **kept_out)
-{
-    stoa_actor *target = stoa_core_actor(t->core, to);
-    if (__builtin_expect(!target, 0)) { return stoa_away_room(t->core, to, flags, row, payload); }
-    if (__builtin_expect(stoa_mailbox_room(target) && !t->actor->shard && !(flags & STOA_MSG_URGENT), 1)) {
-        target->queued++;
-        *kept_out = target;
-        return STOA_OK;
-    }
-    if (target->shard && target->shard == t->actor->shard) { /* within the cascade; resumes, before any, are as many as actors */
-        return t->msg ? stoa_shard_cascade_room(target->shard) : STOA_OK;
-    }
-    return stoa_mailbox_ask_room(target, !t->actor->shard, flags, row, payload, kept_out);
-}
-
-/* A block for what this turn sends. */
-static inline stoa_msg *block_new(stoa_turning *t, uint32_t payload_bytes, uint32_t flags)
-{
-    if (__builtin_expect(t->marks & STOA_MARKS_TRACE, 0)) { return stoa_turning_new_marked(t, payload_bytes, flags); }
-    return stoa_slab_new(&t->core->place.slab, payload_bytes, flags);
-}
-
-static stoa_err room_there(const stoa_core *core, stoa_ref to, uint32_t place)
-{
-    if (!to.at || place >= stoa_node_places(core->place.node)) { return STOA_E_CLOSED; }
-    return stoa_place_room(&core->place, place) ? STOA_OK : STOA_E_FULL;
-}
-
-static __attribute__((always_inline)) inline stoa_err message_new(stoa_turning *t, stoa_ref to, const stoa_row *row,
-                                                                   const void *payload, uint32_t flags, stoa_msg **out)
-{
-    stoa_core *core = t->core;
-    stoa_actor *kept = NULL;
-    uint32_t place = stoa_ref_place(to);
-    bool here = place == core->place.index;
-    flags |= stoa_row_flags(row);
-    stoa_err err = here ? room_here(t, to, flags, row, payload, &kept) : room_there(core, to, place);
-    if (__builtin_expect(err, 0)) { return err; }
-    if (t->marks & STOA_MARKS_CONTEXT) { flags |= STOA_MSG_CONTEXT; }
-    stoa_msg *msg = block_new(t, row->payload.size_bytes, flags);
-    if (__builtin_expect(!msg, 0)) {
-        if (kept) { stoa_mailbox_unkeep(kept, flags); }
-        return stoa_slab_why_not(row->payload.size_bytes);
-    }
-    if (!here) { t->listed |= UINT64_C(1) << place; }
-    msg->to = to;
-    if (kept) { stoa_msg_count(msg, kept); }
-    msg->from = t->turn.self;
-    msg->row = row;
-    if (flags & STOA_MSG_CONTEXT) { stoa_msg_context(msg)->command = t->turn.command; }
-    stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
-    *out = msg;
-    return STOA_OK;
-}
-
-/* A small message to another place goes straight to what gathers for it: let_go makes it count, take_back lets the ring
- * forget it. Not behind a message of this turn that waits in the list: order is kept. */
-static bool write_ahead(stoa_turning *t, uint32_t place, stoa_ref to, const stoa_row *row, const void *payload)
-{
-    stoa_place *from = &t->core->place;
-    uint32_t bytes = row->payload.size_bytes;
-    if (place >= STOA_PLACES_MAX || bytes > STOA_INLINE_BYTES || t->marks || stoa_row_flags(row)) { return false; }
-    uint64_t bit = UINT64_C(1) << place;
-    if ((t->listed | from->gone) & bit) { return false; }
-    stoa_ring *ring = atomic_load_explicit(&from->out[place], memory_order_relaxed);
-    if (!ring || from->spill[place].head) { return false; }
-    if (!(t->rings & bit)) {
-        t->rings |= bit;
-        t->after |= STOA_AFTER_REST;
-        ring->mark = ring->ahead_count;
-    }
-    stoa_slot *slot = stoa_ring_ahead(ring, ring->mark);
-    if (!slot) { return false; }
-    slot->to = to;
-    slot->from = t->turn.self;
-    slot->row = row;
-    slot->size_bytes = (uint16_t)bytes;
-    slot->cls = STOA_SLOT_INLINE;
-    stoa_copy_payload(slot->as.bytes, payload, bytes);
-    ring->ahead_count++;
-    return true;
-}
-
-/* Into the mailbox of an actor of this core, which nobody looks at before the turn has ended; take_back takes it out again. */
-static inline void put_ahead(stoa_turning *t, stoa_actor *target, stoa_msg *msg, stoa_ref to, const stoa_row *row)
-{
-    msg->to = to;
-    msg->from = t->turn.self;
-    msg->row = row;
-    target->queued++;
-    t->ahead[t->sent].to = target;
-    t->ahead[t->sent++].behind = target->head ? target->tail : NULL;
-    stoa_mailbox_put_last(t->core, target, msg);
-}
-
-/* Whether a message goes straight to target: its place has room, and nothing of this turn waits in the list (order is kept). */
-static inline bool may_put_ahead(const stoa_turning *t, const stoa_actor *target, stoa_ref to, const stoa_row *row)
-{
-    return stoa_ref_equal(target->self, to) && stoa_mailbox_room(target) && t->sent < t->sent_max && row->cls != STOA_ROW_CONTROL;
-}
-
-static __attribute__((noinline)) stoa_err send_otherwise(stoa_turning *t, stoa_ref to, const stoa_row *row,
-                                                         const void *payload)
-{
-    uint32_t place = stoa_ref_place(to);
-    stoa_actor *target = stoa_actor_slot(t->core, stoa_ref_index(to));
-    stoa_msg *msg;
-    if (may_put_ahead(t, target, to, row)) {
-        msg = stoa_slab_new(&t->core->place.slab, row->payload.size_bytes, 0);
-        if (!msg) { return stoa_slab_why_not(row->payload.size_bytes); }
-        stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
-        put_ahead(t, target, msg, to, row);
-        return STOA_OK;
-    }
-    if (place != t->core->place.index && write_ahead(t, place, to, row, payload)) { return STOA_OK; }
-    stoa_err err = message_new(t, to, row, payload, 0, &msg);
-    if (err) {
-        t->charge++; /* trying costs as much */
-        return err;
-    }
-    stoa_turning_stage(t, msg);
-    return STOA_OK;
-}
-
-/* Of one, two or three words. */
-static inline bool is_plain_size(uint32_t bytes)
-{
-    return bytes <= STOA_PLAIN_BYTES && bytes % 8 == 0;
-}
-
-static inline void copy_words(uint64_t *to, const void *from, uint32_t bytes)
-{
-    memcpy(to, from, 8);
-    if (bytes > 8) { memcpy(to + 1, (const char *)from + 8, 8); }
-    if (bytes > 16) { memcpy(to + 2, (const char *)from + 16, 8); }
-}
-
-/* The way of most messages, small and plain, to an actor of this core with room. */
-stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload)
-{
-    stoa_turning *t = turning_of(turn);
-    stoa_core *core = t->core;
-    stoa_actor *target = stoa_actor_slot(core, stoa_ref_index(to));
-    stoa_msg *msg = core->place.slab.free[0];
-    uint32_t bytes = row->payload.size_bytes;
-    if (!may_put_ahead(t, target, to, row) || !msg || !is_plain_size(bytes)) { return send_otherwise(t, to, row, payload); }
-    stoa_slab_take_plain(&core->place.slab, msg, bytes);
-    copy_words((uint64_t *)(void *)(msg + 1), payload, bytes);
-    put_ahead(t, target, msg, to, row);
-    return STOA_OK;
-}
-
-stoa_err stoa_turn_send_within(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t within_ns)
-{
-    stoa_turning *t = turning_of(turn);
-    stoa_msg *msg;
-    stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_DUE, &msg);
-    if (err) { return err; }
-    stoa_msg_context(msg)->due_ns = stoa_time_after(turn->now_ns, within_ns);
-    stoa_turning_stage(t, msg);
-    return STOA_OK;
-}
-
-stoa_err stoa_turn_send_told(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t token)
-{
-    stoa_turning *t = turning_of(turn);
-    stoa_msg *msg;
-    if (!stoa_kind_hears(t->actor->kind, &stoa_system_rows[stoa_system_ROW_refused])) { return STOA_E_NO_HANDLER; }
-    stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_TOLD, &msg);
-    if (err) { return err; }
-    stoa_msg_context(msg)->ask = token;
-    stoa_msg_context(msg)->told_of = to;
-    stoa_turning_stage(t, msg);
-    return STOA_OK;
-}
-
-stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns,
-                       uint64_t token)
-{
-    stoa_turning *t = turning_of(turn);
-    stoa_core *core = t->core;
-    stoa_msg *msg;
-    uint64_t id, timer;
-    if (__builtin_expect(!row->reply, 0)) { return STOA_E_INVALID; }
-    stoa_actor_more *more = stoa_more(core, t->actor);
-    stoa_err err = more ? message_new(t, to, row, payload, STOA_MSG_CONTEXT | STOA_MSG_ASKS | STOA_MSG_DUE, &msg)
-                        : STOA_E_FULL;
-    if (err) { return err; }
-    uint64_t due_ns = stoa_time_after(turn->now_ns, deadline_ns);
-    stoa_ask *ask = stoa_asks_new(&core->asks, turn->self, token, due_ns, row->reply, &id);
-    err = ask ? stoa_wheel_new(&core->wheel, STOA_TIMER_ASK, (void *)(uintptr_t)id, &timer) : STOA_E_FULL;
-    if (err) {
-        if (ask) { stoa_asks_drop(&core->asks, ask); }
-        if (msg->flags & STOA_MSG_COUNTED) { stoa_mailbox_unkeep(stoa_msg_target(msg), msg->flags); }
-        stoa_place_free(&core->place, msg);
-        return err;
-    }
-    ask->deadline_timer = timer;
-    stoa_ask_own(core, more, id);
-    stoa_msg_context(msg)->reply_to = turn->self;
-    stoa_msg_context(msg)->ask = id;
-    stoa_msg_context(msg)->due_ns = due_ns;
-    stoa_turning_stage(t, msg);
-    return STOA_OK;
-}
-
-stoa_err stoa_turn_forward(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload)
-{
-    stoa_turning *t = turning_of(turn);
-    stoa_msg *msg;
-    uint32_t due = t->msg ? t->msg->flags & STOA_MSG_DUE : 0;
-    stoa_err err = message_new(t, to, row, payload, STOA_MSG_CONTEXT | due, &msg);
-    if (err) { return err; }
-    if (due) { stoa_msg_context(msg)->due_ns = stoa_msg_context(t->msg)->due_ns; }
-    stoa_msg_context(msg)->reply_to = t->reply_to;
-    stoa_msg_context(msg)->ask = t->ask;
-    t->handed_over = true;
-    stoa_turning_stage(t, msg);
-    return STOA_OK;
-}
-
-static stoa_err answer(stoa_turning *t, const stoa_row *row, const void *payload, stoa_err error)
-{
-    t->answered = true;
-    if (!t->reply_to.at || (t->msg && (t->msg->flags & STOA_MSG_ANSWER))) { return STOA_OK; }
-    uint32_t bytes = row ? row->payload.size_bytes : 0;
-    bool marks = t->marks & STOA_MARKS_TRACE;
-    uint32_t flags = STOA_MSG_CONTEXT | STOA_MSG_ANSWER;
-    stoa_msg *msg = __builtin_expect(marks, 0) ? stoa_turning_new_marked(t, bytes, flags)
-                                               : stoa_slab_new_surely(&t->core->place.slab, bytes, flags);
-    if (!msg) { return stoa_slab_why_not(bytes); }
-    msg->to = t->reply_to;
-    msg->from = t->turn.self;
-    msg->row = row;
-    stoa_context *context = stoa_msg_context(msg);
-    context->ask = t->ask;
-    context->command = t->turn.command;
-    context->error = (int32_t)error;
-    if (row) { stoa_copy_payload(stoa_msg_body(msg), payload, bytes); }
-    stoa_turning_stage(t, msg);
-    return STOA_OK;
-}
-
-stoa_err stoa_turn_answer(stoa_turn *turn, const stoa_row *row, const void *payload)
-{
-    return answer(turning_of(turn), row, payload, STOA_OK);
-}
-
-stoa_err stoa_turn_refuse(stoa_turn *turn, stoa_err why)
-{
-    return answer(turning_of(turn), NULL, NULL, why);
-}
-
-void stoa_turn_no_answer(stoa_turn *turn)
-{
-    turning_of(turn)->handed_over = true;
-}
-
-stoa_err stoa_turn_emit(stoa_turn *turn, const stoa_row *row, const void *payload)
-{
-    stoa_turning *t = turning_of(turn);
-    const stoa_kind *kind = t->actor->kind;
-    bool own = (uintptr_t)row - (uintptr_t)kind->rows < kind->rows_bytes;
-    if (!t->actor->shard || !t->msg) { return STOA_E_UNSUPPORTED; }
-    if (!own || row->cls != STOA_ROW_EVENT) { return STOA_E_INVALID; }
-    return stoa_shard_stage(t->actor->shard, row, payload);
-}
-
-/* Timers keep their memory for long: an actor that has one arms more only while half of the core's memory is free. */
-static bool may_arm(stoa_turning *t)
-{
-    const stoa_actor_more *more = stoa_more(t->core, t->actor);
-    const stoa_slab *slab = &t->core->place.slab;
-    return more && (!more->timers || slab->used_bytes < slab->limit_bytes / 2);
-}
-
-static stoa_err timer_new(stoa_turn *turn, uint64_t delay_ns, uint64_t period_ns, const stoa_row *row, const void *payload,
-                          stoa_timer *timer_out)
-{
-    stoa_turning *t = turning_of(turn);
-    stoa_core *core = t->core;
-    uint64_t id;
-    if (!may_arm(t)) { return STOA_E_FULL; }
-    bool traced = (t->marks & STOA_MARKS_TRACE) && t->span.trace && !period_ns && t->timers < STOA_TRACE_TIMERS;
-    uint32_t bytes = row->payload.size_bytes, flags = STOA_MSG_CONTEXT | STOA_MSG_TIMER | stoa_row_flags(row);
-    stoa_msg *msg = traced ? stoa_turning_new_marked(t, bytes, flags) : stoa_slab_new(&core->place.slab, bytes, flags);
-    if (!msg) { return stoa_slab_why_not(bytes); }
-    stoa_err err = stoa_wheel_new(&core->wheel, STOA_TIMER_MESSAGE, msg, &id);
-    if (err) {
-        stoa_place_free(&core->place, msg);
-        return err;
-    }
-    msg->to = msg->from = turn->self;
-    msg->row = row;
-    stoa_copy_payload(stoa_msg_body(msg), payload, row->payload.size_bytes);
-    stoa_context *context = stoa_msg_context(msg);
-    context->period_ns = period_ns;
-    context->position = stoa_time_after(turn->now_ns, delay_ns);
-    context->durability = t->actor->restarts;
-    context->ask = id;
-    stoa_turning_stage(t, msg);
-    if (timer_out) { timer_out->at = id; }
-    return STOA_OK;
-}
-
-stoa_err stoa_turn_after(stoa_turn *turn, uint64_t delay_ns, const stoa_row *row, const void *payload,
-                         stoa_timer *timer_out)
-{
-    return timer_new(turn, delay_ns, 0, row, payload, timer_out);
-}
-
-stoa_err stoa_turn_every(stoa_turn *turn, uint64_t period_ns, const stoa_row *row, const void *payload,
-                         stoa_timer *timer_out)
-{
-    return period_ns ? timer_new(turn, period_ns, period_ns, row, payload, timer_out) : STOA_E_INVALID;
-}
-
-/* A running timer's message comes out of the wheel and into the list, so that a refused turn can start it again; that of a
- * timer of this very turn is in the list already. */
-void stoa_turn_cancel(stoa_turn *turn, stoa_timer timer)
-{
-    stoa_wheel *wheel = &turning_of(turn)->core->wheel;
-    stoa_msg *msg = stoa_wheel_what(wheel, timer.at, STOA_TIMER_MESSAGE);
-    if (!msg || !stoa_ref_equal(msg->to, turn->self) || (msg->flags & STOA_MSG_CANCEL)) { return; }
-    bool ran;
-    (void)stoa_wheel_stop(wheel, timer.at, &ran);
-    msg->flags |= STOA_MSG_CANCEL;
-    if (ran) {
-        stoa_turning_stage(turning_of(turn), msg);
-    } else {
-        msg->flags &= (uint16_t)~STOA_MSG_TIMER;
-    }
-}
-
-/* --- topics and names */
-
-stoa_err stoa_turn_publish(stoa_turn *turn, unsigned slot, const stoa_row *row, const void *payload)
-{
-    stoa_turning *t = turning_of(turn);
-    stoa_topic *topic = slot < STOA_TOPIC_SLOTS && t->actor->more ? t->actor->more->topics[slot] : NULL;
-    if (!topic) { return STOA_E_INVALID; }
-    atomic_fetch_add_explicit(&topic->published, 1, memory_order_relaxed);
-    uint64_t places = stoa_topic_places(topic);
-    if (!places) { return STOA_OK; }
-    stoa_msg *msg = block_new(t, row->payload.size_bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
-    if (!msg) { return stoa_slab_why_not(row->payload.size_bytes); }
-    msg->to = stoa_ref_make(0, t->core->place.index, 0);
-    msg->from = turn->self;
-    msg->row = row;
-    stoa_msg_context(msg)->topic = topic;
-    stoa_topic_takes_off(topic);
-    memcpy(stoa_msg_body(msg), payload, row->payload.size_bytes);
-    t->listed |= places; /* what this turn sends there comes behind it */
-    stoa_turning_stage(t, msg);
-    return STOA_OK;
-}
-
-const char *stoa_turn_topic(const stoa_turn *turn)
-{
-    const stoa_turning *t = (const stoa_turning *)turn;
-    return t->topic;
-}
-
-const char *stoa_turn_key(const stoa_turn *turn)
-{
-    const stoa_turning *t = (const stoa_turning *)turn;
-    return t->actor->more && t->actor->more->key ? t->actor->more->key : "";
-}
-
-stoa_ref stoa_turn_find(stoa_turn *turn, const char *name)
-{
-    return stoa_names_find(&turning_of(turn)->core->place.node->names, name);
-}
-
-uint32_t stoa_turn_stream(const stoa_turn *turn)
-{
-    return ((const stoa_turning *)turn)->actor->stream;
-}
-
-stoa_ref stoa_turn_peer(const stoa_turn *turn, uint32_t stream)
-{
-    const stoa_turning *t = (const stoa_turning *)turn;
-    const struct stoa_shard *shard = t->actor->shard;
-    if (!shard || stream == 0 || stream > shard->actor_count) { return STOA_REF_NONE; }
-    return shard->actors[stream]->self;
-}
-
-uint32_t stoa_turn_peer_find(stoa_turn *turn, const char *name)
-{
-    stoa_turning *t = turning_of(turn);
-    stoa_ref ref = stoa_turn_find(turn, name);
-    if (!ref.at || stoa_ref_place(ref) != t->core->place.index) { return 0; }
-    stoa_actor *actor = stoa_core_actor(t->core, ref);
-    return actor && actor->shard == t->actor->shard ? actor->stream : 0;
-}
-
-uint64_t stoa_turn_random(stoa_turn *turn)
-{
-    return stoa_random_next(&turning_of(turn)->core->random);
-}
-
-stoa_err stoa_fail(stoa_turn *turn, const char *reason)
-{
-    stoa_turning *t = turning_of(turn);
-    t->failed = reason;
-    t->why = stoa_end_FAILED;
-    t->after |= STOA_AFTER_FAILED;
-    return STOA_E_FAILED;
-}
-
-/* --- taking effect */
-
-static void take_back_one(stoa_turning *t, stoa_msg *msg)
-{
-    stoa_core *core = t->core;
-    if ((msg->flags & STOA_MSG_ACT) && stoa_msg_act(msg)->undo) {
-        stoa_msg_act(msg)->undo(core, msg);
-        return;
-    }
-    stoa_context *context = (msg->flags & STOA_MSG_CONTEXT) ? stoa_msg_context(msg) : NULL;
-    if ((msg->flags & STOA_MSG_CANCEL) && (msg->flags & STOA_MSG_TIMER)) { /* it ran before this turn: it goes on */
-        msg->flags &= (uint16_t)~STOA_MSG_CANCEL;
-        stoa_wheel_start(&core->wheel, context->ask, context->position);
-        return;
-    }
-    if (msg->flags & STOA_MSG_COUNTED) { stoa_mailbox_unkeep(stoa_msg_target(msg), msg->flags); }
-    if (msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL)) { (void)stoa_wheel_cancel(&core->wheel, context->ask); }
-    if (msg->flags & STOA_MSG_TOPIC) { stoa_topic_landed(context->topic); }
-    if (msg->flags & STOA_MSG_ASKS) { stoa_ask_end(core, t->actor, stoa_asks_find(&core->asks, context->ask)); }
-    stoa_place_free(&core->place, msg);
-}
-
-/* Nothing is staged any more. */
-static inline void clean(stoa_turning *t)
-{
-    t->staged_end = &t->staged;
-    t->listed = 0;
-    t->bound = 0;
-    t->sent_max = t->marks ? 0 : STOA_SENT_MAX;
-    t->after &= (uint8_t)~STOA_AFTER_REST;
-}
-
-static void take_back(stoa_turning *t)
-{
-    if (t->changed) { stoa_topics_take_back(t); }
-    while (t->sent) {
-        stoa_actor *target = t->ahead[--t->sent].to;
-        target->queued--;
-        stoa_place_free(&t->core->place, stoa_mailbox_take_last(target, t->ahead[t->sent].behind));
-    }
-    for (; t->rings; t->rings &= t->rings - 1) {
-        uint32_t place = (uint32_t)__builtin_ctzll(t->rings);
-        stoa_ring *ring = atomic_load_explicit(&t->core->place.out[place], memory_order_relaxed);
-        ring->ahead_count = ring->mark;
-    }
-    while (t->staged) {
-        stoa_msg *msg = t->staged;
-        t->staged = msg->next;
-        take_back_one(t, msg);
-    }
-    if (t->born) { stoa_tree_unborn(t); }
-    if (t->actor->shard) { stoa_shard_clear_staged(t->actor->shard); }
-    clean(t);
-}
-
-/* The place in the mailbox is kept; but the same turn may have ended the actor. */
-static inline void put_counted(stoa_core *core, stoa_msg *msg)
-{
-    stoa_actor *target = stoa_msg_target(msg);
-    msg->to = target->self;
-    msg->flags &= (uint16_t)~STOA_MSG_COUNTED;
-    if (__builtin_expect((target->flags & (STOA_ACTOR_ALIVE | STOA_ACTOR_DOWN)) == STOA_ACTOR_ALIVE, 1)) {
-        stoa_conflating_note(target, msg);
-        stoa_mailbox_put(core, target, msg);
-        return;
-    }
-    stoa_mailbox_unkeep(target, msg->flags);
-    stoa_core_refuse(core, msg, (target->flags & STOA_ACTOR_ALIVE) ? STOA_E_FAILED : STOA_E_CLOSED);
-}
-
-static void let_go_ask(stoa_core *core, stoa_msg *msg)
-{
-    stoa_ask *ask = stoa_asks_find(&core->asks, stoa_msg_context(msg)->ask);
-    stoa_wheel_start(&core->wheel, ask->deadline_timer, ask->due_ns);
-    msg->flags &= (uint16_t)~STOA_MSG_ASKS;
-}
-
-static void run_act(stoa_turning *t, stoa_msg *msg)
-{
-    if (!msg->to.at) {
-        stoa_msg_act(msg)->run(t->core, msg);
-    } else if (t->actor->shard) {
-        stoa_shard_wall(t->actor->shard, msg);
-    } else {
-        stoa_core_deliver(t->core, msg);
-    }
-}
-
-/* The list, one by one. */
-static void let_go_listed(stoa_turning *t)
-{
-    stoa_core *core = t->core;
-    while (t->staged) {
-        stoa_msg *msg = t->staged;
-        t->staged = msg->next;
-        t->charge++;
-        if (__builtin_expect(msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL | STOA_MSG_ASKS | STOA_MSG_ACT), 0)) {
-            if (msg->flags & STOA_MSG_CANCEL) {
-                if (msg->flags & STOA_MSG_TIMER) { stoa_timer_disown(t->actor->more, msg); } /* it ran */
-                (void)stoa_wheel_cancel(&core->wheel, stoa_msg_context(msg)->ask);
-                stoa_place_free(&core->place, msg);
-                continue;
-            }
-            if (msg->flags & STOA_MSG_TIMER) {
-                stoa_wheel_start(&core->wheel, stoa_msg_context(msg)->ask, stoa_msg_context(msg)->position);
-                stoa_timer_own(t->actor->more, msg);
-                continue;
-            }
-            if (msg->flags & STOA_MSG_ACT) {
-                run_act(t, msg);
-                continue;
-            }
-            let_go_ask(core, msg);
-        }
-        if (msg->flags & STOA_MSG_COUNTED) {
-            put_counted(core, msg);
-        } else if (t->actor->shard) {
-            stoa_shard_wall(t->actor->shard, msg);
-        } else {
-            stoa_core_deliver(core, msg);
-        }
-    }
-}
-
-static void let_go_ahead(stoa_turning *t)
-{
-    stoa_place *from = &t->core->place;
-    from->dirty |= t->rings;
-    for (; t->rings; t->rings &= t->rings - 1) {
-        const stoa_ring *ring = atomic_load_explicit(&from->out[__builtin_ctzll(t->rings)], memory_order_relaxed);
-        t->core->cross += ring->ahead_count - ring->mark;
-    }
-}
-
-static void let_go_rest(stoa_turning *t)
-{
-    if (t->born) { stoa_tree_born(t); }
-    if (t->changed) { stoa_topics_let_go(t); } /* first: who left does not hear what this turn publishes */
-    if (t->rings) { let_go_ahead(t); }         /* they were written before what is listed for the same place */
-    if (t->staged) { let_go_listed(t); }
-    clean(t);
-}
-
-static inline void let_go(stoa_turning *t)
-{
-    t->charge += t->sent;
-    t->sent = 0;
-    if (__builtin_expect(t->after & STOA_AFTER_REST, 0)) { let_go_rest(t); }
-}
+#include "runtime/turning.h"
 
 static stoa_handler hearer_of(const stoa_kind *kind, const stoa_row *row)
 {
@@ -653,7 +69,7 @@ static void begin(stoa_turning *t, stoa_core *core, stoa_actor *actor)
     t->after = 0;
     t->handed_over = t->answered = false;
     clear_context(t);
-    clean(t);
+    stoa_turning_clean(t);
 }
 
 /* The core's own turning is left clean by each turn: only whose it is changes. */
@@ -700,17 +116,17 @@ static void take_context(stoa_turning *t, stoa_msg *msg)
 /* The error is the answer; where nobody asked it is a dead letter. */
 static void refuse(stoa_turning *t, stoa_err why)
 {
-    take_back(t);
+    stoa_turning_take_back(t);
     t->span.outcome = why;
     t->actor->refused++;
     t->actor->last_refusal = (int16_t)why;
     stoa_msg *told = (t->msg->flags & STOA_MSG_TOLD) ? stoa_refusal_new(t->core, t->msg, why) : NULL;
     if (told) {
         stoa_turning_stage(t, told);
-        let_go(t);
+        stoa_turning_let_go(t);
     } else if (t->reply_to.at) {
-        (void)answer(t, NULL, NULL, why);
-        let_go(t);
+        (void)stoa_turning_answer(t, NULL, NULL, why);
+        stoa_turning_let_go(t);
     } else {
         stoa_core_dead_letter(t->core, t->msg, why);
     }
@@ -752,13 +168,13 @@ static inline void settle(stoa_core *core, stoa_turning *t, stoa_actor *actor, s
     const stoa_row *row = msg->row, *reply = row->reply;
     actor->messages++;
     if (__builtin_expect(t->after & STOA_AFTER_FAILED, 0)) { err = STOA_E_FAILED; }
-    if (!err && reply && !t->handed_over && !t->answered) { err = answer(t, reply, core->reply, STOA_OK); }
+    if (!err && reply && !t->handed_over && !t->answered) { err = stoa_turning_answer(t, reply, core->reply, STOA_OK); }
     if (__builtin_expect(err, 0)) {
         t->after &= (uint8_t)~STOA_AFTER_EXIT;
         refuse(t, err);
     } else {
         if (actor->shard) { stoa_shard_apply_staged(actor->shard, t); }
-        let_go(t);
+        stoa_turning_let_go(t);
     }
     if (sim) { stoa_sim_turned(sim, t, row, stoa_msg_payload(msg), msg->flags & STOA_MSG_ANSWER, err); }
     stoa_place_free(&core->place, msg);
@@ -991,10 +407,10 @@ stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor)
     (void)show(core, before);
     if (t.after & STOA_AFTER_FAILED) { err = STOA_E_FAILED; }
     if (err) {
-        take_back(&t);
+        stoa_turning_take_back(&t);
         return STOA_FAIL(err, "%s: %s", stoa_actor_name(actor), t.failed ? t.failed : "refused to start");
     }
-    let_go(&t);
+    stoa_turning_let_go(&t);
     if (t.after) { finish(&t); }
     return STOA_OK;
 }
@@ -1007,9 +423,9 @@ stoa_err stoa_turn_last(stoa_core *core, stoa_actor *actor)
     stoa_err err = actor->kind->stopping(&t.turn, actor->state);
     (void)show(core, before);
     if ((t.after & STOA_AFTER_FAILED) || (err && err != STOA_E_AGAIN)) {
-        take_back(&t);
+        stoa_turning_take_back(&t);
         return STOA_OK; /* it ends all the same */
     }
-    let_go(&t);
+    stoa_turning_let_go(&t);
     return (t.after & STOA_AFTER_EXIT) ? STOA_OK : err;
 }
