@@ -26,17 +26,20 @@ enum { STOA_KEY_TEXT_BYTES = 41 };
 
 typedef uint64_t stoa_peer; /* names one connection of an endpoint; never reused while the endpoint lives */
 
+/* A key is what the other side proves in the handshake: a CURVE key pair, in Z85, or on shm the user it runs as, which
+ * the kernel vouches for, as "uid:1000". */
 typedef struct stoa_link_allowed {
     char name[64];                        /* the identity frames of this key are reported with */
-    char public_key[STOA_KEY_TEXT_BYTES]; /* Z85 */
+    char public_key[STOA_KEY_TEXT_BYTES];
 } stoa_link_allowed;
 
 typedef struct stoa_link_options {
     bool listen;
     const char *secret_key; /* Z85, own; NULL: no encryption (only where the address is local: ipc, loopback) */
     const char *public_key; /* dial: Z85, own; with secret_key */
-    const char *server_key; /* dial: the listener's public key; with secret_key */
-    const stoa_link_allowed *allowed; /* listen, with secret_key: who may connect, nobody else may; copied */
+    const char *server_key; /* dial: the listener's public key; with secret_key, or on shm (NULL: our own user) */
+    const stoa_link_allowed *allowed; /* listen, with secret_key, or on shm (none: our own user): who may connect, nobody
+                                         else may; copied */
     uint32_t allowed_count;
     uint32_t frame_limit;  /* bytes, STOA_LINK_FRAME_LIMIT_MIN or more; a larger frame closes its connection */
     uint32_t queue_frames; /* frames queued per peer before send says FULL; 1 or more */
@@ -97,6 +100,11 @@ typedef struct stoa_link_ops {
      * less than max, call poll again before sleeping on it (it may be edge-triggered). */
     int (*fd)(stoa_link *link);
 
+    /* Optional, NULL where it would change nothing; call it by stoa_link_spin. From now on the owner polls without
+     * sleeping on the descriptor (on), or may sleep again (off). While on, the descriptor need not become readable, so
+     * that nobody has to be woken. After off, call poll before sleeping. A link is opened with off. */
+    void (*spin)(stoa_link *link, bool on);
+
     /* The address really bound ("zmq+tcp://127.0.0.1:40123" for port 0). */
     const char *(*address)(stoa_link *link);
 
@@ -117,6 +125,12 @@ typedef struct stoa_link_ops {
 struct stoa_link {
     const stoa_link_ops *ops;
 };
+
+/* Tell the link whether its owner spins; see spin. Core: the owner's. */
+static inline void stoa_link_spin(stoa_link *link, bool on)
+{
+    if (link->ops->spin) { link->ops->spin(link, on); }
+}
 
 /* The implementation for address' scheme, or NULL. Core: any. */
 const stoa_link_ops *stoa_link_find(const char *address);
