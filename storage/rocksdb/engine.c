@@ -20,6 +20,7 @@
 #include "storage/rocksdb/journal.h"
 #include "storage/rocksdb/key.h"
 #include "storage/rocksdb/logger.h"
+#include "storage/rocksdb/manifest.h"
 
 static const char *const family_names[STOA_FAMILIES] = {"default", "log", "meta", "index"};
 static const size_t write_buffer_bytes[STOA_FAMILIES] = {1 << 20, 32 << 20, 1 << 20, 16 << 20};
@@ -195,7 +196,7 @@ static void begin_threads(void)
     if (pthread_create(&thread, NULL, start_threads, NULL) == 0) { (void)pthread_join(thread, NULL); }
 }
 
-stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mode mode)
+static stoa_err open_database(stoa_engine *engine, const char *path, stoa_engine_mode mode)
 {
     rocksdb_options_t *base = stoa_engine_options(mode), *options[STOA_FAMILIES];
     rocksdb_options_set_atomic_flush(base, 1); /* log and index reach table files together */
@@ -227,6 +228,13 @@ stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mod
     }
     *engine = opened;
     return STOA_OK;
+}
+
+stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mode mode)
+{
+    stoa_err err = open_database(engine, path, mode);
+    bool again = err == STOA_E_CORRUPT && !mode.read_only && stoa_manifest_mend(path);
+    return again ? open_database(engine, path, mode) : err;
 }
 
 void stoa_engine_close(stoa_engine *engine)

@@ -18,6 +18,10 @@ stoa_err stoa_folder_make(const char *path);
 /* Make the entry of path in its parent folder durable. Blocks. Errors: IO, FULL. */
 stoa_err stoa_folder_sync_parent(const char *path);
 
+/* Make durable what has been written of RocksDB's logs (*.log) in the folder, and their entries. Blocks; writes go on beside it.
+ * Errors: IO. */
+stoa_err stoa_folder_sync_logs(const char *path);
+
 /* Bytes of the files in the folder; 0 where there is none. Blocks. */
 uint64_t stoa_folder_bytes(const char *path);
 

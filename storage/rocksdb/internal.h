@@ -7,6 +7,7 @@
  *     purge.c     forgetting old blocks
  *     accept.c    going on with a damaged mark
  *     reindex.c   the index made anew
+ *     manifest.c  the end of RocksDB's MANIFEST behind a power cut
  *
  * Locks: engine_lock is held for reading by everything that uses the database on behalf of a caller other than the
  * writer, for writing while the database is swapped; the gate before it stops new readers while the writer waits, but

@@ -210,10 +210,7 @@ static stoa_err rocks_sync(stoa_journal *base)
     stoa_rocks *j = (stoa_rocks *)base;
     stoa_err err = stoa_rocks_ready_to_write(j);
     if (err) { return err; }
-    char *text = NULL;
-    rocksdb_flush_wal(j->engine.db, 1, &text);
-    err = stoa_engine_error(text, "sync");
-    if (err == STOA_E_FULL) { return stoa_rocks_enter_full(j); }
+    err = stoa_folder_sync_logs(j->db_path);
     stoa_journal_state state = j->state;
     if (!err) { err = move_mark(j, &state, true, true); }
     if (err) { return stoa_rocks_fail(j, err); }
@@ -230,10 +227,7 @@ static stoa_err sync_log(stoa_rocks *j)
     stoa_journal_state state;
     stoa_err err = stoa_rocks_look(j, &state);
     if (err || state.proven == state.last) { return err; }
-    char *text = NULL;
-    rocksdb_flush_wal(j->engine.db, 1, &text);
-    err = stoa_engine_error(text, "sync the log for the side store");
-    if (err == STOA_E_FULL) { return err; } /* the next append sees to it */
+    err = stoa_folder_sync_logs(j->db_path);
     if (!err) { err = move_mark(j, &state, true, true); }
     if (err) { return stoa_rocks_fail(j, err); }
     (void)pthread_mutex_lock(&j->state_lock);

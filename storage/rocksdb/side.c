@@ -13,6 +13,7 @@
 #include "base/signals.h"
 #include "storage/rocksdb/engine.h"
 #include "storage/rocksdb/folder.h"
+#include "storage/rocksdb/manifest.h"
 #include "storage/side.h"
 
 enum {
@@ -48,17 +49,10 @@ static void shut(stoa_side *side)
     side->mode = STOA_SIDE_CLOSED;
 }
 
-static stoa_err sync_now(stoa_side *side)
-{
-    char *text = NULL;
-    rocksdb_flush_wal(side->db, 1, &text);
-    return stoa_engine_error(text, "sync the side store");
-}
-
 void stoa_side_deinit(stoa_side *side)
 {
     if (side->mode == STOA_SIDE_WRITING) {
-        stoa_err err = sync_now(side);
+        stoa_err err = stoa_folder_sync_logs(side->path);
         if (err) { stoa_log_error("journal_side_close", err); }
     }
     shut(side);
@@ -119,6 +113,7 @@ static stoa_err open_for_writing(stoa_side *side)
     if (!stoa_folder_has_space(side->path)) { return STOA_FAIL(STOA_E_FULL, "no space for %s", side->path); }
     shut(side);
     stoa_err err = side->rotten ? STOA_FAIL(STOA_E_CORRUPT, "rot was found while writing") : try_open(side, STOA_SIDE_WRITING);
+    if (err == STOA_E_CORRUPT && !side->rotten && stoa_manifest_mend(side->path)) { err = try_open(side, STOA_SIDE_WRITING); }
     if (err == STOA_E_CORRUPT || err == STOA_E_VERSION) { err = begin_anew(side); }
     side->used = true;
     return err;
@@ -224,7 +219,7 @@ stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry 
     rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
     err = fill_batch(side, space, entries, count, bytes, batch);
     stoa_err failed = err;
-    if (!err) { failed = count || !sync ? write_batch(side, batch, sync, "put") : sync_now(side); }
+    if (!err) { failed = count || !sync ? write_batch(side, batch, sync, "put") : stoa_folder_sync_logs(side->path); }
     rocksdb_writebatch_destroy(batch);
     free(bytes);
     end(side);

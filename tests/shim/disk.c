@@ -11,8 +11,9 @@
  *     STOA_DISK_SAID     a file that gets a line about what was done
  *
  * Power failure: of each file only what was synced is sure. What was appended since stays up to a random place, or not at all,
- * and its end is cut, zeroed or (of *.log, where no file system's promise is leaned on) garbage; what was overwritten (files up to 64 KiB are remembered whole) is as it was or as
- * it became; a file made since the last sync of anything may be gone. The process ends with 137, as if killed.
+ * and its end is cut, zeroed from a sector on (its size was kept, and what was written not) or (of *.log, where no file
+ * system's promise is leaned on) garbage; what was overwritten (files up to 64 KiB are remembered whole) is as it was or as it
+ * became; a file made since the last sync of anything may be gone. The process ends with 137, as if killed.
  *
  * A file counts as synced as it is when the process starts. Not modelled: writes through mappings, lost renames and removals.
  *
@@ -35,7 +36,7 @@
 #include <unistd.h>
 
 #define SHOWN __attribute__((visibility("default")))
-enum { FILES_MAX = 4096, REMEMBERED_MAX = 64 << 10, TORN_MAX = 512, EXIT_POWER = 137 };
+enum { FILES_MAX = 4096, REMEMBERED_MAX = 64 << 10, TORN_MAX = 512, SECTOR_BYTES = 512, EXIT_POWER = 137 };
 
 /* What is on the platter of one file. */
 typedef struct file {
@@ -149,20 +150,28 @@ __attribute__((constructor)) static void begin(void)
 
 /* --- the power fails */
 
-/* The end of what stays is as it was written, zeroes or garbage. */
+/* What stays is as it was written, or ends in zeroes from a sector on, or in garbage. */
 static void tear(int fd, const char *path, off_t synced, off_t kept)
 {
     size_t length = strlen(path);
     bool log = length > 4 && strcmp(path + length - 4, ".log") == 0;
-    off_t torn = kept - synced < TORN_MAX ? kept - synced : TORN_MAX;
     uint64_t how = disk.all_torn ? 1 + chance(log ? 2 : 1) : chance(log ? 3 : 2);
-    uint8_t bytes[TORN_MAX];
-    if (torn <= 0 || how == 0) { return; }
-    torn = 1 + (off_t)chance((uint64_t)torn);
-    for (off_t i = 0; i < torn; i++) {
-        bytes[i] = how == 1 ? 0 : (uint8_t)chance(256);
+    if (kept <= synced || how == 0) { return; }
+    off_t from = synced + (off_t)chance((uint64_t)(kept - synced));
+    if (how == 1) {
+        from -= from % SECTOR_BYTES;
+    } else if (kept - from > TORN_MAX) {
+        from = kept - TORN_MAX;
     }
-    if (syscall(SYS_pwrite64, fd, bytes, torn, kept - torn) < 0) { return; }
+    if (from < synced) { from = synced; }
+    uint8_t bytes[TORN_MAX] = {0};
+    for (off_t i = 0; how == 2 && i < TORN_MAX; i++) {
+        bytes[i] = (uint8_t)chance(256);
+    }
+    for (off_t at = from, part; at < kept; at += part) {
+        part = kept - at < TORN_MAX ? kept - at : TORN_MAX;
+        if (syscall(SYS_pwrite64, fd, bytes, part, at) != part) { return; }
+    }
 }
 
 static void lose(const char *path, const struct stat *status, const file *at)

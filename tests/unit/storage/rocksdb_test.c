@@ -634,6 +634,7 @@ typedef struct noter {
 static void *note(void *context)
 {
     noter *n = context;
+    stoa_random random = kit_random(10);
     uint64_t proven = 0;
     while (!atomic_load(&n->stop)) {
         stoa_journal_state before, after;
@@ -643,7 +644,7 @@ static void *note(void *context)
         bool good = (err == STOA_E_FULL || (!err && after.proven >= before.last)) && after.proven >= proven && after.proven <= after.last;
         if (!good) { atomic_fetch_add(&n->faults, 1); }
         proven = after.proven;
-        (void)usleep(200);
+        if (stoa_random_chance(&random, 100)) { (void)usleep(200); }
     }
     return NULL;
 }
@@ -657,8 +658,8 @@ static void a_log_that_nobody_waits_for_is_proven_by_what_stands_on_it(void **st
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, note, &n), 0);
     for (unsigned i = 0; i < 400; i++) {
-        if (i % 100 == 50) { disk_full("/", 0); }
-        if (i % 100 == 60) { disk_good(); }
+        if (i % 40 == 20) { disk_full("/", 0); }
+        if (i % 40 == 24) { disk_good(); }
         stoa_err err = kit_append(journal, kit_last(journal) + 1, 2, 500, i % 50 == 7);
         if (err && err != STOA_E_FULL) { atomic_fetch_add(&n.faults, 1); }
     }
