@@ -5,9 +5,11 @@
 
 #include <string.h>
 
+#include "transport/shm/link.h"
 #include "transport/zmq/link.h"
 
 static const stoa_link_ops *const schemes[] = {
+    &stoa_link_shm,
     &stoa_link_zmq_ipc,
     &stoa_link_zmq_tcp,
 };

@@ -29,7 +29,7 @@ typedef uint64_t stoa_peer; /* names one connection of an endpoint; never reused
 /* A key is what the other side proves in the handshake: a CURVE key pair, in Z85, or on shm the user it runs as, which
  * the kernel vouches for, as "uid:1000". */
 typedef struct stoa_link_allowed {
-    char name[64];                        /* the identity frames of this key are reported with */
+    char name[64]; /* the identity frames of this key are reported with */
     char public_key[STOA_KEY_TEXT_BYTES];
 } stoa_link_allowed;
 
@@ -38,8 +38,8 @@ typedef struct stoa_link_options {
     const char *secret_key; /* Z85, own; NULL: no encryption (only where the address is local: ipc, loopback) */
     const char *public_key; /* dial: Z85, own; with secret_key */
     const char *server_key; /* dial: the listener's public key; with secret_key, or on shm (NULL: our own user) */
-    const stoa_link_allowed *allowed; /* listen, with secret_key, or on shm (none: our own user): who may connect, nobody
-                                         else may; copied */
+    /* listen, with secret_key, or on shm (none: our own user): who may connect, nobody else may; copied */
+    const stoa_link_allowed *allowed;
     uint32_t allowed_count;
     uint32_t frame_limit;  /* bytes, STOA_LINK_FRAME_LIMIT_MIN or more; a larger frame closes its connection */
     uint32_t queue_frames; /* frames queued per peer before send says FULL; 1 or more */
