@@ -39,17 +39,23 @@ typedef struct variant {
     bool curve;     /* with keys; the tests of keys run */
     bool users;     /* proves users: identity is never "" */
     bool by_itself; /* answers who dials while the listener's owner looks away */
+    bool inside;    /* both ends in one process */
 } variant;
 
 // clang-format off
 static const variant variants[] = {
-    /* scheme    name                  place      curve  users  by_itself */
-    {"shm",     "shm",                 BY_NAME,   false, true,  false},
-    {"shm",     "shm at a path",       IN_FOLDER, false, true,  false},
-    {"zmq+ipc", "zmq+ipc",             IN_FOLDER, false, false, true},
-    {"zmq+ipc", "zmq+ipc with CURVE",  IN_FOLDER, true,  false, true},
-    {"zmq+tcp", "zmq+tcp",             AT_PORT,   false, false, true},
-    {"zmq+tcp", "zmq+tcp with CURVE",  AT_PORT,   true,  false, true},
+    /* scheme          name                        place      curve  users  by_itself inside */
+    {"shm",           "shm",                       BY_NAME,   false, true,  false,    false},
+    {"shm",           "shm at a path",             IN_FOLDER, false, true,  false,    false},
+    {"zmq+ipc",       "zmq+ipc",                   IN_FOLDER, false, false, true,     false},
+    {"zmq+ipc",       "zmq+ipc with CURVE",        IN_FOLDER, true,  false, true,     false},
+    {"zmq+tcp",       "zmq+tcp",                   AT_PORT,   false, false, true,     false},
+    {"zmq+tcp",       "zmq+tcp with CURVE",        AT_PORT,   true,  false, true,     false},
+    {"sim",           "sim",                       BY_NAME,   false, false, true,     true},
+    {"fault+sim",     "fault+sim",                 BY_NAME,   false, false, true,     true},
+    {"fault+shm",     "fault+shm",                 BY_NAME,   false, true,  false,    false},
+    {"fault+zmq+ipc", "fault+zmq+ipc",             IN_FOLDER, false, false, true,     false},
+    {"fault+zmq+tcp", "fault+zmq+tcp with CURVE",  AT_PORT,   true,  false, true,     false},
 };
 // clang-format on
 
@@ -1243,9 +1249,11 @@ static void assert_quiet(const vigil *v)
 static void vigils_signal(world *w, vigil *vigils, int number, bool up, uint32_t least)
 {
     for (uint32_t i = 0; i < VARIANT_COUNT; i++) {
+        if (variants[i].inside) { continue; }
         assert_int_equal(kill(vigils[i].child, number), 0);
     }
     for (uint32_t i = 0; i < VARIANT_COUNT; i++) {
+        if (variants[i].inside) { continue; }
         wait_for(w, up ? &vigils[i].client->ups : &vigils[i].client->downs, least);
         assert_quiet(&vigils[i]);
     }
@@ -1258,6 +1266,7 @@ static void a_quiet_connection_stays_and_a_stopped_listener_is_down(void **state
     world *all = *state;
     vigil vigils[VARIANT_COUNT];
     for (uint32_t i = 0; i < VARIANT_COUNT; i++) {
+        if (variants[i].inside) { continue; }
         void *opened = (void *)(uintptr_t)&variants[i];
         assert_int_equal(world_open(&opened), 0);
         vigils[i].world = opened;
@@ -1270,6 +1279,7 @@ static void a_quiet_connection_stays_and_a_stopped_listener_is_down(void **state
     vigils_signal(all, vigils, SIGCONT, true, 2);
     vigils_signal(all, vigils, SIGKILL, false, 2);
     for (uint32_t i = 0; i < VARIANT_COUNT; i++) {
+        if (variants[i].inside) { continue; }
         assert_int_equal(waitpid(vigils[i].child, NULL, 0), vigils[i].child);
         assert_int_equal(vigils[i].client->refusals, 0);
         void *opened = vigils[i].world;
@@ -1282,16 +1292,20 @@ static void a_quiet_connection_stays_and_a_stopped_listener_is_down(void **state
 typedef struct test {
     const char *name;
     CMUnitTestFunction run;
-    bool needs_curve;
+    bool needs_curve, needs_process;
 } test;
 
 #define TEST(name)                                                                                                     \
     {                                                                                                                  \
-#name, name, false                                                                                             \
+#name, name, false, false                                                                                      \
     }
 #define KEY_TEST(name)                                                                                                 \
     {                                                                                                                  \
-#name, name, true                                                                                              \
+#name, name, true, false                                                                                       \
+    }
+#define PROCESS_TEST(name)                                                                                             \
+    {                                                                                                                  \
+#name, name, false, true                                                                                       \
     }
 static const test tests[] = {
     TEST(frames_arrive_whole_and_in_order_both_ways),
@@ -1320,7 +1334,7 @@ static const test tests[] = {
     TEST(an_address_is_listened_at_once),
     TEST(bad_options_are_named),
     TEST(without_keys_nothing_leaves_the_machine),
-    TEST(a_killed_peer_is_down),
+    PROCESS_TEST(a_killed_peer_is_down),
     KEY_TEST(frames_carry_the_name_of_the_key),
     KEY_TEST(a_key_that_is_not_listed_is_refused_until_it_is),
     KEY_TEST(a_removed_key_is_refused_where_it_is_connected),
@@ -1350,7 +1364,8 @@ static void cases_make(void)
 {
     for (uint32_t v = 0; v < VARIANT_COUNT; v++) {
         for (uint32_t t = 0; t < TEST_COUNT; t++) {
-            if (!tests[t].needs_curve || variants[v].curve) { case_add(&tests[t], &variants[v], variants[v].name); }
+            bool runs = (variants[v].curve || !tests[t].needs_curve) && !(variants[v].inside && tests[t].needs_process);
+            if (runs) { case_add(&tests[t], &variants[v], variants[v].name); }
         }
     }
     case_add(&of_all, &variants[0], "all");
