@@ -1,0 +1,166 @@
+/* session_in.c - a lane in: batches that come in order are told, all others are not, and the sender hears which it was.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "transport/session_internal.h"
+
+stoa_lane_mark stoa_lane_mark_of(const stoa_session *s, stoa_lane lane)
+{
+    const stoa_lane_in *in = &s->in[lane];
+    uint64_t consumed = s->options.consumes ? in->consumed : in->bytes;
+    return (stoa_lane_mark){.acked = in->next - 1, .credit = consumed + in->window_bytes};
+}
+
+void stoa_lane_marked(stoa_session *s, stoa_lane lane)
+{
+    stoa_lane_in *in = &s->in[lane];
+    in->ack_due = in->resend_due = false;
+    in->unacked = 0;
+    in->told_credit = stoa_lane_mark_of(s, lane).credit;
+}
+
+static void ack_soon(stoa_lane_in *in, uint64_t now_ns)
+{
+    if (!in->ack_due) { in->ack_since_ns = now_ns; }
+    in->ack_due = true;
+}
+
+/* --- telling */
+
+static void tell(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint64_t now_ns)
+{
+    const stoa_session_events *events = s->options.events;
+    uint32_t size_bytes = head->size_bytes - STOA_FRAME_HEAD_BYTES, skip_bytes = 0;
+    uint64_t deadline_ns = 0;
+    bool expired = head->type == STOA_FRAME_EXPIRED;
+    if (head->flags & STOA_FRAME_TIMED) {
+        uint64_t left_ns, way_ns = s->rtt_ns / 2;
+        memcpy(&left_ns, body, sizeof left_ns);
+        skip_bytes = sizeof left_ns;
+        expired = expired || left_ns <= way_ns;
+        if (!expired && __builtin_add_overflow(now_ns, left_ns - way_ns, &deadline_ns)) { deadline_ns = UINT64_MAX; }
+    }
+    if (expired) {
+        s->counts.expired_there++;
+        stoa_session_consumed(s, lane, stoa_frame_room(head->size_bytes));
+        events->expired(events->context, s, lane, head->seq, false);
+        return;
+    }
+    s->counts.received++;
+    const stoa_session_message message = {.lane = lane,
+                                          .type = (uint8_t)(head->flags >> 8),
+                                          .seq = head->seq,
+                                          .source = head->source,
+                                          .target = head->target,
+                                          .deadline_ns = deadline_ns,
+                                          .bytes = body + skip_bytes,
+                                          .size_bytes = size_bytes - skip_bytes,
+                                          .credit_bytes = stoa_frame_room(head->size_bytes)};
+    events->message(events->context, s, &message);
+}
+
+/* Count the bytes of frames with numbers from `from` on. */
+static uint64_t bytes_from(const uint8_t *at, uint32_t count, uint64_t from)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        stoa_frame_head head;
+        memcpy(&head, at, sizeof head);
+        if (head.seq >= from) { bytes += stoa_frame_room(head.size_bytes); }
+        at += stoa_frame_room(head.size_bytes);
+    }
+    return bytes;
+}
+
+static void frames_take(stoa_session *s, stoa_lane lane, const uint8_t *at, uint32_t count, uint64_t now_ns)
+{
+    stoa_lane_in *in = &s->in[lane];
+    for (uint32_t i = 0; i < count; i++) {
+        stoa_frame_head head;
+        memcpy(&head, at, sizeof head);
+        if (head.seq == in->next) {
+            in->next++;
+            in->bytes += stoa_frame_room(head.size_bytes);
+            tell(s, lane, &head, at + STOA_FRAME_HEAD_BYTES, now_ns);
+        } else {
+            s->counts.duplicates++;
+        }
+        at += stoa_frame_room(head.size_bytes);
+    }
+}
+
+/* Errors: FULL (above the credit). */
+static stoa_err batch_take(stoa_session *s, stoa_lane lane, const uint8_t *frames, uint32_t size_bytes, uint32_t count,
+                           uint64_t now_ns)
+{
+    stoa_lane_in *in = &s->in[lane];
+    stoa_frame_head first;
+    memcpy(&first, frames, sizeof first);
+    ack_soon(in, now_ns);
+    if (first.seq > in->next) {
+        s->counts.gaps++;
+        in->resend_due = true;
+        return STOA_OK;
+    }
+    uint64_t new_bytes = first.seq == in->next ? size_bytes : bytes_from(frames, count, in->next);
+    if (in->bytes + new_bytes > stoa_lane_mark_of(s, lane).credit) { return STOA_E_FULL; }
+    in->unacked++;
+    s->counts.batches_received++;
+    frames_take(s, lane, frames, count, now_ns);
+    return STOA_OK;
+}
+
+/* The receiver misses what is behind acked: once in a round trip that is a reason to begin again from there. */
+static void resend(stoa_session *s, stoa_lane lane, uint64_t acked, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    if (acked == out->acked && now_ns - out->rewound_ns > s->rtt_ns) { stoa_lane_rewind(s, lane, now_ns); }
+}
+
+stoa_err stoa_session_take_data(stoa_session *s, const stoa_envelope *e, const void *bytes, uint32_t size_bytes,
+                                uint64_t now_ns)
+{
+    stoa_lane lane = stoa_envelope_lane(e);
+    const uint8_t *frames = (const uint8_t *)bytes + STOA_ENVELOPE_BYTES;
+    stoa_err err = stoa_frames_check(frames, size_bytes - STOA_ENVELOPE_BYTES, e->count);
+    if (err) { return err; }
+    err = stoa_lane_acked(s, lane, (stoa_lane_mark){.acked = e->acked, .credit = e->credit}, now_ns);
+    if (err) { return err; }
+    if (e->flags & STOA_ENVELOPE_RESEND) { resend(s, lane, e->acked, now_ns); }
+    if (e->count == 0) { return STOA_OK; }
+    return batch_take(s, lane, frames, size_bytes - STOA_ENVELOPE_BYTES, e->count, now_ns);
+}
+
+/* --- answering */
+
+static bool is_due(const stoa_session *s, stoa_lane lane, uint64_t now_ns)
+{
+    const stoa_lane_in *in = &s->in[lane];
+    if (in->resend_due && now_ns - in->asked_ns > s->rtt_ns / 2) { return true; }
+    uint64_t credit = stoa_lane_mark_of(s, lane).credit;
+    if (credit - in->told_credit >= in->window_bytes / 4) { return true; }
+    return in->ack_due && (in->unacked >= STOA_ACK_BATCHES || now_ns - in->ack_since_ns >= s->options.ack_ns);
+}
+
+uint64_t stoa_lane_acknowledge(stoa_session *s, stoa_lane lane, uint64_t now_ns)
+{
+    stoa_lane_in *in = &s->in[lane];
+    if (is_due(s, lane, now_ns) && !s->blocked) {
+        stoa_lane_mark mark = stoa_lane_mark_of(s, lane);
+        uint8_t flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, lane);
+        stoa_envelope e = {.flags = in->resend_due ? (uint8_t)(flags | STOA_ENVELOPE_RESEND) : flags,
+                           .epoch = (uint32_t)s->options.epoch,
+                           .acked = mark.acked,
+                           .credit = mark.credit};
+        stoa_envelope_seal(&e, sizeof e, s->id_out);
+        stoa_err err = s->link->ops->send(s->link, s->link_peer, &e, sizeof e);
+        s->blocked = s->blocked || err == STOA_E_FULL;
+        if (!err) {
+            if (in->resend_due) { in->asked_ns = now_ns; }
+            s->counts.bytes_sent += sizeof e;
+            stoa_lane_marked(s, lane);
+        }
+    }
+    return in->ack_due ? in->ack_since_ns + s->options.ack_ns : UINT64_MAX;
+}

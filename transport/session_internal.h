@@ -1,0 +1,125 @@
+/* session_internal.h - what the session's files share: session.c has its life and step, session_hello.c greetings,
+ * session_out.c the lanes out, session_in.c the lanes in, session_pulse.c time. Internal to transport/.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_TRANSPORT_SESSION_INTERNAL_H
+#define STOA_TRANSPORT_SESSION_INTERNAL_H
+
+#include "transport/session.h"
+
+enum {
+    STOA_PULSES_KEPT = 64,    /* of which it is known when they were sent */
+    STOA_REFUSED_PAUSE_S = 1, /* before the next greeting */
+    STOA_ACK_BATCHES = 8,     /* received, before an acknowledgement is due at once */
+};
+
+/* A batch in the ring: sent, or to be. */
+typedef struct stoa_batch {
+    uint64_t first;      /* number of its first frame */
+    uint64_t sent_ns;    /* last time; what is left of a timed message is as of then. Before: when it was made */
+    uint64_t soonest_ns; /* the first deadline of its messages; UINT64_MAX: none */
+    uint32_t offset, span_bytes;  /* in the ring */
+    uint32_t bytes, count, sends; /* bytes: with the envelope */
+    bool fixed;                   /* it was to be sent, and changes no more */
+} stoa_batch;
+
+/* Positions in a ring and indices of batches only grow; ring bytes lie at position % window, and a batch that begins
+ * before the end of the window goes on in the batch_bytes behind it. */
+typedef struct stoa_lane_out {
+    uint8_t *ring;
+    stoa_batch *batches;                /* STOA_SESSION_BATCHES */
+    uint64_t oldest, next, end;         /* batches: not acknowledged, to be sent next, behind the last */
+    uint64_t head, tail;                /* positions: of the oldest batch, behind the last */
+    uint64_t next_seq, acked, sent_seq; /* numbers: of the next message; last acknowledged; last ever sent */
+    uint64_t sent_bytes, credit;        /* of frames, ever sent; the other side takes */
+    uint64_t rewound_ns, soonest_ns;    /* soonest: no deadline of what waits is earlier */
+    uint32_t window_bytes, quota, backoff;
+    bool open;       /* the last batch takes more */
+    bool wants_room; /* a send was FULL */
+} stoa_lane_out;
+
+typedef struct stoa_lane_in {
+    uint64_t next;            /* number that is expected */
+    uint64_t bytes, consumed; /* of frames that came; that the user is done with */
+    uint64_t told_credit, ack_since_ns, asked_ns;
+    uint32_t window_bytes, unacked; /* batches */
+    bool ack_due, resend_due;
+} stoa_lane_in;
+
+struct stoa_session {
+    stoa_session_options options;
+    char name[STOA_NODE_NAME_BYTES], peer[STOA_NODE_NAME_BYTES];
+    stoa_session_state state;
+    stoa_link *link; /* NULL: no connection */
+    stoa_peer link_peer;
+    bool blocked; /* the link was full */
+    bool busy;    /* messages are looked through: a send only queues */
+    bool epoch_told;
+
+    uint64_t peer_incarnation, peer_epoch; /* 0: never heard of */
+    stoa_session_id id_out, id_in;
+    uint64_t hello_number, greeting_from, peer_hello, hello_due_ns; /* greeting_from: first number of this greeting */
+    bool met; /* it was up with this incarnation of the peer */
+
+    stoa_lane_out out[STOA_LANE_COUNT];
+    stoa_lane_in in[STOA_LANE_COUNT];
+
+    uint64_t stepped_ns, pulse_due_ns;
+    uint64_t pulse_number, pulse_at_ns[STOA_PULSES_KEPT], heard; /* sent; when; the last that was answered */
+    uint64_t peer_pulse, peer_pulse_ns;                          /* came; when */
+    uint64_t confirmed_ns, gap_ns, gap_spread_ns;                /* last answer; between answers, smoothed */
+    uint64_t rtt_ns, rtt_spread_ns;
+    stoa_histogram rtt;
+    stoa_session_counts counts;
+};
+
+static inline uint64_t stoa_sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* session_hello.c. Take: errors as stoa_session_take's. */
+void stoa_session_greet(stoa_session *s, bool wants, uint64_t now_ns);
+stoa_err stoa_session_take_hello(stoa_session *s, const char *identity, const void *bytes, uint32_t size_bytes,
+                                 uint64_t now_ns);
+stoa_err stoa_session_take_refusal(stoa_session *s, const void *bytes, uint32_t size_bytes, uint64_t now_ns);
+/* Up no more, for this reason; greet again from again_ns on, if the connection is there. */
+void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns);
+/* Up no more, and no greeting for a while. here: this side says so. */
+void stoa_session_refused(stoa_session *s, stoa_err why, bool here, uint64_t now_ns);
+/* Send an envelope and a body, counted. Errors: as the link's. */
+stoa_err stoa_session_say(stoa_session *s, stoa_envelope_what what, const void *body, uint32_t body_bytes,
+                          stoa_session_id id);
+
+/* session_out.c */
+/* Room for a frame of so many bytes at the lane's end; NULL: full. */
+uint8_t *stoa_lane_room(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, uint64_t now_ns);
+/* Send what may be sent. all: an open batch, too, however young. */
+void stoa_lane_flush(stoa_session *s, stoa_lane lane, bool all, uint64_t now_ns);
+/* What the other side says of a lane. Errors: FORKED. */
+stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, uint64_t now_ns);
+/* All that is not acknowledged is sent again. */
+void stoa_lane_rewind(stoa_session *s, stoa_lane lane, uint64_t now_ns);
+/* Forget all of it; numbers begin at 1. */
+void stoa_lane_clear(stoa_session *s, stoa_lane lane);
+/* Resend what seems lost, drop what is over, send what is ripe; returns when it has something to do next. */
+uint64_t stoa_lane_step(stoa_session *s, stoa_lane lane, uint64_t now_ns);
+
+/* session_in.c */
+stoa_lane_mark stoa_lane_mark_of(const stoa_session *s, stoa_lane lane);
+stoa_err stoa_session_take_data(stoa_session *s, const stoa_envelope *e, const void *bytes, uint32_t size_bytes,
+                                uint64_t now_ns);
+/* Something has been said that carries the lane's mark. */
+void stoa_lane_marked(stoa_session *s, stoa_lane lane);
+uint64_t stoa_lane_acknowledge(stoa_session *s, stoa_lane lane, uint64_t now_ns);
+
+/* session_pulse.c */
+void stoa_pulse_begin(stoa_session *s, uint64_t now_ns);
+uint64_t stoa_pulse_step(stoa_session *s, uint64_t now_ns);
+stoa_err stoa_session_take_pulse(stoa_session *s, const void *bytes, uint32_t size_bytes, uint64_t now_ns);
+void stoa_session_rtt(stoa_session *s, uint64_t rtt_ns);
+/* After so long without an acknowledgement a batch is taken for lost; so long a silence for the end. */
+uint64_t stoa_session_timeout_ns(const stoa_session *s);
+uint64_t stoa_session_silence_ns(const stoa_session *s);
+
+#endif

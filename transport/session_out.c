@@ -1,0 +1,268 @@
+/* session_out.c - a lane out: a ring of batches, each of which waits there until it is acknowledged.
+ *
+ *        head                                        tail
+ *     ...|  sent  |  sent  | to be sent | to be sent ...|      bytes: ring[position % window], batch after batch
+ *         oldest            next                      end      batches
+ *
+ * A message is written once, to where it is sent from. Before a batch is sent for the first time its messages whose time is
+ * over are cut down to heads that say so (EXPIRED), because their numbers are given; from then on it does not change, but
+ * for its envelope and for what its timed messages have left.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "transport/session_internal.h"
+
+enum { BACKOFF_MAX = 6 };
+
+static stoa_batch *batch_at(const stoa_lane_out *out, uint64_t index)
+{
+    return &out->batches[index % STOA_SESSION_BATCHES];
+}
+
+static uint8_t *bytes_of(const stoa_lane_out *out, const stoa_batch *b)
+{
+    return out->ring + b->offset;
+}
+
+static uint32_t frames_bytes(const stoa_batch *b)
+{
+    return b->bytes - STOA_ENVELOPE_BYTES;
+}
+
+void stoa_lane_clear(stoa_session *s, stoa_lane lane)
+{
+    stoa_lane_out *out = &s->out[lane];
+    stoa_lane_in *in = &s->in[lane];
+    out->oldest = out->next = out->end = out->head = out->tail = 0;
+    out->next_seq = 1;
+    out->acked = out->sent_seq = out->sent_bytes = out->credit = out->rewound_ns = 0;
+    out->soonest_ns = UINT64_MAX;
+    out->backoff = 0;
+    out->open = out->wants_room = false;
+    *in = (stoa_lane_in){.next = 1, .window_bytes = in->window_bytes};
+}
+
+/* --- queueing */
+
+/* The batch that takes a frame of so many bytes, begun where need be; NULL: full. */
+static stoa_batch *batch_for(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    stoa_batch *b = out->open ? batch_at(out, out->end - 1) : NULL;
+    if (b && (b->bytes + frame_bytes > s->options.batch_bytes || b->count == STOA_BATCH_FRAMES_MAX)) {
+        out->open = false;
+        stoa_lane_flush(s, lane, false, now_ns);
+        b = NULL;
+    }
+    uint64_t end = out->tail + frame_bytes + (b ? 0 : STOA_ENVELOPE_BYTES);
+    if (end > out->head + out->window_bytes) { return NULL; }
+    if (b) { return b; }
+    if (out->end - out->oldest == STOA_SESSION_BATCHES) { return NULL; }
+    b = batch_at(out, out->end++);
+    *b = (stoa_batch){.first = out->next_seq,
+                      .sent_ns = now_ns,
+                      .soonest_ns = UINT64_MAX,
+                      .offset = (uint32_t)(out->tail % out->window_bytes),
+                      .span_bytes = STOA_ENVELOPE_BYTES,
+                      .bytes = STOA_ENVELOPE_BYTES};
+    out->tail += STOA_ENVELOPE_BYTES;
+    out->open = true;
+    return b;
+}
+
+uint8_t *stoa_lane_room(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    stoa_batch *b = batch_for(s, lane, frame_bytes, now_ns);
+    if (!b) {
+        out->wants_room = true;
+        return NULL;
+    }
+    uint8_t *at = bytes_of(out, b) + b->bytes;
+    b->bytes += frame_bytes;
+    b->span_bytes += frame_bytes;
+    b->count++;
+    out->tail += frame_bytes;
+    return at;
+}
+
+/* --- deadlines */
+
+static void expire(stoa_session *s, stoa_lane lane, stoa_frame_head *head)
+{
+    head->size_bytes = STOA_FRAME_HEAD_BYTES;
+    head->type = STOA_FRAME_EXPIRED;
+    head->flags = 0;
+    s->counts.expired_here++;
+    s->options.events->expired(s->options.events->context, s, lane, head->seq, true);
+}
+
+/* Of a batch that was never sent, and takes no more: cut down the messages whose time is over. */
+static void drop_expired(stoa_session *s, stoa_lane lane, stoa_batch *b, uint64_t now_ns)
+{
+    uint8_t *bytes = bytes_of(&s->out[lane], b);
+    uint32_t from = STOA_ENVELOPE_BYTES, to = from;
+    b->soonest_ns = UINT64_MAX;
+    s->busy = true;
+    for (uint32_t i = 0; i < b->count; i++) {
+        stoa_frame_head head;
+        memcpy(&head, bytes + from, sizeof head);
+        uint32_t room = stoa_frame_room(head.size_bytes), keeps = room;
+        uint64_t deadline_ns = UINT64_MAX;
+        if (head.flags & STOA_FRAME_TIMED) { memcpy(&deadline_ns, bytes + from + sizeof head, sizeof deadline_ns); }
+        if (deadline_ns <= now_ns) {
+            expire(s, lane, &head);
+            memcpy(bytes + to, &head, sizeof head);
+            keeps = STOA_FRAME_HEAD_BYTES;
+        } else {
+            memmove(bytes + to, bytes + from, room);
+            b->soonest_ns = stoa_sooner(b->soonest_ns, deadline_ns);
+        }
+        from += room;
+        to += keeps;
+    }
+    s->busy = false;
+    b->bytes = to;
+}
+
+/* What is left of each timed message: of its deadline at first, then of what was left when it was sent last. */
+static void tell_time_left(stoa_lane_out *out, stoa_batch *b, uint64_t now_ns)
+{
+    uint8_t *at = bytes_of(out, b) + STOA_ENVELOPE_BYTES;
+    if (b->soonest_ns == UINT64_MAX) { return; }
+    for (uint32_t i = 0; i < b->count; i++) {
+        stoa_frame_head head;
+        uint64_t time_ns, gone_ns = b->fixed ? now_ns - b->sent_ns : now_ns;
+        memcpy(&head, at, sizeof head);
+        if (head.flags & STOA_FRAME_TIMED) {
+            memcpy(&time_ns, at + sizeof head, sizeof time_ns);
+            time_ns = time_ns > gone_ns ? time_ns - gone_ns : 0;
+            memcpy(at + sizeof head, &time_ns, sizeof time_ns);
+        }
+        at += stoa_frame_room(head.size_bytes);
+    }
+}
+
+/* --- sending */
+
+static bool batch_send(stoa_session *s, stoa_lane lane, stoa_batch *b, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    uint8_t *bytes = bytes_of(out, b);
+    stoa_lane_mark mark = stoa_lane_mark_of(s, lane);
+    stoa_envelope e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, lane),
+                       .count = (uint16_t)b->count,
+                       .epoch = (uint32_t)s->options.epoch,
+                       .acked = mark.acked,
+                       .credit = mark.credit};
+    tell_time_left(out, b, now_ns);
+    b->sent_ns = now_ns;
+    memcpy(bytes, &e, sizeof e);
+    stoa_envelope_seal((stoa_envelope *)(void *)bytes, b->bytes, s->id_out);
+    if (!b->fixed) { /* whether the link takes it now or later */
+        b->fixed = true;
+        out->sent_bytes += frames_bytes(b);
+        out->sent_seq = b->first + b->count - 1;
+    }
+    stoa_err err = s->link->ops->send(s->link, s->link_peer, bytes, b->bytes);
+    s->blocked = s->blocked || err == STOA_E_FULL;
+    if (err) { return false; }
+    s->counts.resent += b->sends++ > 0;
+    s->counts.batches_sent++;
+    s->counts.bytes_sent += b->bytes;
+    stoa_lane_marked(s, lane);
+    return true;
+}
+
+void stoa_lane_flush(stoa_session *s, stoa_lane lane, bool all, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    if (s->busy) { return; }
+    while (out->next < out->end && s->state == STOA_SESSION_UP && !s->blocked) {
+        stoa_batch *b = batch_at(out, out->next);
+        bool is_open = out->open && out->next == out->end - 1;
+        if (out->next - out->oldest >= out->quota) { return; }
+        if (is_open && !all && now_ns - b->sent_ns < s->options.batch_ns) { return; }
+        if (!b->fixed && out->sent_bytes + frames_bytes(b) > out->credit) { return; }
+        if (is_open) { out->open = false; }
+        if (!b->fixed && b->soonest_ns <= now_ns) { drop_expired(s, lane, b, now_ns); }
+        if (!batch_send(s, lane, b, now_ns)) { return; }
+        out->next++;
+    }
+}
+
+/* --- what the other side says */
+
+void stoa_lane_rewind(stoa_session *s, stoa_lane lane, uint64_t now_ns)
+{
+    s->out[lane].next = s->out[lane].oldest;
+    s->out[lane].rewound_ns = now_ns;
+}
+
+stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    if (mark.acked > out->sent_seq) { return STOA_E_FORKED; }
+    if (mark.credit > out->credit) { out->credit = mark.credit; }
+    if (mark.acked <= out->acked) { return STOA_OK; }
+    out->acked = mark.acked;
+    out->backoff = 0;
+    while (out->oldest < out->end) {
+        stoa_batch *b = batch_at(out, out->oldest);
+        if (b->sends == 0 || b->first + b->count - 1 > mark.acked) { break; }
+        if (b->sends == 1 && out->oldest < out->next) { stoa_session_rtt(s, now_ns - b->sent_ns); }
+        out->head += b->span_bytes;
+        out->oldest++;
+    }
+    if (out->next < out->oldest) { out->next = out->oldest; }
+    STOA_ASSERT(out->oldest < out->end || out->head == out->tail);
+    if (out->wants_room) {
+        out->wants_room = false;
+        s->options.events->room(s->options.events->context, s, lane);
+    }
+    return STOA_OK;
+}
+
+/* --- time */
+
+/* When the oldest batch that is on its way is taken for lost. */
+static uint64_t lost_ns(const stoa_session *s, const stoa_lane_out *out)
+{
+    if (out->oldest == out->next) { return UINT64_MAX; }
+    return batch_at(out, out->oldest)->sent_ns + (stoa_session_timeout_ns(s) << out->backoff);
+}
+
+/* Batches that wait are looked through when the first deadline of one is over; returns the next deadline. */
+static uint64_t drop_waiting(stoa_session *s, stoa_lane lane, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    uint64_t next_ns = UINT64_MAX;
+    if (out->soonest_ns > now_ns) { return out->soonest_ns; }
+    for (uint64_t i = out->next; i < out->end; i++) {
+        stoa_batch *b = batch_at(out, i);
+        if (b->fixed) { continue; }
+        if (b->soonest_ns <= now_ns) {
+            if (i == out->end - 1) { out->open = false; }
+            drop_expired(s, lane, b, now_ns);
+        }
+        next_ns = stoa_sooner(next_ns, b->soonest_ns);
+    }
+    out->soonest_ns = next_ns;
+    return next_ns;
+}
+
+uint64_t stoa_lane_step(stoa_session *s, stoa_lane lane, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    if (out->oldest == out->end) { return UINT64_MAX; }
+    if (s->state == STOA_SESSION_UP && now_ns >= lost_ns(s, out)) {
+        stoa_lane_rewind(s, lane, now_ns);
+        if (out->backoff < BACKOFF_MAX) { out->backoff++; }
+    }
+    stoa_lane_flush(s, lane, false, now_ns);
+    uint64_t next_ns = drop_waiting(s, lane, now_ns);
+    if (s->state != STOA_SESSION_UP) { return next_ns; }
+    if (out->open) { next_ns = stoa_sooner(next_ns, batch_at(out, out->end - 1)->sent_ns + s->options.batch_ns); }
+    return stoa_sooner(next_ns, lost_ns(s, out));
+}

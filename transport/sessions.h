@@ -1,0 +1,59 @@
+/* sessions.h - the sessions of one link: who is on which connection.
+ *
+ * A listening link has a session with each node that has said hello; a dialling one has one. The node of a connection is
+ * known by its hello; until then it is a stranger, of whom nothing but a hello is read. A node that comes again over another
+ * connection, because its old one broke and nobody has noticed, takes its session with it, if its incarnation is not an
+ * older one. On a link that proves identities a hello must bear that name.
+ *
+ *     stoa_sessions *nodes;
+ *     stoa_sessions_new(&(stoa_sessions_options){.link = link, .session = {.name = "b", ...}}, &nodes);
+ *     for (;;) {
+ *         stoa_sessions_poll(nodes, now_ns, 64);          events: messages come, sessions go up and down
+ *         stoa_session_send(stoa_sessions_find(nodes, "a"), ...);
+ *         next_ns = stoa_sessions_step(nodes, now_ns);    and sleep on the link's descriptor until then
+ *     }
+ *
+ * One thread. Sessions stay when their connections go; they end with stoa_sessions_free.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_TRANSPORT_SESSIONS_H
+#define STOA_TRANSPORT_SESSIONS_H
+
+#include "transport/session.h"
+
+enum { STOA_SESSIONS_MAX = 1024 };
+
+typedef struct stoa_sessions stoa_sessions;
+
+typedef struct stoa_sessions_options {
+    stoa_link *link; /* open; stays the caller's */
+    bool listens;
+    uint32_t sessions_max;        /* nodes; one more is refused (FULL). 0: 64, at most STOA_SESSIONS_MAX */
+    stoa_session_options session; /* of each; .peer: dial: who is expected, NULL: whoever answers */
+} stoa_sessions_options;
+
+typedef struct stoa_sessions_counts {
+    uint64_t strangers_refused; /* pieces of connections that have not said hello, by no good one */
+    stoa_err stranger_why;      /* the last one's: MALFORMED, VERSION, CORRUPT, STALE, DENIED, FULL */
+    uint64_t link_refused;      /* connections, by the link */
+    stoa_err link_why;
+} stoa_sessions_counts;
+
+/* Errors: INVALID, NOMEM. */
+stoa_err stoa_sessions_new(const stoa_sessions_options *options, stoa_sessions **out);
+void stoa_sessions_free(stoa_sessions *sessions);
+
+/* Deliver up to max of the link's events; returns how many. */
+uint32_t stoa_sessions_poll(stoa_sessions *sessions, uint64_t now_ns, uint32_t max);
+/* A step of each session; returns when to call again at the latest. */
+uint64_t stoa_sessions_step(stoa_sessions *sessions, uint64_t now_ns);
+/* Say good-bye to all. */
+void stoa_sessions_leave(stoa_sessions *sessions, uint64_t now_ns);
+
+/* The session with a node; NULL: none yet. A dialling link's only one, whatever the name, while its peer is unknown. */
+stoa_session *stoa_sessions_find(stoa_sessions *sessions, const char *name);
+uint32_t stoa_sessions_count(const stoa_sessions *sessions);
+stoa_session *stoa_sessions_at(stoa_sessions *sessions, uint32_t index);
+void stoa_sessions_counted(const stoa_sessions *sessions, stoa_sessions_counts *out);
+
+#endif
