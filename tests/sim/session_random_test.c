@@ -143,7 +143,7 @@ static void on_message(void *context, stoa_session *session, const stoa_session_
     fold(at->world, (uint64_t)at->id << 56 | (uint64_t)m->lane << 48 | m->seq);
     if (!at->world->session.consumes) { return; }
     side *s = &at->sides[from];
-    if (s->held_count < HELD_MAX && below(at->world, 4) == 0) {
+    if (s->held_count < HELD_MAX && below(at->world, 4) > 0) {
         s->held[s->held_count].lane = m->lane;
         s->held[s->held_count++].credit_bytes = m->credit_bytes;
     } else {
@@ -252,7 +252,7 @@ static void consume_some(world *w, node *at, uint32_t from)
 {
     side *s = &at->sides[from];
     stoa_session *session = stoa_sessions_find(s->sessions, names[from]);
-    for (uint64_t i = w->calm ? HELD_MAX : below(w, 8); i > 0 && s->held_count > 0; i--) {
+    for (uint64_t i = w->calm ? HELD_MAX : below(w, 30) == 0 ? HELD_MAX : 0; i > 0 && s->held_count > 0; i--) {
         s->held_count--;
         stoa_session_consumed(session, s->held[s->held_count].lane, s->held[s->held_count].credit_bytes);
     }
