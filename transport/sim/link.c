@@ -50,9 +50,9 @@ static stoa_err open_link(const char *address, const stoa_link_options *options,
     if (end->timer < 0) {
         err = STOA_FAIL(STOA_E_IO, "timerfd_create");
     } else {
-        stoa_sim_lock();
-        err = stoa_sim_join(end, address + strlen("sim://"));
-        stoa_sim_unlock();
+        stoa_sim_net_lock();
+        err = stoa_sim_end_join(end, address + strlen("sim://"));
+        stoa_sim_net_unlock();
     }
     if (err) {
         if (end->timer >= 0) { (void)close(end->timer); }
@@ -78,10 +78,10 @@ static stoa_err send_frame(stoa_link *link, stoa_peer peer, const void *bytes, u
     stoa_sim_end *end = own(link);
     if (size_bytes == 0) { return STOA_E_INVALID; }
     if (size_bytes > end->frame_limit) { return STOA_E_TOO_LARGE; }
-    stoa_sim_lock();
+    stoa_sim_net_lock();
     stoa_sim_half *half = half_of(end, peer);
-    stoa_err err = half && half->up ? stoa_sim_post(half, bytes, size_bytes) : STOA_E_CLOSED;
-    stoa_sim_unlock();
+    stoa_err err = half && half->up ? stoa_sim_half_post(half, bytes, size_bytes) : STOA_E_CLOSED;
+    stoa_sim_net_unlock();
     return err;
 }
 
@@ -108,7 +108,7 @@ static stoa_peer note(stoa_sim_end *end, const stoa_sim_notice *notice, char ide
         end->counts.ups++;
     } else if (notice->what == STOA_SIM_DOWN) {
         end->counts.downs++;
-        stoa_sim_forget(notice->half);
+        stoa_sim_half_forget(notice->half);
     }
     return peer;
 }
@@ -119,19 +119,19 @@ static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint3
     uint32_t told = 0;
     while (told < max) {
         char identity[64] = "";
-        stoa_sim_lock();
-        stoa_sim_dial(end);
-        stoa_sim_notice *notice = stoa_sim_take(end);
+        stoa_sim_net_lock();
+        stoa_sim_end_dial(end);
+        stoa_sim_notice *notice = stoa_sim_end_take(end);
         stoa_peer peer = notice ? note(end, notice, identity) : 0;
-        stoa_sim_unlock();
+        stoa_sim_net_unlock();
         if (!notice) { break; }
         tell(events, notice, peer, identity);
         free(notice);
         told++;
     }
-    stoa_sim_lock();
-    stoa_sim_arm(end);
-    stoa_sim_unlock();
+    stoa_sim_net_lock();
+    stoa_sim_end_arm(end);
+    stoa_sim_net_unlock();
     return told;
 }
 
@@ -153,18 +153,18 @@ static stoa_err allow(stoa_link *link, const stoa_link_allowed *allowed, uint32_
 
 static void counts_of(stoa_link *link, stoa_link_counts *out)
 {
-    stoa_sim_lock();
+    stoa_sim_net_lock();
     *out = own(link)->counts;
-    stoa_sim_unlock();
+    stoa_sim_net_unlock();
 }
 
 static void close_link(stoa_link *link, uint32_t linger_ms)
 {
     if (!link) { return; }
     stoa_sim_end *end = own(link);
-    stoa_sim_lock();
-    stoa_sim_part(end, linger_ms == 0);
-    stoa_sim_unlock();
+    stoa_sim_net_lock();
+    stoa_sim_end_part(end, linger_ms == 0);
+    stoa_sim_net_unlock();
     (void)close(end->timer);
     free(end);
 }

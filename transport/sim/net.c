@@ -16,12 +16,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static stoa_sim_net *nets;
 static stoa_sim_net own_net = {.options.clock = &stoa_clock_real};
 
-void stoa_sim_lock(void)
+void stoa_sim_net_lock(void)
 {
     STOA_ASSERT(pthread_mutex_lock(&lock) == 0);
 }
 
-void stoa_sim_unlock(void)
+void stoa_sim_net_unlock(void)
 {
     STOA_ASSERT(pthread_mutex_unlock(&lock) == 0);
 }
@@ -31,7 +31,7 @@ static uint64_t net_now(const stoa_sim_net *net)
     return net->options.clock->now_ns(net->options.clock);
 }
 
-uint64_t stoa_sim_now(const stoa_sim_end *end)
+uint64_t stoa_sim_end_now(const stoa_sim_end *end)
 {
     return net_now(end->net);
 }
@@ -59,13 +59,13 @@ stoa_err stoa_sim_net_new(const char *name, const stoa_sim_net_options *options,
     (void)snprintf(net->name, sizeof net->name, "%s", name);
     net->options = *options;
     stoa_random_seed(&net->random, options->seed);
-    stoa_sim_lock();
+    stoa_sim_net_lock();
     bool taken = net_find(name, name_bytes) != NULL;
     if (!taken) {
         net->next = nets;
         nets = net;
     }
-    stoa_sim_unlock();
+    stoa_sim_net_unlock();
     if (taken) {
         free(net);
         return STOA_FAIL(STOA_E_EXISTS, "a simulated network %s is there", name);
@@ -78,13 +78,13 @@ void stoa_sim_net_free(stoa_sim_net *net)
 {
     if (!net) { return; }
     STOA_ASSERT(net->end_count == 0);
-    stoa_sim_lock();
+    stoa_sim_net_lock();
     stoa_sim_net **at = &nets;
     while (*at != net) {
         at = &(*at)->next;
     }
     *at = net->next;
-    stoa_sim_unlock();
+    stoa_sim_net_unlock();
     free(net);
 }
 
@@ -100,13 +100,13 @@ static stoa_sim_end *listener_at(stoa_sim_net *net, const char *name)
 uint64_t stoa_sim_net_next_ns(stoa_sim_net *net)
 {
     uint64_t next_ns = UINT64_MAX;
-    stoa_sim_lock();
+    stoa_sim_net_lock();
     for (stoa_sim_end *end = net->ends; end; end = end->next) {
         if (end->first && end->first->due_ns < next_ns) { next_ns = end->first->due_ns; }
         bool dials = !end->listens && !end->halves && listener_at(net, end->name);
         if (dials && end->redial_ns < next_ns) { next_ns = end->redial_ns; }
     }
-    stoa_sim_unlock();
+    stoa_sim_net_unlock();
     return next_ns;
 }
 
@@ -128,10 +128,10 @@ static uint64_t due(const stoa_sim_end *end)
     return dials && end->redial_ns < at_ns ? end->redial_ns : at_ns;
 }
 
-void stoa_sim_arm(stoa_sim_end *end)
+void stoa_sim_end_arm(stoa_sim_end *end)
 {
     if (end->net != &own_net) { return; }
-    uint64_t at_ns = due(end), now_ns = stoa_sim_now(end);
+    uint64_t at_ns = due(end), now_ns = stoa_sim_end_now(end);
     if (at_ns <= now_ns) { at_ns = 0; }
     if (at_ns == end->armed_ns) { return; }
     end->armed_ns = at_ns;
@@ -161,7 +161,7 @@ static void notice_queue(stoa_sim_end *end, stoa_sim_notice *notice)
     notice->next = before ? before->next : end->first;
     *(notice->before ? &notice->before->next : &end->first) = notice;
     *(notice->next ? &notice->next->before : &end->last) = notice;
-    stoa_sim_arm(end);
+    stoa_sim_end_arm(end);
 }
 
 /* To end, about half, which may be NULL. Errors: NOMEM. */
@@ -175,7 +175,7 @@ static stoa_err notify(stoa_sim_end *end, stoa_sim_half *half, int what, stoa_er
     const stoa_sim_net_options *o = &end->net->options;
     uint64_t spread_ns = o->delay_ns_max - o->delay_ns_min;
     uint64_t delay_ns = o->delay_ns_min + (spread_ns ? stoa_random_below(&end->net->random, spread_ns + 1) : 0);
-    notice->due_ns = stoa_sim_now(end) + delay_ns;
+    notice->due_ns = stoa_sim_end_now(end) + delay_ns;
     if (half) {
         if (notice->due_ns < half->last_ns) { notice->due_ns = half->last_ns; }
         half->last_ns = notice->due_ns;
@@ -185,15 +185,15 @@ static stoa_err notify(stoa_sim_end *end, stoa_sim_half *half, int what, stoa_er
     return STOA_OK;
 }
 
-stoa_sim_notice *stoa_sim_take(stoa_sim_end *end)
+stoa_sim_notice *stoa_sim_end_take(stoa_sim_end *end)
 {
     stoa_sim_notice *notice = end->first;
-    if (!notice || notice->due_ns > stoa_sim_now(end)) { return NULL; }
+    if (!notice || notice->due_ns > stoa_sim_end_now(end)) { return NULL; }
     end->first = notice->next;
     *(notice->next ? &notice->next->before : &end->last) = NULL;
     if (notice->what == STOA_SIM_FRAME) {
         notice->half->queued--;
-        if (notice->half->other && notice->half->other->wants_room) { stoa_sim_arm(notice->half->other->end); }
+        if (notice->half->other && notice->half->other->wants_room) { stoa_sim_end_arm(notice->half->other->end); }
     }
     return notice;
 }
@@ -216,7 +216,7 @@ static stoa_sim_half *half_new(stoa_sim_end *end, const char *identity)
     return half;
 }
 
-void stoa_sim_forget(stoa_sim_half *half)
+void stoa_sim_half_forget(stoa_sim_half *half)
 {
     stoa_sim_half **at = &half->end->halves;
     while (*at != half) {
@@ -242,13 +242,13 @@ static void refuse(stoa_sim_end *end, stoa_err why)
     (void)notify(end, NULL, STOA_SIM_REFUSED, why, NULL, 0);
 }
 
-void stoa_sim_dial(stoa_sim_end *end)
+void stoa_sim_end_dial(stoa_sim_end *end)
 {
-    if (end->listens || end->halves || end->redial_ns > stoa_sim_now(end)) { return; }
+    if (end->listens || end->halves || end->redial_ns > stoa_sim_end_now(end)) { return; }
     stoa_sim_end *to = listener_at(end->net, end->name);
     if (!to) { return; }
     if (to->half_count >= to->peer_limit) {
-        end->redial_ns = stoa_sim_now(end) + STOA_MS(STOA_SIM_REDIAL_MS);
+        end->redial_ns = stoa_sim_end_now(end) + STOA_MS(STOA_SIM_REDIAL_MS);
         refuse(end, STOA_E_FULL);
         refuse(to, STOA_E_FULL);
         return;
@@ -261,7 +261,7 @@ void stoa_sim_dial(stoa_sim_end *end)
     STOA_ASSERT(notify(to, there, STOA_SIM_UP, STOA_OK, NULL, 0) == STOA_OK);
 }
 
-stoa_err stoa_sim_post(stoa_sim_half *half, const void *bytes, uint32_t size_bytes)
+stoa_err stoa_sim_half_post(stoa_sim_half *half, const void *bytes, uint32_t size_bytes)
 {
     stoa_sim_half *other = half->other;
     half->wants_room = false;
@@ -280,7 +280,7 @@ stoa_err stoa_sim_post(stoa_sim_half *half, const void *bytes, uint32_t size_byt
 
 /* --- coming and going */
 
-stoa_err stoa_sim_join(stoa_sim_end *end, const char *place)
+stoa_err stoa_sim_end_join(stoa_sim_end *end, const char *place)
 {
     size_t place_bytes = strcspn(place, "?"), first_bytes = strcspn(place, "/?");
     stoa_sim_net *net = place[first_bytes] == '/' ? net_find(place, first_bytes) : NULL;
@@ -299,9 +299,9 @@ stoa_err stoa_sim_join(stoa_sim_end *end, const char *place)
     net->ends = end;
     net->end_count++;
     for (stoa_sim_end *other = net->ends; end->listens && other; other = other->next) {
-        stoa_sim_arm(other); /* who dials has somebody now */
+        stoa_sim_end_arm(other); /* who dials has somebody now */
     }
-    stoa_sim_arm(end);
+    stoa_sim_end_arm(end);
     return STOA_OK;
 }
 
@@ -318,7 +318,7 @@ static void lose_last(stoa_sim_half *half)
     }
 }
 
-void stoa_sim_part(stoa_sim_end *end, bool abrupt)
+void stoa_sim_end_part(stoa_sim_end *end, bool abrupt)
 {
     while (end->first) {
         notice_free(end, end->first);
@@ -326,7 +326,7 @@ void stoa_sim_part(stoa_sim_end *end, bool abrupt)
     while (end->halves) {
         stoa_sim_half *other = end->halves->other;
         if (other && abrupt && end->net != &own_net) { lose_last(other); }
-        stoa_sim_forget(end->halves);
+        stoa_sim_half_forget(end->halves);
         if (other) { hang_up(other); }
     }
     stoa_sim_end **at = &end->net->ends;

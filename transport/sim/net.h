@@ -66,26 +66,26 @@ struct stoa_sim_net {
     uint32_t end_count;
 };
 
-void stoa_sim_lock(void);
-void stoa_sim_unlock(void);
+void stoa_sim_net_lock(void);
+void stoa_sim_net_unlock(void);
 
 /* All of the following under the lock. */
 
 /* Put end into the network that its address names. Errors: INVALID, EXISTS, NOMEM. */
-stoa_err stoa_sim_join(stoa_sim_end *end, const char *place);
+stoa_err stoa_sim_end_join(stoa_sim_end *end, const char *place);
 /* Take it out, its connections with it; abrupt: not all that it sent arrives. */
-void stoa_sim_part(stoa_sim_end *end, bool abrupt);
+void stoa_sim_end_part(stoa_sim_end *end, bool abrupt);
 
-uint64_t stoa_sim_now(const stoa_sim_end *end);
+uint64_t stoa_sim_end_now(const stoa_sim_end *end);
 /* Dial, if end is one that does, has no connection and may. */
-void stoa_sim_dial(stoa_sim_end *end);
+void stoa_sim_end_dial(stoa_sim_end *end);
 /* Queue a frame. Errors: as send's but for those of size. */
-stoa_err stoa_sim_post(stoa_sim_half *half, const void *bytes, uint32_t size_bytes);
+stoa_err stoa_sim_half_post(stoa_sim_half *half, const void *bytes, uint32_t size_bytes);
 /* The next notice that is due, taken from the queue and to be freed; NULL: none. */
-stoa_sim_notice *stoa_sim_take(stoa_sim_end *end);
+stoa_sim_notice *stoa_sim_end_take(stoa_sim_end *end);
 /* Forget a half, whose down is told. */
-void stoa_sim_forget(stoa_sim_half *half);
+void stoa_sim_half_forget(stoa_sim_half *half);
 /* Make the end's descriptor readable when it has something to do. */
-void stoa_sim_arm(stoa_sim_end *end);
+void stoa_sim_end_arm(stoa_sim_end *end);
 
 #endif
