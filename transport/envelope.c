@@ -98,6 +98,11 @@ bool stoa_node_name_is_good(const char *text, size_t size_bytes)
     return i == size_bytes && size_bytes > 0 && size_bytes < STOA_NODE_NAME_BYTES;
 }
 
+bool stoa_node_name_is_proven(const char *name, const char *identity)
+{
+    return !identity[0] || strncmp(identity, "uid:", 4) == 0 || strcmp(name, identity) == 0;
+}
+
 stoa_err stoa_hello_read(const void *bytes, uint32_t size_bytes, stoa_hello *out)
 {
     stoa_hello h;

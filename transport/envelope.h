@@ -166,5 +166,8 @@ stoa_err stoa_pulse_read(const void *bytes, uint32_t size_bytes, stoa_pulse *out
 
 /* Whether text is the name of a node: 1 to 63 of [a-z0-9_.-]. */
 bool stoa_node_name_is_good(const char *text, size_t size_bytes);
+/* Whether a node that says this is its name may, on a connection of this identity: "" proves nothing, "uid:1000" a user,
+ * who may speak for any of its nodes, and any other one is the name of the node. */
+bool stoa_node_name_is_proven(const char *name, const char *identity);
 
 #endif

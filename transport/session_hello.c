@@ -93,7 +93,7 @@ stoa_err stoa_session_take_refusal(stoa_session *s, const void *bytes, uint32_t 
 static stoa_err hello_check(const stoa_session *s, const char *identity, const stoa_hello *hello)
 {
     bool other = s->peer[0] && strcmp(hello->name, s->peer) != 0;
-    if (other || (identity[0] && strcmp(hello->name, identity) != 0)) { return STOA_E_DENIED; }
+    if (other || !stoa_node_name_is_proven(hello->name, identity)) { return STOA_E_DENIED; }
     if (hello->version_max < s->options.version_min || hello->version_min > s->options.version_max) {
         return STOA_E_VERSION;
     }

@@ -101,8 +101,8 @@ static stoa_err meet(stoa_sessions *all, stoa_peer peer, const char *identity, c
     err = stoa_hello_read(bytes, size_bytes, &hello);
     if (!err) { err = stoa_envelope_check(bytes, size_bytes, 0); }
     if (err) { return err; }
-    if (identity[0] && strcmp(identity, hello.name) != 0) { return STOA_E_DENIED; }
-    if (strcmp(hello.name, all->options.session.name) == 0) { return STOA_E_DENIED; }
+    bool itself = strcmp(hello.name, all->options.session.name) == 0;
+    if (itself || !stoa_node_name_is_proven(hello.name, identity)) { return STOA_E_DENIED; }
     uint32_t index;
     stoa_session *s = named(all, hello.name, &index);
     const stoa_session_options *o = &all->options.session;
