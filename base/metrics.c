@@ -86,10 +86,15 @@ static void add(_Atomic uint64_t *cell, uint64_t n)
     atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+void stoa_histogram_add_many(stoa_histogram *h, uint64_t value, uint64_t times)
+{
+    add(&h->buckets[bucket_of(value)], times);
+    add(&h->sum, value * times);
+}
+
 void stoa_histogram_add(stoa_histogram *h, uint64_t value)
 {
-    add(&h->buckets[bucket_of(value)], 1);
-    add(&h->sum, value);
+    stoa_histogram_add_many(h, value, 1);
 }
 
 uint64_t stoa_histogram_count(const stoa_histogram *h)

@@ -56,6 +56,8 @@ static inline uint64_t stoa_counter_get(const stoa_counter *c)
 
 /* Count value. Core: the histogram's one writer; a few ns, no locked instruction. */
 void stoa_histogram_add(stoa_histogram *h, uint64_t value);
+/* Count value times times: a sample that stands for so many. */
+void stoa_histogram_add_many(stoa_histogram *h, uint64_t value, uint64_t times);
 /* How many values were added. Any thread. */
 uint64_t stoa_histogram_count(const stoa_histogram *h);
 /* The highest value of the first bucket such that at least permyriad/10000 of all values lie in it or below;

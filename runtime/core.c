@@ -41,7 +41,8 @@ stoa_err stoa_core_init(stoa_core *core, stoa_node *node, uint32_t index)
     stoa_actors_init(core);
     core->flight = stoa_flight_lane_of(node->flight, index);
     core->time_every = node->options.sim ? 1 : node->options.metrics || core->flight ? node->options.time_every : 0;
-    stoa_core_time_in(core, core->time_every);
+    core->tracing.stride = core->time_every > 0; /* the first turn tells how long turns are */
+    stoa_core_time_in(core, core->tracing.stride);
     core->idle = node->options.idle_by_core ? node->options.idle_by_core[index] : node->options.idle;
     core->place.never_sleeps = core->idle == STOA_IDLE_LATENCY && !node->options.sim;
     return err;
@@ -82,10 +83,10 @@ static void times_fill(stoa_core *core, stoa_times *times, const char *name)
     stoa_metrics *metrics = core->place.node->options.metrics;
     char labels[96];
     (void)snprintf(labels, sizeof labels, "kind=\"%s\",core=\"%u\"", name, core->place.index);
-    if (stoa_metrics_histogram(metrics, "stoa_turn_seconds", labels, "Time of a turn, sampled.", &times->turns)) {
+    if (stoa_metrics_histogram(metrics, "stoa_turn_seconds", labels, "Time of a turn, from samples that stand for all.", &times->turns)) {
         times->turns = NULL;
     }
-    if (stoa_metrics_histogram(metrics, "stoa_queue_seconds", labels, "Time from a message's sending to its turn, sampled.",
+    if (stoa_metrics_histogram(metrics, "stoa_queue_seconds", labels, "Time from a message's sending to its turn, from samples that stand for all.",
                                &times->waits)) {
         times->waits = NULL;
     }
@@ -110,16 +111,16 @@ void stoa_core_will_time(stoa_core *core, const stoa_kind *kind)
     times_fill(core, times, times->kind->name);
 }
 
-void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns)
+void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns, uint64_t stands_for)
 {
     const stoa_times *times = &core->times[times_at(core, kind)];
-    if (times->turns) { stoa_histogram_add(times->turns, ns); }
+    if (times->turns) { stoa_histogram_add_many(times->turns, ns, stands_for); }
 }
 
-void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns)
+void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns, uint64_t stands_for)
 {
     const stoa_times *times = &core->times[times_at(core, kind)];
-    if (times->waits) { stoa_histogram_add(times->waits, ns); }
+    if (times->waits) { stoa_histogram_add_many(times->waits, ns, stands_for); }
 }
 
 /* --- running */

@@ -208,7 +208,7 @@ typedef struct stoa_turning {
     stoa_end why;                /* of failed */
     uint8_t marks;               /* STOA_MARKS_* */
     uint8_t bound;               /* topic slots that it bound anew, a bit each */
-    uint64_t timers;             /* MARKS_TRACE: since the trace's root */
+    uint32_t timers;             /* MARKS_TRACE: since the trace's root */
     stoa_span span;              /* MARKS_TRACE: of this turn; its trace is 0 where what it sends is timed only */
     const char *topic;
     struct stoa_subscription *changed; /* subscriptions it made, or wants to end */
@@ -255,8 +255,9 @@ typedef struct stoa_core {
     uint32_t slice;       /* messages that take about STOA_SLICE_NS, as messages went lately */
     uint64_t message_ns;  /* what one took, smoothed */
     uint64_t timed_count; /* messages, when the clock was read last */
-    uint32_t time_every; /* one turn in about so many is timed, 0: none; 1 in the simulator, which looks at each */
+    uint32_t time_every; /* one turn in about so many, or more of them, is timed, 0: none; 1 in the simulator, which looks at each */
     uint32_t time_left;  /* turns until then */
+    uint64_t not_timed;  /* turns since the last one that was */
     uint64_t timers_from_ns;        /* the simulator's: no timer fires before; 0 elsewhere */
     stoa_times times[STOA_TIMED_KINDS];
     stoa_family root;
@@ -420,11 +421,11 @@ static inline void stoa_core_time_in(stoa_core *core, uint32_t turns)
 {
     core->time_left = turns ? turns : UINT32_MAX;
 }
-/* Note how long a turn of kind took, and how long a message to one was on its way. */
-void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns);
+/* Note how long a turn of kind took, and how long a message to one was on its way; each stands for so many. */
+void stoa_core_timed(stoa_core *core, const stoa_kind *kind, uint64_t ns, uint64_t stands_for);
 /* Make what that needs, where it is missing: when an actor comes, not when its first message does. */
 void stoa_core_will_time(stoa_core *core, const stoa_kind *kind);
-void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns);
+void stoa_core_waited(stoa_core *core, const stoa_kind *kind, uint64_t ns, uint64_t stands_for);
 /* start of a plain actor, resume of an event-sourced one. */
 stoa_err stoa_turn_first(stoa_core *core, stoa_actor *actor);
 /* stopping of a plain actor. AGAIN: it wants to be called again. */

@@ -108,7 +108,8 @@ typedef struct stoa_mark {
     uint64_t trace;   /* 0: of none, it is timed only */
     uint64_t parent;  /* span of the turn that sent it */
     uint64_t sent_ns; /* of a timer: when it was due */
-    uint64_t timers;  /* how many there were on the way from the root */
+    uint32_t timers;  /* how many there were on the way from the root */
+    uint32_t stands_for; /* messages, for who counts how long they are on their way */
 } stoa_mark;
 
 static inline stoa_context *stoa_msg_context(stoa_msg *msg)

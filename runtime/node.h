@@ -39,7 +39,9 @@ typedef struct stoa_options {
     const char *path;
     const struct stoa_keyring *keys; /* as in stoa_shard_options */
     stoa_metrics *metrics;          /* NULL: none kept */
-    uint32_t time_every;            /* with metrics: one turn in so many is timed per kind and core; 0: none */
+    /* With metrics: one turn in so many of a core is timed, and more of them where turns are long; each stands for those since
+     * the last in the histograms of its kind. 0: none. */
+    uint32_t time_every;
     /* The flight recorder: a file of so many bytes a core that survives the process; read it with `stoa flight`. NULL: none.
      * Where it cannot be made, that is logged, and the node runs without. */
     const char *flight_path;
@@ -352,7 +354,7 @@ uint64_t stoa_trace_last(stoa_node *node);
 /* Visit what is kept of a trace in the order of time; 0: of all. Errors: NOMEM. */
 stoa_err stoa_spans(stoa_node *node, uint64_t trace, void (*visit)(void *context, const stoa_span *span), void *context);
 
-/* What was measured of a kind on a core, in ns; counts are of samples. */
+/* What was measured of a kind on a core, in ns; counts are of what the samples stand for: of turns, about all there were. */
 typedef struct stoa_times_view {
     const char *kind;
     uint32_t core;

@@ -234,17 +234,19 @@ uint32_t stoa_port_poll(stoa_port *port, stoa_port_handler handler, void *contex
 
 /* --- sending */
 
+enum { MARK_EVERY = 128 }; /* a look at the clock takes a tenth of what sending does */
+
 /* Marked while a root is waited for, as it may become that, and now and then to time its way. */
 static stoa_msg *block_new(stoa_port *port, uint32_t payload_bytes, uint32_t flags)
 {
     stoa_node *node = port->place.node;
     bool marks = atomic_load_explicit(&node->tracing.armed, memory_order_relaxed);
     if (node->options.metrics && !node->options.sim && node->options.time_every && !port->mark_left--) {
-        port->mark_left = node->options.time_every * STOA_MARK_EVERY - 1;
+        port->mark_left = MARK_EVERY - 1;
         marks = true;
     }
     if (!marks) { return stoa_slab_new(&port->place.slab, payload_bytes, flags); }
-    stoa_mark mark = {.sent_ns = node->clock->now_ns(node->clock)};
+    stoa_mark mark = {.sent_ns = node->clock->now_ns(node->clock), .stands_for = MARK_EVERY};
     return stoa_slab_new_marked(&port->place.slab, payload_bytes, flags, mark);
 }
 

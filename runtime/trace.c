@@ -44,7 +44,8 @@ stoa_msg *stoa_slab_new_marked(stoa_slab *slab, uint32_t payload_bytes, uint32_t
 
 stoa_msg *stoa_turning_new_marked(stoa_turning *t, uint32_t payload_bytes, uint32_t flags)
 {
-    stoa_mark mark = {.trace = t->span.trace,
+    stoa_mark mark = {.stands_for = t->core->tracing.not_marked,
+                      .trace = t->span.trace,
                       .parent = t->span.span,
                       .sent_ns = read_now(t->core),
                       .timers = t->timers + ((flags & STOA_MSG_TIMER) != 0)};
@@ -119,7 +120,7 @@ void stoa_trace_begin(stoa_turning *t, stoa_msg *msg)
     bool root = msg->flags & STOA_MSG_ROOT;
     if (!mark && !root) { return; }
     uint64_t now = read_now(t->core);
-    if (mark && !mark->trace && now >= mark->sent_ns) { stoa_core_waited(t->core, t->actor->kind, now - mark->sent_ns); }
+    if (mark && !mark->trace && now >= mark->sent_ns) { stoa_core_waited(t->core, t->actor->kind, now - mark->sent_ns, mark->stands_for); }
     bool begins = root && t->core->tracing.root;
     bool follows = mark && mark->trace && !begins;
     if (!follows && !root) { return; }

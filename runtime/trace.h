@@ -28,6 +28,7 @@ typedef struct stoa_tracing {
     uint32_t every, left; /* one turn in so many is a root; turns until the next */
     uint32_t stride;      /* turns between the timed one before and this */
     uint32_t timed;       /* turns */
+    uint32_t not_marked;  /* turns since the last that marked what it sent, that one too */
     uint64_t root;        /* of the turn chosen last: its trace, or 0 */
 } stoa_tracing;
 stoa_err stoa_tracing_init(stoa_tracing *tracing);

@@ -259,7 +259,17 @@ static __attribute__((noinline)) void handle_simulated(stoa_core *core, stoa_tur
 
 enum { TURN_EVERY_NS = 1000000000 / 64 }; /* between two that the flight recorder gets */
 
-/* One turn in so many is timed; at uneven distances, since a fixed stride would fall in step with the rhythm of messages. */
+enum { LOOK_NS = 16384 }; /* of work between two turns that are timed, which costs 100 ns each */
+
+/* Turns to the next one that is timed: long turns are timed more often, and of short ones one in time_every. At uneven distances,
+ * since a fixed stride would fall in step with the rhythm of messages. */
+static uint32_t next_timed(stoa_core *core)
+{
+    uint64_t every = core->message_ns ? LOOK_NS / core->message_ns : 1;
+    if (every > core->time_every) { every = core->time_every; }
+    return every > 1 ? 1 + (uint32_t)stoa_random_below(&core->random, 2 * every - 1) : core->time_every > 0;
+}
+
 static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning *t, stoa_actor *actor, stoa_msg *msg)
 {
     if (core->place.node->options.sim) {
@@ -271,11 +281,13 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
     const stoa_row *row = msg->row;
     stoa_ref self = actor->self;
     bool chosen = stoa_trace_chooses(core, actor, msg);
-    uint64_t every = core->time_every;
-    stoa_core_time_in(core, stoa_trace_stride(core, every ? 1 + (uint32_t)stoa_random_below(&core->random, 2 * every - 1) : 0));
+    core->not_timed += core->tracing.stride;
+    core->tracing.not_marked += core->tracing.stride;
+    stoa_core_time_in(core, stoa_trace_stride(core, next_timed(core)));
     if (chosen) {
         msg->flags |= STOA_MSG_ROOT;
         handle(core, t, actor, msg, NULL);
+        if (!core->tracing.root) { core->tracing.not_marked = 0; }
         return;
     }
     uint64_t began_ns = clock->now_ns(clock);
@@ -288,7 +300,8 @@ static __attribute__((noinline)) void handle_timed(stoa_core *core, stoa_turning
             stoa_core_note(core, STOA_FLIGHT_TURN, actor, row, NULL, took_ns, actor->queued);
         }
     }
-    stoa_core_timed(core, kind, took_ns);
+    stoa_core_timed(core, kind, took_ns, core->not_timed);
+    core->not_timed = 0;
 }
 
 void stoa_turn_run(stoa_core *core, stoa_actor *actor, stoa_msg *msg)

@@ -101,8 +101,40 @@ static void traces_of_running_cores_are_whole(void **state)
     stoa_metrics_free(metrics);
 }
 
+static void add_turns(void *context, const stoa_times_view *view)
+{
+    *(uint64_t *)context += view->turns;
+}
+
+/* However many turns go by between two that are timed, and however that changes: what was timed stands for them all. */
+static void turns_that_are_timed_stand_for_all(void **state)
+{
+    (void)state;
+    enum { EVERY = 64, LAPS = 200000, BEHIND = 4 * 2 * EVERY }; /* the last that were timed were some turns ago */
+    stoa_node *node;
+    stoa_metrics *metrics;
+    stoa_core_view core;
+    stoa_ref a, b;
+    assert_int_equal(stoa_metrics_new(&metrics), STOA_OK);
+    assert_int_equal(stoa_node_open(&(stoa_options){.cores = 1, .metrics = metrics, .time_every = EVERY}, &node), STOA_OK);
+    assert_int_equal(stoa_spawn(node, &runner_kind, "runner/a", NULL, &a), STOA_OK);
+    assert_int_equal(stoa_spawn(node, &runner_kind, "runner/b", NULL, &b), STOA_OK);
+    for (uint64_t laps = 1; laps <= LAPS; laps *= 20) {
+        uint64_t turns = 0, before;
+        assert_int_equal(stoa_core_look(node, 0, &core), STOA_OK);
+        before = core.messages;
+        run_laps(node, a, laps);
+        do { assert_int_equal(stoa_core_look(node, 0, &core), STOA_OK); } while (core.messages < before + laps + 1);
+        assert_int_equal(stoa_kind_times(node, add_turns, &turns), STOA_OK);
+        assert_in_range(turns, core.messages < BEHIND ? 0 : core.messages - BEHIND, core.messages);
+    }
+    stoa_node_close(node, STOA_S(10));
+    stoa_metrics_free(metrics);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(traces_of_running_cores_are_whole)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(traces_of_running_cores_are_whole),
+                                       cmocka_unit_test(turns_that_are_timed_stand_for_all)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
