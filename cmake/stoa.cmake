@@ -1,4 +1,4 @@
-# stoa.cmake - the few words the build is written in: stoa_external, stoa_room, stoa_program, stoa_test.
+# stoa.cmake - the few words the build is written in: stoa_external, stoa_room, stoa_link_module, stoa_program.
 
 add_library(stoa_flags INTERFACE)
 target_include_directories(stoa_flags INTERFACE ${CMAKE_SOURCE_DIR})
@@ -58,4 +58,19 @@ function(stoa_program name source)
   list(TRANSFORM PROGRAM_EXTERNAL PREPEND ext_)
   add_executable(${name} ${source})
   target_link_libraries(${name} PRIVATE ${PROGRAM_ON} ${PROGRAM_EXTERNAL})
+endfunction()
+
+# stoa_link_module(name libraries...): transport/name/ as lib/stoa/link_name.so, which is loaded when an address asks for it
+# (transport/module.h). It shows its entry only; errors and panics go to the program that loads it.
+function(stoa_link_module name)
+  file(GLOB sources CONFIGURE_DEPENDS transport/${name}/*.c)
+  list(TRANSFORM ARGN PREPEND ext_ OUTPUT_VARIABLE libraries)
+  add_library(link_${name} MODULE ${sources} transport/module_host.c)
+  set_target_properties(link_${name} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/stoa
+    LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/module.map)
+  target_link_libraries(link_${name} PRIVATE stoa_flags stoa_transport stoa_base ${libraries})
+  target_link_options(link_${name} PRIVATE LINKER:--as-needed LINKER:--exclude-libs,ALL
+    LINKER:--version-script,${CMAKE_SOURCE_DIR}/cmake/module.map)
+  install(TARGETS link_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/stoa COMPONENT node)
+  set_property(GLOBAL APPEND PROPERTY STOA_LINK_MODULES link_${name})
 endfunction()

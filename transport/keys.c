@@ -18,19 +18,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <zmq.h>
+#include <sodium.h>
+
+#include "base/random.h"
+#include "transport/z85.h"
 
 enum { KEY_BYTES = 32, KEY_CHARS = STOA_KEY_TEXT_BYTES - 1, FILE_BYTES_MAX = KEY_CHARS + 2 };
 enum { MODE_SECRET = 0600, MODE_PUBLIC = 0644, MODE_OTHERS = 077 };
 
 stoa_err stoa_key_new(stoa_key_pair *out)
 {
-    stoa_key_pair pair;
-    if (zmq_curve_keypair(pair.public_key, pair.secret_key) != 0) {
-        return STOA_FAIL(STOA_E_UNSUPPORTED, "libzmq has no CURVE: %s", zmq_strerror(errno));
-    }
-    *out = pair;
-    explicit_bzero(&pair, sizeof pair);
+    uint8_t secret[KEY_BYTES], public_key[KEY_BYTES];
+    stoa_random_system(secret, sizeof secret);
+    (void)crypto_scalarmult_base(public_key, secret);
+    stoa_z85_encode(secret, out->secret_key);
+    stoa_z85_encode(public_key, out->public_key);
+    explicit_bzero(secret, sizeof secret);
     return STOA_OK;
 }
 
@@ -111,7 +114,7 @@ static bool parse(const char *bytes, size_t size_bytes, char key_out[STOA_KEY_TE
     if (size_bytes > KEY_CHARS && bytes[size_bytes - 1] == '\r') { size_bytes--; }
     if (size_bytes != KEY_CHARS || memchr(bytes, '\0', size_bytes)) { return false; }
     memcpy(text, bytes, KEY_CHARS);
-    bool is_key = zmq_z85_decode(key, text) != NULL;
+    bool is_key = stoa_z85_decode(text, key);
     if (is_key) { memcpy(key_out, text, sizeof text); }
     explicit_bzero(key, sizeof key);
     explicit_bzero(text, sizeof text);
@@ -149,16 +152,25 @@ stoa_err stoa_key_load_public(const char *path, char public_key_out[STOA_KEY_TEX
     return read_key(path, false, public_key_out);
 }
 
+static void derive_public(stoa_key_pair *pair)
+{
+    uint8_t secret[KEY_BYTES] = {0}, public_key[KEY_BYTES];
+    STOA_ASSERT(stoa_z85_decode(pair->secret_key, secret)); /* it was read as one */
+    (void)crypto_scalarmult_base(public_key, secret);
+    stoa_z85_encode(public_key, pair->public_key);
+    explicit_bzero(secret, sizeof secret);
+}
+
 stoa_err stoa_key_load(const char *path, stoa_key_pair *out)
 {
     char secret_path[PATH_MAX];
     stoa_key_pair pair;
     stoa_err err = path_join(path, ".key", secret_path);
     if (!err) { err = read_key(secret_path, true, pair.secret_key); }
-    if (!err && zmq_curve_public(pair.public_key, pair.secret_key) != 0) {
-        err = STOA_FAIL(STOA_E_UNSUPPORTED, "libzmq has no CURVE: %s", zmq_strerror(errno));
+    if (!err) {
+        derive_public(&pair);
+        *out = pair;
     }
-    if (!err) { *out = pair; }
     explicit_bzero(&pair, sizeof pair);
     return err;
 }

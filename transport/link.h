@@ -8,7 +8,8 @@
  * with a peer number of its own, on the dialling side too: frames of an old connection never follow the up of a new
  * one. A connection that is refused in the handshake has neither up nor down.
  *
- * One thread owns an endpoint and calls all of its functions. Implementations are found by the address' scheme; the
+ * One thread owns an endpoint and calls all of its functions. A transport need not have a thread of its own: then nothing
+ * moves on a side that does not poll, neither what comes nor what was sent. Implementations are found by the address' scheme; the
  * contract is tested once, against all of them, by tests/contract/link_test.c.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -43,6 +44,8 @@ typedef struct stoa_link_options {
     uint32_t allowed_count;
     uint32_t frame_limit;  /* bytes, STOA_LINK_FRAME_LIMIT_MIN or more; a larger frame closes its connection */
     uint32_t queue_frames; /* frames queued per peer before send says FULL; 1 or more */
+    bool trusted;          /* ucx, ofi: the operator vouches for the network between the ends. Frames are not encrypted
+                              where both ends say so (keys are proven all the same), and keys are not required */
     uint32_t peer_limit;   /* listen: connections served at once, 0 for STOA_LINK_PEERS; one more is refused (FULL) */
 } stoa_link_options;
 
@@ -81,6 +84,17 @@ typedef struct stoa_link_counts {
     uint64_t frames_dropped; /* that came from refused connections */
 } stoa_link_counts;
 
+/* What is really under a link: what its provider was seen to do when the link was opened, not what it says of itself. */
+typedef struct stoa_link_traits {
+    char provider[64];  /* "libzmq 4.3.4", "ucx 1.13.1, tcp" */
+    bool proves;        /* frames carry a name that the other side has proven */
+    bool encrypts;      /* what is sent cannot be read or changed on the way */
+    bool one_sided;     /* put and flush are there */
+    bool writes_memory; /* put is done by the provider, without the other side's owner; else by frames underneath */
+    bool rendezvous;    /* large frames are fetched by the other side and not copied on the way */
+    char note[128];     /* what an operator should know: how it was probed, what does not work here; "" is nothing */
+} stoa_link_traits;
+
 typedef struct stoa_link_ops {
     const char *scheme; /* "zmq+tcp", "zmq+ipc", ...: the part of an address before "://" */
 
@@ -116,6 +130,9 @@ typedef struct stoa_link_ops {
     /* What happened since open. */
     void (*counts)(stoa_link *link, stoa_link_counts *out);
 
+    /* Optional, NULL: nothing is known; call it by stoa_link_describe. Never blocks. */
+    void (*describe)(stoa_link *link, stoa_link_traits *out);
+
     /* Release everything. What was sent gets linger_ms to arrive: close blocks until the other sides have polled all of
      * it, or are gone, or the time is over. What comes in meanwhile is dropped. NULL is allowed. */
     void (*close)(stoa_link *link, uint32_t linger_ms);
@@ -132,10 +149,15 @@ static inline void stoa_link_spin(stoa_link *link, bool on)
     if (link->ops->spin) { link->ops->spin(link, on); }
 }
 
-/* The implementation for address' scheme, or NULL. Core: any. */
+/* What is under the link; provider is the scheme where the implementation does not say. Core: the owner's. */
+void stoa_link_describe(stoa_link *link, stoa_link_traits *out);
+
+/* The implementation for address' scheme, loaded if it is a module (transport/module.h), or NULL; the trail says why: no
+ * such scheme, or it cannot be loaded. Core: any; may block. */
 const stoa_link_ops *stoa_link_find(const char *address);
 
-/* Open through the scheme's implementation. Errors: as open; UNSUPPORTED (unknown scheme). */
+/* Open through the scheme's implementation. Errors: as open; UNSUPPORTED (unknown scheme, module or library not
+ * installed). */
 stoa_err stoa_link_open(const char *address, const stoa_link_options *options, stoa_link **out);
 
 #endif

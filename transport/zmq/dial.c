@@ -32,7 +32,7 @@ typedef enum phase { RESTING, TRYING, UP } phase;
 typedef struct dialler {
     stoa_zmq_link base;
     phase phase;
-    stoa_zmq_timer timer; /* RESTING: end of the pause; TRYING: of the attempt; UP: time to ask */
+    stoa_link_timer timer; /* RESTING: end of the pause; TRYING: of the attempt; UP: time to ask */
     bool ready;           /* TRYING: the handshake is done, up is to be told */
     bool lost;            /* the connection is gone; what is left in the queue is to be read */
     bool dismissed;       /* the listener said good-bye; nothing is to be read */
@@ -55,7 +55,7 @@ static void rest(dialler *self)
 {
     uint32_t half_ms = self->pause_ms / 2;
     self->phase = RESTING;
-    stoa_zmq_timer_set(&self->timer, half_ms + (uint32_t)stoa_random_below(&self->random, half_ms));
+    stoa_link_timer_set(&self->timer, half_ms + (uint32_t)stoa_random_below(&self->random, half_ms));
     self->pause_ms = self->pause_ms * 2 < PAUSE_MAX_MS ? self->pause_ms * 2 : PAUSE_MAX_MS;
 }
 
@@ -72,7 +72,7 @@ static stoa_err attempt(dialler *self)
     }
     self->phase = TRYING;
     link->watch_due = true;
-    stoa_zmq_timer_set(&self->timer, ATTEMPT_MS);
+    stoa_link_timer_set(&self->timer, ATTEMPT_MS);
     return STOA_OK;
 }
 
@@ -94,11 +94,11 @@ static bool ask(dialler *self)
 
 static void tick(dialler *self)
 {
-    if (!stoa_zmq_timer_is_over(&self->timer)) { return; }
+    if (!stoa_link_timer_is_over(&self->timer)) { return; }
     if (self->phase == UP) {
         (void)ask(self);
         self->unanswered++;
-        stoa_zmq_timer_set(&self->timer, ASK_MS);
+        stoa_link_timer_set(&self->timer, ASK_MS);
     } else if (self->phase == TRYING) {
         self->lost = true;
     } else if (attempt(self) != STOA_OK) {
@@ -116,13 +116,13 @@ static stoa_err open_side(stoa_zmq_link *link, const stoa_link_options *options)
     stoa_random_system(&seed, sizeof seed);
     stoa_random_seed(&self->random, seed);
     self->pause_ms = PAUSE_FIRST_MS;
-    stoa_err err = stoa_zmq_timer_open(&self->timer, link->epoll);
+    stoa_err err = stoa_link_timer_open(&self->timer, link->epoll);
     return err ? err : attempt(self);
 }
 
 static void release_side(stoa_zmq_link *link)
 {
-    stoa_zmq_timer_close(&own(link)->timer);
+    stoa_link_timer_close(&own(link)->timer);
 }
 
 /* --- events */
@@ -144,7 +144,7 @@ static bool tell_up(dialler *self, const stoa_link_events *events)
     self->ready = false;
     self->phase = UP;
     self->unanswered = self->owed = 0;
-    stoa_zmq_timer_set(&self->timer, ASK_MS);
+    stoa_link_timer_set(&self->timer, ASK_MS);
     self->base.counts.ups++;
     events->up(events->context, ++self->peer);
     return true;

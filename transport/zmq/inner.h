@@ -6,7 +6,7 @@
 
 #include "transport/link.h"
 #include "transport/zmq/socket.h"
-#include "transport/zmq/timer.h"
+#include "transport/timer.h"
 
 enum {
     STOA_ZMQ_ADDRESS_BYTES = 256,
@@ -44,7 +44,7 @@ struct stoa_zmq_link {
     const stoa_zmq_side *side; /* NULL before open */
     void *context;
     int epoll;
-    stoa_zmq_timer again; /* wakes the owner although libzmq does not */
+    stoa_link_timer again; /* wakes the owner although libzmq does not */
     uint32_t silent;      /* messages dropped in this poll */
     stoa_zmq_settings settings;
     stoa_zmq_socket socket;

@@ -114,14 +114,14 @@ static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint3
 {
     stoa_zmq_link *self = own(link);
     uint32_t told = 0;
-    (void)stoa_zmq_timer_is_over(&self->again); /* it has woken the owner, that is all */
+    (void)stoa_link_timer_is_over(&self->again); /* it has woken the owner, that is all */
     self->silent = 0;
     self->watch_due = true;
     while (told < max && self->side->step(self, events)) {
         told++;
     }
     bool early = self->silent > STOA_ZMQ_SILENT_MAX;
-    if (early || self->was_full) { stoa_zmq_timer_set(&self->again, early ? SILENT_AGAIN_MS : FULL_AGAIN_MS); }
+    if (early || self->was_full) { stoa_link_timer_set(&self->again, early ? SILENT_AGAIN_MS : FULL_AGAIN_MS); }
     self->was_full = false;
     return told;
 }
@@ -162,7 +162,7 @@ static void close_link(stoa_link *link, uint32_t linger_ms)
     while (self->context && zmq_ctx_term(self->context) != 0 && errno == EINTR) {}
     stoa_zmq_link_release(self);
     if (self->epoll >= 0) { close(self->epoll); }
-    stoa_zmq_timer_close(&self->again);
+    stoa_link_timer_close(&self->again);
     explicit_bzero(&self->settings, sizeof self->settings);
     free(self);
 }
@@ -250,7 +250,7 @@ static stoa_err begin(stoa_zmq_link *self, const char *address, const stoa_zmq_s
     if (!self->context || self->epoll < 0) {
         return STOA_FAIL(STOA_E_IO, "no libzmq context or descriptor: %s", zmq_strerror(errno));
     }
-    err = stoa_zmq_timer_open(&self->again, self->epoll);
+    err = stoa_link_timer_open(&self->again, self->epoll);
     if (err) { return err; }
     self->side = side;
     return side->open(self, options);
@@ -264,7 +264,7 @@ static stoa_err open_link(const stoa_link_ops *ops, const char *address, const s
     if (!self) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a link"); }
     self->link.ops = ops;
     self->epoll = -1;
-    self->again = STOA_ZMQ_TIMER_CLOSED;
+    self->again = STOA_LINK_TIMER_CLOSED;
     stoa_err err = begin(self, address, side, options);
     if (err) {
         close_link(&self->link, 0);
@@ -306,10 +306,19 @@ static void counts_of(stoa_link *link, stoa_link_counts *out)
     *out = own(link)->counts;
 }
 
+static void describe(stoa_link *link, stoa_link_traits *out)
+{
+    int major = 0, minor = 0, patch = 0;
+    zmq_version(&major, &minor, &patch);
+    (void)snprintf(out->provider, sizeof out->provider, "libzmq %d.%d.%d", major, minor, patch);
+    out->proves = out->encrypts = own(link)->settings.secret_key[0] != '\0';
+}
+
 #define OPS(scheme_, open_)                                                                                            \
     {                                                                                                                  \
         .scheme = (scheme_), .open = (open_), .send = send_frame, .poll = poll_link, .fd = fd_of,                      \
-        .address = address_of, .allow = allow, .counts = counts_of, .close = close_link                                \
+        .address = address_of, .allow = allow, .counts = counts_of, .describe = describe,              \
+        .close = close_link                                \
     }
 const stoa_link_ops stoa_link_zmq_ipc = OPS("zmq+ipc", open_ipc);
 const stoa_link_ops stoa_link_zmq_tcp = OPS("zmq+tcp", open_tcp);

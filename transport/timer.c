@@ -1,7 +1,7 @@
-/* zmq/timer.c - the alarm of zmq/timer.h, on timerfd(2).
+/* timer.c - the alarm of timer.h, on timerfd(2).
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "transport/zmq/timer.h"
+#include "transport/timer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -9,24 +9,24 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-stoa_err stoa_zmq_timer_open(stoa_zmq_timer *timer, int epoll)
+stoa_err stoa_link_timer_open(stoa_link_timer *timer, int epoll)
 {
     struct epoll_event event = {.events = EPOLLIN};
-    *timer = (stoa_zmq_timer){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
+    *timer = (stoa_link_timer){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
     if (timer->fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, timer->fd, &event) == 0) { return STOA_OK; }
     char text[128];
     stoa_err err = STOA_FAIL(STOA_E_IO, "no timer: %s", strerror_r(errno, text, sizeof text));
-    stoa_zmq_timer_close(timer);
+    stoa_link_timer_close(timer);
     return err;
 }
 
-void stoa_zmq_timer_close(stoa_zmq_timer *timer)
+void stoa_link_timer_close(stoa_link_timer *timer)
 {
     if (timer->fd >= 0) { close(timer->fd); }
-    *timer = STOA_ZMQ_TIMER_CLOSED;
+    *timer = STOA_LINK_TIMER_CLOSED;
 }
 
-void stoa_zmq_timer_set(stoa_zmq_timer *timer, uint32_t after_ms)
+void stoa_link_timer_set(stoa_link_timer *timer, uint32_t after_ms)
 {
     STOA_ASSERT(after_ms > 0);
     struct itimerspec at = {.it_value = {.tv_sec = after_ms / 1000, .tv_nsec = (long)(after_ms % 1000) * 1000000}};
@@ -35,7 +35,7 @@ void stoa_zmq_timer_set(stoa_zmq_timer *timer, uint32_t after_ms)
     timer->runs = true;
 }
 
-bool stoa_zmq_timer_is_over(stoa_zmq_timer *timer)
+bool stoa_link_timer_is_over(stoa_link_timer *timer)
 {
     uint64_t times;
     if (!timer->runs || read(timer->fd, &times, sizeof times) != (ssize_t)sizeof times) { return false; }

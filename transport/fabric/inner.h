@@ -1,0 +1,194 @@
+/* fabric/inner.h - what the files of a fabric link share: link.c has the operations, dial.c and listen.c the sides, greet.c how
+ * a connection begins, conn.c how it lives and ends, batch.c what it sends and gets.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_TRANSPORT_FABRIC_INNER_H
+#define STOA_TRANSPORT_FABRIC_INNER_H
+
+#include <netinet/in.h>
+
+#include "base/random.h"
+#include "transport/fabric/allowed.h"
+#include "transport/fabric/carrier.h"
+#include "transport/fabric/door.h"
+#include "transport/fabric/ring.h"
+#include "transport/link.h"
+#include "transport/secure.h"
+#include "transport/timer.h"
+
+enum {
+    STOA_FABRIC_ADDRESS_BYTES = 256,
+    STOA_FABRIC_CREDITS = 4,         /* messages without a batch that may be on the wire */
+    STOA_FABRIC_GREETING_MAX = 64,   /* connections above the peer limit that may be in their greeting */
+    STOA_FABRIC_STEP_MS = 5000,      /* and how long in each of its phases */
+    STOA_FABRIC_PING_MS = 500,
+    STOA_FABRIC_DIAL_SILENT_MAX = 6, /* unanswered pings, after which who dials takes the other for gone: 3.5 s */
+    STOA_FABRIC_LISTEN_SILENT_MAX = 30,
+    STOA_FABRIC_PEER_SLOT_BITS = 20, /* of a peer's number, the rest counts */
+};
+
+typedef struct stoa_fabric stoa_fabric;
+
+/* Kinds of door messages. */
+enum {
+    STOA_DOOR_HELLO = 1, /* dials -> listens: who is there, in which way */
+    STOA_DOOR_WELCOME,   /* listens -> dials */
+    STOA_DOOR_OFFER,     /* both: where batches are to be sent */
+    STOA_DOOR_PING,
+    STOA_DOOR_PONG,
+    STOA_DOOR_LEAVING, /* will close when all that was sent is read: say so at once */
+    STOA_DOOR_BYE,     /* the name of the reason: not served (any more), or nothing */
+};
+
+typedef enum stoa_phase {
+    STOA_PHASE_CONNECTING, /* dials: no socket yet */
+    STOA_PHASE_HELLO,      /* waits for HELLO, or WELCOME */
+    STOA_PHASE_OFFER,      /* waits for OFFER */
+    STOA_PHASE_PROBING,    /* waits for the first message over the carrier */
+    STOA_PHASE_UP,         /* up is told, or to be told */
+    STOA_PHASE_DISMISSED,  /* BYE is sent, the other side is to hang up */
+} stoa_phase;
+
+typedef struct stoa_conn {
+    stoa_fabric *link;
+    struct stoa_conn *next; /* in the list of those that are gone and wait for the carrier */
+    uint32_t slot;
+    stoa_phase phase;
+    bool served;            /* counts against peer_limit */
+    bool told;              /* up is told */
+    bool lost;              /* gone; what came is to be told, then down */
+    bool probed;            /* a genuine message came over the carrier */
+    bool hurried;           /* the other side waits for our acknowledgement */
+    bool asked;             /* we said LEAVING */
+    bool full;              /* a send was, and nothing has changed since */
+    bool cut;               /* what came and is not told is dropped */
+    uint64_t full_acked, full_next; /* how it was then */
+    stoa_peer peer;
+    uint64_t token, other_token; /* that a message to us, to them carries */
+    uint64_t deadline_ns;        /* of the greeting, or of the dismissal */
+    uint64_t ping_ns;            /* of the next ping */
+    uint32_t unanswered;
+    uint32_t on_wire;      /* parcels */
+    uint64_t acked;        /* position the other side was told; UINT64_MAX: to be told anew */
+    uint64_t in_told;      /* the number of the next batch to be read, then */
+    uint64_t credits_sent; /* messages without a batch */
+    uint64_t credits_got;  /* the number of the next one that may come */
+    uint32_t frame_limit;  /* the other side's */
+    stoa_door door;
+    stoa_carrier_end *end;
+    stoa_out out;
+    stoa_in in;
+    bool encrypted; /* batches are */
+    stoa_secure secure;
+    stoa_secure_stream batch_out, batch_in, credit_out, credit_in;
+    uint8_t key[STOA_SECURE_KEY_BYTES]; /* the other side's, proven */
+    char identity[64];
+    stoa_parcel credits[STOA_FABRIC_CREDITS];
+} stoa_conn;
+
+struct stoa_fabric {
+    stoa_link link;
+    const stoa_carrier_ops *kind;
+    stoa_carrier *carrier;
+    const char *transport; /* behind '+' */
+    char address[STOA_FABRIC_ADDRESS_BYTES];
+    struct sockaddr_storage where; /* to listen at or to dial */
+    socklen_t where_bytes;
+    int epoll; /* the owner's */
+    int doors; /* an epoll set of sockets, in it */
+    int kick;  /* an eventfd, in it: poll has work */
+    int listener;
+    stoa_link_timer timer;
+    bool listens, secured, trusted, kicked, spins, leaving;
+    uint8_t secret_key[STOA_SECURE_KEY_BYTES], server_key[STOA_SECURE_KEY_BYTES];
+    stoa_allowed allowed;
+    uint32_t frame_limit, queue_frames, peer_limit, conn_limit, body_limit;
+    uint64_t ring_bytes;
+    stoa_conn **conns; /* at their slots */
+    uint32_t conn_top; /* all in use are below */
+    stoa_conn *gone;
+    uint64_t *ready, *dirty; /* slots that have something to tell, to send */
+    uint32_t cursor, served;
+    uint64_t peer_count;
+    uint32_t refused; /* reasons not told yet, a bit each */
+    uint32_t looks;   /* polls since the doors were looked at */
+    stoa_link_counts counts;
+    uint64_t dial_ns; /* dials: not before */
+    uint32_t pause_ms;
+    stoa_random random;
+};
+
+/* --- link.c */
+
+uint64_t stoa_fabric_now_ns(void);
+/* Count a refused connection and remember why, to be told. */
+void stoa_fabric_refused(stoa_fabric *link, stoa_err why);
+/* The reason with this name, CLOSED when it is none. */
+stoa_err stoa_fabric_reason(const void *name, uint32_t name_bytes);
+void stoa_fabric_kick(stoa_fabric *link);
+
+static inline void stoa_fabric_mark(uint64_t *bits, uint32_t slot)
+{
+    bits[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+static inline void stoa_fabric_unmark(uint64_t *bits, uint32_t slot)
+{
+    bits[slot / 64] &= ~(UINT64_C(1) << slot % 64);
+}
+
+/* --- conn.c */
+
+/* A connection over a socket, at a free slot, in its phase; NULL where there is no room. It owns fd from then on. */
+stoa_conn *stoa_conn_new(stoa_fabric *link, int fd, stoa_phase phase);
+/* The connection cannot go on: what is up is told down when all that came is told, what is not is dropped. */
+void stoa_conn_lose(stoa_conn *conn);
+/* Say why and hang up; frames that came and are not told are dropped. */
+void stoa_conn_dismiss(stoa_conn *conn, stoa_err why);
+/* Remove it; it is freed when the carrier has done with it. */
+void stoa_conn_drop(stoa_conn *conn);
+void stoa_conn_free(stoa_conn *conn);
+/* The socket has something to say. */
+void stoa_conn_heard(stoa_conn *conn);
+/* Call one callback; false when there is nothing to tell. The connection may be gone afterwards. */
+bool stoa_conn_tell(stoa_conn *conn, const stoa_link_events *events);
+void stoa_conn_tick(stoa_conn *conn, uint64_t now_ns);
+
+/* --- greet.c */
+
+/* dials: the socket is connected. */
+void stoa_conn_greet(stoa_conn *conn);
+/* A message of the greeting. Errors: the reason to hang up with; OK, and the phase says how far it is. */
+stoa_err stoa_conn_greeted(stoa_conn *conn, uint8_t kind, const uint8_t *body, uint32_t size_bytes);
+/* Up, when all that belongs to it is there. */
+void stoa_conn_rise(stoa_conn *conn);
+
+/* --- batch.c */
+
+/* Send what is to be sent. */
+void stoa_conn_flush(stoa_conn *conn);
+/* Send a message without a batch, which tells how far we have read. */
+void stoa_conn_acknowledge(stoa_conn *conn);
+
+/* --- address.c */
+
+/* Read "kind+transport://HOST:PORT" (an IPv6 host in brackets) to link->where; asks the resolver,
+ * so it may block. Errors: INVALID. */
+stoa_err stoa_fabric_resolve(stoa_fabric *link, const char *address);
+/* link->where as text, with the port that was bound. */
+void stoa_fabric_name(stoa_fabric *link, const char *scheme);
+/* Whether it cannot leave this machine. */
+bool stoa_fabric_is_local(const stoa_fabric *link);
+/* The address of this machine that the others see when they reach us, or by which we reach them; false: unknown. */
+bool stoa_fabric_local(const stoa_fabric *link, struct sockaddr_storage *out);
+
+/* --- dial.c, listen.c */
+
+stoa_err stoa_fabric_dial_open(stoa_fabric *link);
+/* A connection is gone, or there was none; the first pause again if it was up. */
+void stoa_fabric_dial_rest(stoa_fabric *link, bool was_up);
+void stoa_fabric_dial_tick(stoa_fabric *link, uint64_t now_ns);
+stoa_err stoa_fabric_listen_open(stoa_fabric *link);
+void stoa_fabric_listen_accept(stoa_fabric *link);
+
+#endif

@@ -1,0 +1,30 @@
+/* ucx/module.c - the module link_ucx.so: links over UCX.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "transport/fabric/link.h"
+#include "transport/module_host.h"
+#include "transport/ucx/carrier.h"
+
+static stoa_err open_tcp(const char *address, const stoa_link_options *options, stoa_link **out);
+static stoa_err open_rdma(const char *address, const stoa_link_options *options, stoa_link **out);
+
+static const stoa_link_ops tcp = STOA_FABRIC_OPS("ucx+tcp", open_tcp);
+static const stoa_link_ops rdma = STOA_FABRIC_OPS("ucx+rdma", open_rdma);
+
+static stoa_err open_tcp(const char *address, const stoa_link_options *options, stoa_link **out)
+{
+    return stoa_fabric_open(&tcp, &stoa_ucx_carrier, address, options, out);
+}
+
+static stoa_err open_rdma(const char *address, const stoa_link_options *options, stoa_link **out)
+{
+    return stoa_fabric_open(&rdma, &stoa_ucx_carrier, address, options, out);
+}
+
+const stoa_link_module *stoa_link_module_open(const stoa_link_host *host)
+{
+    static const stoa_link_ops *const schemes[] = {&tcp, &rdma, NULL};
+    static const stoa_link_module module = {STOA_VERSION, schemes};
+    stoa_link_host_set(host);
+    return &module;
+}
