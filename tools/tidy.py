@@ -198,6 +198,10 @@ def check_internal(tree):
                 yield Fault(path, number, "internal", f'"{target}" is internal to {inside[target]}/')
 
 
+# Ciphers and hashes are spoken to where they are needed: at rest, on the way.
+SHARED_EXTERNALS = {"openssl": {"storage", "transport"}, "sodium": {"base", "transport"}}
+
+
 def check_externals(tree):
     """The headers of an external library are included in one room; tests may use any, benchmarks those they are held against."""
     first = {}
@@ -207,6 +211,8 @@ def check_externals(tree):
             continue
         for number, _, header in tree.includes(path):
             library = external_library(header) if header else None
+            if room in SHARED_EXTERNALS.get(library, ()):
+                continue
             if library and first.setdefault(library, (room, path))[0] != room:
                 yield Fault(path, number, "externals",
                             f"<{header}>: {library} is spoken to in {first[library][0]} ({first[library][1]}) already")
