@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { TRAIL_BYTES_MAX = 2048 };
 
@@ -59,12 +60,20 @@ stoa_err stoa_err_at(unsigned index)
     return index < ROW_COUNT ? rows[index].err : STOA_OK;
 }
 
+/* A file of this tree is named from the tree's root on, wherever it was built. */
+static const char *in_tree(const char *where)
+{
+    static const char self[] = __FILE__, name[] = "base/error.c";
+    size_t root = sizeof self - sizeof name;
+    return strncmp(where, self, root) == 0 ? where + root : where;
+}
+
 /* Append one line; a line that does not fit is cut, the trail never overflows. */
 STOA_PRINTF(3, 0) static void trail_line(stoa_err err, const char *where, const char *fmt, va_list args)
 {
     size_t left_bytes = TRAIL_BYTES_MAX - trail.used_bytes;
     char *at = trail.text + trail.used_bytes;
-    int head = snprintf(at, left_bytes, "%s%s %s: ", trail.used_bytes ? "\n" : "", stoa_err_name(err), where);
+    int head = snprintf(at, left_bytes, "%s%s %s: ", trail.used_bytes ? "\n" : "", stoa_err_name(err), in_tree(where));
     if (head < 0 || (size_t)head >= left_bytes) { return; }
 
     int body = vsnprintf(at + head, left_bytes - (size_t)head, fmt, args);
@@ -108,6 +117,7 @@ void stoa_panic_hook_set(void (*hook)(const char *where, const char *what))
 
 _Noreturn void stoa_panic(const char *where, const char *what)
 {
+    where = in_tree(where);
     (void)fprintf(stderr, "stoa: panic at %s: %s\n", where, what);
     void (*hook)(const char *, const char *) = atomic_load(&panic_hook);
     if (hook) { hook(where, what); }
