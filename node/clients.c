@@ -26,6 +26,9 @@ static stoa_err load_or_make(const char *path, stoa_key_pair *out)
     if (err != STOA_E_NOT_FOUND) { return err; }
     err = stoa_key_new(out);
     if (!err) { err = stoa_key_save(path, out); }
+    if (err == STOA_E_EXISTS) {
+        return STOA_FAIL(err, "%s.pub is there, and its secret half %s.key is gone: bring it back, or remove the .pub for a new pair", path, path);
+    }
     if (!err) { stoa_log(STOA_LOG_INFO, "key_made", STOA_KV("path", path)); }
     return err;
 }

@@ -13,6 +13,7 @@
 #include "node/archive/archives.h"
 #include "node/archive/report.h"
 #include "node/commands.h"
+#include "node/said.h"
 #include "node/world.h"
 #include "storage/archive/journal.h"
 #include "storage/rocksdb/journal.h"
@@ -35,20 +36,21 @@ static stoa_err check_path(const char *path)
 
 static void put_job(stoa_doc *doc, const stoa_job_view *view)
 {
+    char said[STOA_SAID_MAX];
     uint64_t ms = view->step_ns / 1000000 + 1, rate = view->position * 1000 / ms;
     stoa_doc_open(doc, "job", '{');
     stoa_doc_text(doc, "what", view->what);
     stoa_doc_text(doc, "state", view->running ? "under way" : view->err ? "failed" : "done");
     stoa_doc_uint(doc, "took_ns", view->total_ns);
-    stoa_doc_text(doc, "step", view->step);
-    stoa_doc_text(doc, "shard", view->shard);
+    stoa_doc_text(doc, "step", *view->step ? view->step : NULL);
+    stoa_doc_text(doc, "shard", *view->shard ? view->shard : NULL);
     stoa_doc_uint(doc, "position", view->position);
     stoa_doc_uint(doc, "last", view->last);
     stoa_doc_uint(doc, "raw_bytes", view->raw_bytes);
     stoa_doc_uint(doc, "bytes_per_s", view->raw_bytes / ms * 1000);
     stoa_doc_uint(doc, "left_ns", rate && view->running && view->last > view->position ? (view->last - view->position) / rate * 1000000000 : 0);
-    stoa_doc_text(doc, "error", view->running || !view->err ? "" : stoa_err_name(view->err));
-    stoa_doc_text(doc, "why", view->running || !view->err ? "" : view->trail);
+    stoa_doc_text(doc, "error", view->running || !view->err ? NULL : stoa_err_name(view->err));
+    stoa_doc_text(doc, "why", view->running || !view->err ? NULL : stoa_said_of(view->trail, said));
     stoa_doc_close(doc, '}');
 }
 
@@ -121,6 +123,7 @@ static void put_restored(void *context, const void *argument);
 static stoa_err show_job(stoa_platform *p, stoa_door_call *call)
 {
     stoa_job_view view;
+    char said[STOA_SAID_MAX];
     stoa_job_look(p->job, &view);
     if (!view.what) { return STOA_FAIL(STOA_E_NOT_FOUND, "no backup or restore has run since the node started"); }
     stoa_doc doc = stoa_doc_to(&call->document);
@@ -130,7 +133,7 @@ static stoa_err show_job(stoa_platform *p, stoa_door_call *call)
     if (!restored) { (void)(stoa_job_results(p->job, "backup", put_backup, &doc) || stoa_job_results(p->job, "verification", put_backup, &doc)); }
     stoa_doc_close(&doc, '}');
     stoa_buf_printf(&call->view, "%s%s", job_view, restored ? stoa_report_restored_view : stoa_report_steps_view);
-    return view.running || !view.err ? STOA_OK : STOA_FAIL(view.err, "%s", view.trail);
+    return view.running || !view.err ? STOA_OK : STOA_FAIL(view.err, "%s", stoa_said_of(view.trail, said));
 }
 
 static stoa_err start_and_show(stoa_platform *p, stoa_door_call *call, const char *what, stoa_job_run run, void *argument)
@@ -209,7 +212,14 @@ static stoa_err run_restore(void *argument, const stoa_progress_to *progress)
 static void put_restored(void *context, const void *argument)
 {
     const restore_job *job = argument;
-    stoa_doc_text(context, "then", job->plan ? "nothing was written" : "start a node on it: stoad --data FOLDER");
+    stoa_doc_open(context, "restore", '{');
+    stoa_doc_uint(context, "cut_ns", job->restored.cut_ns);
+    if (job->plan) {
+        stoa_doc_text(context, "then", "nothing was written");
+    } else {
+        stoa_doc_printf(context, "then", "start a node on it: stoad --data %s", job->into);
+    }
+    stoa_doc_close(context, '}');
     stoa_report_restored(context, &job->restored);
 }
 
@@ -280,7 +290,11 @@ static void put_archive(stoa_doc *doc, stoa_archives_shard *s, const stoa_manife
     stoa_doc_uint(doc, "log_last", log.last);
     stoa_doc_uint(doc, "first", m->expired + 1);
     stoa_doc_uint(doc, "sealed", stoa_archive_last(s->archive, true));
-    stoa_doc_uint(doc, "oldest_ns", m->count ? m->entries[0].segment.first_ns : 0);
+    if (m->count) {
+        stoa_doc_uint(doc, "oldest_ns", m->entries[0].segment.first_ns);
+    } else {
+        stoa_doc_null(doc, "oldest_ns");
+    }
     for (stoa_tier tier = STOA_TIER_WARM; tier < STOA_TIERS; tier++) {
         char key[32];
         (void)snprintf(key, sizeof key, "%s_segments", stoa_tier_name(tier));

@@ -55,7 +55,6 @@ static const struct {
     {"errors", print_errors},
     {"kinds", print_kinds},
     {"protocol", stoa_protocol_print_docs},
-    {"protocol", stoa_protocol_print_docs},
 };
 
 stoa_err stoa_docs_print(const char *name, stoa_buf *out)

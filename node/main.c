@@ -1,4 +1,4 @@
-/* main.c - stoad: reads its flags, brings the platform up, waits for SIGTERM, takes it down.
+/* main.c - stoad: reads its flags, brings the platform up, waits for SIGTERM, SIGINT or SIGHUP, takes it down.
  *
  * Exit codes: 0 drained; 1 failed; 2 usage or settings; 70 the journal's disk failed.
  *
@@ -15,13 +15,14 @@
 #include "node/archive/offline.h"
 #include "node/docs.h"
 #include "node/platform.h"
+#include "node/said.h"
 #include "storage/seal.h"
 
 enum { EXIT_USAGE = 2, OVERRIDES_MAX = 128, OVERRIDE_BYTES = 512 };
 
 typedef struct flags {
     const char *config, *check, *docs, *new_key;
-    bool print_config, exit_at_end, help, version;
+    bool print_config, exit_at_end, replay, help, version;
     char storage[OVERRIDES_MAX][OVERRIDE_BYTES];
     const char *overrides[OVERRIDES_MAX + 1];
     unsigned override_count;
@@ -30,7 +31,7 @@ typedef struct flags {
 
 static const char usage[] =
     "stoad [--config FILE] [--KEY=VALUE ...]   run a node (without a file: the embedded default)\n"
-    "stoad --check FILE                        check settings; each fault with line and key\n"
+    "stoad --check FILE                        check settings; each fault with its key, and its line where it has one\n"
     "stoad --print-config                      print the effective settings as YAML\n"
     "stoad --replay FILE[@SPEED] [--exit]      follow a recorded market; SPEED: 1 as recorded, 10, max;\n"
     "                                          --exit: end with it and print the figures as one JSON line\n"
@@ -45,9 +46,9 @@ static const char usage[] =
     "stoad --accept-loss SHARD [--plan]        let a node start whose log is refused because its commit mark is\n"
     "                                          rotten: what cannot be vouched for is given up\n"
     "stoad --rebuild-archive SHARD [--plan]    make the manifest of an archive anew from the segments that are whole\n"
-    "stoad --version | --help\n"
+    "stoad --version | --help | -h\n"
     "\nSymbols, accounts, clients, rooms and quoters are lists that live in the file: docs/reference/config.md.\n"
-    "\nSettings, each also as environment variable (gateway.listen: STOA_GATEWAY_LISTEN):\n";
+    "\nSettings, each also as environment variable (gateway.listen: STOA_GATEWAY_LISTEN; other names there are not looked at):\n";
 
 static bool override(flags *f, const char *key, const char *value)
 {
@@ -68,6 +69,7 @@ static bool replay(flags *f, char *value)
 {
     char *at = strrchr(value, '@');
     if (at) { *at++ = '\0'; }
+    f->replay = true;
     return override(f, "market.source", "replay") && override(f, "market.file", value) &&
            (!at || override(f, "market.speed", at));
 }
@@ -77,6 +79,10 @@ static bool setting(flags *f, char *text)
 {
     char *equals = strchr(text, '=');
     if (strncmp(text, "--", 2) != 0 || !equals || !memchr(text, '.', (size_t)(equals - text))) {
+        if (strncmp(text, "--", 2) == 0 && !equals && strchr(text, '.')) {
+            (void)fprintf(stderr, "stoad: a setting is one word, %s=VALUE; see stoad --help\n", text);
+            return false;
+        }
         (void)fprintf(stderr, "stoad: '%s' is no flag; see stoad --help\n", text);
         return false;
     }
@@ -115,7 +121,7 @@ static const flag known[] = {
     {"--accept-loss", take_accept, true}, {"--rebuild-archive", take_rebuild, true}, {"--into", take_into, true},       {"--until", take_until, true},  {"--plan", take_plan, false},
     {"--config", take_config, true},   {"--check", take_check, true},  {"--dump-docs", take_docs, true},
     {"--new-key", take_new_key, true}, {"--data", take_data, true},    {"--live", take_live, true},    {"--replay", replay, true},
-    {"--print-config", take_print, false}, {"--exit", take_exit, false}, {"--help", take_help, false},
+    {"--print-config", take_print, false}, {"--exit", take_exit, false}, {"--help", take_help, false}, {"-h", take_help, false},
     {"--version", take_version, false},
 };
 
@@ -132,6 +138,25 @@ static bool take_flag(flags *f, int argc, char **argv, int *at)
         return false;
     }
     return setting(f, text);
+}
+
+/* A flag that belongs to another: without that one it would be passed over, and a node started. */
+static bool belongs(bool given, const char *name, bool to, const char *what)
+{
+    if (given && !to) { (void)fprintf(stderr, "stoad: %s goes with %s; see stoad --help\n", name, what); }
+    return !given || to;
+}
+
+static bool check_together(const flags *f)
+{
+    const stoa_offline *o = &f->offline;
+    int jobs = (o->backup != NULL) + (o->verify != NULL) + (o->restore != NULL) + (o->accept != NULL) + (o->rebuild != NULL);
+    bool plans = o->backup || o->restore || o->accept || o->rebuild;
+    if (jobs > 1) { (void)fprintf(stderr, "stoad: one of --backup, --verify-backup, --restore, --accept-loss, --rebuild-archive at a time\n"); }
+    return jobs <= 1 && belongs(o->plan, "--plan", plans, "--backup, --restore, --accept-loss or --rebuild-archive") &&
+           belongs(o->into != NULL, "--into", o->restore != NULL, "--restore") &&
+           belongs(o->until != NULL, "--until", o->restore != NULL, "--restore") &&
+           belongs(f->exit_at_end, "--exit", f->replay, "--replay");
 }
 
 static int say_faults(const stoa_buf *faults, stoa_err err)
@@ -175,9 +200,10 @@ static int print_help(void)
 static int add_key(const char *path)
 {
     uint32_t id;
+    char said[STOA_SAID_MAX];
     stoa_err err = stoa_key_file_add(path, &id);
     if (err) {
-        (void)fprintf(stderr, "%s\n", stoa_err_trail());
+        (void)fprintf(stderr, "stoad: %s: %s\n", stoa_err_name(err), stoa_said(said));
         return EXIT_FAILURE;
     }
     (void)printf("%s: key %u seals from here on; keep a copy elsewhere\n", path, id);
@@ -190,15 +216,17 @@ static int fail(stoa_err err)
     return EXIT_FAILURE;
 }
 
-/* Run until SIGTERM or SIGINT; all other threads have both blocked. */
+/* Run until SIGTERM, SIGINT or SIGHUP (its terminal went); all other threads have them blocked. */
 static int serve(const stoa_settings *settings, const flags *f)
 {
     sigset_t ends;
+    struct sigaction hangup;
     int number = 0;
     stoa_platform *platform = NULL;
     (void)sigemptyset(&ends);
     (void)sigaddset(&ends, SIGTERM);
     (void)sigaddset(&ends, SIGINT);
+    if (sigaction(SIGHUP, NULL, &hangup) || hangup.sa_handler != SIG_IGN) { (void)sigaddset(&ends, SIGHUP); } /* nohup */
     (void)pthread_sigmask(SIG_BLOCK, &ends, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     stoa_err err = stoa_platform_open(settings, &platform);
@@ -220,10 +248,12 @@ int main(int argc, char **argv)
 {
     static flags f;
     static stoa_settings settings;
+    char said[STOA_SAID_MAX];
     for (int i = 1; i < argc; i++) {
         if (!take_flag(&f, argc, argv, &i)) { return EXIT_USAGE; }
     }
     if (f.help) { return print_help(); }
+    if (!check_together(&f)) { return EXIT_USAGE; }
     if (f.version) {
         (void)printf("stoad %s\n", STOA_VERSION);
         return EXIT_SUCCESS;
@@ -231,7 +261,7 @@ int main(int argc, char **argv)
     if (f.docs) {
         stoa_buf out = STOA_BUF_GROWING;
         stoa_err err = stoa_docs_print(f.docs, &out);
-        if (err) { (void)fprintf(stderr, "%s\n", stoa_err_trail()); }
+        if (err) { (void)fprintf(stderr, "stoad: %s\n", stoa_said(said)); }
         return print_buf(&out, err ? EXIT_USAGE : EXIT_SUCCESS);
     }
     if (f.new_key) { return add_key(f.new_key); }

@@ -19,6 +19,7 @@
 #include "node/ports/gateway.h"
 #include "node/archive/archives.h"
 #include "node/projection/projection.h"
+#include "node/roll.h"
 #include "node/source.h"
 #include "node/world.h"
 #include "storage/rocksdb/journal.h"
@@ -126,6 +127,7 @@ static stoa_err open_shard(stoa_platform *p, const char *name, uint32_t core, in
     stoa_err err = stoa_shard_open(p->node, &options, out);
     if (err) { return err; }
     if (p->archives) { err = stoa_archives_attach(p->archives, name, *out); }
+    if (!err) { err = stoa_roll_add(p->settings.data, name); }
     if (err) { return err; }
     stoa_shard_view view;
     err = stoa_shard_look(*out, &view);
@@ -150,7 +152,8 @@ static stoa_err keeper(stoa_platform *p)
 
 static stoa_err shards(stoa_platform *p)
 {
-    stoa_err err = open_shard(p, "trade", 0, p->settings.trade_durability, &p->trade);
+    stoa_err err = stoa_roll_check(p->settings.data);
+    if (!err) { err = open_shard(p, "trade", 0, p->settings.trade_durability, &p->trade); }
     for (uint32_t i = 0; i < p->settings.vault_count && !err; i++) {
         err = open_shard(p, p->settings.vaults[i], other_core(p), p->settings.trade_durability, &p->vaults[i]);
     }

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/settings.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -138,14 +139,14 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "retention.orders.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_orders].warm_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Orders, accounts and what settles them (shard trade): leave the archive for the cold folder at this age."},
     {.path = "retention.orders.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_orders].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Orders, accounts and what settles them (shard trade): are only kept from this age on."},
     {.path = "retention.orders.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_orders].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Orders, accounts and what settles them (shard trade): are forgotten at this age, where archive.expire says so."},
-    {.path = "retention.trades.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Executions: leave the journal at this age."},
-    {.path = "retention.trades.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].warm_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Executions: leave the archive for the cold folder at this age."},
-    {.path = "retention.trades.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Executions: are only kept from this age on."},
-    {.path = "retention.trades.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Executions: are forgotten at this age, where archive.expire says so."},
-    {.path = "retention.market.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Market data: leave the journal at this age."},
-    {.path = "retention.market.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].warm_ns), .fallback = "720h", .max = INT64_MAX, .doc = "Market data: leave the archive for the cold folder at this age."},
-    {.path = "retention.market.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Market data: are only kept from this age on."},
-    {.path = "retention.market.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Market data: are forgotten at this age, where archive.expire says so."},
+    {.path = "retention.trades.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Executions (no shard of their own yet: without effect): leave the journal at this age."},
+    {.path = "retention.trades.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].warm_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Executions (no shard of their own yet: without effect): leave the archive for the cold folder at this age."},
+    {.path = "retention.trades.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Executions (no shard of their own yet: without effect): are only kept from this age on."},
+    {.path = "retention.trades.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_trades].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Executions (no shard of their own yet: without effect): are forgotten at this age, where archive.expire says so."},
+    {.path = "retention.market.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Market data (no journaled shard yet: without effect): leave the journal at this age."},
+    {.path = "retention.market.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].warm_ns), .fallback = "720h", .max = INT64_MAX, .doc = "Market data (no journaled shard yet: without effect): leave the archive for the cold folder at this age."},
+    {.path = "retention.market.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Market data (no journaled shard yet: without effect): are only kept from this age on."},
+    {.path = "retention.market.archive", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_market].archive_ns), .fallback = "87600h", .max = INT64_MAX, .doc = "Market data (no journaled shard yet: without effect): are forgotten at this age, where archive.expire says so."},
     {.path = "retention.chat.hot", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_chat].hot_ns), .fallback = "1h", .max = INT64_MAX, .doc = "Rooms (shard room): leave the journal at this age."},
     {.path = "retention.chat.warm", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_chat].warm_ns), .fallback = "2160h", .max = INT64_MAX, .doc = "Rooms (shard room): leave the archive for the cold folder at this age."},
     {.path = "retention.chat.cold", .cls = STOA_CONFIG_DURATION, .offset = AT(retention[STOA_RETENTION_chat].cold_ns), .fallback = "61320h", .max = INT64_MAX, .doc = "Rooms (shard room): are only kept from this age on."},
@@ -192,12 +193,43 @@ static const stoa_settings_account *account_named(const stoa_settings *s, const 
     return NULL;
 }
 
+/* Names become parts of topics, of actors' names and of files: letters (any that are not ASCII, too), digits, - and _. */
+static void check_name(const char *list, const char *name, stoa_buf *faults)
+{
+    for (const char *at = name; *at; at++) {
+        unsigned char byte = (unsigned char)*at;
+        if (isalnum(byte) || byte >= 0x80 || byte == '-' || byte == '_') { continue; }
+        stoa_buf_printf(faults, "%s: '%s': a name is of letters, digits, - and _\n", list, name);
+        return;
+    }
+}
+
+/* Names of one list: good, and each there once. names: the first; step: bytes to the next. */
+static void check_names(const char *list, const char *names, size_t step, uint32_t count, stoa_buf *faults)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t first = 0;
+        check_name(list, names + i * step, faults);
+        while (strcmp(names + first * step, names + i * step) != 0) { first++; }
+        if (first < i) { stoa_buf_printf(faults, "%s: %s is there twice\n", list, names + i * step); }
+    }
+}
+
+static void check_all_names(const stoa_settings *s, stoa_buf *faults)
+{
+    check_names("symbols", s->symbols[0].name, sizeof s->symbols[0], s->symbol_count, faults);
+    check_names("accounts", s->accounts[0].name, sizeof s->accounts[0], s->account_count, faults);
+    check_names("clients", s->clients[0].name, sizeof s->clients[0], s->client_count, faults);
+    check_names("rooms", s->rooms[0].name, sizeof s->rooms[0], s->room_count, faults);
+    check_names("quoters", s->quoters[0].name, sizeof s->quoters[0], s->quoter_count, faults);
+}
+
 static void check_symbols(const stoa_settings *s, stoa_buf *faults)
 {
     for (uint32_t i = 0; i < s->symbol_count; i++) {
         const stoa_settings_symbol *symbol = &s->symbols[i];
         int64_t unit;
-        if (symbol_named(s, symbol->name) != symbol) { stoa_buf_printf(faults, "symbols: %s is there twice\n", symbol->name); }
+        if (strcmp(symbol->base, symbol->quote) == 0) { stoa_buf_printf(faults, "symbols: %s: base and quote are the same\n", symbol->name); }
         if (stoa_muldiv(symbol->tick, symbol->lot, STOA_DECIMAL_ONE, &unit) || unit == 0) {
             stoa_buf_printf(faults, "symbols: %s: tick x lot must be a whole number of 10^-8 %s\n", symbol->name, symbol->quote);
         }
@@ -218,7 +250,7 @@ static bool is_vault(const stoa_settings *s, const char *shard)
 /* Shards are folders of the data folder: their names are plain words, and none of those that have a meaning. */
 static bool good_shard_name(const char *shard)
 {
-    static const char *const taken[] = {"room", "venue", "keys", "flight", "main"};
+    static const char *const taken[] = {"room", "venue", "keys", "flight", "main", "archive", "cold", "shards"};
     for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
         if (strcmp(shard, taken[i]) == 0) { return false; }
     }
@@ -241,14 +273,26 @@ static void check_shard(stoa_settings *s, const stoa_settings_account *account, 
     }
 }
 
+static void check_issuers(const stoa_settings *s, stoa_buf *faults)
+{
+    uint32_t issuers = 0;
+    const char *funded = NULL;
+    for (uint32_t i = 0; i < s->account_count; i++) {
+        issuers += s->accounts[i].issuer;
+        if (s->accounts[i].funds[0]) { funded = s->accounts[i].name; }
+    }
+    if (issuers > 1) { stoa_buf_puts(faults, "accounts: more than one issuer\n"); }
+    if (issuers == 0 && funded) { stoa_buf_printf(faults, "accounts: %s: funds come from an issuer, and there is none\n", funded); }
+}
+
 static void check_accounts(stoa_settings *s, stoa_buf *faults)
 {
     s->vault_count = 0;
+    check_issuers(s, faults);
     for (uint32_t i = 0; i < s->account_count; i++) {
         const stoa_settings_account *account = &s->accounts[i];
         stoa_fund funds[STOA_FUNDS_MAX];
         uint32_t count;
-        if (account_named(s, account->name) != account) { stoa_buf_printf(faults, "accounts: %s is there twice\n", account->name); }
         check_shard(s, account, faults);
         if (stoa_funds_parse(account->funds, funds, &count)) {
             stoa_buf_printf(faults, "accounts: %s: funds '%s' is not like \"100 USDT, 2 BTC\"\n", account->name, account->funds);
@@ -261,6 +305,7 @@ static void check_clients(const stoa_settings *s, stoa_buf *faults)
     for (uint32_t i = 0; i < s->client_count; i++) {
         char names[sizeof s->clients[i].accounts], *rest = NULL;
         (void)snprintf(names, sizeof names, "%s", s->clients[i].accounts);
+        if (strcmp(s->clients[i].name, "server") == 0) { stoa_buf_puts(faults, "clients: server: that name is the node's own key's\n"); }
         for (char *name = strtok_r(names, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest)) {
             if (!account_named(s, name)) {
                 stoa_buf_printf(faults, "clients: %s: there is no account '%s'\n", s->clients[i].name, name);
@@ -331,6 +376,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     stoa_err err = stoa_config_load(stoa_settings_table, source, out, faults);
     if (err) { return err; }
     check_cores(out, faults);
+    check_all_names(out, faults);
     check_symbols(out, faults);
     check_accounts(out, faults);
     check_clients(out, faults);

@@ -63,6 +63,9 @@ static stoa_err add_symbol(stoa_platform *p, stoa_ref risk, const stoa_settings_
     if (!err) { err = spawn(p, p->trade, &trade_book_kind, from->name, &book); }
     if (!err) { err = trade_book_call_open(p->node, book, (trade_book_open){symbol}, DEADLINE, &opened); }
     if (!err) { err = risk_call_symbol(p->node, risk, (risk_symbol){symbol}, DEADLINE, &known); }
+    if (err == STOA_E_EXISTS) {
+        return STOA_FAIL(err, "symbol %s is in the journal with another tick, lot, base or quote, which never change: give it another name", from->name);
+    }
     return err ? STOA_PASS(err, "symbol %s", from->name) : STOA_OK;
 }
 
@@ -85,6 +88,9 @@ static stoa_err add_account(stoa_platform *p, stoa_ref risk, const stoa_settings
     trade_account_open open = {.issuer = from->issuer, .margin = from->margin, .wallet = shard != p->trade};
     stoa_err err = spawn(p, shard, &trade_account_kind, from->name, &account);
     if (!err) { err = trade_account_call_open(p->node, account, open, DEADLINE, &done); }
+    if (err == STOA_E_EXISTS) {
+        return STOA_FAIL(err, "account %s is in the journal as another one; issuer, margin and shard never change: give it another name", from->name);
+    }
     if (!err && open.wallet) { return STOA_OK; }
     if (!err) { err = STOA_TEXT_SETZ(&limit.account, from->name); }
     if (!err) { err = risk_call_limit(p->node, risk, limit, DEADLINE, &known); }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "node/archive/report.h"
+#include "node/said.h"
 #include "node/world.h"
 #include "storage/archive/file.h"
 #include "storage/archive/journal.h"
@@ -27,7 +28,8 @@ bool stoa_offline_asked(const stoa_offline *asked)
 static int ended(stoa_err err, const char *what)
 {
     if (!err) { return EXIT_SUCCESS; }
-    (void)fprintf(stderr, "stoad: %s: %s: %s\n%s\n", what, stoa_err_name(err), stoa_err_text(err), stoa_err_trail());
+    char said[STOA_SAID_MAX];
+    (void)fprintf(stderr, "stoad: %s: %s: %s\n", what, stoa_err_name(err), stoa_said(said));
     return EXIT_FAILURE;
 }
 
@@ -94,6 +96,7 @@ static stoa_err open_one(stopped *all, uint32_t i, const stoa_settings *s)
     char path[PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/%s", s->data, all->names[i]);
     stoa_err err = stoa_journal_rocksdb.open(path, &all->journals[i]);
+    if (err == STOA_E_DENIED) { return STOA_FAIL(err, "%s is open elsewhere; of a node that runs, the backup is the REPL's: stoa --write backup DIR", path); }
     if (err) { return err; }
     all->count = i + 1;
     all->journals[i]->ops->seal(all->journals[i], all->keys);

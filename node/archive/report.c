@@ -11,7 +11,8 @@
 
 const char stoa_report_steps_view[] = "table shards: shard, held=had/n, sealed/n, last=to/n, segments/n, raw_bytes=events/bytes, "
                                       "file_bytes=files/bytes";
-const char stoa_report_restored_view[] = "table shards: shard, held=in the backup/n, last=restored/n, last_ns=committed/time, hash, "
+const char stoa_report_restored_view[] = "fields restore: cut_ns=cut at/time, then/wrap\n"
+                                         "table shards: shard, held=in the backup/n, last=restored/n, last_ns=committed/time, hash, "
                                          "compared=as live at/n, note/wrap?";
 
 void stoa_report_steps(stoa_doc *doc, const stoa_backup_step *steps, uint32_t count)
@@ -38,6 +39,16 @@ static const char *note_of(const stoa_restored *restored, const stoa_restored_sh
     return "";
 }
 
+/* 0 is: not known. */
+static void put_known(stoa_doc *doc, const char *key, uint64_t value)
+{
+    if (value) {
+        stoa_doc_uint(doc, key, value);
+    } else {
+        stoa_doc_null(doc, key);
+    }
+}
+
 void stoa_report_restored(stoa_doc *doc, const stoa_restored *restored)
 {
     stoa_doc_uint(doc, "cut_ns", restored->cut_ns);
@@ -49,9 +60,13 @@ void stoa_report_restored(stoa_doc *doc, const stoa_restored *restored)
         stoa_doc_text(doc, "shard", shard->name);
         stoa_doc_uint(doc, "held", shard->held);
         stoa_doc_uint(doc, "last", shard->last);
-        stoa_doc_uint(doc, "last_ns", shard->last_ns);
-        stoa_doc_printf(doc, "hash", "%016" PRIx64, shard->hash);
-        stoa_doc_uint(doc, "compared", shard->compared);
+        put_known(doc, "last_ns", shard->last_ns);
+        if (shard->hash) {
+            stoa_doc_printf(doc, "hash", "%016" PRIx64, shard->hash);
+        } else {
+            stoa_doc_null(doc, "hash");
+        }
+        put_known(doc, "compared", shard->compared);
         stoa_doc_text(doc, "note", note_of(restored, shard));
         stoa_doc_close(doc, '}');
     }
@@ -74,7 +89,7 @@ void stoa_print_restored(const stoa_restored *restored, bool plan, stoa_buf *out
     stoa_buf_printf(out, "cut at %s\n", time);
     for (uint32_t i = 0; i < restored->shard_count; i++) {
         const stoa_restored_shard *shard = &restored->shards[i];
-        stoa_buf_printf(out, "%s: %s %" PRIu64 " of %" PRIu64, shard->name, plan ? "would restore" : "restored", shard->last, shard->held);
+        stoa_buf_printf(out, "%s: %s %" PRIu64 " of %" PRIu64, shard->name, plan ? "would restore up to" : "restored", shard->last, shard->held);
         if (!plan) { stoa_buf_printf(out, ", state hash %016" PRIx64, shard->hash); }
         if (shard->compared) { stoa_buf_printf(out, ", as live at %" PRIu64, shard->compared); }
         const char *note = note_of(restored, shard);

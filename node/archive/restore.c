@@ -279,6 +279,14 @@ static stoa_err settle(const restoring *r, uint64_t logged)
     return stoa_folder_sync_parent(r->into);
 }
 
+/* A moment was given, and no shard has anything up to it: a slip of the pen, not a node to start. */
+static bool is_before_all(const restoring *r)
+{
+    uint32_t empty = 0;
+    while (empty < r->out->shard_count && r->out->shards[empty].last == 0) { empty++; }
+    return r->restore->until && empty == r->out->shard_count;
+}
+
 static stoa_err run(restoring *r, bool plan)
 {
     stoa_restored *out = r->out;
@@ -287,6 +295,9 @@ static stoa_err run(restoring *r, bool plan)
     for (uint32_t i = 0; i < out->catalog.shard_count && !err; i++) {
         out->shard_count = i + 1;
         err = restore_shard(r, i, plan, &epoch);
+    }
+    if (!err && is_before_all(r)) {
+        err = STOA_FAIL(STOA_E_RANGE, "nothing is left at %s: it is before the first event in this backup that is whole", r->restore->until);
     }
     if (!err && !plan) { err = stoa_mail_agree(r->mail, r->mail_count); }
     return err || plan ? err : settle(r, epoch);

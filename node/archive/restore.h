@@ -47,7 +47,7 @@ typedef struct stoa_restored {
 
 /* With plan nothing is written. Errors: EXISTS (there is something in into, or INTO.unfinished is no restore's),
  * DENIED (another restore works there), NOT_FOUND (no backup; no such shard), INVALID
- * (until), RANGE (until is not in the backup: the trail says what is), FORKED (a state hash that is not the live one's), GAP,
+ * (until), RANGE (until is behind the backup's end or before its first event: the trail says which), FORKED (a state hash that is not the live one's), GAP,
  * CORRUPT, VERSION, IO, FULL, what progress returns. */
 stoa_err stoa_restore_run(const stoa_restore *restore, bool plan, const stoa_progress_to *progress, stoa_restored *out);
 

@@ -60,7 +60,7 @@ stoa_err stoa_when_parse(const char *text, stoa_when *out)
         memcpy(when.shard, text, length);
         good = read_position(colon + 1, &when.position);
     }
-    if (!good) { return STOA_FAIL(STOA_E_INVALID, "'%s' is neither SHARD:POSITION nor a time like 2026-01-31T12:00:00Z", text); }
+    if (!good) { return STOA_FAIL(STOA_E_INVALID, "'%s' is neither a position (from 1), nor SHARD:POSITION, nor a time like 2026-01-31T12:00:00Z", text); }
     *out = when;
     return STOA_OK;
 }

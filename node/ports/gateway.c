@@ -548,7 +548,7 @@ stoa_err stoa_gateway_open(stoa_node *node, const stoa_gateway_options *options,
     stoa_err err = set_up(g, options);
     if (err) {
         release(g);
-        return STOA_PASS(err, "gateway at %s", options->listen);
+        return STOA_PASS(err, "gateway at %s; see gateway.listen", options->listen);
     }
     *out = g;
     return STOA_OK;

@@ -336,7 +336,7 @@ class Archive(unittest.TestCase):
 
         into = os.path.join(self.folder, "by-position")
         plan = run("stoad", "--restore", self.backup, "--into", into, "--until", f"trade:{before}", "--plan").stdout
-        self.assertIn(f"trade: would restore {before} of", plan)
+        self.assertIn(f"trade: would restore up to {before} of", plan)
         run("stoad", "--restore", self.backup, "--into", into, "--until", f"trade:{before}")
         then = self.start(into)
         self.assertEqual(self.hash(then, "trade", before), hash_before)
@@ -364,6 +364,8 @@ class Archive(unittest.TestCase):
             self.assertEqual(session >> 20, epoch, worlds)
         self.assertIn("RANGE", run("stoad", "--restore", self.backup, "--into", into + "2", "--until", "2999-01-01T00:00:00Z",
                                    code=1).stderr)
+        self.assertIn("it is before the first event", run("stoad", "--restore", self.backup, "--into", into + "2", "--until", "2001-01-01T00:00:00Z",
+                                                    code=1).stderr)
         self.assertIn("INVALID", run("stoad", "--restore", self.backup, "--into", into + "2", "--until", "soon", code=1).stderr)
         self.assertFalse(os.path.exists(into + "2"))
 

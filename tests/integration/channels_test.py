@@ -37,12 +37,14 @@ class Node:
         with open(self.config, "w", encoding="utf-8") as out:
             out.write(CONFIG)
 
+    def command(self):
+        return [os.path.join(BIN, "stoad"), "--config", self.config, "--data", self.data, "--http.port=0", "--node.cores=2",
+                "--gateway.listen=zmq+ipc://" + self.data + ".sock"]
+
     def start(self):
         with open(self.log_path, "ab") as log:
             offset = log.tell()
-            self.process = subprocess.Popen(
-                [os.path.join(BIN, "stoad"), "--config", self.config, "--data", self.data, "--http.port=0", "--node.cores=2",
-                 "--gateway.listen=zmq+ipc://" + self.data + ".sock"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until(lambda: '"event":"ready"' in self.log(offset) or self.process.poll() is not None)
         assert self.process.poll() is None, self.log(offset)
         listens = next(line for line in self.log(offset).splitlines() if '"http_listens"' in line)
@@ -52,6 +54,11 @@ class Node:
         with open(self.log_path, encoding="utf-8") as log:
             log.seek(offset)
             return log.read()
+
+    def refused(self):
+        done = subprocess.run(self.command(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WAIT_S, check=False)
+        assert done.returncode == 1, done
+        return done.stderr
 
     def end(self, how):
         self.process.send_signal(how)
@@ -130,6 +137,8 @@ def main():
         node.end(signal.SIGKILL)
 
         shutil.rmtree(os.path.join(node.data, "vault"))
+        assert "shard vault has been there" in node.refused()  # not begun anew by mistake: on purpose only
+        os.remove(os.path.join(node.data, "shards"))
         node.start()
         channel = until(lambda: (c := node.channel()) and c["status"] == "forked" and c)
         assert channel["forked"] and channel["mailed"] == journaled, channel

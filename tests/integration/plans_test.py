@@ -92,6 +92,7 @@ class Planned:
         self.node.process.send_signal(signal.SIGTERM)
         assert self.node.process.wait(WAIT_S) == 0
         shutil.rmtree(os.path.join(self.node.path("data"), "vault"))
+        os.remove(os.path.join(self.node.path("data"), "shards"))  # on purpose: the node would refuse
         self.node.start()
         until(self.forked)
         self.new_key()

@@ -67,6 +67,21 @@ class Node:
         return self.process.wait(WAIT_S)
 
 
+BAD_NAMES = """
+symbols:
+  - {name: A B, base: A, quote: B, tick: 0.01, lot: 0.01, qty_min: 1, qty_max: 2}
+  - {name: C, base: A, quote: A, tick: 0.01, lot: 0.01, qty_min: 1, qty_max: 2}
+accounts:
+  - {name: w, shard: archive, funds: "1 A"}
+  - {name: t}
+clients: [{name: ../x}, {name: server}]
+rooms: [{name: a/b}, {name: lobby}, {name: lobby}]
+quoters:
+  - {name: q, account: t, symbol: C, qty: 1, half_spread: 1, requote: 1, inventory_max: 1}
+  - {name: q, account: t, symbol: C, qty: 1, half_spread: 1, requote: 1, inventory_max: 1}
+"""
+
+
 def flags_and_settings(folder):
     assert run("--version").stdout.startswith("stoad ")
     usage = run("--help").stdout
@@ -80,6 +95,11 @@ def flags_and_settings(folder):
                        (("--replay", os.path.join(folder, "none.gz") + "@max"), "No such file")):
         done = run("--data", data, "--http.port=-1", "--gateway.listen=", *args)
         assert done.returncode == 2 and said in done.stderr and not os.path.exists(data), done
+    for args, said in ((("--plan",), "--plan goes with"), (("--into", "x"), "goes with --restore"), (("--until", "3"), "goes with --restore"),
+                       (("--exit",), "goes with --replay"), (("--backup", "a", "--restore", "b"), "at a time"),
+                       (("--node.cores", "2"), "--node.cores=VALUE"), (("--dump-docs", "x"), "config errors kinds protocol\n")):
+        done = run("--data", data, *args)
+        assert done.returncode == 2 and said in done.stderr and not os.path.exists(data), done
     bad = os.path.join(folder, "bad.yaml")
     with open(bad, "w") as out:
         out.write("node:\n  cores: 99\n  nmae: x\nhttp: {port: high}\nsymbols:\n"
@@ -88,6 +108,16 @@ def flags_and_settings(folder):
     assert done.returncode == 2, done
     for part in ("bad.yaml:2", "node.cores", "bad.yaml:3", "nmae", "bad.yaml:4", "http.port"):
         assert part in done.stderr, (part, done.stderr)
+    with open(bad, "w") as out:
+        out.write(BAD_NAMES)
+    done = run("--check", bad)
+    assert done.returncode == 2, done
+    for part in ("symbols: 'A B'", "symbols: C: base and quote are the same", "clients: '../x'", "rooms: 'a/b'", "rooms: lobby is there twice",
+                 "quoters: q is there twice", "accounts: w: 'archive' cannot", "accounts: w: funds come from an issuer", "clients: server"):
+        assert part in done.stderr, (part, done.stderr)
+    with open(bad, "w") as out:
+        out.write("accounts: [{name: a, issuer: true}, {name: b, issuer: true}]\n")
+    assert "more than one issuer" in run("--check", bad).stderr
     good = os.path.join(folder, "good.yaml")
     printed = run("--print-config", env={"STOA_NODE_NAME": "from-environment"}).stdout
     assert "from-environment" in printed
@@ -113,7 +143,7 @@ def health_and_metrics(folder):
     for host, port, said in (("127.0.0.1", node.port, "Address already in use"), ("192.0.2.1", 0, "Cannot assign")):
         other = run("--data", os.path.join(folder, "other"), f"--http.host={host}", f"--http.port={port}", "--gateway.listen=")
         assert other.returncode == 1 and said in other.stderr and "see --http" in other.stderr, other
-    assert node.stop() == 0, open(node.log_path).read()[-2000:]
+    assert node.stop(signal.SIGHUP) == 0, open(node.log_path).read()[-2000:]  # its terminal went: in order, too
     assert all("event" in line and "time" in line for line in node.lines())
 
 
@@ -176,6 +206,7 @@ def recorded_day(folder):
 
 
 def main():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs this may have it ignored, and children inherit that
     for case in (flags_and_settings, health_and_metrics, kill_and_restart, funds_are_given_once, recorded_day):
         folder = tempfile.mkdtemp(prefix="stoa-node-")
         try:
