@@ -208,6 +208,19 @@ static uint32_t matching_words(const stoa_command *command, const char *const *w
     return matching;
 }
 
+/* All commands whose name begins with a word that is none by itself. */
+static stoa_err goes_on(const char *word)
+{
+    char text[STOA_LINE_MAX];
+    stoa_buf all = STOA_BUF_FIXED(text);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        uint32_t of;
+        if (!matching_words(&commands[i], &word, 1, &of)) { continue; }
+        stoa_buf_printf(&all, "%s%s%s%s", all.used_bytes ? ", " : "", commands[i].name, *commands[i].args ? " " : "", commands[i].args);
+    }
+    return STOA_FAIL(STOA_E_INVALID, "'%s' goes on: %.*s", word, (int)all.used_bytes, text);
+}
+
 static stoa_err unknown(const char *const *words, uint32_t count)
 {
     char said[2 * STOA_WORD_MAX + 2];
@@ -229,9 +242,7 @@ static stoa_err unknown(const char *const *words, uint32_t count)
     if (nearest && (!begun || matching_words(nearest, words, count, &of))) {
         return STOA_FAIL(STOA_E_INVALID, "unknown command '%s'; did you mean '%s'?", words[0], nearest->name);
     }
-    if (begun) {
-        return STOA_FAIL(STOA_E_INVALID, "'%s' goes on: %s %s", words[0], begun->name, begun->args);
-    }
+    if (begun) { return goes_on(words[0]); }
     return STOA_FAIL(STOA_E_INVALID, "unknown command '%s'; help lists all", words[0]);
 }
 
@@ -254,7 +265,8 @@ stoa_err stoa_command_named(const char *const *words, uint32_t count, const stoa
     uint32_t used;
     if (!count) { return STOA_FAIL(STOA_E_INVALID, "no command"); }
     const stoa_command *found = find(words, count, &used);
-    if (!found || used < count) { return unknown(words, count); }
+    if (!found) { return unknown(words, count); }
+    if (used < count) { return STOA_FAIL(STOA_E_INVALID, "'%s' is a command, '%s %s' is none", found->name, found->name, words[used]); }
     *out = found;
     return STOA_OK;
 }

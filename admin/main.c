@@ -30,7 +30,7 @@ static const char usage[] =
     "  --eval LINE       run this command and end; repeated: one after the other up to the first that fails\n"
     "  --timeout MS      how long a command may take; 5000 when not given\n"
     "  --dump-docs       print the reference page of all commands\n"
-    "  --version, --help\n"
+    "  --version, --help, -h\n"
     "\n"
     "Without --eval, commands are read from standard input: typed at a prompt, or one a line.\n"
     "The socket is --socket, or $STOA_ADMIN, or admin.sock in --data, in $STOA_NODE_DATA, or in $HOME/.stoa.\n"
@@ -101,6 +101,7 @@ static bool take_flag(flags *f, int flag, const char *value)
     case TIMEOUT: return take_timeout(f, value);
     case DOCS: f->docs = true; return true;
     case VERSION: f->version = true; return true;
+    case 'h':
     case HELP: f->help = true; return true;
     default: return say_usage("unknown or incomplete flag", "");
     }
@@ -126,7 +127,7 @@ static bool read_flags(flags *f, int argc, char **argv)
     int flag;
     f->timeout_ms = TIMEOUT_MS;
     opterr = 0;
-    while ((flag = getopt_long(argc, argv, "+o:", options, NULL)) != -1) {
+    while ((flag = getopt_long(argc, argv, "+o:h", options, NULL)) != -1) {
         if (flag == '?') { return say_usage("unknown or incomplete flag ", argv[optind - 1]); }
         if (!take_flag(f, flag, optarg)) { return false; }
     }

@@ -7,6 +7,7 @@
 #include "node/commands_cause.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/wire.h"
 #include "node/archive/archives.h"
@@ -14,7 +15,7 @@
 
 #define ANSWER_NS STOA_MS(300) /* of a command's time, for writing its answer */
 
-const char stoa_causes_view[] = "tree tree: event, shard, position/id, at_ns=time/time?, actor, what/wrap, payload/wrap";
+const char stoa_causes_view[] = "tree tree: event, shard, position/id, at_ns=time/time?, actor, what/wrap";
 
 bool stoa_call_has_time(void *context)
 {
@@ -52,10 +53,35 @@ static void put_root(void *context, const stoa_cause_root *root)
     stoa_doc_open(c->doc, "children", '[');
 }
 
+/* A payload for people: without what only fills up, records flat, bytes by their number. */
+static void tell_fields(const stoa_type *type, const void *payload, stoa_buf *out)
+{
+    for (uint32_t i = 0; type->cls == STOA_CLASS_RECORD && i < type->field_count; i++) {
+        const stoa_field *field = &type->fields[i];
+        const char *at = (const char *)payload + field->offset;
+        if (strncmp(field->name, "reserved", 8) == 0 || field->type->cls == STOA_CLASS_NONE) { continue; }
+        if (field->type->cls == STOA_CLASS_RECORD) {
+            tell_fields(field->type, at, out);
+            continue;
+        }
+        stoa_buf value = STOA_BUF_GROWING;
+        stoa_print_json(field->type, at, &value);
+        bool quoted = value.used_bytes > 1 && value.at[0] == '"';
+        stoa_buf_printf(out, "%s%s=", out->used_bytes ? " " : "", field->name);
+        if (field->type->cls == STOA_CLASS_BYTES) {
+            stoa_buf_printf(out, "(%zu bytes)", (value.used_bytes - 2) / 2);
+        } else if (value.used_bytes) {
+            stoa_buf_put(out, value.at + quoted, value.used_bytes - 2 * quoted);
+        }
+        stoa_buf_deinit(&value);
+    }
+}
+
 static void put_event(void *context, const char *shard, const stoa_event_view *event)
 {
     stoa_causes *c = context;
-    stoa_buf payload = STOA_BUF_GROWING;
+    stoa_buf payload = STOA_BUF_GROWING, what = STOA_BUF_GROWING;
+    tell_fields(&event->row->payload, event->payload, &what);
     stoa_print_json(&event->row->payload, event->payload, &payload);
     stoa_doc_open(c->doc, NULL, '{');
     stoa_doc_printf(c->doc, "event", "%s.%s", event->row->kind, event->row->name);
@@ -65,9 +91,11 @@ static void put_event(void *context, const char *shard, const stoa_event_view *e
     stoa_doc_text(c->doc, "actor", event->actor);
     stoa_doc_uint(c->doc, "cause", event->cause);
     stoa_doc_uint(c->doc, "command", event->command);
+    stoa_doc_bytes(c->doc, "what", what.used_bytes ? what.at : "", what.used_bytes);
     if (!payload.cut) { stoa_doc_json(c->doc, "payload", payload.at, payload.used_bytes); }
     stoa_doc_open(c->doc, "children", '[');
     stoa_buf_deinit(&payload);
+    stoa_buf_deinit(&what);
     if (c->on_event) { c->on_event(c->on_event_context, shard, event); }
 }
 

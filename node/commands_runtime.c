@@ -359,7 +359,7 @@ stoa_err stoa_command_shards(stoa_platform *platform, stoa_door_call *call)
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, "table shards: name, durability, applied/id, committed/id, waiting/n, actors/n, "
-                               "blocks/n?, epoch/id?, recovered/n?, unproven/n?, recovery_ns=recovery/ns?");
+                               "blocks=new blocks/n?, epoch/id?, recovered/n?, unproven/n?, recovery_ns=recovery/ns?");
     return STOA_OK;
 }
 

@@ -86,7 +86,8 @@ def main():
         events = [n["event"] for _, n in flat(told["tree"])]
         assert "risk.checked" in events and "trade_account.ordered" in events and "trade_book.rested" in events, events
         assert ask(node, f"explain event trade {told['steps'][0]['position']}")["tree"] == told["tree"]
-        assert "request" in ask(node, f"explain order {placed}", form="table")
+        shown = ask(node, f"explain order {placed}", form="table")
+        assert "request" in shown and "bytes)" in shown and "reserved16" not in shown, shown  # for people: no filling, no hex
 
         # purged, and told from the archive
         number, end = 1, time.monotonic() + WAIT_S

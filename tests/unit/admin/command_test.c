@@ -181,7 +181,7 @@ static void a_mistake_is_told_with_what_would_be_right(void **state)
     assert_complaint("explian order 1", "did you mean 'explain order'?");
     assert_complaint("log levle info", "did you mean 'log level'?");
     assert_complaint("xyzzy", "unknown command 'xyzzy'; help lists all");
-    assert_complaint("explain", "'explain' goes on: explain event <shard> <event>");
+    assert_complaint("explain", "'explain' goes on: explain order <order>, explain event <shard> <event>");
     assert_complaint("log", "'log' goes on: log level [level]");
     assert_complaint("book", "book needs <symbol>: book <symbol> [levels]");
     assert_complaint("book A 1 2", "book takes at most 2 arguments: book <symbol> [levels]");
