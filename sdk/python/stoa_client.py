@@ -32,7 +32,7 @@ ERRORS = {
     -1: "INVALID", -2: "NOMEM", -3: "FULL", -4: "CLOSED", -5: "CORRUPT", -6: "DENIED", -7: "TIMEOUT", -8: "NOT_FOUND",
     -9: "EXISTS", -10: "STALE", -11: "VERSION", -12: "TOO_LARGE", -13: "MALFORMED", -14: "IO", -15: "RANGE",
     -16: "PRECISION", -17: "UNKNOWN_SYMBOL", -18: "DUPLICATE", -19: "AGAIN", -20: "CANCELLED", -21: "UNAVAILABLE",
-    -22: "GAP", -23: "FAILED", -24: "UNSUPPORTED", -25: "FORKED", -26: "NO_HANDLER",
+    -22: "GAP", -23: "FAILED", -24: "UNSUPPORTED", -25: "FORKED", -26: "NO_HANDLER", -27: "GONE", -28: "SEALED",
 }
 DURABILITIES = ("none", "memory", "disk", "replica", "quorum")
 
