@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-enum { GRACE_MS = 1000, READ_BYTES = 1 << 16, GREETING_MS = 2000, GREETING_MAX = 4096 };
+enum { GRACE_MS = 1000, READ_BYTES = 1 << 16, GREETING_MAX = 4096 };
 
 struct stoa_remote {
     char path[512];
@@ -229,7 +229,7 @@ stoa_err stoa_remote_attach(stoa_remote *remote, uint64_t timeout_ms)
     stoa_answer greeting;
     if (remote->fd >= 0) { return STOA_OK; }
     stoa_err err = connect_to(remote);
-    if (!err) { err = read_frame(remote, now_ms() + (timeout_ms < GREETING_MS ? timeout_ms : GREETING_MS), &greeting); }
+    if (!err) { err = read_frame(remote, now_ms() + timeout_ms, &greeting); }
     if (!err && greeting.err) { err = refusal(&greeting); }
     if (err) {
         detach(remote);

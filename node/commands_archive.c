@@ -129,7 +129,7 @@ static stoa_err show_job(stoa_platform *p, stoa_door_call *call)
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_doc_open(&doc, NULL, '{');
     put_job(&doc, &view);
-    bool restored = stoa_job_results(p->job, "restore", put_restored, &doc);
+    bool restored = !view.err && stoa_job_results(p->job, "restore", put_restored, &doc);
     if (!restored) { (void)(stoa_job_results(p->job, "backup", put_backup, &doc) || stoa_job_results(p->job, "verification", put_backup, &doc)); }
     stoa_doc_close(&doc, '}');
     stoa_buf_printf(&call->view, "%s%s", job_view, restored ? stoa_report_restored_view : stoa_report_steps_view);
