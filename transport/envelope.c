@@ -8,9 +8,10 @@
 
 #include "base/hash.h"
 
-stoa_session_id stoa_session_id_of(uint64_t from_incarnation, uint64_t to_incarnation)
+stoa_session_id stoa_session_id_of(const char *from, uint64_t from_incarnation, const char *to, uint64_t to_incarnation)
 {
-    return stoa_mix64(stoa_mix64(from_incarnation) * 3 + stoa_mix64(to_incarnation));
+    return stoa_mix64(stoa_hash64(from_incarnation, from, strlen(from)) * 3 +
+                      stoa_hash64(to_incarnation, to, strlen(to)));
 }
 
 static uint16_t tag_of(stoa_session_id id)

@@ -8,7 +8,7 @@
  *     REFUSE   why not (or, with CLOSED, good-bye)
  *     PULSE    I am here, I have heard your pulse so and so, and all lanes' acknowledgements and credit
  *
- * DATA and PULSE bear the tag of their session, a mix of both sides' incarnations and the direction, and their checksum
+ * DATA and PULSE bear the tag of their session, a mix of both sides' names and incarnations and the direction, and their checksum
  * begins with more of it: what belongs to another session, or to the other direction, is not taken for this one's.
  *
  * A frame is a head of 32 bytes, then the message, filled up to 8 bytes. With STOA_FRAME_TIMED the message is behind 8 bytes
@@ -77,9 +77,10 @@ static inline uint8_t stoa_envelope_flags(stoa_envelope_what what, stoa_lane lan
     return (uint8_t)((unsigned)what << 2 | (unsigned)lane);
 }
 
-/* Who says it to whom, out of both incarnations: 0 for HELLO and REFUSE. */
+/* Who says it to whom, out of both names and incarnations; 0 for HELLO and REFUSE. */
 typedef uint64_t stoa_session_id;
-stoa_session_id stoa_session_id_of(uint64_t from_incarnation, uint64_t to_incarnation);
+stoa_session_id stoa_session_id_of(const char *from, uint64_t from_incarnation, const char *to,
+                                   uint64_t to_incarnation);
 
 /* Fill in what makes size_bytes at envelope, which are all but that in place, a piece of the session's. */
 void stoa_envelope_seal(stoa_envelope *envelope, uint32_t size_bytes, stoa_session_id id);

@@ -118,8 +118,8 @@ static void begin(stoa_session *s, const stoa_hello *hello, uint64_t now_ns)
     s->peer_hello = 0;
     s->peer_pulse = 0;
     s->met = false;
-    s->id_out = stoa_session_id_of(s->options.incarnation, s->peer_incarnation);
-    s->id_in = stoa_session_id_of(s->peer_incarnation, s->options.incarnation);
+    s->id_out = stoa_session_id_of(s->name, s->options.incarnation, s->peer, s->peer_incarnation);
+    s->id_in = stoa_session_id_of(s->peer, s->peer_incarnation, s->name, s->options.incarnation);
     if (first) { return; }
     s->counts.resets++;
     s->options.events->reset(s->options.events->context, s, &reset);

@@ -200,6 +200,15 @@ void stoa_sessions_leave(stoa_sessions *sessions, uint64_t now_ns)
     memset(&sessions->by_peer, 0, sizeof sessions->by_peer);
 }
 
+void stoa_sessions_relink(stoa_sessions *sessions, stoa_link *link, uint64_t now_ns)
+{
+    memset(&sessions->by_peer, 0, sizeof sessions->by_peer);
+    sessions->options.link = link;
+    for (uint32_t i = 0; i < sessions->count; i++) {
+        if (sessions->sessions[i]->link) { stoa_session_down(sessions->sessions[i], now_ns); }
+    }
+}
+
 /* --- looking */
 
 stoa_session *stoa_sessions_find(stoa_sessions *sessions, const char *name)

@@ -50,6 +50,9 @@ uint64_t stoa_sessions_step(stoa_sessions *sessions, uint64_t now_ns);
 /* Say good-bye to all. */
 void stoa_sessions_leave(stoa_sessions *sessions, uint64_t now_ns);
 
+/* The link was closed and another one opened in its place: all connections are gone, the sessions stay. */
+void stoa_sessions_relink(stoa_sessions *sessions, stoa_link *link, uint64_t now_ns);
+
 /* The session with a node; NULL: none yet. A dialling link's only one, whatever the name, while its peer is unknown. */
 stoa_session *stoa_sessions_find(stoa_sessions *sessions, const char *name);
 uint32_t stoa_sessions_count(const stoa_sessions *sessions);

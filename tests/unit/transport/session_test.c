@@ -1,0 +1,556 @@
+/* session_test.c - goal: what transport/session.h promises of one session, case by case. Method: two sessions over a
+ * simulated link under a clock that the test moves; what a hostile or old peer would say is put into the link by hand.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/transport/session_kit.h"
+
+#include "transport/session_internal.h"
+
+enum { BEAT_MS = 100, SILENCE_MAX_MS = 2000, HELLO_BYTES = STOA_ENVELOPE_BYTES + sizeof(stoa_hello) };
+
+/* --- the ordinary */
+
+static void messages_come_in_order_on_each_lane(void **state)
+{
+    enum { EACH = 500 };
+    kit *k = *state;
+    kit_up(k);
+    for (uint32_t i = 0; i < EACH; i++) {
+        for (stoa_lane lane = STOA_LANE_CONTROL; lane < STOA_LANE_COUNT; lane++) {
+            assert_int_equal(kit_send(&k->a, lane, &i, sizeof i, 0), STOA_OK);
+            assert_int_equal(kit_send(&k->b, lane, &i, i % 5, 0), STOA_OK);
+        }
+    }
+    kit_run(k, 50);
+    assert_int_equal(k->a.messages, EACH * STOA_LANE_COUNT);
+    assert_int_equal(k->b.messages, EACH * STOA_LANE_COUNT);
+    assert_int_equal(k->b.type, 7);
+    stoa_session_view a = kit_view(&k->a);
+    assert_int_equal(a.lanes[STOA_LANE_NORMAL].queued, 0);
+    assert_int_equal(a.lanes[STOA_LANE_NORMAL].acked, EACH);
+    assert_int_equal(a.lanes[STOA_LANE_NORMAL].received, EACH);
+    assert_true(a.counts.batches_sent < EACH); /* they went together */
+    assert_int_equal(a.counts.resent, 0);
+    assert_true(stoa_histogram_count(a.rtt) > 0);
+    assert_string_equal(a.peer, "b");
+}
+
+static void a_batch_waits_for_more_no_longer_than_it_may(void **state)
+{
+    kit *k = *state;
+    k->options.batch_ns = STOA_MS(20);
+    kit_up(k);
+    assert_int_equal(kit_send(&k->b, STOA_LANE_NORMAL, "x", 1, 0), STOA_OK);
+    kit_run(k, 15);
+    assert_int_equal(k->a.messages, 0);
+    assert_int_equal(kit_send(&k->b, STOA_LANE_NORMAL, "y", 1, 0), STOA_OK);
+    kit_run(k, 6);
+    assert_int_equal(k->a.messages, 2);
+    assert_int_equal(kit_view(&k->b).counts.batches_sent, 1);
+}
+
+static void a_message_too_large_is_named(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    uint32_t most = stoa_session_message_max(kit_session(&k->a));
+    static uint8_t bytes[64 * 1024];
+    assert_int_equal(kit_send(&k->a, STOA_LANE_BULK, bytes, most + 1, 0), STOA_E_TOO_LARGE);
+    assert_int_equal(kit_send(&k->a, STOA_LANE_BULK, bytes, most, STOA_S(100)), STOA_OK);
+    assert_int_equal(kit_send(&k->a, STOA_LANE_COUNT, bytes, 1, 0), STOA_E_INVALID);
+    kit_run(k, 5);
+    assert_int_equal(k->b.size_bytes, most);
+}
+
+/* --- bounds */
+
+/* A peer that never consumes fills one lane; the others go on. */
+static void a_peer_that_does_not_consume_fills_its_lane_alone(void **state)
+{
+    kit *k = *state;
+    k->options.consumes = true;
+    kit_up(k);
+    static uint8_t bytes[1000];
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < 4000; i++) {
+        taken += kit_send(&k->a, STOA_LANE_BULK, bytes, sizeof bytes, 0) == STOA_OK;
+        if (i % 10 == 0) { kit_run(k, 1); }
+    }
+    stoa_session_view a = kit_view(&k->a);
+    assert_true(k->b.credit_bytes <= 1 << 20 && k->b.credit_bytes > (1 << 20) - 32768); /* what b gave */
+    assert_true((uint64_t)taken * sizeof bytes < 3 << 20); /* that, and what a's queue holds */
+    assert_true(a.counts.full > 0);
+    assert_int_equal(kit_send(&k->a, STOA_LANE_BULK, bytes, sizeof bytes, 0), STOA_E_FULL);
+    uint32_t before = k->b.messages;
+    assert_int_equal(kit_send(&k->a, STOA_LANE_CONTROL, "!", 1, 0), STOA_OK);
+    assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, "!", 1, 0), STOA_OK);
+    kit_run(k, 5);
+    assert_int_equal(k->b.messages, before + 2);
+    stoa_session_consumed(kit_session(&k->b), STOA_LANE_BULK, k->b.credit_bytes);
+    k->a.rooms = 0;
+    kit_run(k, 200);
+    assert_int_equal(k->a.rooms, 1);
+    assert_int_equal(kit_view(&k->b).lanes[STOA_LANE_BULK].received, taken);
+}
+
+/* A peer that is stopped takes nothing from the link; send says FULL, and it is noticed. */
+static void a_peer_that_never_reads_is_full_then_silent(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    k->b.stopped = true;
+    static uint8_t bytes[1000];
+    stoa_err err = STOA_OK;
+    for (uint32_t i = 0; i < 4000 && !err; i++) {
+        err = kit_send(&k->a, STOA_LANE_NORMAL, bytes, sizeof bytes, 0);
+    }
+    assert_int_equal(err, STOA_E_FULL);
+    kit_run(k, BEAT_MS + SILENCE_MAX_MS);
+    assert_int_equal(k->a.downs, 1);
+    assert_int_equal(k->a.why_down, STOA_E_TIMEOUT);
+    k->b.stopped = false;
+    kit_run(k, 500);
+    assert_int_equal(k->a.resumes, 1);
+    assert_int_equal(kit_view(&k->a).lanes[STOA_LANE_NORMAL].queued, 0);
+    assert_int_equal(kit_view(&k->a).counts.resets, 0);
+}
+
+/* --- deadlines */
+
+static void a_message_past_its_deadline_is_dropped_where_it_is(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    stoa_fault_cut(k->a.link, true, true);
+    assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, "sent", 4, kit_now(k) + STOA_MS(10)), STOA_OK);
+    kit_run(k, 1);
+    assert_int_equal(k->a.expired_here, 0); /* it is on its way; who receives decides */
+    k->a.stopped = true;
+    assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, "over", 4, kit_now(k) + STOA_MS(5)), STOA_OK);
+    assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, "good", 4, kit_now(k) + STOA_S(10)), STOA_OK);
+    kit_run(k, 30);
+    k->a.stopped = false;
+    stoa_fault_cut(k->a.link, false, false);
+    kit_run(k, 100);
+    assert_int_equal(k->a.expired_here, 1);
+    assert_int_equal(k->b.expired_there, 2);
+    assert_int_equal(k->b.messages, 1);
+    assert_memory_equal(k->b.bytes, "good", 4);
+    assert_int_equal(k->b.last_seq[STOA_LANE_NORMAL], 3);
+    assert_true(k->b.deadline_ns > kit_now(k) && k->b.deadline_ns <= kit_now(k) + STOA_S(10));
+    stoa_session_view a = kit_view(&k->a), b = kit_view(&k->b);
+    assert_int_equal(a.counts.expired_here, 1);
+    assert_int_equal(b.counts.expired_there, 2);
+}
+
+/* --- connections and incarnations */
+
+static void a_session_goes_on_over_another_connection(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, &i, sizeof i, 0), STOA_OK);
+        assert_int_equal(kit_send(&k->b, STOA_LANE_NORMAL, &i, sizeof i, 0), STOA_OK);
+        stoa_link_options options = {.frame_limit = 64 * 1024, .queue_frames = 64};
+        k->b.link->ops->close(k->b.link, 0);
+        assert_int_equal(stoa_link_open("fault+sim://kit/a", &options, &k->b.link), STOA_OK);
+        stoa_sessions_relink(k->b.sessions, k->b.link, kit_now(k));
+        kit_run(k, 50);
+    }
+    assert_int_equal(k->a.messages, 5);
+    assert_int_equal(k->b.messages, 5);
+    assert_int_equal(k->a.resumes, 5);
+    assert_int_equal(k->a.resets + k->b.resets, 0);
+}
+
+static void a_restart_is_a_reset_that_says_what_was_lost(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    for (uint32_t i = 0; i < 10; i++) {
+        assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, &i, sizeof i, 0), STOA_OK);
+        assert_int_equal(kit_send(&k->b, STOA_LANE_CONTROL, &i, sizeof i, 0), STOA_OK);
+    }
+    kit_run(k, 20);
+    stoa_fault_cut(k->a.link, true, true);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, &i, sizeof i, 0), STOA_OK);
+    }
+    kit_run(k, 20);
+    kit_end_now(&k->b);
+    stoa_fault_cut(k->a.link, false, false);
+    stoa_session_options b = kit_options(k, &k->b);
+    b.incarnation = 2;
+    kit_begin(k, &k->b, &b);
+    kit_run(k, 50);
+    assert_int_equal(k->a.resets, 1);
+    assert_int_equal(k->a.reset.old_incarnation, 1);
+    assert_int_equal(k->a.reset.new_incarnation, 2);
+    assert_int_equal(k->a.reset.lanes[STOA_LANE_NORMAL].acked, 10);
+    assert_int_equal(k->a.reset.lanes[STOA_LANE_NORMAL].lost, 3);
+    assert_int_equal(k->a.reset.lanes[STOA_LANE_CONTROL].received, 10);
+    assert_int_equal(k->a.ups, 2);
+    assert_int_equal(k->a.resumes, 0);
+    assert_int_equal(k->b.resets, 0); /* it has nothing to lose */
+    assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, "1", 1, 0), STOA_OK);
+    kit_run(k, 5);
+    assert_int_equal(k->b.last_seq[STOA_LANE_NORMAL], 1);
+}
+
+/* --- refusals */
+
+static void an_older_incarnation_is_refused_and_disturbs_nobody(void **state)
+{
+    kit *k = *state;
+    k->options.incarnation = 5;
+    kit_up(k);
+    kit_end *old = &k->c;
+    stoa_session_options options = kit_options(k, &k->b);
+    options.name = "b";
+    options.incarnation = 4;
+    options.events = &old->events;
+    kit_begin(k, old, &options);
+    for (uint32_t i = 0; i < 20; i++) {
+        kit_run(k, 1);
+        kit_run_end(old);
+    }
+    assert_int_equal(old->ups, 0);
+    assert_int_equal(old->refusals, 1);
+    assert_int_equal(old->why_refused, STOA_E_STALE);
+    assert_false(old->refused_here);
+    stoa_sessions_counts counts;
+    stoa_sessions_counted(k->a.sessions, &counts);
+    assert_int_equal(counts.stranger_why, STOA_E_STALE);
+    assert_int_equal(k->a.downs + k->b.downs, 0);
+}
+
+static void an_older_epoch_is_refused(void **state)
+{
+    kit *k = *state;
+    k->options.epoch = 7;
+    kit_up(k);
+    assert_int_equal(stoa_session_epoch(kit_session(&k->b), 6, kit_now(k)), STOA_E_STALE);
+    assert_int_equal(stoa_session_epoch(kit_session(&k->b), 9, kit_now(k)), STOA_OK);
+    assert_int_equal(kit_send(&k->b, STOA_LANE_NORMAL, "x", 1, 0), STOA_OK);
+    kit_run(k, 50);
+    assert_int_equal(k->a.messages, 1);
+    assert_int_equal(kit_view(&k->a).peer_epoch, 9);
+    kit_end_now(&k->b);
+    stoa_session_options b = kit_options(k, &k->b);
+    b.incarnation = 2;
+    b.epoch = 8;
+    kit_begin(k, &k->b, &b);
+    kit_run(k, 20);
+    assert_int_equal(k->b.ups, 0);
+    assert_int_equal(k->b.why_refused, STOA_E_STALE);
+    assert_int_equal(k->a.why_refused, STOA_E_STALE);
+    assert_true(k->a.refused_here);
+}
+
+static void versions_without_a_common_one_are_refused(void **state)
+{
+    kit *k = *state;
+    stoa_session_options a = kit_options(k, &k->a), b = kit_options(k, &k->b);
+    b.version_min = 2;
+    b.version_max = 3;
+    kit_begin(k, &k->a, &a);
+    kit_begin(k, &k->b, &b);
+    kit_run(k, 1500);
+    assert_int_equal(k->a.ups + k->b.ups, 0);
+    assert_int_equal(k->b.why_refused, STOA_E_VERSION);
+    assert_int_equal(k->b.refusals, 2); /* once a second */
+    stoa_sessions_counts counts;
+    stoa_sessions_counted(k->a.sessions, &counts);
+    assert_int_equal(counts.stranger_why, STOA_E_VERSION);
+    assert_int_equal(stoa_sessions_count(k->a.sessions), 0); /* it takes no place */
+}
+
+static void another_name_than_expected_is_denied(void **state)
+{
+    kit *k = *state;
+    stoa_session_options a = kit_options(k, &k->a), b = kit_options(k, &k->b);
+    b.peer = "c";
+    kit_begin(k, &k->a, &a);
+    kit_begin(k, &k->b, &b);
+    kit_run(k, 20);
+    assert_int_equal(k->b.why_refused, STOA_E_DENIED);
+    assert_true(k->b.refused_here);
+    assert_int_equal(k->b.ups, 0);
+    assert_false(stoa_node_name_is_proven("b", "c"));
+    assert_true(stoa_node_name_is_proven("b", "b") && stoa_node_name_is_proven("b", "uid:1000"));
+}
+
+/* --- what a peer may say that is not proper; the session goes on as if it had not */
+
+static stoa_session_counts after(kit *k, const void *bytes, uint32_t size_bytes, stoa_err why)
+{
+    assert_int_equal(stoa_session_take(kit_session(&k->a), "", bytes, size_bytes, kit_now(k)), why);
+    return kit_view(&k->a).counts;
+}
+
+/* A batch of one frame, as b would send it next. */
+static uint32_t batch_of(kit *k, uint8_t *bytes, uint64_t seq, uint64_t acked)
+{
+    stoa_session *b = kit_session(&k->b);
+    stoa_envelope e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, STOA_LANE_NORMAL), .count = 1, .acked = acked};
+    stoa_frame_head head = {
+        .size_bytes = STOA_FRAME_HEAD_BYTES + 8, .version = 1, .type = STOA_FRAME_MESSAGE, .seq = seq};
+    memset(bytes, 0, STOA_ENVELOPE_BYTES + STOA_FRAME_HEAD_BYTES + 8);
+    memcpy(bytes, &e, sizeof e);
+    memcpy(bytes + sizeof e, &head, sizeof head);
+    uint32_t size_bytes = STOA_ENVELOPE_BYTES + STOA_FRAME_HEAD_BYTES + 8;
+    stoa_envelope_seal((stoa_envelope *)(void *)bytes, size_bytes, b->id_out);
+    return size_bytes;
+}
+
+static void improper_pieces_are_named_and_change_nothing(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    uint8_t bytes[256] __attribute__((aligned(8))), bad[256] __attribute__((aligned(8)));
+    stoa_envelope *e = (stoa_envelope *)(void *)bad;
+    stoa_session_id id = kit_session(&k->b)->id_out;
+    uint32_t size = batch_of(k, bytes, 1, 0);
+#define BAD memcpy(bad, bytes, size)
+
+    assert_int_equal(after(k, "garbage", 7, STOA_E_MALFORMED).malformed, 1);
+    BAD;
+    bad[0] ^= 1;
+    assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 2);
+    BAD;
+    e->version = 9;
+    assert_int_equal(after(k, bad, size, STOA_E_VERSION).version, 1);
+    BAD;
+    bad[size - 1] ^= 1;
+    assert_int_equal(after(k, bad, size, STOA_E_CORRUPT).corrupt, 1);
+    assert_int_equal(after(k, bytes, size - 8, STOA_E_CORRUPT).corrupt, 2); /* truncated */
+    BAD;
+    e->count = 2;
+    stoa_envelope_seal(e, size, id);
+    assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 3); /* one frame is missing */
+    BAD;
+    e->tag ^= 1;
+    assert_int_equal(after(k, bad, size, STOA_E_STALE).stale, 1);
+    BAD;
+    stoa_envelope_seal(e, size, kit_session(&k->a)->id_out); /* its own, come back */
+    assert_int_equal(after(k, bad, size, STOA_E_STALE).stale, 2);
+    BAD;
+    e->epoch = 3;
+    stoa_envelope_seal(e, size, id);
+    assert_int_equal(after(k, bad, size, STOA_E_STALE).stale, 3);
+    (void)batch_of(k, bad, 1, 17);
+    assert_int_equal(after(k, bad, size, STOA_E_FORKED).forked, 1); /* 17 was never sent */
+
+    assert_int_equal(k->a.messages, 0);
+    assert_int_equal(after(k, bytes, size, STOA_OK).received, 1);
+    assert_int_equal(after(k, bytes, size, STOA_OK).duplicates, 1); /* replayed */
+    (void)batch_of(k, bad, 3, 0);
+    assert_int_equal(after(k, bad, size, STOA_OK).gaps, 1);
+    assert_int_equal(k->a.messages, 1);
+    assert_int_equal(k->a.downs, 0);
+    stoa_session_view a = kit_view(&k->a);
+    assert_int_equal(a.state, STOA_SESSION_UP);
+#undef BAD
+}
+
+static void more_than_the_credit_is_refused(void **state)
+{
+    kit *k = *state;
+    k->options.consumes = true;
+    k->options.window_bytes[STOA_LANE_NORMAL] = 32768;
+    kit_up(k);
+    uint8_t bytes[128] __attribute__((aligned(8)));
+    uint32_t size = 0;
+    uint64_t seq = 1, most = 32768 / 40;
+    for (; seq <= most; seq++) {
+        size = batch_of(k, bytes, seq, 0);
+        assert_int_equal(stoa_session_take(kit_session(&k->a), "", bytes, size, kit_now(k)), STOA_OK);
+    }
+    size = batch_of(k, bytes, seq, 0);
+    assert_int_equal(after(k, bytes, size, STOA_E_FULL).over_credit, 1);
+    assert_int_equal(k->a.messages, most);
+}
+
+static void an_old_hello_says_nothing(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    uint8_t bytes[HELLO_BYTES] __attribute__((aligned(8))) = {0};
+    stoa_hello hello = {
+        .version_min = 1, .version_max = 1, .number = 1, .incarnation = 1, .peer_incarnation = 1, .name = "b"};
+    stoa_envelope e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_HELLO, STOA_LANE_CONTROL)};
+    memcpy(bytes, &e, sizeof e);
+    memcpy(bytes + sizeof e, &hello, sizeof hello);
+    stoa_envelope_seal((stoa_envelope *)(void *)bytes, sizeof bytes, 0);
+    assert_int_equal(after(k, bytes, sizeof bytes, STOA_E_STALE).stale, 1);
+    assert_int_equal(k->a.downs + k->a.refusals, 0);
+}
+
+static void ignore(void *context, stoa_peer peer)
+{
+    (void)context, (void)peer;
+}
+
+static void ignore_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
+{
+    (void)context, (void)peer, (void)identity, (void)bytes, (void)size_bytes;
+}
+
+/* Whoever has not said hello gets nowhere, and the node beside it does not notice. */
+static void strangers_are_refused_by_name(void **state)
+{
+    static const char text[] = "GET / HTTP/1.1 and so on, longer than an envelope";
+    static const stoa_link_events events = {.frame = ignore_frame, .up = ignore, .down = ignore};
+    kit *k = *state;
+    kit_up(k);
+    stoa_link *stranger;
+    stoa_link_options options = {.frame_limit = 64 * 1024, .queue_frames = 64};
+    assert_int_equal(stoa_link_open("sim://kit/a", &options, &stranger), STOA_OK);
+    (void)stranger->ops->poll(stranger, &events, 8);
+    uint8_t data[STOA_ENVELOPE_BYTES] = {0x53, 0x74, 1}, hello[HELLO_BYTES] = {0x53, 0x74, 1, STOA_ENVELOPE_HELLO << 2};
+    const struct {
+        const void *bytes;
+        uint32_t size_bytes;
+        stoa_err why;
+    } cases[] = {
+        {text, sizeof text, STOA_E_MALFORMED},
+        {data, sizeof data, STOA_E_STALE},
+        {hello, sizeof hello, STOA_E_MALFORMED},
+        {hello, sizeof hello - 1, STOA_E_MALFORMED},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        stoa_sessions_counts counts;
+        assert_int_equal(stranger->ops->send(stranger, 0, cases[i].bytes, cases[i].size_bytes), STOA_OK);
+        kit_run(k, 2);
+        stoa_sessions_counted(k->a.sessions, &counts);
+        assert_int_equal(counts.strangers_refused, i + 1);
+        assert_int_equal(counts.stranger_why, cases[i].why);
+    }
+    stranger->ops->close(stranger, 0);
+    assert_int_equal(k->a.downs + k->b.downs, 0);
+    assert_int_equal(stoa_sessions_count(k->a.sessions), 1);
+}
+
+/* --- silence */
+
+/* From now until both have noticed, and up again when the cut is over. */
+static void is_noticed(kit *k, bool out, bool in)
+{
+    uint64_t began_ns = kit_now(k);
+    uint32_t a_downs = k->a.downs, b_downs = k->b.downs, a_ups = k->a.ups;
+    stoa_fault_cut(k->a.link, out, in);
+    kit_run(k, 5 * BEAT_MS + 20);
+    assert_int_equal(k->a.downs, a_downs + 1);
+    assert_int_equal(k->b.downs, b_downs + 1);
+    assert_int_equal(k->a.why_down, STOA_E_TIMEOUT);
+    assert_int_equal(k->b.why_down, STOA_E_TIMEOUT);
+    assert_true(k->a.down_at_ns - began_ns <= STOA_MS(5 * BEAT_MS));
+    kit_run(k, 3000);
+    assert_int_equal(k->a.ups, a_ups); /* not on a path that works one way */
+    assert_int_equal(k->a.downs, a_downs + 1);
+    stoa_fault_cut(k->a.link, false, false);
+    kit_run(k, 2 * BEAT_MS);
+    assert_int_equal(k->a.ups, a_ups + 1);
+    assert_int_equal(k->a.resumes, k->a.ups - 1);
+}
+
+static void silence_is_noticed_on_both_sides_in_five_heartbeats(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    kit_run(k, 2000);
+    assert_int_equal(k->a.downs + k->b.downs, 0);
+    is_noticed(k, true, true);
+    kit_run(k, 2000);
+    is_noticed(k, true, false);
+    kit_run(k, 2000);
+    is_noticed(k, false, true);
+}
+
+/* Where answers come irregularly the threshold is higher, but has its end. */
+static void the_threshold_adapts_within_bounds(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    uint64_t calm_ns = 0;
+    kit_run(k, 3000);
+    calm_ns = kit_view(&k->a).silence_ns;
+    assert_int_equal(calm_ns, STOA_MS(4 * BEAT_MS));
+    stoa_faults rough = {.loss = 450};
+    (void)stoa_fault_set(k->a.link, &rough);
+    (void)stoa_fault_set(k->b.link, &rough);
+    kit_run(k, 4000);
+    uint64_t rough_ns = kit_view(&k->a).silence_ns;
+    assert_true(rough_ns > calm_ns && rough_ns <= STOA_MS(SILENCE_MAX_MS));
+}
+
+/* A process that was itself stopped does not take its peer for dead. */
+static void the_one_that_slept_blames_nobody(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    kit_run(k, 1000);
+    k->clock.now += STOA_S(30);
+    kit_run(k, 1000);
+    assert_int_equal(k->a.downs + k->b.downs, 0);
+}
+
+static void a_good_bye_is_heard_at_once(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    assert_int_equal(kit_send(&k->b, STOA_LANE_NORMAL, "last", 4, 0), STOA_OK);
+    stoa_sessions_leave(k->b.sessions, kit_now(k));
+    k->b.stopped = true;
+    kit_run(k, 3);
+    assert_int_equal(k->a.messages, 1);
+    assert_int_equal(k->a.downs, 1);
+    assert_int_equal(k->a.why_down, STOA_E_CLOSED);
+}
+
+static void bad_options_are_named(void **state)
+{
+    kit *k = *state;
+    stoa_session_options good = kit_options(k, &k->a), bad[] = {good, good, good, good, good, good};
+    stoa_session *session = NULL;
+    bad[0].name = "Not a name";
+    bad[1].incarnation = 0;
+    bad[2].batch_bytes = 100;
+    bad[3].window_bytes[1] = 1000;
+    bad[4].events = NULL;
+    bad[5].peer = "";
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(stoa_session_new(&bad[i], &session), STOA_E_INVALID);
+    }
+    assert_null(session);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, kit_open, kit_close)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(messages_come_in_order_on_each_lane),
+        TEST(a_batch_waits_for_more_no_longer_than_it_may),
+        TEST(a_message_too_large_is_named),
+        TEST(a_peer_that_does_not_consume_fills_its_lane_alone),
+        TEST(a_peer_that_never_reads_is_full_then_silent),
+        TEST(a_message_past_its_deadline_is_dropped_where_it_is),
+        TEST(a_session_goes_on_over_another_connection),
+        TEST(a_restart_is_a_reset_that_says_what_was_lost),
+        TEST(an_older_incarnation_is_refused_and_disturbs_nobody),
+        TEST(an_older_epoch_is_refused),
+        TEST(versions_without_a_common_one_are_refused),
+        TEST(another_name_than_expected_is_denied),
+        TEST(improper_pieces_are_named_and_change_nothing),
+        TEST(more_than_the_credit_is_refused),
+        TEST(an_old_hello_says_nothing),
+        TEST(strangers_are_refused_by_name),
+        TEST(silence_is_noticed_on_both_sides_in_five_heartbeats),
+        TEST(the_threshold_adapts_within_bounds),
+        TEST(the_one_that_slept_blames_nobody),
+        TEST(a_good_bye_is_heard_at_once),
+        TEST(bad_options_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
