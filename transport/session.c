@@ -92,8 +92,8 @@ void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns)
     bool was_up = s->state == STOA_SESSION_UP;
     s->state = s->link ? STOA_SESSION_GREETING : STOA_SESSION_AWAY;
     s->hello_due_ns = again_ns;
-    s->greeting_from = s->hello_number + 1;
     if (!was_up) { return; }
+    s->greeting_from = s->hello_number + 1;
     s->counts.downs++;
     s->options.events->down(s->options.events->context, s, why);
 }
@@ -104,6 +104,7 @@ void stoa_session_up(stoa_session *session, stoa_link *link, stoa_peer peer, uin
     session->link_peer = peer;
     session->blocked = false;
     session->stepped_ns = now_ns;
+    session->greeting_from = session->hello_number + 1;
     stoa_session_lost(session, STOA_E_CLOSED, now_ns); /* where the old connection was not known to be gone */
 }
 

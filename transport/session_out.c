@@ -263,6 +263,8 @@ uint64_t stoa_lane_step(stoa_session *s, stoa_lane lane, uint64_t now_ns)
     stoa_lane_flush(s, lane, false, now_ns);
     uint64_t next_ns = drop_waiting(s, lane, now_ns);
     if (s->state != STOA_SESSION_UP) { return next_ns; }
-    if (out->open) { next_ns = stoa_sooner(next_ns, batch_at(out, out->end - 1)->sent_ns + s->options.batch_ns); }
+    /* A batch that is ripe and still here waits for credit, not for time. */
+    uint64_t ripe_ns = out->open ? batch_at(out, out->end - 1)->sent_ns + s->options.batch_ns : 0;
+    if (ripe_ns > now_ns) { next_ns = stoa_sooner(next_ns, ripe_ns); }
     return stoa_sooner(next_ns, lost_ns(s, out));
 }

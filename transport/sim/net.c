@@ -165,8 +165,8 @@ static void notice_queue(stoa_sim_end *end, stoa_sim_notice *notice)
 }
 
 /* To end, about half, which may be NULL. Errors: NOMEM. */
-static stoa_err notify(stoa_sim_end *end, stoa_sim_half *half, int what, stoa_err why, const void *bytes,
-                       uint32_t size_bytes)
+static stoa_err notify(stoa_sim_end *end, stoa_sim_half *half, stoa_sim_what_comes what, stoa_err why,
+                       const void *bytes, uint32_t size_bytes)
 {
     stoa_sim_notice *notice = malloc(sizeof *notice + size_bytes);
     if (!notice) { return STOA_E_NOMEM; }

@@ -15,11 +15,13 @@ enum { STOA_SIM_END_NAME_MAX = 191, STOA_SIM_REDIAL_MS = 1000 };
 typedef struct stoa_sim_end stoa_sim_end;
 typedef struct stoa_sim_half stoa_sim_half;
 
+typedef enum stoa_sim_what_comes { STOA_SIM_UP, STOA_SIM_FRAME, STOA_SIM_DOWN, STOA_SIM_REFUSED } stoa_sim_what_comes;
+
 /* Something on its way to an end. */
 typedef struct stoa_sim_notice {
     struct stoa_sim_notice *next, *before;
     uint64_t due_ns;
-    enum { STOA_SIM_UP, STOA_SIM_FRAME, STOA_SIM_DOWN, STOA_SIM_REFUSED } what;
+    stoa_sim_what_comes what;
     stoa_sim_half *half; /* the receiver's; NULL for REFUSED */
     stoa_err why;
     uint32_t size_bytes;

@@ -1,0 +1,141 @@
+/* session_fuzz.c - a session that is up is told anything at all by its peer, with sums that are right: it stays within its
+ * bounds, what it tells its user is in order, and when the peer is proper again messages go both ways.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "transport/session.h"
+#include "transport/session_internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes);
+
+enum { PIECE_MAX = 2048, WINDOW_BYTES = 8192 };
+
+static uint64_t last[STOA_LANE_COUNT], told_bytes;
+
+static void on_message(void *context, stoa_session *session, const stoa_session_message *m)
+{
+    (void)context, (void)session;
+    STOA_ASSERT(m->seq == last[m->lane] + 1 && m->size_bytes <= PIECE_MAX);
+    last[m->lane] = m->seq;
+    told_bytes += m->size_bytes ? ((const uint8_t *)m->bytes)[m->size_bytes - 1] : 0;
+}
+static void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+{
+    (void)context, (void)session;
+    if (!here) {
+        STOA_ASSERT(seq == last[lane] + 1);
+        last[lane] = seq;
+    }
+}
+static void on_up(void *context, stoa_session *session, bool resumed)
+{
+    (void)context, (void)session, (void)resumed;
+}
+static void on_down(void *context, stoa_session *session, stoa_err why)
+{
+    (void)context, (void)session, (void)why;
+}
+static void on_reset(void *context, stoa_session *session, const stoa_session_reset *reset)
+{
+    (void)context, (void)session, (void)reset;
+    memset(last, 0, sizeof last);
+}
+static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
+{
+    (void)context, (void)session, (void)why, (void)here;
+}
+static void on_room(void *context, stoa_session *session, stoa_lane lane)
+{
+    (void)context, (void)session, (void)lane;
+}
+
+/* A link that takes everything and tells nothing. */
+static stoa_err sink(stoa_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes)
+{
+    (void)link, (void)peer;
+    STOA_ASSERT(size_bytes >= STOA_ENVELOPE_BYTES && size_bytes <= PIECE_MAX);
+    told_bytes += ((const uint8_t *)bytes)[size_bytes - 1];
+    return STOA_OK;
+}
+
+static void hello_from(stoa_session *s, uint64_t incarnation, uint64_t now_ns)
+{
+    struct {
+        stoa_envelope e;
+        stoa_hello body;
+    } piece = {.e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_HELLO, STOA_LANE_CONTROL)}};
+    piece.body = (stoa_hello){.version_min = 1,
+                              .version_max = 1,
+                              .number = 1,
+                              .heard = s->hello_number,
+                              .incarnation = incarnation,
+                              .peer_incarnation = s->options.incarnation,
+                              .epoch = s->peer_epoch,
+                              .name = "b"};
+    for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
+        piece.body.lanes[i].credit = WINDOW_BYTES;
+    }
+    stoa_envelope_seal(&piece.e, sizeof piece, 0);
+    (void)stoa_session_take(s, "", &piece, sizeof piece, now_ns);
+}
+
+/* One piece of what the fuzzer says: a head of {size, how}, then its bytes. */
+static size_t say(stoa_session *s, const uint8_t *at, size_t left_bytes, uint64_t now_ns)
+{
+    uint8_t piece[PIECE_MAX] __attribute__((aligned(8)));
+    size_t size_bytes = (size_t)at[0] * 4 + at[1] % 4;
+    if (size_bytes > left_bytes - 2) { size_bytes = left_bytes - 2; }
+    memcpy(piece, at + 2, size_bytes);
+    if (size_bytes >= STOA_ENVELOPE_BYTES && at[1] & 0x80) {
+        stoa_envelope *e = (stoa_envelope *)(void *)piece;
+        e->flags &= STOA_ENVELOPE_FLAGS;
+        e->epoch = (uint32_t)s->peer_epoch;
+        stoa_envelope_what what = stoa_envelope_is(e);
+        bool open = what == STOA_ENVELOPE_HELLO || (what == STOA_ENVELOPE_REFUSE && at[1] & 0x40);
+        stoa_envelope_seal(e, (uint32_t)size_bytes, open ? 0 : s->id_in);
+    }
+    (void)stoa_session_take(s, "", piece, (uint32_t)size_bytes, now_ns);
+    return size_bytes + 2;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
+{
+    static const stoa_session_events events = {.message = on_message,
+                                               .up = on_up,
+                                               .down = on_down,
+                                               .reset = on_reset,
+                                               .refused = on_refused,
+                                               .expired = on_expired,
+                                               .room = on_room};
+    static const stoa_link_ops ops = {.scheme = "sink", .send = sink};
+    stoa_link link = {.ops = &ops};
+    stoa_session_options options = {.name = "a",
+                                    .incarnation = 1,
+                                    .batch_bytes = 1024,
+                                    .events = &events,
+                                    .window_bytes = {WINDOW_BYTES, WINDOW_BYTES, WINDOW_BYTES}};
+    stoa_session *s;
+    uint64_t now_ns = STOA_S(1), seq;
+    memset(last, 0, sizeof last);
+    STOA_ASSERT(stoa_session_new(&options, &s) == STOA_OK);
+    stoa_session_up(s, &link, 1, now_ns);
+    (void)stoa_session_step(s, now_ns);
+    hello_from(s, 1, now_ns);
+    STOA_ASSERT(s->state == STOA_SESSION_UP);
+    for (size_t at = 0; at + 2 < size_bytes;) {
+        (void)stoa_session_send(s, (stoa_lane)(bytes[at] % STOA_LANE_COUNT), 1, 1, 2,
+                                bytes[at + 1] & 1 ? now_ns + 5 : 0, bytes + at, 2, now_ns, &seq);
+        at += say(s, bytes + at, size_bytes - at, now_ns);
+        now_ns += STOA_MS(3);
+        STOA_ASSERT(stoa_session_step(s, now_ns) >= now_ns);
+    }
+    stoa_session_down(s, now_ns);
+    stoa_session_up(s, &link, 2, now_ns);
+    (void)stoa_session_step(s, now_ns);
+    hello_from(s, UINT64_MAX, now_ns);
+    STOA_ASSERT(s->state == STOA_SESSION_UP || s->peer_incarnation == UINT64_MAX || s->peer[0] != 'b');
+    stoa_session_free(s);
+    return 0;
+}
