@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/envelope.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -19,14 +18,15 @@ static uint16_t tag_of(stoa_session_id id)
     return (uint16_t)id;
 }
 
-/* Of all, with the field of the checksum as 0. */
+/* Of all that it covers, with its own field as 0. */
 static uint32_t checksum(const uint8_t *bytes, uint32_t size_bytes, stoa_session_id id)
 {
-    static const uint8_t none[sizeof(uint32_t)];
-    const uint32_t at = offsetof(stoa_envelope, crc), behind = at + sizeof none;
-    uint32_t crc = stoa_crc32c((uint32_t)(id >> 32), bytes, at);
-    crc = stoa_crc32c(crc, none, sizeof none);
-    return stoa_crc32c(crc, bytes + behind, size_bytes - behind);
+    stoa_envelope e;
+    memcpy(&e, bytes, sizeof e);
+    e.crc = 0;
+    uint32_t crc = stoa_crc32c((uint32_t)(id >> 32), &e, sizeof e);
+    if (e.flags & STOA_ENVELOPE_BARE) { return crc; }
+    return stoa_crc32c(crc, bytes + sizeof e, size_bytes - sizeof e);
 }
 
 void stoa_envelope_seal(stoa_envelope *envelope, uint32_t size_bytes, stoa_session_id id)
@@ -46,7 +46,8 @@ stoa_err stoa_envelope_read(const void *bytes, uint32_t size_bytes, stoa_envelop
     if (e.version != STOA_SESSION_VERSION) { return STOA_E_VERSION; }
     bool good = (e.flags & ~STOA_ENVELOPE_FLAGS) == 0 && stoa_envelope_lane(&e) < STOA_LANE_COUNT &&
                 stoa_envelope_is(&e) < STOA_ENVELOPE_WHATS;
-    if (!good || (stoa_envelope_is(&e) != STOA_ENVELOPE_DATA && e.count != 0)) { return STOA_E_MALFORMED; }
+    bool data = stoa_envelope_is(&e) == STOA_ENVELOPE_DATA;
+    if (!good || (!data && (e.count != 0 || e.flags & STOA_ENVELOPE_BARE))) { return STOA_E_MALFORMED; }
     *out = e;
     return STOA_OK;
 }
@@ -111,7 +112,7 @@ stoa_err stoa_hello_read(const void *bytes, uint32_t size_bytes, stoa_hello *out
     memcpy(&h, (const uint8_t *)bytes + STOA_ENVELOPE_BYTES, sizeof h);
     size_t name_bytes = strnlen(h.name, sizeof h.name);
     bool good = stoa_node_name_is_good(h.name, name_bytes) && h.incarnation > 0 && h.number > 0 && h.version_min > 0 &&
-                h.version_min <= h.version_max && (h.flags & ~(uint32_t)STOA_HELLO_WANTS) == 0;
+                h.version_min <= h.version_max && (h.flags & ~(uint32_t)(STOA_HELLO_WANTS | STOA_HELLO_TRUSTS)) == 0;
     for (size_t i = name_bytes; good && i < sizeof h.name; i++) {
         good = h.name[i] == '\0';
     }

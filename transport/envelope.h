@@ -49,16 +49,17 @@ typedef enum stoa_envelope_what {
 
 /* flags: the lane in bits 0 and 1, what it is in bits 2 to 4. */
 enum {
-    STOA_ENVELOPE_RESEND = 0x20,
-    STOA_ENVELOPE_FLAGS = 0x3f
-}; /* RESEND: something is missing behind what is acked */
+    STOA_ENVELOPE_RESEND = 0x20, /* something is missing behind what is acked */
+    STOA_ENVELOPE_BARE = 0x40,   /* the frames have no checksum: both sides trust the link with them */
+    STOA_ENVELOPE_FLAGS = 0x7f,
+};
 
 typedef struct stoa_envelope {
     uint16_t magic;
     uint8_t version, flags;
     uint16_t count, tag;
     uint32_t epoch;  /* the sender's, its low half */
-    uint32_t crc;    /* CRC-32C of all, this field as 0 */
+    uint32_t crc;    /* CRC-32C of all, this field as 0; with STOA_ENVELOPE_BARE of the envelope alone */
     uint64_t acked;  /* of the lane: the last number that arrived here */
     uint64_t credit; /* of the lane: bytes of frames that may ever be sent here */
 } stoa_envelope;
@@ -126,7 +127,10 @@ stoa_err stoa_frames_check(const void *bytes, uint32_t size_bytes, uint32_t coun
 
 /* --- hellos, refusals, pulses */
 
-enum { STOA_HELLO_WANTS = 1 }; /* flags: an answer, because I have none of yours yet that knows me */
+enum {
+    STOA_HELLO_WANTS = 1,  /* flags: an answer, because I have none of yours yet that knows me */
+    STOA_HELLO_TRUSTS = 2, /* the link with bytes: batches need no checksum */
+};
 
 typedef struct stoa_lane_mark {
     uint64_t acked, credit;

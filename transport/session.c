@@ -155,6 +155,7 @@ static stoa_err take(stoa_session *s, const char *identity, const void *bytes, u
     if (what == STOA_ENVELOPE_HELLO) { return stoa_session_take_hello(s, identity, bytes, size_bytes, now_ns); }
     if (what == STOA_ENVELOPE_REFUSE) { return stoa_session_take_refusal(s, bytes, size_bytes, now_ns); }
     if (s->peer_incarnation == 0) { return STOA_E_STALE; } /* we have no session yet */
+    if (e.flags & STOA_ENVELOPE_BARE && !s->options.trusts_link) { return STOA_E_CORRUPT; }
     err = stoa_envelope_check(bytes, size_bytes, s->id_in);
     if (err) { return err; }
     if (e.epoch != (uint32_t)s->peer_epoch) { return STOA_E_STALE; }

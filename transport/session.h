@@ -98,11 +98,12 @@ typedef struct stoa_session_options {
     uint64_t batch_ns;                      /* how long a batch may wait for more; 0: until the next step */
     uint32_t window_bytes[STOA_LANE_COUNT]; /* of each queue out, and of each credit in; 256 KiB, 1 MiB, 1 MiB */
     uint32_t link_frames;                   /* the link's queue_frames: bulk takes a quarter, normal a half; 64 */
-    bool consumes;                          /* the user calls stoa_session_consumed; else what is told is consumed */
-    uint64_t ack_ns;                        /* how long an acknowledgement may wait for a batch to go with; 1 ms */
-    uint64_t heartbeat_ns;                  /* 100 ms */
-    uint64_t silence_max_ns;                /* 2 s; the threshold adapts between 3 heartbeats and this */
-    const stoa_session_events *events;      /* live as long as the session */
+    bool trusts_link;        /* with every bit: no checksums, if the other side says so, too. For shared memory */
+    bool consumes;           /* the user calls stoa_session_consumed; else what is told is consumed */
+    uint64_t ack_ns;         /* how long an acknowledgement may wait for a batch to go with; 1 ms */
+    uint64_t heartbeat_ns;   /* 100 ms */
+    uint64_t silence_max_ns; /* 2 s; the threshold adapts between 3 heartbeats and this */
+    const stoa_session_events *events; /* live as long as the session */
 } stoa_session_options;
 
 enum { STOA_SESSION_BATCH_MIN = 1024, STOA_SESSION_BATCHES = 1024 }; /* unacknowledged at once, per lane */

@@ -31,7 +31,7 @@ void stoa_session_greet(stoa_session *s, bool wants, uint64_t now_ns)
     stoa_hello hello = {
         .version_min = s->options.version_min,
         .version_max = s->options.version_max,
-        .flags = wants ? STOA_HELLO_WANTS : 0,
+        .flags = (wants ? STOA_HELLO_WANTS : 0U) | (s->options.trusts_link ? STOA_HELLO_TRUSTS : 0U),
         .number = ++s->hello_number,
         .heard = s->peer_hello,
         .incarnation = s->options.incarnation,
@@ -162,6 +162,7 @@ stoa_err stoa_session_take_hello(stoa_session *s, const char *identity, const vo
 
     memcpy(s->peer, hello.name, sizeof s->peer);
     s->peer_epoch = hello.epoch;
+    s->bare = s->options.trusts_link && hello.flags & STOA_HELLO_TRUSTS;
     if (hello.incarnation > s->peer_incarnation) { begin(s, &hello, now_ns); }
     s->peer_hello = hello.number;
     if (hello.peer_incarnation == s->options.incarnation) {

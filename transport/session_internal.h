@@ -59,7 +59,8 @@ struct stoa_session {
     uint64_t peer_incarnation, peer_epoch; /* 0: never heard of */
     stoa_session_id id_out, id_in;
     uint64_t hello_number, greeting_from, peer_hello, hello_due_ns; /* greeting_from: first number of this greeting */
-    bool met; /* it was up with this incarnation of the peer */
+    bool bare;                                                      /* both trust the link */
+    bool met;                                                       /* it was up with this incarnation of the peer */
 
     stoa_lane_out out[STOA_LANE_COUNT];
     stoa_lane_in in[STOA_LANE_COUNT];

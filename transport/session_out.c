@@ -151,7 +151,8 @@ static bool batch_send(stoa_session *s, stoa_lane lane, stoa_batch *b, uint64_t 
     stoa_lane_out *out = &s->out[lane];
     uint8_t *bytes = bytes_of(out, b);
     stoa_lane_mark mark = stoa_lane_mark_of(s, lane);
-    stoa_envelope e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, lane),
+    uint8_t flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, lane);
+    stoa_envelope e = {.flags = s->bare ? (uint8_t)(flags | STOA_ENVELOPE_BARE) : flags,
                        .count = (uint16_t)b->count,
                        .epoch = (uint32_t)s->options.epoch,
                        .acked = mark.acked,

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "transport/session.h"
-#include "transport/session_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes);
 
@@ -60,6 +59,13 @@ static stoa_err sink(stoa_link *link, stoa_peer peer, const void *bytes, uint32_
     return STOA_OK;
 }
 
+static stoa_session_view view_of(const stoa_session *s)
+{
+    stoa_session_view view;
+    stoa_session_look(s, &view);
+    return view;
+}
+
 static void hello_from(stoa_session *s, uint64_t incarnation, uint64_t now_ns)
 {
     struct {
@@ -69,10 +75,10 @@ static void hello_from(stoa_session *s, uint64_t incarnation, uint64_t now_ns)
     piece.body = (stoa_hello){.version_min = 1,
                               .version_max = 1,
                               .number = 1,
-                              .heard = s->hello_number,
+                              .heard = UINT64_MAX,
                               .incarnation = incarnation,
-                              .peer_incarnation = s->options.incarnation,
-                              .epoch = s->peer_epoch,
+                              .peer_incarnation = 1,
+                              .epoch = view_of(s).peer_epoch,
                               .name = "b"};
     for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
         piece.body.lanes[i].credit = WINDOW_BYTES;
@@ -91,10 +97,11 @@ static size_t say(stoa_session *s, const uint8_t *at, size_t left_bytes, uint64_
     if (size_bytes >= STOA_ENVELOPE_BYTES && at[1] & 0x80) {
         stoa_envelope *e = (stoa_envelope *)(void *)piece;
         e->flags &= STOA_ENVELOPE_FLAGS;
-        e->epoch = (uint32_t)s->peer_epoch;
+        stoa_session_view view = view_of(s);
+        e->epoch = (uint32_t)view.peer_epoch;
         stoa_envelope_what what = stoa_envelope_is(e);
         bool open = what == STOA_ENVELOPE_HELLO || (what == STOA_ENVELOPE_REFUSE && at[1] & 0x40);
-        stoa_envelope_seal(e, (uint32_t)size_bytes, open ? 0 : s->id_in);
+        stoa_envelope_seal(e, (uint32_t)size_bytes, open ? 0 : stoa_session_id_of("b", view.peer_incarnation, "a", 1));
     }
     (void)stoa_session_take(s, "", piece, (uint32_t)size_bytes, now_ns);
     return size_bytes + 2;
@@ -123,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
     stoa_session_up(s, &link, 1, now_ns);
     (void)stoa_session_step(s, now_ns);
     hello_from(s, 1, now_ns);
-    STOA_ASSERT(s->state == STOA_SESSION_UP);
+    STOA_ASSERT(view_of(s).state == STOA_SESSION_UP);
     for (size_t at = 0; at + 2 < size_bytes;) {
         (void)stoa_session_send(s, (stoa_lane)(bytes[at] % STOA_LANE_COUNT), 1, 1, 2,
                                 bytes[at + 1] & 1 ? now_ns + 5 : 0, bytes + at, 2, now_ns, &seq);
@@ -135,7 +142,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
     stoa_session_up(s, &link, 2, now_ns);
     (void)stoa_session_step(s, now_ns);
     hello_from(s, UINT64_MAX, now_ns);
-    STOA_ASSERT(s->state == STOA_SESSION_UP || s->peer_incarnation == UINT64_MAX || s->peer[0] != 'b');
+    stoa_session_view view = view_of(s);
+    STOA_ASSERT(view.state == STOA_SESSION_UP || view.peer_incarnation == UINT64_MAX || strcmp(view.peer, "b") != 0);
     stoa_session_free(s);
     return 0;
 }

@@ -272,6 +272,7 @@ static void link_open(world *w, node *n, uint32_t to)
     sessions.session.peer = to == n->id ? NULL : names[to];
     sessions.session.incarnation = n->life;
     sessions.session.events = &n->events;
+    sessions.session.trusts_link = below(w, 2);
     for (unsigned i = 0; i < LANES; i++) { /* who sends may have more room than who receives gives */
         sessions.session.window_bytes[i] = 10240 + 8 * (uint32_t)below(w, 2000);
     }

@@ -35,6 +35,27 @@ static void messages_come_in_order_on_each_lane(void **state)
     assert_string_equal(a.peer, "b");
 }
 
+static void who_trusts_the_link_sends_no_checksums_to_who_does_too(void **state)
+{
+    kit *k = *state;
+    k->options.trusts_link = true;
+    kit_up(k);
+    assert_true(kit_session(&k->a)->bare && kit_session(&k->b)->bare);
+    assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, "x", 1, 0), STOA_OK);
+    kit_run(k, 5);
+    assert_int_equal(k->b.messages, 1);
+    kit_end_now(&k->b);
+    stoa_session_options b = kit_options(k, &k->b);
+    b.incarnation = 2;
+    b.trusts_link = false;
+    kit_begin(k, &k->b, &b);
+    kit_run(k, 5);
+    assert_false(kit_session(&k->a)->bare || kit_session(&k->b)->bare);
+    assert_int_equal(kit_send(&k->a, STOA_LANE_NORMAL, "x", 1, 0), STOA_OK);
+    kit_run(k, 5);
+    assert_int_equal(k->b.messages, 1);
+}
+
 static void a_batch_waits_for_more_no_longer_than_it_may(void **state)
 {
     kit *k = *state;
@@ -330,6 +351,10 @@ static void improper_pieces_are_named_and_change_nothing(void **state)
     stoa_envelope_seal(e, size, id);
     assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 3); /* one frame is missing */
     BAD;
+    e->flags |= STOA_ENVELOPE_BARE;
+    stoa_envelope_seal(e, size, id);
+    assert_int_equal(after(k, bad, size, STOA_E_CORRUPT).corrupt, 3); /* without a checksum, though we want one */
+    BAD;
     e->tag ^= 1;
     assert_int_equal(after(k, bad, size, STOA_E_STALE).stale, 1);
     BAD;
@@ -531,6 +556,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(messages_come_in_order_on_each_lane),
+        TEST(who_trusts_the_link_sends_no_checksums_to_who_does_too),
         TEST(a_batch_waits_for_more_no_longer_than_it_may),
         TEST(a_message_too_large_is_named),
         TEST(a_peer_that_does_not_consume_fills_its_lane_alone),
