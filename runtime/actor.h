@@ -177,8 +177,13 @@ uint32_t stoa_turn_peer_find(stoa_turn *turn, const char *name);
 uint64_t stoa_turn_random(stoa_turn *turn);
 
 /* --- ends. Reasons are static texts. */
-/* Fail this actor: nothing of this turn happened; its supervisor restarts it. Return the result. */
+/* Fail this actor: nothing of this turn happened; its supervisor restarts it. Return the result. In a shard with a journal, where this
+ * turn follows from others of the same cascade, nothing of the cascade happened: it is undone, and who asked hears FAILED. */
 STOA_NODISCARD stoa_err stoa_fail(stoa_turn *turn, const char *reason);
+/* The same undoing without a failure, for a turn that cannot be without leaving half of something: return the result. Who began the
+ * cascade hears why. OK: nothing, so it may stand around a call. Where there is nothing before this turn, and where durability is NONE,
+ * it is as if why was returned. It costs as much as a restart. */
+STOA_NODISCARD stoa_err stoa_turn_undo(stoa_turn *turn, stoa_err why);
 /* End this actor when the turn takes effect. NULL: it is done (normal); otherwise it ends as one that failed. Errors:
  * UNSUPPORTED (event-sourced kinds: they live as long as their shard). */
 stoa_err stoa_turn_exit(stoa_turn *turn, const char *reason);

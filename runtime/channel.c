@@ -114,7 +114,7 @@ void stoa_channels_measure(struct stoa_shard *shard)
 void stoa_channels_begin(struct stoa_shard *shard, bool closed)
 {
     struct stoa_mailing *m = shard->mailing;
-    shard->cause = 0;
+    stoa_shard_begin(shard);
     m->used = m->used_bytes = 0;
     m->first = true;
     m->closed = closed;

@@ -200,8 +200,8 @@ static bool deliver(struct stoa_shard *shard, uint32_t channel, const stoa_mail 
     m->taking_epoch = epoch;
     if (!err) { err = stoa_channels_turn(shard, actor, msg); }
     m->taking = NULL;
+    if (!err) { err = stoa_shard_cascade(shard); }
     if (err) { note_refused(shard, channel, mail, epoch, err); }
-    stoa_shard_cascade(shard);
     return true;
 }
 
@@ -296,13 +296,10 @@ stoa_err stoa_channel_return(struct stoa_shard *shard, uint32_t channel, const s
     stoa_err err = stoa_channels_turn(shard, actor, msg);
     m->returning = NULL;
     m->returned = NULL;
-    if (err == STOA_E_FAILED && ++m->tries < STOA_RETURN_TRIES) {
-        stoa_shard_cascade(shard);
-        return STOA_E_AGAIN;
-    }
+    bool undone = !err && (err = stoa_shard_cascade(shard)) != STOA_OK;
+    if ((err == STOA_E_FAILED || undone) && ++m->tries < STOA_RETURN_TRIES) { return STOA_E_AGAIN; }
     if (err) { stoa_shard_note_alone(shard, stoa_shard_log_ROW_returned, &event); }
     m->tries = 0;
-    stoa_shard_cascade(shard);
     stoa_channels_measure(shard);
     return STOA_OK;
 }

@@ -210,7 +210,7 @@ static void journal_event(struct stoa_shard *shard, uint32_t stream, const stoa_
     if (!shard->cause) { shard->cause = shard->applied; }
 }
 
-/* Where an acknowledgement does not wait for the disk, what is applied is committed. */
+/* Where an acknowledgement does not wait for the disk, what is applied is committed: not before its cascade is over. */
 static void commit_at_once(struct stoa_shard *shard)
 {
     shard->acks.memory = shard->applied;
@@ -254,7 +254,6 @@ void stoa_shard_apply_staged(struct stoa_shard *shard, const stoa_turning *turni
     }
     stoa_channels_after_effect(shard);
     stoa_shard_clear_staged(shard);
-    commit_at_once(shard);
 }
 
 stoa_err stoa_shard_spawn(struct stoa_shard *shard, const stoa_kind *kind, const char *name, stoa_actor **out)
@@ -396,8 +395,7 @@ void stoa_shard_carry(struct stoa_shard *shard, stoa_msg *msg)
 
 /* --- running */
 
-/* What is refused tells of the shard, too. */
-static void refuse(struct stoa_shard *shard, stoa_msg *msg, stoa_err why)
+void stoa_shard_refuse(struct stoa_shard *shard, stoa_msg *msg, stoa_err why)
 {
     stoa_msg *refusal = stoa_core_refusal(shard->core, msg, why);
     if (refusal) { stoa_shard_wall(shard, refusal); }
@@ -410,7 +408,7 @@ void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
         return;
     }
     if (actor->flags & STOA_ACTOR_DOWN) { /* a timer or an answer of before would reach who comes after */
-        refuse(shard, msg, STOA_E_FAILED);
+        stoa_shard_refuse(shard, msg, STOA_E_FAILED);
         return;
     }
     if (!stoa_mailbox_admits(shard->core, actor, msg)) { return; }
@@ -455,10 +453,22 @@ void stoa_shard_disown(struct stoa_shard *shard, stoa_actor *actor)
     disown(shard, &shard->inbox, actor);
 }
 
+static void mark(struct stoa_shard *shard)
+{
+    const stoa_block_slot *block = open_block(shard);
+    shard->cause = 0;
+    shard->cascade_left = STOA_CASCADE_MAX;
+    shard->mark = (stoa_cascade_mark){.applied = shard->applied,
+                                      .used_bytes = block->used_bytes,
+                                      .count = block->count,
+                                      .index_count = block->index_count};
+}
+
 static void run_one(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
 {
     if (actor->flags & STOA_ACTOR_DOWN) {
-        refuse(shard, msg, STOA_E_FAILED);
+        stoa_shard_tear(shard, STOA_E_FAILED);
+        stoa_shard_refuse(shard, msg, STOA_E_FAILED);
     } else {
         stoa_turn_run(shard->core, actor, msg);
     }
@@ -470,18 +480,38 @@ static stoa_actor *receiver(struct stoa_shard *shard, stoa_msg **msg)
     if ((*msg)->flags & STOA_MSG_ANSWER) { *msg = stoa_core_resolve(shard->core, *msg); }
     if (!*msg) { return NULL; }
     stoa_actor *actor = stoa_core_actor(shard->core, (*msg)->to);
-    if (!actor) { refuse(shard, *msg, STOA_E_CLOSED); }
+    if (!actor) { stoa_shard_refuse(shard, *msg, STOA_E_CLOSED); }
     return actor;
 }
 
-void stoa_shard_cascade(struct stoa_shard *shard)
+void stoa_shard_begin(struct stoa_shard *shard)
 {
-    while (shard->cascade.head) {
+    while (__builtin_expect(shard->cascade.head != NULL, 0)) { /* what resumes have left */
+        mark(shard);
+        if (stoa_shard_cascade(shard)) { break; }
+    }
+    mark(shard);
+}
+
+void stoa_shard_tear(struct stoa_shard *shard, stoa_err why)
+{
+    if (!shard->within || !journaled(shard)) { return; }
+    shard->torn = why;
+    shard->torn_left = shard->cascade.count;
+}
+
+stoa_err stoa_shard_cascade(struct stoa_shard *shard)
+{
+    shard->within = true;
+    while (shard->cascade.head && !shard->torn) {
         stoa_msg *msg = stoa_msg_list_pop(&shard->cascade);
         stoa_actor *actor = receiver(shard, &msg);
         if (actor) { run_one(shard, actor, msg); }
     }
-    shard->cascade_left = STOA_CASCADE_MAX; /* the next one's */
+    shard->within = false;
+    stoa_err err = __builtin_expect(shard->torn != STOA_OK, 0) ? stoa_shard_undo(shard) : STOA_OK;
+    commit_at_once(shard);
+    return err;
 }
 
 bool stoa_shard_room(struct stoa_shard *shard)
@@ -504,11 +534,11 @@ static void take_one(struct stoa_shard *shard)
         if (actor->flags & STOA_ACTOR_AWAITED) { stoa_room_tell(shard->core, actor, STOA_OK); }
         if (stoa_once_begin(shard, actor, msg)) { return; }
         run_one(shard, actor, msg);
-        stoa_shard_cascade(shard);
+        (void)stoa_shard_cascade(shard); /* who asked has heard of it */
     } else if (stoa_once_is_ours(msg)) {
         stoa_once_returned(shard, msg);
     } else {
-        refuse(shard, msg, STOA_E_CLOSED);
+        stoa_shard_refuse(shard, msg, STOA_E_CLOSED);
     }
     if (!shard->request) { return; }
     stoa_once_end(shard);
@@ -522,7 +552,7 @@ bool stoa_shard_run(struct stoa_shard *shard)
     uint32_t waits = shard->control.count + shard->inbox.count;
     uint32_t budget = waits < CASCADES_PER_RUN ? waits : CASCADES_PER_RUN;
     uint64_t enough = shard->core->messages + stoa_core_quantum(shard->core, TURNS_PER_RUN); /* long ones: fewer at one go */
-    while (budget-- && shard->core->messages < enough && (shard->control.head || shard->inbox.head)) {
+    while (budget-- && !shard->down && shard->core->messages < enough && (shard->control.head || shard->inbox.head)) {
         if (!room_for_cascade(shard)) {
             seal(shard);
             shard->stalled = !room_for_cascade(shard);
@@ -530,14 +560,14 @@ bool stoa_shard_run(struct stoa_shard *shard)
         }
         take_one(shard);
     }
-    stoa_shard_cascade(shard); /* what a resume left */
+    if (shard->cascade.head) { stoa_shard_begin(shard); } /* what a resume left */
     bool more = stoa_channels_take(shard, CASCADES_PER_RUN);
     stoa_effects_hear(shard);
     seal(shard);
     (void)stoa_shard_release_committed(shard);
     stoa_channels_pump(shard);
     stoa_effects_pump(shard);
-    return more || ((shard->control.head || shard->inbox.head) && !shard->stalled);
+    return more || shard->cascade.head || ((shard->control.head || shard->inbox.head) && !shard->stalled);
 }
 
 bool stoa_shard_may_go_on(const struct stoa_shard *shard)

@@ -4,7 +4,8 @@
  * same shard, first in first out, until none is left. Cascades run one after the other; a block holds whole cascades. So what
  * belongs together (reserve, match, settle) commits together, nobody sees its middle, and a crash never leaves half of it.
  * A cascade ends: its turns send STOA_CASCADE_MAX messages within the shard at most, and further sends and asks are TOO_LARGE.
- * The turn that returns that is refused; those before it stand, as before any refused turn.
+ * A turn that returns that, or any error, is refused; those before it stand. But who fails in the middle of a cascade, or says
+ * stoa_turn_undo there, takes all of it with him: it is undone as if it had never begun (shard_undo.c).
  *
  * The wall. What leaves the shard - answers, refusals, reads, topics, sends - is stamped with the last position applied and
  * waits until that position is committed: at once for NONE and MEMORY, when its block is synced for DISK.
@@ -59,6 +60,12 @@ typedef struct stoa_staged_event {
     uint32_t pad_;
 } stoa_staged_event;
 
+/* Where the cascade under way began. */
+typedef struct stoa_cascade_mark {
+    uint64_t applied;
+    uint32_t used_bytes, count, index_count; /* of the open block */
+} stoa_cascade_mark;
+
 typedef struct stoa_msg_list {
     stoa_msg *head, *tail;
     uint32_t count;
@@ -100,6 +107,10 @@ struct stoa_shard {
     stoa_block_slot blocks[STOA_BLOCKS];
     uint64_t block_open, block_done; /* running numbers; open - done <= STOA_BLOCKS - 1 */
     uint64_t cause; /* first position of the cascade under way */
+    stoa_cascade_mark mark;
+    bool within;       /* it is behind its first turn */
+    stoa_err torn;     /* it is to be undone, and why */
+    uint32_t torn_left; /* what the list had of it then; what is behind that, resumes and refusals have sent */
     uint8_t *arena;
     uint32_t arena_used, arena_ids; /* bytes and ids staged */
     uint64_t arena_worst;           /* what they may take in the block */
@@ -160,8 +171,15 @@ bool stoa_shard_may_go_on(const struct stoa_shard *shard);
 /* When the shard wants to be polled though nothing came; UINT64_MAX: never. */
 uint64_t stoa_shard_due_ns(const struct stoa_shard *shard);
 bool stoa_shard_idle(const struct stoa_shard *shard);
-/* Run what waits within the shard. */
-void stoa_shard_cascade(struct stoa_shard *shard);
+/* A cascade begins. */
+void stoa_shard_begin(struct stoa_shard *shard);
+/* Behind its first turn: run what waits within the shard. OK, or why the cascade was undone. What undoing leaves - answers that are
+ * refusals now, what resumes have sent - is a cascade of its own, before the next one. */
+stoa_err stoa_shard_cascade(struct stoa_shard *shard);
+/* A message is lost in the middle of a cascade: it is undone when the turn is over. */
+void stoa_shard_tear(struct stoa_shard *shard, stoa_err why);
+/* What is refused tells of the shard, too: behind the wall. */
+void stoa_shard_refuse(struct stoa_shard *shard, stoa_msg *msg, stoa_err why);
 /* Whether the cascade under way may have one more message, which is then counted: TOO_LARGE. */
 static inline stoa_err stoa_shard_cascade_room(struct stoa_shard *shard)
 {
@@ -217,8 +235,10 @@ stoa_err stoa_shard_rebuild_all(struct stoa_shard *shard);
 
 /* Replay (shard_recover.c). */
 stoa_err stoa_shard_recover(struct stoa_shard *shard);
-/* The state of one failed actor anew from the log and the blocks not yet in it. */
+/* The state of one failed actor anew from the log and the blocks not yet in it (shard_undo.c). */
 void stoa_shard_rebuild(struct stoa_shard *shard, stoa_actor *actor);
+/* The cascade under way is torn: as if it had not begun. Returns why. */
+stoa_err stoa_shard_undo(struct stoa_shard *shard);
 uint64_t stoa_shard_hash(const struct stoa_shard *shard);
 uint64_t stoa_state_hash(uint64_t seed, const void *state, size_t bytes);
 

@@ -1,4 +1,5 @@
-/* shard_recover.c - from the log back to states: recovery at open, one failed actor, and replays beside the running shard.
+/* shard_recover.c - from the log back to states: recovery at open, and replays beside the running shard (single states of the
+ * running one: shard_undo.c).
  *
  * A replay never runs a handler: it reads events in order (log_reader.h) and applies them. Recovery applies to the shard's
  * actors themselves; a replay beside applies to a fold of its own (fold.h).
@@ -118,102 +119,6 @@ stoa_err stoa_shard_recover(struct stoa_shard *shard)
     shard->blocks[0].first = state.last + 1;
     shard->recovery_ns = stoa_clock_real.now_ns(&stoa_clock_real) - began_ns;
     return STOA_OK;
-}
-
-/* --- one actor of the running shard */
-
-typedef struct rebuilding {
-    struct stoa_shard *shard;
-    const stoa_actor *actor;
-    void *state;
-    uint64_t applied;
-} rebuilding;
-
-static stoa_err apply_one(void *context, const stoa_event_view *event)
-{
-    rebuilding *r = context;
-    event->kind->appliers[event->row->id](r->state, event->payload);
-    return STOA_OK;
-}
-
-/* What is not yet in the log: blocks with the journal's thread, and the open one. */
-static stoa_err rebuild_from_blocks(rebuilding *r, stoa_log_reader *reader, uint64_t from)
-{
-    struct stoa_shard *shard = r->shard;
-    stoa_err err = STOA_OK;
-    for (uint64_t number = shard->block_done; number <= shard->block_open && !err; number++) {
-        const stoa_block_slot *slot = &shard->blocks[number % STOA_BLOCKS];
-        if (!slot->count || slot->first + slot->count - 1 < from) { continue; }
-        stoa_block block = {.first = slot->first, .count = slot->count, .payload = slot->bytes,
-                            .payload_bytes = slot->used_bytes};
-        err = stoa_log_read_block(reader, &block, from, UINT64_MAX, apply_one, r);
-        r->applied = slot->first + slot->count - 1;
-    }
-    return err;
-}
-
-/* Its state in the newest snapshot that has it; *position_out: 0 where there is none. */
-static stoa_err rebuild_from_snapshot(rebuilding *r, uint64_t *position_out)
-{
-    stoa_snapshot *snapshot;
-    stoa_image_directory directory;
-    uint64_t at_most = stoa_shard_durable(r->shard);
-    for (*position_out = 0; !*position_out && at_most;) {
-        if (stoa_shard_snapshot_find(r->shard, at_most, false, &snapshot, &directory)) { break; }
-        uint64_t position = stoa_snapshot_look(snapshot)->position;
-        bool there = r->actor->stream <= directory.count;
-        stoa_err err = there ? stoa_image_state(snapshot, &directory, r->actor->stream, r->state) : STOA_OK;
-        if (err) { stoa_sparse_clear(r->state, r->actor->kind->state_bytes); }
-        if (!err) { *position_out = position; }
-        stoa_image_close(&directory);
-        stoa_snapshot_close(snapshot);
-        at_most = position - 1;
-    }
-    uint64_t first = stoa_journal_first(r->shard->journal);
-    return *position_out + 1 >= first ? STOA_OK : STOA_FAIL(STOA_E_GONE, "the log begins at %llu", (unsigned long long)first);
-}
-
-static stoa_err rebuild(rebuilding *r)
-{
-    stoa_log_reader *reader;
-    uint64_t from;
-    stoa_err err = rebuild_from_snapshot(r, &from);
-    if (!err) { err = stoa_log_open(r->shard, &reader); }
-    if (err) { return err; }
-    stoa_log_only(reader, r->actor->stream);
-    r->applied = stoa_shard_durable(r->shard); /* before the blocks are looked at: none can fall between */
-    err = stoa_log_read(reader, from + 1, r->applied, apply_one, r, NULL);
-    if (!err) { err = rebuild_from_blocks(r, reader, r->applied + 1); }
-    stoa_log_close(reader);
-    return err;
-}
-
-/* What the log says is what counts: a state that differs was not made by its events. */
-static void compare(const struct stoa_shard *shard, stoa_actor *actor, const rebuilding *r)
-{
-    if (r->applied == shard->applied && stoa_sparse_equal(r->state, actor->state, actor->kind->state_bytes)) { return; }
-    stoa_log(STOA_LOG_ERROR, "state_differs_from_log", STOA_KV("actor", stoa_actor_name(actor)),
-             STOA_KU("position", shard->applied), STOA_KU("replayed", r->applied));
-    STOA_ASSERT(!shard->node->options.sim); /* a broken kind, or a broken replay: tests do not go on with it */
-    if (r->applied == shard->applied) { memcpy(actor->state, r->state, actor->kind->state_bytes); }
-}
-
-/* Between cascades nothing of the shard is half done, and handlers cannot write to the state: it is the fold of the applied
- * events already, and replaying them gives the same bytes. That is done all the same, and shown: it keeps one failure of memory
- * or of a broken kind from living on. It costs the core what lies behind the last snapshot: 10 ms for 100,000 events. */
-void stoa_shard_rebuild(struct stoa_shard *shard, stoa_actor *actor)
-{
-    if (!shard->journal) { return; }
-    rebuilding r = {.shard = shard, .actor = actor, .state = stoa_state_new(actor->kind)};
-    if (!r.state) { return; }
-    stoa_err err = rebuild(&r);
-    if (err) {
-        stoa_log_error("rebuild_failed", err);
-        STOA_ASSERT(!shard->node->options.sim || err == STOA_E_NOMEM || err == STOA_E_IO);
-    } else {
-        compare(shard, actor, &r);
-    }
-    stoa_state_free(actor->kind, r.state);
 }
 
 /* --- beside the running shard */

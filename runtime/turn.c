@@ -167,7 +167,10 @@ static inline void settle(stoa_core *core, stoa_turning *t, stoa_actor *actor, s
 {
     const stoa_row *row = msg->row, *reply = row->reply;
     actor->messages++;
-    if (__builtin_expect(t->after & STOA_AFTER_FAILED, 0)) { err = STOA_E_FAILED; }
+    if (__builtin_expect(t->after & STOA_AFTER_FAILED, 0)) {
+        err = STOA_E_FAILED;
+        if (actor->shard) { stoa_shard_tear(actor->shard, err); }
+    }
     if (!err && reply && !t->handed_over && !t->answered) { err = stoa_turning_answer(t, reply, core->reply, STOA_OK); }
     if (__builtin_expect(err, 0)) {
         t->after &= (uint8_t)~STOA_AFTER_EXIT;

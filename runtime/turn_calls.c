@@ -125,6 +125,13 @@ uint64_t stoa_turn_random(stoa_turn *turn)
     return stoa_random_next(&stoa_turning_of(turn)->core->random);
 }
 
+stoa_err stoa_turn_undo(stoa_turn *turn, stoa_err why)
+{
+    struct stoa_shard *shard = stoa_turning_of(turn)->actor->shard;
+    if (why && shard) { stoa_shard_tear(shard, why); }
+    return why;
+}
+
 stoa_err stoa_fail(stoa_turn *turn, const char *reason)
 {
     stoa_turning *t = stoa_turning_of(turn);

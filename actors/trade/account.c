@@ -78,7 +78,8 @@ static void check(const trade_account *self)
 }
 
 /* --- transfers: the receiver is credited first, then the sender pays, both in one cascade. What the receiver refuses
- * has not happened, and what the sender had when it asked it still has when it pays. */
+ * has not happened, and what the sender had when it asked it still has when it pays. When it cannot pay, the cascade is
+ * undone and with it the credit; so it is for fills, whose other side has them, and for what settles an order. */
 
 /* Whether the account may part with the amount. Who owes an asset may not take out another, which is its collateral. */
 static stoa_err may_send(const trade_account *self, const stoa_text6 *asset, stoa_decimal amount)
@@ -219,7 +220,7 @@ static stoa_err trade_account_on_paid(stoa_turn *turn, const trade_account *self
                                                                       .to_stream = in->to_stream,
                                                                       .asset = in->asset,
                                                                       .amount = in->amount});
-    if (err) { return err; }
+    if (err) { return stoa_turn_undo(turn, err); }
     (void)trade_account_answer_done(turn, (trade_account_done){{0}}); /* the other side has the money */
     return STOA_OK;
 }
@@ -323,9 +324,8 @@ static void trade_account_apply_rejected(trade_account *self, const trade_accoun
     self->seq++;
 }
 
-static stoa_err trade_account_on_verdict(stoa_turn *turn, const trade_account *self, const trade_account_verdict *in)
+static stoa_err take_verdict(stoa_turn *turn, const trade_account *self, const trade_account_verdict *in)
 {
-    if (!from_peer(turn, self->risk)) { return STOA_E_DENIED; }
     if (in->reason) { return reject(turn, self, in, in->reason); }
     if (self->orders.open >= TRADE_OPEN_ORDERS_MAX) { return reject(turn, self, in, trade_reason_TOO_MANY_ORDERS); }
     stoa_err err = trade_account_emit_ordered(
@@ -341,6 +341,12 @@ static stoa_err trade_account_on_verdict(stoa_turn *turn, const trade_account *s
                                                        .tif = in->order.tif,
                                                        .price_ticks = in->price_ticks,
                                                        .qty_lots = in->qty_lots});
+}
+
+static stoa_err trade_account_on_verdict(stoa_turn *turn, const trade_account *self, const trade_account_verdict *in)
+{
+    if (!from_peer(turn, self->risk)) { return STOA_E_DENIED; }
+    return stoa_turn_undo(turn, take_verdict(turn, self, in));
 }
 
 static void trade_account_apply_ordered(trade_account *self, const trade_account_ordered *event)
@@ -367,7 +373,7 @@ static stoa_err trade_account_on_fill(stoa_turn *turn, const trade_account *self
                                   .maker = in->maker,
                                   .at_ns = turn->wall_ns};
     stoa_err err = trade_account_emit_filled(turn, event);
-    if (err) { return err; }
+    if (err) { return stoa_turn_undo(turn, err); }
     trade_order view = order->view;
     trade_order_fill(&view, &event);
     publish(turn, self, &view);
@@ -429,7 +435,7 @@ static stoa_err trade_account_on_settled(stoa_turn *turn, const trade_account *s
     trade_order view = order->view;
     if (!trade_status_final(view.status)) {
         stoa_err err = emit_settled(turn, in, &view);
-        if (err) { return err; }
+        if (err) { return stoa_turn_undo(turn, err); }
         publish(turn, self, &view);
     }
     (void)trade_account_answer_order(turn, (trade_account_order){.order = view}); /* it has happened all the same */

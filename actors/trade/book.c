@@ -266,13 +266,8 @@ static bool acceptable(const trade_book *self, const trade_book_place *in)
            in->qty_lots <= INT64_MAX / self->symbol.lot && !trade_ladder_find(&self->ladder, in->order_id);
 }
 
-static stoa_err trade_book_on_place(stoa_turn *turn, const trade_book *self, const trade_book_place *in)
+static stoa_err place(stoa_turn *turn, const trade_book *self, const trade_book_place *in)
 {
-    if (!sender_known(turn, in->account, in->swept)) { return STOA_E_DENIED; }
-    if (!acceptable(self, in)) {
-        if (in->account == 0) { return STOA_E_INVALID; }
-        return settle(turn, in->account, in->order_id, trade_status_CANCELLED, trade_reason_INVALID);
-    }
     trade_reason refused = tif_rules[in->tif].admit(self, in);
     if (refused) { return settle(turn, in->account, in->order_id, trade_status_CANCELLED, refused); }
 
@@ -287,6 +282,15 @@ static stoa_err trade_book_on_place(stoa_turn *turn, const trade_book *self, con
     if (err) { return err; }
     publish_changes(turn, self, &m.noted, m.trades + (m.noted.count - taken));
     return STOA_OK;
+}
+
+/* Its account has reserved for it, and may have traded already: what cannot be done here undoes that. */
+static stoa_err trade_book_on_place(stoa_turn *turn, const trade_book *self, const trade_book_place *in)
+{
+    if (!sender_known(turn, in->account, in->swept)) { return STOA_E_DENIED; }
+    if (acceptable(self, in)) { return stoa_turn_undo(turn, place(turn, self, in)); }
+    if (in->account == 0) { return STOA_E_INVALID; }
+    return stoa_turn_undo(turn, settle(turn, in->account, in->order_id, trade_status_CANCELLED, trade_reason_INVALID));
 }
 
 static stoa_err trade_book_on_cancel(stoa_turn *turn, const trade_book *self, const trade_book_cancel *in)

@@ -32,6 +32,11 @@ STOA_PROXY(trade_book)
 enum { WORLD_ACCOUNTS_MAX = 20, WORLD_BOOKS = 2 };
 #define WORLD_DEADLINE STOA_S(30)
 
+/* How the worlds of a test are made. */
+WORLD_UNUSED static stoa_durability world_durability = stoa_durability_DISK;
+WORLD_UNUSED static stoa_sim_observer world_observer;
+WORLD_UNUSED static void *world_context;
+
 static const char *const world_assets[] = {"USDT", "BTC", "ETH"};
 static const trade_symbol world_symbols[WORLD_BOOKS] = {
     {.name = stoa_text("BTCUSDT"),
@@ -89,7 +94,7 @@ static void account_name(unsigned account, char *out, size_t out_bytes)
 static void world_attach(world *w)
 {
     stoa_shard_options options = {
-        .name = "trade", .durability = stoa_durability_DISK, .journal = &stoa_journal_sim, .path = "sim:trade"};
+        .name = "trade", .durability = world_durability, .journal = &stoa_journal_sim, .path = "sim:trade"};
     assert_int_equal(stoa_shard_open(w->node, &options, &w->shard), STOA_OK);
     w->risk = world_spawn(w, &risk_kind, "risk/main");
     w->books[0] = world_spawn(w, &trade_book_kind, "trade_book/BTCUSDT");
@@ -150,7 +155,7 @@ static world world_new(uint64_t seed, unsigned accounts)
     stoa_sim_disk *disk;
     stoa_sim_disks_free(); /* of a test that failed */
     assert_int_equal(stoa_sim_disk_get("trade", seed, &disk), STOA_OK);
-    stoa_sim_options options = {.seed = seed, .kinds = kinds, .trace = stoa_seeds_trace()};
+    stoa_sim_options options = {.seed = seed, .kinds = kinds, .observe = world_observer, .context = world_context, .trace = stoa_seeds_trace()};
     assert_int_equal(stoa_sim_new(&options, &w.sim, &w.node), STOA_OK);
     world_attach(&w);
     world_open_books(&w);
