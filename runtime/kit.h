@@ -95,7 +95,8 @@ void stoa_kit_settle(stoa_kit *kit);
 /* --- what goes wrong */
 /* The actor fails now, between two turns. reason: a static string. */
 void stoa_kit_fail(stoa_kit *kit, stoa_ref actor, const char *reason);
-/* The next turn of the actor so named (a glob pattern) fails: its message is refused, nothing of it happens. */
+/* The next turn of the actor so named (a glob pattern) fails: its message is refused, nothing of it happens, nor of a cascade that it is
+ * in the middle of. */
 void stoa_kit_fail_turn(stoa_kit *kit, const char *name);
 /* Any fault of the simulator's, once. */
 void stoa_kit_inject(stoa_kit *kit, stoa_sim_injection injection);

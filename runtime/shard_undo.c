@@ -20,7 +20,6 @@
 
 #include "base/log.h"
 #include "runtime/channel.h"
-#include "runtime/effects.h"
 #include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/shard.h"
@@ -281,7 +280,6 @@ static void begin_anew(const renewal *r)
         stoa_tree_renew(shard->core, shard->actors[stream]);
     }
     stoa_channels_measure(shard);
-    stoa_effects_dropped(shard);
     for (uint32_t stream = 1; stream < r->streams; stream++) {
         if (!r->states[stream] || !stoa_turn_first(shard->core, shard->actors[stream])) { continue; }
         stoa_log_error("resume_failed", STOA_E_FAILED);

@@ -360,6 +360,19 @@ static trade_account_place random_request(stoa_random *random, unsigned book, ui
                                  .qty = (1 + (int64_t)stoa_random_below(random, 60)) * symbol->lot * (book ? 1 : 10)};
 }
 
+/* A turn of it was lost, so nothing of it has happened, and it is asked again. */
+static bool lost(world *w, stoa_err err)
+{
+    if (err == STOA_E_FAILED) { stoa_sim_run(w->sim, STOA_S(1)); } /* who fails again is away for a while */
+    return err == STOA_E_FAILED;
+}
+
+static void lose_turns(world *w, bool lose)
+{
+    stoa_sim_plan plan = {.per_million = {[STOA_SIM_TURN_LOST] = 20000}};
+    stoa_sim_faults(w->sim, lose ? &plan : NULL);
+}
+
 static void step_place(stoa_random *random, world *w, simple *s)
 {
     unsigned account = (unsigned)stoa_random_below(random, ACCOUNTS), book = (unsigned)stoa_random_below(random, 2);
@@ -371,7 +384,11 @@ static void step_place(stoa_random *random, world *w, simple *s)
     while (tries--) {
         expected = simple_find(s, account, in.client_order_id);
         if (!expected) { expected = simple_place(s, account, book, &in); }
-        assert_int_equal(trade_account_call_place(w->node, w->accounts[account], in, WORLD_DEADLINE, &answer), STOA_OK);
+        stoa_err err;
+        do {
+            err = trade_account_call_place(w->node, w->accounts[account], in, WORLD_DEADLINE, &answer);
+        } while (lost(w, err));
+        assert_int_equal(err, STOA_OK);
         same_order(&answer.order, expected);
     }
 }
@@ -382,7 +399,9 @@ static void step_cancel(stoa_random *random, world *w, simple *s)
     trade_account_order answer = {0};
     trade_account_cancel in = {.order_id = id};
     stoa_ref account = w->accounts[s->orders[id].account];
-    assert_int_equal(trade_account_call_cancel(w->node, account, in, WORLD_DEADLINE, &answer), STOA_OK);
+    stoa_err err;
+    do { err = trade_account_call_cancel(w->node, account, in, WORLD_DEADLINE, &answer); } while (lost(w, err));
+    assert_int_equal(err, STOA_OK);
     same_order(&answer.order, simple_cancel(s, id));
 }
 
@@ -404,11 +423,13 @@ static uint64_t play(uint64_t seed)
     world w = funded_world(seed, &s);
     mirror_open(&m, &w);
     for (int step = 0; step < STEPS; step++) {
+        lose_turns(&w, seed % 3 == 0);
         if (s.count && stoa_random_chance(&random, 250)) {
             step_cancel(&random, &w, &s);
         } else {
             step_place(&random, &w, &s);
         }
+        lose_turns(&w, false);
         mirror_catch_up(&m, &w);
         compare_book(&w, &s, &m, 0);
         compare_book(&w, &s, &m, 1);

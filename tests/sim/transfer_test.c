@@ -123,7 +123,7 @@ static void act(world *w)
     if (stoa_sim_random(w->sim) % 8 == 0) { stoa_sim_run(w->sim, stoa_sim_random(w->sim) % STOA_MS(20)); }
 }
 
-static world world_new(uint64_t seed)
+static world world_new(uint64_t seed, uint64_t snapshot_events)
 {
     static const stoa_kind *const kinds[] = {&trade_account_kind, &risk_kind, NULL};
     world w = {.seed = seed};
@@ -131,7 +131,8 @@ static world world_new(uint64_t seed)
         stoa_sim_disk *disk;
         STOA_ASSERT(stoa_sim_disk_get(shard_names[i], seed + i, &disk) == STOA_OK);
     }
-    stoa_sim_options options = {.seed = seed, .cores = 2, .kinds = kinds, .memory_bytes = 32 << 20, .trace = stoa_seeds_trace()};
+    stoa_sim_options options = {.seed = seed, .cores = 2, .kinds = kinds, .memory_bytes = 32 << 20,
+                                .snapshot_events = snapshot_events, .trace = stoa_seeds_trace()};
     STOA_ASSERT(stoa_sim_new(&options, &w.sim, &w.node) == STOA_OK);
     STOA_ASSERT(attach(&w));
     return w;
@@ -139,9 +140,10 @@ static world world_new(uint64_t seed)
 
 static uint64_t run(uint64_t seed)
 {
-    world w = world_new(seed);
+    world w = world_new(seed, seed % 3 ? 0 : 20);
     stoa_sim_plan plan = stoa_sim_rough;
     plan.per_million[STOA_SIM_KILLED] = 50;
+    if (seed % 5 == 0) { plan.per_million[STOA_SIM_TURN_LOST] = 20000; }
     if (seed % 4) { stoa_sim_faults(w.sim, &plan); }
     for (uint32_t i = 0; i < STEPS; i++) {
         if (stoa_sim_dead(w.sim) || stoa_sim_random(w.sim) % 40 == 0) { crash(&w); }
@@ -168,7 +170,7 @@ static void money_is_conserved_in_every_shard_under_every_seed(void **context)
 static void an_amount_arrives_in_another_shard_or_comes_back(void **context)
 {
     (void)context;
-    world w = world_new(1);
+    world w = world_new(1, 0);
     assert_int_equal(transfer(&w, 0, "alice", 1, 500), STOA_OK);
     assert_int_equal(transfer(&w, 1, "safe", 1, 200), STOA_OK);
     assert_int_equal(transfer(&w, 1, "safe", 1, 200), STOA_OK); /* again */
