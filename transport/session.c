@@ -180,6 +180,7 @@ uint64_t stoa_session_step(stoa_session *session, uint64_t now_ns)
 {
     uint64_t next_ns = UINT64_MAX;
     session->blocked = false;
+    if (session->state == STOA_SESSION_UP) { next_ns = stoa_transfers_step(session, now_ns); }
     for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
         next_ns = stoa_sooner(next_ns, stoa_lane_step(session, (stoa_lane)i, now_ns));
     }
@@ -207,38 +208,50 @@ uint32_t stoa_session_message_max(const stoa_session *session)
     return (session->options.batch_bytes - STOA_ENVELOPE_BYTES - STOA_FRAME_HEAD_BYTES - STOA_FRAME_TIME_BYTES) & ~7U;
 }
 
+stoa_err stoa_session_put(stoa_session *s, stoa_lane lane, stoa_frame_head head, uint64_t deadline_ns,
+                          const stoa_session_part parts[2], uint64_t now_ns)
+{
+    uint32_t before_bytes = STOA_FRAME_HEAD_BYTES + (deadline_ns ? STOA_FRAME_TIME_BYTES : 0);
+    uint32_t frame_bytes = stoa_frame_room(before_bytes + parts[0].size_bytes + parts[1].size_bytes);
+    uint8_t *at = stoa_lane_room(s, lane, frame_bytes, now_ns);
+    if (!at) { return STOA_E_FULL; }
+    stoa_lane_out *out = &s->out[lane];
+    head.size_bytes = before_bytes + parts[0].size_bytes + parts[1].size_bytes;
+    head.version = STOA_SESSION_VERSION;
+    head.seq = out->next_seq++;
+    memset(at + frame_bytes - 8, 0, 8); /* what fills it up */
+    if (deadline_ns) {
+        stoa_batch *b = &out->batches[(out->end - 1) % STOA_SESSION_BATCHES];
+        head.flags |= STOA_FRAME_TIMED;
+        memcpy(at + sizeof head, &deadline_ns, sizeof deadline_ns);
+        b->soonest_ns = stoa_sooner(b->soonest_ns, deadline_ns);
+        out->soonest_ns = stoa_sooner(out->soonest_ns, deadline_ns);
+    }
+    memcpy(at, &head, sizeof head);
+    at += before_bytes;
+    for (unsigned i = 0; i < 2; i++) {
+        if (parts[i].size_bytes > 0) { memcpy(at, parts[i].bytes, parts[i].size_bytes); }
+        at += parts[i].size_bytes;
+    }
+    return STOA_OK;
+}
+
 stoa_err stoa_session_send(stoa_session *session, stoa_lane lane, uint8_t type, uint64_t source, uint64_t target,
                            uint64_t deadline_ns, const void *bytes, uint32_t size_bytes, uint64_t now_ns,
                            uint64_t *seq_out)
 {
     if (lane >= STOA_LANE_COUNT) { return STOA_E_INVALID; }
     if (size_bytes > stoa_session_message_max(session)) { return STOA_E_TOO_LARGE; }
-    uint32_t before_bytes = STOA_FRAME_HEAD_BYTES + (deadline_ns ? STOA_FRAME_TIME_BYTES : 0);
-    uint32_t frame_bytes = stoa_frame_room(before_bytes + size_bytes);
-    uint8_t *at = stoa_lane_room(session, lane, frame_bytes, now_ns);
-    if (!at) {
+    const stoa_frame_head head = {
+        .type = STOA_FRAME_MESSAGE, .flags = (uint16_t)((unsigned)type << 8), .source = source, .target = target};
+    const stoa_session_part parts[2] = {{bytes, size_bytes}};
+    stoa_err err = stoa_session_put(session, lane, head, deadline_ns, parts, now_ns);
+    if (err) {
         session->counts.full++;
-        return STOA_E_FULL;
+        return err;
     }
-    stoa_lane_out *out = &session->out[lane];
-    stoa_frame_head head = {.size_bytes = before_bytes + size_bytes,
-                            .version = STOA_SESSION_VERSION,
-                            .type = STOA_FRAME_MESSAGE,
-                            .flags = (uint16_t)((unsigned)type << 8 | (deadline_ns ? STOA_FRAME_TIMED : 0)),
-                            .seq = out->next_seq++,
-                            .source = source,
-                            .target = target};
-    memset(at + frame_bytes - 8, 0, 8); /* what fills it up */
-    memcpy(at, &head, sizeof head);
-    if (deadline_ns) {
-        stoa_batch *b = &out->batches[(out->end - 1) % STOA_SESSION_BATCHES];
-        memcpy(at + sizeof head, &deadline_ns, sizeof deadline_ns);
-        b->soonest_ns = stoa_sooner(b->soonest_ns, deadline_ns);
-        out->soonest_ns = stoa_sooner(out->soonest_ns, deadline_ns);
-    }
-    if (size_bytes > 0) { memcpy(at + before_bytes, bytes, size_bytes); }
     session->counts.sent++;
-    *seq_out = head.seq;
+    *seq_out = session->out[lane].next_seq - 1;
     return STOA_OK;
 }
 

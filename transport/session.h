@@ -41,6 +41,7 @@
 #define STOA_TRANSPORT_SESSION_H
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/metrics.h"
 #include "transport/envelope.h"
 #include "transport/link.h"
@@ -51,7 +52,8 @@ typedef struct stoa_session stoa_session;
 typedef struct stoa_session_message {
     stoa_lane lane;
     uint8_t type; /* the sender's */
-    uint64_t seq, source, target;
+    uint64_t seq; /* of its lane: grows by one, but where numbers went to transfers or to what expired */
+    uint64_t source, target;
     uint64_t deadline_ns; /* on the receiver's clock; 0: none */
     const void *bytes;
     uint32_t size_bytes;
@@ -67,6 +69,27 @@ typedef struct stoa_session_reset {
         uint64_t received; /* the last number that came from it */
     } lanes[STOA_LANE_COUNT];
 } stoa_session_reset;
+
+/* Something that is too large for a message: it goes over the bulk lane in chunks, beside the messages there. */
+typedef struct stoa_transfer {
+    uint64_t id;         /* the sender's, of this session */
+    uint64_t target;     /* the sender's user's */
+    uint64_t size_bytes; /* of all of it */
+    stoa_hash256 hash;   /* BLAKE2b-256 of all of it: the same bytes are known by it when they are offered again */
+} stoa_transfer;
+
+/* What a session tells of transfers; see stoa_session_transfer. */
+typedef struct stoa_transfer_events {
+    /* One is offered. Say where it goes to: size_bytes of memory that is left alone until came, and of which the first
+     * have bytes are there already, kept from a transfer of the same hash that a reset has ended. An error refuses it. */
+    stoa_err (*offered)(void *context, stoa_session *session, const stoa_transfer *offer, void **into_out,
+                        uint64_t *have_out);
+    /* It is there and is what was offered; or not, and have bytes are. why: CLOSED (the other side has restarted), CORRUPT. */
+    void (*came)(void *context, stoa_session *session, const stoa_transfer *offer, uint64_t have, stoa_err why);
+    /* The other side has it; or not, why: its refusal, CORRUPT, CLOSED. The bytes are the caller's again. */
+    void (*gone)(void *context, stoa_session *session, uint64_t id, stoa_err why);
+    void *context;
+} stoa_transfer_events;
 
 /* What a session tells; messages and expired ones that came only between up and down. A callback may send and consume; it may not take, step or free. All are required. */
 typedef struct stoa_session_events {
@@ -103,7 +126,8 @@ typedef struct stoa_session_options {
     uint64_t ack_ns;         /* how long an acknowledgement may wait for a batch to go with; 1 ms */
     uint64_t heartbeat_ns;   /* 100 ms */
     uint64_t silence_max_ns; /* 2 s; the threshold adapts between 3 heartbeats and this */
-    const stoa_session_events *events; /* live as long as the session */
+    const stoa_transfer_events *transfers; /* NULL: offers are refused (UNSUPPORTED) */
+    const stoa_session_events *events;     /* live as long as the session */
 } stoa_session_options;
 
 enum { STOA_SESSION_BATCH_MIN = 1024, STOA_SESSION_BATCHES = 1024 }; /* unacknowledged at once, per lane */
@@ -138,6 +162,14 @@ uint32_t stoa_session_message_max(const stoa_session *session);
 void stoa_session_consumed(stoa_session *session, stoa_lane lane, uint64_t credit_bytes);
 /* This node's right to speak is a newer one. Errors: STALE (it is an older one). */
 stoa_err stoa_session_epoch(stoa_session *session, uint64_t epoch, uint64_t now_ns);
+
+enum { STOA_TRANSFERS = 8 }; /* under way at once, each way */
+
+/* Send more than a message holds. bytes stay where they are, unchanged, until gone. It is hashed first, in slices, as steps
+ * go by, offered, and sent while the bulk lane has room; it goes on where it was over any number of connections.
+ * Errors: FULL (STOA_TRANSFERS are under way), INVALID (no bytes, no stoa_session_options.transfers). */
+stoa_err stoa_session_transfer(stoa_session *session, uint64_t target, const void *bytes, uint64_t size_bytes,
+                               uint64_t *id_out);
 
 /* --- what can be seen of it */
 

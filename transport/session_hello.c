@@ -122,6 +122,7 @@ static void begin(stoa_session *s, const stoa_hello *hello, uint64_t now_ns)
     s->id_in = stoa_session_id_of(s->peer, s->peer_incarnation, s->name, s->options.incarnation);
     if (first) { return; }
     s->counts.resets++;
+    stoa_transfers_reset(s);
     s->options.events->reset(s->options.events->context, s, &reset);
 }
 

@@ -47,6 +47,11 @@ static void tell(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, c
         events->expired(events->context, s, lane, head->seq, false);
         return;
     }
+    if (head->type != STOA_FRAME_MESSAGE) {
+        s->counts.malformed += stoa_transfers_take(s, head, body + skip_bytes, size_bytes - skip_bytes) != STOA_OK;
+        stoa_session_consumed(s, lane, stoa_frame_room(head->size_bytes));
+        return;
+    }
     s->counts.received++;
     const stoa_session_message message = {.lane = lane,
                                           .type = (uint8_t)(head->flags >> 8),

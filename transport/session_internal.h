@@ -5,6 +5,7 @@
 #ifndef STOA_TRANSPORT_SESSION_INTERNAL_H
 #define STOA_TRANSPORT_SESSION_INTERNAL_H
 
+#include "base/hash.h"
 #include "transport/session.h"
 
 enum {
@@ -46,6 +47,32 @@ typedef struct stoa_lane_in {
     bool ack_due, resend_due;
 } stoa_lane_in;
 
+/* One that this side sends, in a slot of its own until it is done. */
+typedef struct stoa_transfer_out {
+    enum {
+        STOA_OUT_FREE,
+        STOA_OUT_HASHING,
+        STOA_OUT_OFFERING,
+        STOA_OUT_OFFERED,
+        STOA_OUT_SENDING,
+        STOA_OUT_SENT
+    } state;
+    uint64_t id, target, size_bytes, at; /* at: hashed, then sent so far */
+    const uint8_t *bytes;
+    stoa_hash256 hash;
+    stoa_hash256_run run;
+} stoa_transfer_out;
+
+/* One that comes. */
+typedef struct stoa_transfer_in {
+    enum { STOA_IN_FREE, STOA_IN_HASHING, STOA_IN_ACCEPTING, STOA_IN_COMING, STOA_IN_DONE } state;
+    stoa_transfer offer;
+    uint8_t *bytes;
+    uint64_t have, hashed; /* bytes that are there; of which are hashed */
+    stoa_err err;          /* of DONE */
+    stoa_hash256_run run;
+} stoa_transfer_in;
+
 struct stoa_session {
     stoa_session_options options;
     char name[STOA_NODE_NAME_BYTES], peer[STOA_NODE_NAME_BYTES];
@@ -72,6 +99,9 @@ struct stoa_session {
     uint64_t rtt_ns, rtt_spread_ns;
     stoa_histogram rtt;
     stoa_session_counts counts;
+    uint64_t last_transfer;
+    stoa_transfer_out transfers_out[STOA_TRANSFERS];
+    stoa_transfer_in transfers_in[STOA_TRANSFERS];
 };
 
 static inline uint64_t stoa_sooner(uint64_t a, uint64_t b)
@@ -91,6 +121,23 @@ void stoa_session_refused(stoa_session *s, stoa_err why, bool here, uint64_t now
 /* Send an envelope and a body, counted. Errors: as the link's. */
 stoa_err stoa_session_say(stoa_session *s, stoa_envelope_what what, const void *body, uint32_t body_bytes,
                           stoa_session_id id);
+
+/* session.c */
+typedef struct stoa_session_part {
+    const void *bytes;
+    uint32_t size_bytes;
+} stoa_session_part;
+/* Queue a frame of head's type, flags, source and target, and both parts. Errors: FULL. */
+stoa_err stoa_session_put(stoa_session *s, stoa_lane lane, stoa_frame_head head, uint64_t deadline_ns,
+                          const stoa_session_part parts[2], uint64_t now_ns);
+
+/* session_transfer.c */
+/* A frame of one has come. Errors: MALFORMED. */
+stoa_err stoa_transfers_take(stoa_session *s, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes);
+/* Returns when to call again. */
+uint64_t stoa_transfers_step(stoa_session *s, uint64_t now_ns);
+/* The other side has restarted. */
+void stoa_transfers_reset(stoa_session *s);
 
 /* session_out.c */
 /* Room for a frame of so many bytes at the lane's end; NULL: full. */

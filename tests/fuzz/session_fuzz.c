@@ -50,6 +50,33 @@ static void on_room(void *context, stoa_session *session, stoa_lane lane)
     (void)context, (void)session, (void)lane;
 }
 
+/* Transfers come into a place of just their size. */
+static uint8_t *place;
+
+static stoa_err on_offered(void *context, stoa_session *session, const stoa_transfer *offer, void **into_out,
+                           uint64_t *have_out)
+{
+    (void)context, (void)session;
+    if (offer->size_bytes > PIECE_MAX || place) { return STOA_E_FULL; }
+    place = calloc(1, offer->size_bytes);
+    STOA_ASSERT(place);
+    *into_out = place;
+    *have_out = offer->size_bytes / 2;
+    return STOA_OK;
+}
+static void on_came(void *context, stoa_session *session, const stoa_transfer *offer, uint64_t have, stoa_err why)
+{
+    (void)context, (void)session;
+    STOA_ASSERT(have <= offer->size_bytes && (why || have == offer->size_bytes));
+    free(place);
+    place = NULL;
+}
+static void on_gone(void *context, stoa_session *session, uint64_t id, stoa_err why)
+{
+    (void)context, (void)session, (void)why;
+    STOA_ASSERT(id > 0);
+}
+
 /* A link that takes everything and tells nothing. */
 static stoa_err sink(stoa_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes)
 {
@@ -116,11 +143,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
                                                .refused = on_refused,
                                                .expired = on_expired,
                                                .room = on_room};
+    static const stoa_transfer_events transfers = {.offered = on_offered, .came = on_came, .gone = on_gone};
     static const stoa_link_ops ops = {.scheme = "sink", .send = sink};
     stoa_link link = {.ops = &ops};
     stoa_session_options options = {.name = "a",
                                     .incarnation = 1,
                                     .batch_bytes = 1024,
+                                    .transfers = &transfers,
                                     .events = &events,
                                     .window_bytes = {WINDOW_BYTES, WINDOW_BYTES, WINDOW_BYTES}};
     stoa_session *s;
@@ -131,6 +160,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
     (void)stoa_session_step(s, now_ns);
     hello_from(s, 1, now_ns);
     STOA_ASSERT(view_of(s).state == STOA_SESSION_UP);
+    uint64_t id;
+    STOA_ASSERT(stoa_session_transfer(s, 1, "some bytes to be sent", 20, &id) == STOA_OK);
     for (size_t at = 0; at + 2 < size_bytes;) {
         (void)stoa_session_send(s, (stoa_lane)(bytes[at] % STOA_LANE_COUNT), 1, 1, 2,
                                 bytes[at + 1] & 1 ? now_ns + 5 : 0, bytes + at, 2, now_ns, &seq);
@@ -145,5 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
     stoa_session_view view = view_of(s);
     STOA_ASSERT(view.state == STOA_SESSION_UP || view.peer_incarnation == UINT64_MAX || strcmp(view.peer, "b") != 0);
     stoa_session_free(s);
+    free(place);
+    place = NULL;
     return 0;
 }

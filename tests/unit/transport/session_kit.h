@@ -51,7 +51,8 @@ static inline void kit_on_message(void *context, stoa_session *session, const st
 {
     kit_end *e = context;
     (void)session;
-    assert_int_equal(m->seq, e->last_seq[m->lane] + 1);
+    assert_true(m->seq > e->last_seq[m->lane]);
+    assert_true(e->kit->options.transfers || m->seq == e->last_seq[m->lane] + 1); /* they take numbers, too */
     e->last_seq[m->lane] = m->seq;
     e->messages++;
     e->type = m->type;
