@@ -3,8 +3,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,9 +117,33 @@ void stoa_panic_hook_set(void (*hook)(const char *where, const char *what))
     atomic_store(&panic_hook, hook);
 }
 
+/* The thread's call of stoa_panic_caught. */
+static _Thread_local struct {
+    bool armed;
+    jmp_buf back;
+    char text[256];
+} caught;
+
+const char *stoa_panic_caught(void (*what)(void *context), void *context)
+{
+    STOA_ASSERT(!caught.armed);
+    if (_setjmp(caught.back)) {
+        caught.armed = false;
+        return caught.text;
+    }
+    caught.armed = true;
+    what(context);
+    caught.armed = false;
+    return NULL;
+}
+
 _Noreturn void stoa_panic(const char *where, const char *what)
 {
     where = in_tree(where);
+    if (caught.armed) {
+        (void)snprintf(caught.text, sizeof caught.text, "%s: %s", where, what);
+        _longjmp(caught.back, 1);
+    }
     (void)fprintf(stderr, "stoa: panic at %s: %s\n", where, what);
     void (*hook)(const char *, const char *) = atomic_load(&panic_hook);
     if (hook) { hook(where, what); }

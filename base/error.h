@@ -55,6 +55,10 @@ const char *stoa_err_trail(void);
 __attribute__((noreturn)) void stoa_panic(const char *where, const char *what); /* spelled so that C++ reads it too */
 /* Call hook when an assertion breaks, before the process aborts; NULL: nobody. For who records how a process ended. Any thread. */
 void stoa_panic_hook_set(void (*hook)(const char *where, const char *what));
+/* Run what(context); an assertion that breaks within it does not end the process but what, and is returned as its text (where it
+ * stands, and what it says), valid until the thread's next call; NULL: none broke. For pure functions over bytes that were read, and
+ * what they would leave undone: no lock, no memory, nothing of C++. Does not nest. Any thread. */
+const char *stoa_panic_caught(void (*what)(void *context), void *context);
 #define STOA_ASSERT(cond) (__builtin_expect(!!(cond), 1) ? (void)0 : stoa_panic(STOA_HERE, #cond))
 
 STOA_API_END

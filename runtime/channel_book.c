@@ -49,14 +49,20 @@ const stoa_mail *stoa_channel_mail(const stoa_channel_out *out, uint64_t *at)
     return *at == out->head ? NULL : mail_at(out, *at);
 }
 
+bool stoa_channel_fits(const stoa_channel_out *out, uint32_t bytes)
+{
+    uint64_t left = left_to_end(out->head), filler = left < bytes ? left : 0;
+    return out->head - out->tail + filler + bytes <= STOA_CHANNEL_BYTES;
+}
+
 static stoa_mail *make_room(stoa_channel_out *out, uint32_t bytes)
 {
+    STOA_ASSERT(stoa_channel_fits(out, bytes)); /* stoa_turn_mail has asked stoa_channel_free */
     uint64_t left = left_to_end(out->head);
     if (left < bytes) {
         memset(mail_at(out, out->head), 0, left);
         out->head += left;
     }
-    STOA_ASSERT(out->head + bytes - out->tail <= STOA_CHANNEL_BYTES); /* stoa_turn_mail has asked stoa_channel_free */
     stoa_mail *mail = mail_at(out, out->head);
     out->head += bytes;
     return mail;

@@ -140,6 +140,9 @@ typedef struct stoa_channel_book {
     stoa_channel_in in[STOA_CHANNELS_MAX + 1];
 } stoa_channel_book;
 
+/* Numbers of messages end so far below that of the type that counting on never wraps. */
+#define STOA_SEQ_MAX (UINT64_C(1) << 62)
+
 /* The bytes that a message would take, and what is free in the ring, seen so that a filler always fits. */
 uint32_t stoa_mail_size(size_t table_bytes, size_t to_bytes, size_t from_bytes, size_t payload_bytes);
 static inline uint64_t stoa_channel_free(const stoa_channel_out *out)
@@ -147,6 +150,8 @@ static inline uint64_t stoa_channel_free(const stoa_channel_out *out)
     uint64_t used = out->head - out->tail + STOA_MAIL_MAX;
     return used < STOA_CHANNEL_BYTES ? STOA_CHANNEL_BYTES - used : 0;
 }
+/* Whether a message of so many bytes fits, with the filler that it may need. */
+bool stoa_channel_fits(const stoa_channel_out *out, uint32_t bytes);
 static inline uint64_t stoa_channel_waits(const stoa_channel_out *out)
 {
     return out->posted.seq - out->acked.seq;

@@ -121,7 +121,8 @@ static stoa_err apply(void *context, const stoa_event_view *event)
         stoa_err err = spawn(fold, event);
         if (err) { return err; }
     }
-    event->kind->appliers[event->row->id](fold->states[event->stream], event->payload);
+    stoa_err err = stoa_event_apply(stoa_log_streams(fold->reader)->at[0].name, fold->states[event->stream], event);
+    if (err) { return err; }
     fold->seqs[event->stream] = event->seq;
     fold->applied = event->position;
     return STOA_OK;

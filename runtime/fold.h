@@ -37,6 +37,10 @@ uint64_t stoa_fold_hash(const stoa_fold *fold);
 void *stoa_state_new(const stoa_kind *kind);
 void stoa_state_free(const stoa_kind *kind, void *state);
 
+/* Apply an event that was read back from a log of that shard to the state of its stream. Errors: CORRUPT, and the state is worth
+ * nothing any more (apply.c). */
+stoa_err stoa_event_apply(const char *shard, void *state, const stoa_event_view *event);
+
 /* --- internals of log_reader.c */
 
 /* The end of the last block that was read to its end. */

@@ -66,5 +66,7 @@ stoa_err stoa_snapshot_fits(stoa_journal *journal, const stoa_snapshot_info *inf
 /* At open, on the core: the shard's actors as the newest snapshot has them; *position_out: 0 where none could be used. Errors: NOMEM,
  * those of spawning. */
 stoa_err stoa_shard_restore(struct stoa_shard *shard, uint64_t at_most, uint64_t *position_out);
+/* As it was before that, or before the log was replayed: actors beyond there are unknown to everybody, and states are zero. */
+void stoa_shard_unrestore(struct stoa_shard *shard, uint32_t there);
 
 #endif

@@ -262,7 +262,10 @@ void stoa_image_close(stoa_image_directory *directory)
 stoa_err stoa_image_state(stoa_snapshot *snapshot, const stoa_image_directory *directory, uint32_t stream, void *out)
 {
     const stoa_image_stream *who = &directory->streams[stream];
-    return stoa_snapshot_read(snapshot, STOA_IMAGE_STATES, who->at, out, who->kind->state_bytes, true);
+    stoa_err err = stoa_snapshot_read(snapshot, STOA_IMAGE_STATES, who->at, out, who->kind->state_bytes, true);
+    if (err || stream) { return err; }
+    const char *why = stoa_ledger_unsound(out, directory->count, stoa_snapshot_look(snapshot)->position);
+    return why ? STOA_FAIL(STOA_E_CORRUPT, "snapshot at %" PRIu64 ": in the ledger %s", stoa_snapshot_look(snapshot)->position, why) : STOA_OK;
 }
 
 stoa_err stoa_image_fold(stoa_snapshot *snapshot, const stoa_kind *const *kinds, stoa_fold *fold)

@@ -61,7 +61,7 @@ typedef struct stoa_image_directory {
  * state has another layout), CORRUPT, NOMEM, those of stoa_snapshot_read. */
 stoa_err stoa_image_open(stoa_snapshot *snapshot, const stoa_kind *const *kinds, stoa_image_directory *out);
 void stoa_image_close(stoa_image_directory *directory);
-/* The state of a stream, into zeroed memory. */
+/* The state of a stream, into zeroed memory. Errors: those of stoa_snapshot_read, CORRUPT (a ledger that no events have made). */
 stoa_err stoa_image_state(stoa_snapshot *snapshot, const stoa_image_directory *directory, uint32_t stream, void *out);
 /* A fold at position 0 becomes the snapshot. On error it is cleared. */
 stoa_err stoa_image_fold(stoa_snapshot *snapshot, const stoa_kind *const *kinds, stoa_fold *fold);

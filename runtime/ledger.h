@@ -9,7 +9,7 @@
  * It is reserved at its full size and mostly zero: who hashes, compares, clears or images it goes through sparse.h, and pays for
  * what is used of it.
  *
- * Appending a row: add it to the table and its apply function to ledger.c; rows and fields are never moved or changed.
+ * Appending a row: add it to the table, its apply function to ledger.c and what it asks for to ledger_check.c; rows and fields are never moved or changed.
  * Another layout of the struct: raise state_version in ledger.c.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -38,6 +38,12 @@ typedef struct stoa_shard_log {
     stoa_channel_book channels;
     stoa_outbox outbox;
 } stoa_shard_log;
+
+/* Why an event that was read back cannot follow the ledger as it is, as a static text; NULL: it can. payload: of the row's type,
+ * decoded; position: the event's. Before each apply of a replay, whose bytes are input (ledger_check.c). */
+const char *stoa_ledger_refuses(const stoa_shard_log *ledger, uint32_t row, const void *payload, uint64_t position);
+/* The same of a whole ledger that was read back, of a shard with so many actors at that position (ledger_sound.c). */
+const char *stoa_ledger_unsound(const stoa_shard_log *ledger, uint64_t streams, uint64_t position);
 
 /* The ledger as a kind: no handlers, and no actor of it is ever spawned. */
 extern const stoa_kind stoa_shard_log_kind;

@@ -11,8 +11,8 @@ STOA_BYTES_DEFINE(stoa_effect_payload, STOA_EFFECT_BYTES)
 
 static uint32_t keep(stoa_outbox *o, const stoa_effect_payload *payload)
 {
-    uint32_t first = 0, pieces = (payload->count + STOA_OUTBOX_PIECE_BYTES - 1) / STOA_OUTBOX_PIECE_BYTES;
-    for (uint32_t i = pieces; i > 0; i--) { /* from the end, so that each knows the next */
+    uint32_t first = 0;
+    for (uint32_t i = stoa_outbox_pieces(payload->count); i > 0; i--) { /* from the end, so that each knows the next */
         uint32_t from = (i - 1) * STOA_OUTBOX_PIECE_BYTES, left = payload->count - from;
         uint32_t index = STOA_POOL_TAKE(&o->pieces);
         o->pieces.at[index].next = first;

@@ -56,6 +56,12 @@ typedef struct stoa_outbox {
     STOA_POOL(stoa_effect_piece, STOA_OUTBOX_PIECES) pieces;
 } stoa_outbox;
 
+/* How many pieces a payload takes. */
+static inline uint32_t stoa_outbox_pieces(uint32_t bytes)
+{
+    return (bytes + STOA_OUTBOX_PIECE_BYTES - 1) / STOA_OUTBOX_PIECE_BYTES;
+}
+
 struct stoa_shard_log_effect;
 struct stoa_shard_log_effected;
 void stoa_outbox_effect(stoa_outbox *outbox, const struct stoa_shard_log_effect *event);

@@ -47,7 +47,8 @@ static stoa_err begin(past *p, uint64_t position)
 static stoa_err apply(void *context, const stoa_event_view *event)
 {
     past *p = context;
-    event->kind->appliers[event->row->id](p->state, event->payload);
+    stoa_err err = stoa_event_apply(p->shard->name, p->state, event);
+    if (err) { return err; }
     p->there = true;
     p->view.seq = event->seq;
     p->view.last = event->position;

@@ -71,32 +71,55 @@ static stoa_err spawn_again(struct stoa_shard *shard, const stoa_event_view *eve
     return actor->stream == spawned->stream ? STOA_OK : corrupt(shard, event->position, "streams out of order");
 }
 
+typedef struct replaying {
+    struct stoa_shard *shard;
+    bool refused; /* an event could not follow the state */
+} replaying;
+
 static stoa_err apply(void *context, const stoa_event_view *event)
 {
-    struct stoa_shard *shard = context;
-    if (event->stream == 0 && event->row->id == stoa_shard_log_ROW_spawned) {
-        stoa_err err = spawn_again(shard, event);
-        if (err) { return err; }
-    }
-    event->kind->appliers[event->row->id](stoa_shard_state(shard, event->stream), event->payload);
+    replaying *r = context;
+    struct stoa_shard *shard = r->shard;
+    stoa_err err = STOA_OK;
+    if (event->stream == 0 && event->row->id == stoa_shard_log_ROW_spawned) { err = spawn_again(shard, event); }
+    if (!err) { err = stoa_event_apply(shard->name, stoa_shard_state(shard, event->stream), event); }
+    r->refused = err == STOA_E_CORRUPT;
+    if (err) { return err; }
     shard->seqs[event->stream] = event->seq;
     shard->applied = event->position;
     return STOA_OK;
 }
 
-/* The newest snapshot that can be used, and the log behind it. */
-static stoa_err replay(struct stoa_shard *shard, const stoa_journal_state *state)
+/* The newest snapshot at or below at_most that can be used, and the log behind it. */
+static stoa_err replay_from(replaying *r, const stoa_journal_state *state, uint64_t at_most)
 {
+    struct stoa_shard *shard = r->shard;
     stoa_log_reader *reader;
-    stoa_err err = stoa_shard_restore(shard, state->last, &shard->snapshot);
+    r->refused = false;
+    stoa_err err = stoa_shard_restore(shard, at_most, &shard->snapshot);
     if (!err && shard->snapshot + 1 < state->first) {
         err = STOA_FAIL(STOA_E_GONE, "shard %s: the log begins at %llu, and no snapshot goes so far", shard->name,
                         (unsigned long long)state->first);
     }
     if (!err) { err = stoa_log_open(shard, &reader); }
     if (err) { return err; }
-    err = stoa_log_read(reader, shard->snapshot + 1, UINT64_MAX, apply, shard, NULL);
+    err = stoa_log_read(reader, shard->snapshot + 1, UINT64_MAX, apply, r, NULL);
     stoa_log_close(reader);
+    return err;
+}
+
+/* An event that cannot follow a snapshot may follow what the log itself makes of the events before: then the snapshot was wrong. */
+static stoa_err replay(struct stoa_shard *shard, const stoa_journal_state *state)
+{
+    replaying r = {.shard = shard};
+    uint32_t there = shard->actor_count;
+    stoa_err err = replay_from(&r, state, state->last);
+    while (err && r.refused && shard->snapshot) {
+        stoa_log(STOA_LOG_WARN, "snapshot_refused", STOA_KV("shard", shard->name), STOA_KU("position", shard->snapshot),
+                 STOA_KV("error", stoa_err_name(err)), STOA_KV("why", stoa_err_trail()));
+        stoa_shard_unrestore(shard, there);
+        err = replay_from(&r, state, shard->snapshot - 1);
+    }
     return err;
 }
 

@@ -82,8 +82,7 @@ static stoa_err spawn_one(struct stoa_shard *shard, uint32_t stream, const stoa_
     return same ? STOA_OK : STOA_FAIL(STOA_E_CORRUPT, "stream %u is not %s", stream, who->name);
 }
 
-/* As it was before: those that were spawned now are unknown to everybody, and states are zero. */
-static void take_back(struct stoa_shard *shard, uint32_t there)
+void stoa_shard_unrestore(struct stoa_shard *shard, uint32_t there)
 {
     for (uint32_t stream = shard->actor_count; stream > there; stream--) {
         stoa_actor_free(shard->core, shard->actors[stream]);
@@ -95,6 +94,7 @@ static void take_back(struct stoa_shard *shard, uint32_t there)
         shard->seqs[stream] = 0;
     }
     shard->actor_count = there;
+    shard->applied = 0;
     atomic_store(&shard->streams.count, there);
 }
 
@@ -108,7 +108,7 @@ static stoa_err spawn_all(struct stoa_shard *shard, stoa_snapshot *snapshot, con
         shard->seqs[stream] = directory->streams[stream].seq;
         err = stoa_image_state(snapshot, directory, stream, stoa_shard_state(shard, stream));
     }
-    if (err) { take_back(shard, there); }
+    if (err) { stoa_shard_unrestore(shard, there); }
     return err;
 }
 

@@ -70,8 +70,7 @@ static stoa_err apply_one(void *context, const stoa_event_view *event)
 {
     const renewal *r = context;
     void *state = event->stream < r->streams ? r->states[event->stream] : NULL;
-    if (state) { event->kind->appliers[event->row->id](state, event->payload); }
-    return STOA_OK;
+    return state ? stoa_event_apply(r->shard->name, state, event) : STOA_OK;
 }
 
 /* What is not yet in the log: blocks with the journal's thread, and the open one. */

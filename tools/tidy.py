@@ -183,7 +183,7 @@ def include_fault(tree, path, room, target):
 
 
 def check_internal(tree):
-    """A header whose head says 'Internal to FOLDER/' is included from that folder and its tests only: unit tests, and for
+    """A header whose head says 'Internal to FOLDER/' is included from that folder and its tests only: unit tests, fuzz targets, and for
     runtime those under the simulator, which is a part of it."""
     inside = {}
     for path in tree.sources(".h", ".def"):
@@ -193,7 +193,7 @@ def check_internal(tree):
     for path in tree.sources():
         for number, target, _ in tree.includes(path):
             folder = inside.get(target)
-            tests = (f"tests/unit/{folder}/",) + (("tests/sim/",) if folder == "runtime" else ())
+            tests = (f"tests/unit/{folder}/", f"tests/fuzz/{folder}/") + (("tests/sim/",) if folder == "runtime" else ())
             if folder and not path.startswith((f"{folder}/", *tests)):
                 yield Fault(path, number, "internal", f'"{target}" is internal to {inside[target]}/')
 

@@ -78,7 +78,9 @@ static stoa_err risk_on_symbol(stoa_turn *turn, const risk *self, const risk_sym
 static void risk_apply_symbol_set(risk *self, const risk_symbol_set *event)
 {
     uint32_t place = STOA_TEXT_MAP_GET(&self->by_name, &event->symbol.name);
+    STOA_ASSERT(event->symbol.tick > 0 && event->symbol.lot > 0);
     if (place == 0) {
+        STOA_ASSERT(self->market_count < RISK_SYMBOLS_MAX);
         place = ++self->market_count;
         STOA_TEXT_MAP_PUT(&self->by_name, &event->symbol.name, place);
     }
@@ -108,6 +110,7 @@ static void risk_apply_limit_set(risk *self, const risk_limit_set *event)
 {
     uint32_t place = STOA_MAP64_GET(&self->by_account, event->account);
     if (place == 0) {
+        STOA_ASSERT(self->limit_count < RISK_LIMITS_MAX);
         place = ++self->limit_count;
         STOA_MAP64_PUT(&self->by_account, event->account, place);
     }

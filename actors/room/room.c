@@ -74,6 +74,7 @@ static stoa_err room_on_join(stoa_turn *turn, const room *self, const room_join 
 
 static void room_apply_joined(room *self, const room_joined *event)
 {
+    STOA_ASSERT(self->members.count < MEMBERS_MAX);
     self->members.at[self->members.count++] = event->author;
 }
 
@@ -87,6 +88,7 @@ static stoa_err room_on_leave(stoa_turn *turn, const room *self, const room_leav
 static void room_apply_left(room *self, const room_left *event)
 {
     uint32_t at = member_index(self, &event->author);
+    STOA_ASSERT(at < self->members.count);
     self->members.count--;
     memmove(&self->members.at[at], &self->members.at[at + 1], (self->members.count - at) * sizeof self->members.at[0]);
     memset(&self->members.at[self->members.count], 0, sizeof self->members.at[0]);
@@ -179,6 +181,7 @@ static stoa_err room_on_post(stoa_turn *turn, const room *self, const room_post 
 static void room_apply_said(room *self, const room_said *event)
 {
     const room_entry *entry = &event->entry;
+    STOA_ASSERT(entry->seq == self->last + 1);
     uint64_t slot = answer_slot(entry->seq);
     forget_answer(self, slot);
     uint16_t *chain = chain_of(self, &entry->author, entry->client_post_id);

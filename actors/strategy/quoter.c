@@ -57,6 +57,7 @@ static strategy_quoter_leg *leg_of(strategy_quoter *self, uint64_t side)
 
 static void strategy_quoter_apply_configured(strategy_quoter *self, const strategy_quoter_configured *event)
 {
+    STOA_ASSERT(event->config.tick > 0 && event->config.qty > 0 && event->config.inventory_max > 0);
     self->is.config = event->config;
     self->is.account = (uint32_t)event->account;
     if (self->is.mode != strategy_quoter_mode_PAUSED) { self->is.mode = strategy_quoter_mode_STALE; }
@@ -108,10 +109,12 @@ static void strategy_quoter_apply_cancelled(strategy_quoter *self, const strateg
 static void strategy_quoter_apply_reported(strategy_quoter *self, const strategy_quoter_reported *event)
 {
     strategy_quoter_leg *leg = leg_of(self, event->side);
+    STOA_ASSERT(event->filled_qty >= leg->filled_qty && event->filled_notional >= leg->filled_notional); /* which began with 0 */
     stoa_decimal qty = event->filled_qty - leg->filled_qty, notional = event->filled_notional - leg->filled_notional;
     bool bought = event->side == trade_side_BUY;
-    self->is.inventory += bought ? qty : -qty;
-    self->is.cash += bought ? -notional : notional;
+    bool fits = !__builtin_add_overflow(self->is.inventory, bought ? qty : -qty, &self->is.inventory) &&
+                !__builtin_add_overflow(self->is.cash, bought ? -notional : notional, &self->is.cash);
+    STOA_ASSERT(fits);
     self->is.fills += qty != 0;
     self->is.refused += event->held;
     if (event->held) { leg->held_ns = event->at_ns; }

@@ -110,6 +110,7 @@ static stoa_err transfer_far(stoa_turn *turn, const trade_account_transfer *in, 
 
 static void trade_account_apply_mailed(trade_account *self, const trade_account_mailed *event)
 {
+    STOA_ASSERT(event->amount > 0);
     trade_ledger_move(&self->ledger, &event->asset, -event->amount);
     trade_transfers_add(&self->transfers,
                         &(trade_known_transfer){.transfer_id = event->transfer_id,
@@ -137,6 +138,7 @@ static stoa_err trade_account_on_deposit(stoa_turn *turn, const trade_account *s
 
 static void trade_account_apply_deposited(trade_account *self, const trade_account_deposited *event)
 {
+    STOA_ASSERT(event->amount > 0);
     trade_ledger_move(&self->ledger, &event->asset, event->amount);
     check(self);
 }
@@ -156,6 +158,7 @@ static stoa_err trade_account_on_stoa_system_undelivered(stoa_turn *turn, const 
 
 static void trade_account_apply_returned(trade_account *self, const trade_account_returned *event)
 {
+    STOA_ASSERT(event->amount > 0);
     trade_ledger_move(&self->ledger, &event->asset, event->amount);
     trade_transfers_return(&self->transfers, event->transfer_id);
     check(self);
@@ -208,6 +211,7 @@ static stoa_err trade_account_on_credit(stoa_turn *turn, const trade_account *se
 
 static void trade_account_apply_credited(trade_account *self, const trade_account_credited *event)
 {
+    STOA_ASSERT(event->amount > 0);
     trade_ledger_move(&self->ledger, &event->asset, event->amount);
     check(self);
 }
@@ -227,6 +231,7 @@ static stoa_err trade_account_on_paid(stoa_turn *turn, const trade_account *self
 
 static void trade_account_apply_sent(trade_account *self, const trade_account_sent *event)
 {
+    STOA_ASSERT(event->amount > 0);
     trade_ledger_move(&self->ledger, &event->asset, -event->amount);
     trade_transfers_add(&self->transfers, &(trade_known_transfer){.transfer_id = event->transfer_id,
                                                                   .to_stream = event->to_stream,
@@ -353,6 +358,7 @@ static void trade_account_apply_ordered(trade_account *self, const trade_account
 {
     trade_order view = trade_order_new(event->order_id, &event->order, trade_status_NEW, trade_reason_NONE, event->placed_ns);
     uint32_t symbol = trade_ledger_symbol_find(&self->ledger, &view.symbol);
+    STOA_ASSERT(symbol && view.price > 0 && view.qty > 0 && self->orders.open < TRADE_OPEN_ORDERS_MAX);
     trade_ledger_reserve(&self->ledger, symbol, view.side, view.price, view.qty);
     trade_orders_add(&self->orders, &view, symbol, (uint32_t)event->book);
     self->seq++;
@@ -383,7 +389,8 @@ static stoa_err trade_account_on_fill(stoa_turn *turn, const trade_account *self
 static void trade_account_apply_filled(trade_account *self, const trade_account_filled *event)
 {
     const trade_known_order *order = trade_orders_find(&self->orders, event->order_id);
-    STOA_ASSERT(order && event->qty > 0 && event->qty <= order->view.qty - order->view.filled_qty);
+    STOA_ASSERT(order && !trade_status_final(order->view.status) && event->price > 0);
+    STOA_ASSERT(event->qty > 0 && event->qty <= order->view.qty - order->view.filled_qty);
     trade_order view = order->view;
     trade_ledger_trade(&self->ledger, order->symbol, view.side, view.price, event->price, event->qty, event->at_ns);
     trade_order_fill(&view, event);
@@ -394,7 +401,9 @@ static void trade_account_apply_filled(trade_account *self, const trade_account_
 
 static void trade_account_apply_rested(trade_account *self, const trade_account_rested *event)
 {
-    trade_order view = trade_orders_find(&self->orders, event->order_id)->view;
+    const trade_known_order *order = trade_orders_find(&self->orders, event->order_id);
+    STOA_ASSERT(order && !trade_status_final(order->view.status));
+    trade_order view = order->view;
     trade_order_rest(&view, event->at_ns);
     trade_orders_change(&self->orders, &view);
     self->seq++;
@@ -403,7 +412,7 @@ static void trade_account_apply_rested(trade_account *self, const trade_account_
 static void trade_account_apply_closed(trade_account *self, const trade_account_closed *event)
 {
     const trade_known_order *order = trade_orders_find(&self->orders, event->order_id);
-    STOA_ASSERT(order && !trade_status_final(order->view.status));
+    STOA_ASSERT(order && !trade_status_final(order->view.status) && trade_status_final(event->status));
     trade_order view = order->view;
     trade_ledger_release(&self->ledger, order->symbol, view.side, view.price, view.qty - view.filled_qty);
     trade_order_close(&view, event);

@@ -71,6 +71,7 @@ static uint32_t asset_find_or_add(trade_ledger *ledger, const stoa_text6 *name)
 void trade_ledger_symbol_add(trade_ledger *ledger, const trade_account_listed *listed)
 {
     STOA_ASSERT(ledger->symbol_count < TRADE_SYMBOLS_MAX);
+    STOA_ASSERT(listed->tick > 0 && listed->tick <= INT64_MAX / TRADE_PRICE_TICKS_MAX && listed->lot > 0);
     symbol *mine = &ledger->symbols[++ledger->symbol_count];
     mine->name = listed->symbol;
     mine->tick = listed->tick;

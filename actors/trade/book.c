@@ -356,11 +356,15 @@ static stoa_err trade_book_on_depth(stoa_turn *turn, const trade_book *self, con
 /* --- what happened */
 static void trade_book_apply_opened(trade_book *self, const trade_book_opened *event)
 {
+    STOA_ASSERT(event->symbol.tick > 0 && event->symbol.tick <= INT64_MAX / TRADE_PRICE_TICKS_MAX && event->symbol.lot > 0);
     self->symbol = event->symbol;
 }
 
 static void trade_book_apply_rested(trade_book *self, const trade_book_rested *event)
 {
+    STOA_ASSERT(self->symbol.tick && event->price_ticks > 0 && event->price_ticks <= TRADE_PRICE_TICKS_MAX);
+    const trade_level *level = trade_ladder_level(&self->ladder, event->side, (uint32_t)event->price_ticks);
+    STOA_ASSERT(event->qty_lots > 0 && event->qty_lots <= INT64_MAX / self->symbol.lot - (level ? level->qty_lots : 0));
     trade_ladder_add(&self->ladder, &(trade_resting){.order_id = event->order_id,
                                                      .qty_lots = event->qty_lots,
                                                      .price_ticks = (uint32_t)event->price_ticks,
