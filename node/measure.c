@@ -89,6 +89,15 @@ static const figure channel_figures[] = {
     {"stoa_channel_bytes", "What they take of the channel's room.", CHANNEL(bytes)},
 };
 
+#define OUTBOX(member) offsetof(stoa_outbox_view, member), sizeof(((stoa_outbox_view *)0)->member)
+
+static const figure outbox_figures[] = {
+    {"stoa_outbox_pending", "Outside effects that are not done.", OUTBOX(pending)},
+    {"stoa_outbox_unreadable", "Of those, the ones that this build cannot read: see outbox unreadable.", OUTBOX(unreadable)},
+    {"stoa_outbox_done_total", "Outside effects that were done.", OUTBOX(done)},
+    {"stoa_outbox_failed_total", "Outside effects that were given up.", OUTBOX(failed)},
+};
+
 static void measure_channel(void *context, const stoa_channel_view *view)
 {
     stoa_platform *p = context;
@@ -109,6 +118,9 @@ static void measure_shard(stoa_platform *p, stoa_shard *shard)
     (void)snprintf(labels, sizeof labels, "shard=\"%s\"", view.name);
     set_all(p, shard_figures, sizeof shard_figures / sizeof shard_figures[0], labels, &view);
     stoa_channels(shard, measure_channel, p);
+    stoa_outbox_view outbox;
+    stoa_shard_outbox(shard, &outbox, NULL, NULL);
+    set_all(p, outbox_figures, sizeof outbox_figures / sizeof outbox_figures[0], labels, &outbox);
     stoa_following_view following;
     if (stoa_shard_following(shard, &following)) { return; }
     set_all(p, following_figures, sizeof following_figures / sizeof following_figures[0], labels, &following);

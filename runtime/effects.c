@@ -13,25 +13,6 @@
 #include "runtime/once.h"
 #include "runtime/shard.h"
 
-/* What this life knows of a pending effect, by its slot. */
-typedef struct handed {
-    uint64_t epoch, position;
-    uint32_t n;
-    bool known; /* the slot is in use */
-    bool again; /* it may have been handed out before */
-    stoa_ref to; /* NONE: it is not out */
-} handed;
-
-struct stoa_effects {
-    handed at[STOA_OUTBOX_MAX + 1], before[STOA_OUTBOX_MAX + 1];
-    uint32_t out; /* how many are handed out */
-    uint32_t staged, staged_pieces; /* by the turn that runs */
-    uint64_t cause; /* position that the last effect is named by */
-    uint32_t n;
-    stoa_msg_list reports; /* acts */
-    uint8_t payload[STOA_EFFECT_BYTES];
-};
-
 /* What a port says. */
 typedef struct report {
     stoa_act act;
@@ -53,11 +34,6 @@ void stoa_effects_deinit(struct stoa_shard *shard)
 {
     if (shard->effects) { (void)munmap(shard->effects, sizeof *shard->effects); }
     shard->effects = NULL;
-}
-
-static uint32_t pieces_of(uint32_t bytes)
-{
-    return (bytes + STOA_OUTBOX_PIECE_BYTES - 1) / STOA_OUTBOX_PIECE_BYTES;
 }
 
 /* --- a turn wants one */
@@ -86,7 +62,7 @@ stoa_err stoa_turn_effect(stoa_turn *turn, const stoa_row *row, const void *payl
     event.payload.count = (uint32_t)w.used_bytes;
     struct stoa_effects *e = shard->effects;
     const stoa_outbox *o = &shard->ledger->outbox;
-    uint32_t pieces = pieces_of(event.payload.count);
+    uint32_t pieces = stoa_outbox_pieces(event.payload.count);
     bool first = shard->mailing->first;
     uint32_t spare = first ? STOA_OUTBOX_SPARE : 0, spare_pieces = first ? SPARE_PIECES : 0;
     if (o->pending.pool.used + e->staged + spare >= STOA_OUTBOX_MAX ||
@@ -117,12 +93,12 @@ void stoa_effects_note(struct stoa_shard *shard, stoa_shard_log_effect *event, c
     event->n = e->n;
     stoa_shard_note(shard, stoa_shard_log_ROW_effect, event, turning);
     uint32_t slot = shard->ledger->outbox.newest;
-    e->at[slot] = (handed){.epoch = event->epoch, .position = cause, .n = event->n, .known = true};
+    e->at[slot] = (stoa_handed){.epoch = event->epoch, .position = cause, .n = event->n, .known = true};
 }
 
 /* --- handing out */
 
-static stoa_server *server_of(stoa_node *node, const stoa_pending *pending)
+const stoa_server *stoa_effects_server(stoa_node *node, const stoa_pending *pending)
 {
     for (uint32_t i = 0; i < STOA_SERVERS_MAX; i++) {
         /* acquire: its port was written before */
@@ -132,69 +108,103 @@ static stoa_server *server_of(stoa_node *node, const stoa_pending *pending)
     return NULL;
 }
 
-/* As a message to the port; NULL: not now, or never in this build. */
-static stoa_msg *message_of(struct stoa_shard *shard, const stoa_pending *pending, const stoa_server *server, bool again)
+/* As a message to the port. Errors: AGAIN; else this build cannot read it: VERSION (a row that the table has not), TOO_LARGE, what
+ * decoding says. */
+static stoa_err message_of(struct stoa_shard *shard, const stoa_pending *pending, const stoa_table *table, stoa_ref port, bool again,
+                           stoa_msg **out)
 {
-    const stoa_table *table = atomic_load_explicit(&server->table, memory_order_relaxed);
-    if (!table || !pending->row || pending->row > table->row_count) { return NULL; }
+    if (!pending->row || pending->row > table->row_count) { return STOA_E_VERSION; }
     const stoa_row *row = &table->rows[pending->row];
-    uint32_t bytes = row->payload.size_bytes;
-    stoa_msg *msg = stoa_slab_new(&shard->core->place.slab, stoa_request_key_at(bytes) + (uint32_t)sizeof(stoa_effect), STOA_MSG_CONTEXT);
-    if (!msg) { return NULL; }
+    uint32_t bytes = row->payload.size_bytes, with_name = stoa_request_key_at(bytes) + (uint32_t)sizeof(stoa_effect);
+    stoa_msg *msg = stoa_slab_new(&shard->core->place.slab, with_name, STOA_MSG_CONTEXT);
+    if (!msg) { return stoa_slab_why_not(with_name) == STOA_E_TOO_LARGE ? STOA_E_TOO_LARGE : STOA_E_AGAIN; }
     msg->size_bytes = bytes;
     stoa_outbox_payload(&shard->ledger->outbox, pending, shard->effects->payload);
-    if (stoa_decode(&row->payload, shard->effects->payload, pending->bytes, stoa_msg_body(msg), NULL)) {
+    stoa_err err = stoa_decode(&row->payload, shard->effects->payload, pending->bytes, stoa_msg_body(msg), NULL);
+    if (err) {
         stoa_place_free(&shard->core->place, msg);
-        return NULL;
+        return err == STOA_E_AGAIN ? STOA_E_CORRUPT : err;
     }
-    msg->to = server->port;
+    msg->to = port;
     msg->from = shard->actors[pending->stream]->self;
     msg->row = row;
     stoa_msg_context(msg)->named = STOA_NAMED_EFFECT;
     stoa_msg_context(msg)->position = pending->position;
     stoa_effect *effect = (stoa_effect *)(void *)stoa_msg_key(msg);
     *effect = (stoa_effect){.shard = shard, .epoch = pending->epoch, .position = pending->position, .n = pending->n, .again = again};
-    return msg;
+    *out = msg;
+    return STOA_OK;
+}
+
+/* It waits for a port that has another table, or for an operator. Said once for each table. */
+static void set_aside(struct stoa_shard *shard, uint32_t slot, const stoa_table *table, stoa_err err)
+{
+    const stoa_pending *pending = &shard->ledger->outbox.pending.at[slot];
+    char name[STOA_EFFECT_TEXT];
+    stoa_effect effect = {.shard = shard, .epoch = pending->epoch, .position = pending->position, .n = pending->n};
+    shard->effects->at[slot].unreadable = err;
+    shard->effects->at[slot].tried = table;
+    stoa_log(STOA_LOG_ERROR, "effect_unreadable", STOA_KV("effect", stoa_effect_text(&effect, name)), STOA_KV("table", table->name),
+             STOA_KU("row", pending->row), STOA_KU("bytes", pending->bytes), STOA_KV("error", stoa_err_name(err)),
+             STOA_KV("actor", stoa_actor_name(shard->actors[pending->stream])));
 }
 
 /* Whether its cascade, which is in one block, is in the log. With durability MEMORY the wall does not wait for that; what leaves
  * under a name does: a drop gives the positions that it loses to others. */
-static bool written(const struct stoa_shard *shard, const stoa_pending *pending)
+bool stoa_effects_written(const struct stoa_shard *shard, const stoa_pending *pending)
 {
     return pending->position <= shard->acks.disk;
 }
 
-static void hand_out(struct stoa_shard *shard)
+/* False: no more of them now. */
+static bool hand_out_one(struct stoa_shard *shard, uint32_t slot)
 {
     struct stoa_effects *e = shard->effects;
+    const stoa_pending *pending = &shard->ledger->outbox.pending.at[slot];
+    stoa_handed *handed = &e->at[slot];
+    if (!stoa_effects_written(shard, pending)) { return false; }
+    const stoa_server *server = handed->to.at ? NULL : stoa_effects_server(shard->node, pending);
+    /* relaxed: stoa_effects_server has acquired it */
+    const stoa_table *table = server ? atomic_load_explicit(&server->table, memory_order_relaxed) : NULL;
+    if (!table || (handed->unreadable && handed->tried == table)) { return true; }
+    if (!stoa_place_room(&shard->core->place, stoa_ref_place(server->port))) { return true; }
+    stoa_msg *msg;
+    stoa_err err = message_of(shard, pending, table, server->port, handed->again, &msg);
+    if (err && err != STOA_E_AGAIN) { set_aside(shard, slot, table, err); }
+    if (err) { return true; }
+    handed->unreadable = STOA_OK;
+    handed->to = server->port;
+    handed->again = true; /* from now on */
+    e->out++;
+    stoa_shard_release(shard, msg);
+    return true;
+}
+
+static void hand_out(struct stoa_shard *shard)
+{
     const stoa_outbox *o = &shard->ledger->outbox;
-    for (uint32_t i = o->oldest; i && e->out < STOA_HANDED_MAX; i = o->pending.at[i].newer) {
-        const stoa_pending *pending = &o->pending.at[i];
-        if (!written(shard, pending)) { return; }
-        if (e->at[i].to.at) { continue; }
-        const stoa_server *server = server_of(shard->node, pending);
-        if (!server || !stoa_place_room(&shard->core->place, stoa_ref_place(server->port))) { continue; }
-        stoa_msg *msg = message_of(shard, pending, server, e->at[i].again);
-        if (!msg) { continue; }
-        e->at[i].to = server->port;
-        e->at[i].again = true; /* from now on */
-        e->out++;
-        stoa_shard_release(shard, msg);
+    for (uint32_t i = o->oldest; i && shard->effects->out < STOA_HANDED_MAX; i = o->pending.at[i].newer) {
+        if (!hand_out_one(shard, i)) { return; }
     }
 }
 
 /* --- what ports say */
 
-static void hear(struct stoa_shard *shard, const report *says)
+void stoa_effects_settle(struct stoa_shard *shard, uint32_t slot, stoa_err outcome)
 {
     struct stoa_effects *e = shard->effects;
-    uint32_t slot = stoa_outbox_find(&shard->ledger->outbox, says->epoch, says->position, says->n);
-    if (!slot) { return; }
+    const stoa_pending *pending = &shard->ledger->outbox.pending.at[slot];
+    stoa_shard_log_effected event = {.epoch = pending->epoch, .position = pending->position, .n = pending->n, .error = (int32_t)outcome};
     e->out -= e->at[slot].to.at != 0;
-    e->at[slot] = (handed){0};
+    e->at[slot] = (stoa_handed){0};
     shard->cause = 0;
-    stoa_shard_log_effected event = {.epoch = says->epoch, .position = says->position, .n = says->n, .error = says->error};
     stoa_shard_note_alone(shard, stoa_shard_log_ROW_effected, &event);
+}
+
+static void hear(struct stoa_shard *shard, const report *says)
+{
+    uint32_t slot = stoa_outbox_find(&shard->ledger->outbox, says->epoch, says->position, says->n);
+    if (slot) { stoa_effects_settle(shard, slot, (stoa_err)says->error); }
 }
 
 bool stoa_effects_waiting(const struct stoa_shard *shard)
@@ -259,14 +269,14 @@ void stoa_effects_recovered(struct stoa_shard *shard)
     const stoa_outbox *o = &shard->ledger->outbox;
     for (uint32_t i = o->oldest; i; i = o->pending.at[i].newer) {
         const stoa_pending *at = &o->pending.at[i];
-        shard->effects->at[i] = (handed){.epoch = at->epoch, .position = at->position, .n = at->n, .known = true, .again = true};
+        shard->effects->at[i] = (stoa_handed){.epoch = at->epoch, .position = at->position, .n = at->n, .known = true, .again = true};
     }
 }
 
-static const handed *was(const struct stoa_effects *e, const stoa_pending *pending)
+static const stoa_handed *was(const struct stoa_effects *e, const stoa_pending *pending)
 {
     for (uint32_t i = 1; i <= STOA_OUTBOX_MAX; i++) {
-        const handed *at = &e->before[i];
+        const stoa_handed *at = &e->before[i];
         if (at->known && at->position == pending->position && at->epoch == pending->epoch && at->n == pending->n) { return at; }
     }
     return NULL;
@@ -281,7 +291,7 @@ void stoa_effects_dropped(struct stoa_shard *shard)
     stoa_effects_recovered(shard);
     e->out = 0;
     for (uint32_t i = o->oldest; i; i = o->pending.at[i].newer) {
-        const handed *before = was(e, &o->pending.at[i]);
+        const stoa_handed *before = was(e, &o->pending.at[i]);
         if (before) { e->at[i] = *before; }
         e->out += e->at[i].to.at != 0;
     }
@@ -350,41 +360,4 @@ void stoa_port_stop_serving(stoa_port *port)
     }
     (void)pthread_mutex_unlock(&node->lock);
     if (served) { tell_cores(node, (change){stoa_port_ref(port)}); }
-}
-
-/* --- looking */
-
-typedef struct outbox_look {
-    struct stoa_shard *shard;
-    stoa_outbox_view view;
-    void (*visit)(void *context, const stoa_pending_view *view);
-    void *context;
-} outbox_look;
-
-static void look_on_core(stoa_core *core, void *context)
-{
-    (void)core;
-    outbox_look *look = context;
-    const struct stoa_shard *shard = look->shard;
-    const stoa_outbox *o = &shard->ledger->outbox;
-    look->view = (stoa_outbox_view){.pending = o->pending.pool.used, .handed = shard->effects->out, .done = o->done, .failed = o->failed};
-    for (uint32_t i = o->oldest; i && look->visit; i = o->pending.at[i].newer) {
-        const stoa_pending *at = &o->pending.at[i];
-        const handed *h = &shard->effects->at[i];
-        stoa_effect effect = {.shard = look->shard, .epoch = at->epoch, .position = at->position, .n = at->n, .again = h->again};
-        const stoa_server *server = server_of(shard->node, at);
-        stoa_pending_view view = {.table = at->table, .row = at->row, .bytes = at->bytes, .actor = stoa_actor_name(shard->actors[at->stream])};
-        (void)stoa_effect_text(&effect, view.name);
-        view.status = h->to.at ? "handed out" : !written(shard, at) ? "behind the wall" : server ? "waits" : "nobody serves it";
-        view.again = h->again && !h->to.at;
-        look->visit(look->context, &view);
-    }
-}
-
-void stoa_shard_outbox(stoa_shard *shard, stoa_outbox_view *out, void (*visit)(void *context, const stoa_pending_view *view),
-                       void *context)
-{
-    outbox_look look = {.shard = shard, .visit = visit, .context = context};
-    stoa_core_do(shard->core, look_on_core, &look);
-    *out = look.view;
 }

@@ -6,6 +6,10 @@
  * handed out by an earlier life of the process, or to a port that has closed, is handed out once more, marked `again`: it may have
  * been done. So each effect is done at least once, and once in effect where the outside can be asked about its name.
  *
+ * One that this build cannot read - of a later one, whose table has more rows, or other fields - is set aside: it is logged
+ * (effect_unreadable), shown as `unreadable`, and tried again with each other table that a port comes to serve. An operator who
+ * knows what became of it settles it (stoa_shard_settle, effects_look.c).
+ *
  * Room: a cascade's first turn may stage while STOA_OUTBOX_SPARE effects would still have room, later ones of the cascade
  * while there is any; so an outbox that fills refuses turns as a whole (FULL) before it leaves a cascade half done.
  *
@@ -15,8 +19,7 @@
 #ifndef STOA_RUNTIME_EFFECTS_H
 #define STOA_RUNTIME_EFFECTS_H
 
-#include "runtime/core.h"
-#include "runtime/ledger.h"
+#include "runtime/shard.h"
 
 enum { STOA_HANDED_MAX = 64, STOA_OUTBOX_SPARE = 128 };
 
@@ -28,6 +31,27 @@ typedef struct stoa_server {
     stoa_ref port;
 } stoa_server;
 enum { STOA_SERVERS_MAX = 32 };
+
+/* What this life knows of a pending effect, by its slot. */
+typedef struct stoa_handed {
+    uint64_t epoch, position;
+    uint32_t n;
+    bool known; /* the slot is in use */
+    bool again; /* it may have been handed out before */
+    stoa_ref to; /* NONE: it is not out */
+    const stoa_table *tried; /* unreadable: it is not of this table */
+    stoa_err unreadable;     /* why; OK: nothing is known against it */
+} stoa_handed;
+
+struct stoa_effects {
+    stoa_handed at[STOA_OUTBOX_MAX + 1], before[STOA_OUTBOX_MAX + 1];
+    uint32_t out; /* how many are handed out */
+    uint32_t staged, staged_pieces; /* by the turn that runs */
+    uint64_t cause; /* position that the last effect is named by */
+    uint32_t n;
+    stoa_msg_list reports; /* acts */
+    uint8_t payload[STOA_EFFECT_BYTES];
+};
 
 /* Errors: NOMEM. */
 stoa_err stoa_effects_init(struct stoa_shard *shard);
@@ -46,6 +70,13 @@ void stoa_effects_pump(struct stoa_shard *shard);
 void stoa_effects_abandoned(struct stoa_shard *shard, stoa_ref port);
 /* Whether something has come that is to be journaled. */
 bool stoa_effects_waiting(const struct stoa_shard *shard);
+
+/* Who serves its table; NULL: nobody. */
+const stoa_server *stoa_effects_server(stoa_node *node, const stoa_pending *pending);
+/* Whether its cascade is in the log. */
+bool stoa_effects_written(const struct stoa_shard *shard, const stoa_pending *pending);
+/* Journal what became of it. */
+void stoa_effects_settle(struct stoa_shard *shard, uint32_t slot, stoa_err outcome);
 
 /* What stands behind the payload of an effect on its way to a port (context.named is STOA_NAMED_EFFECT). */
 enum { STOA_NAMED_REQUEST = 1, STOA_NAMED_EFFECT = 2 };

@@ -220,6 +220,7 @@ stoa_err stoa_shard_state_at(stoa_shard *shard, const char *actor, uint64_t posi
 /* What a shard wants done outside and is not done. */
 typedef struct stoa_outbox_view {
     uint32_t pending, handed; /* of those, with a port */
+    uint32_t unreadable;      /* of those, of no row or shape that this build knows: they wait for another one, or for stoa_shard_settle */
     uint64_t done, failed;    /* ever */
 } stoa_outbox_view;
 typedef struct stoa_pending_view {
@@ -228,10 +229,14 @@ typedef struct stoa_pending_view {
     uint32_t row, bytes;
     const char *actor, *status;
     bool again;         /* it may have been done before */
+    stoa_err unreadable; /* why this build cannot read it; OK: it can, or has not tried */
 } stoa_pending_view;
 /* visit, where it is not NULL, sees the pending ones, the oldest first, on the shard's core. */
 void stoa_shard_outbox(stoa_shard *shard, stoa_outbox_view *out, void (*visit)(void *context, const stoa_pending_view *view),
                        void *context);
+/* Say in a port's place what became of a pending effect, by its name: it was done, or never will be. plan: only look. *out: as it was
+ * before. Errors: NOT_FOUND, INVALID (a port has it), AGAIN (it is not committed yet, or the shard has no room now), UNAVAILABLE. */
+stoa_err stoa_shard_settle(stoa_shard *shard, const char *effect, bool done, bool plan, stoa_pending_view *out);
 
 /* --- actors */
 typedef struct stoa_spawn_options {

@@ -27,6 +27,7 @@ HARMLESS = {"move", "trace every", "log level", "snapshot", "projection pause", 
 PLANS = [
     ("drop trade", "would be: [0-9]+ actors begin anew"),
     ("channel restart trade vault return", "would be: the channel begins anew"),
+    ("outbox settle trade {effect} failed", "would be: it is pending no more"),
     ("journal reindex trade", "all entries of the index"),
     ("journal rekey", "new blocks are sealed with the new key"),
     ("projection rebuild", "schema stoa_shadow"),
@@ -93,7 +94,10 @@ class Planned:
         assert self.node.process.wait(WAIT_S) == 0
         shutil.rmtree(os.path.join(self.node.path("data"), "vault"))
         os.remove(os.path.join(self.node.path("data"), "shards"))  # on purpose: the node would refuse
+        subprocess.run([os.path.join(os.environ["STOA_BUILD"], "tests", "log_writer"), os.path.join(self.node.path("data"), "trade"), "effect"],
+                       check=True, capture_output=True, timeout=WAIT_S)
         self.node.start()
+        self.places["effect"] = self.ask("outbox trade")["pending"][0]["name"]
         until(self.forked)
         self.new_key()
         until(self.level)
@@ -112,9 +116,10 @@ class Planned:
                     for a in self.ask("archive")["archives"]]
         rows = {key: self.ask("projection status")["projection"][key] for key in ("rebuilds", "rebuild", "paused")}
         schemas = self.postgres.sql("SELECT nspname, oid FROM pg_namespace ORDER BY 1")
-        places = {name: sorted(os.listdir(path)) if os.path.isdir(path) else None for name, path in self.places.items()}
+        places = {name: sorted(os.listdir(path)) if os.path.isdir(path) else None for name, path in self.places.items() if name != "effect"}
+        pending = [effect["name"] for effect in self.ask("outbox")["pending"]]
         snapshots = [s["position"] for s in self.ask("snapshots")["snapshots"]]
-        return [journals, shards, channels, archives, rows, schemas, places, snapshots, self.ask("hash trade")["hash"]["replay"]]
+        return [journals, shards, channels, archives, rows, schemas, places, pending, snapshots, self.ask("hash trade")["hash"]["replay"]]
 
 
 def until(look):
@@ -152,7 +157,7 @@ def main():
         for line, _ in PLANS:
             before = planned.shown()
             planned.ask(line, "--write")
-            if line.split()[0] in ("backup", "restore") or "rekey" in line or "hold" in line or "restart" in line:
+            if line.split()[0] in ("backup", "restore") or "rekey" in line or "hold" in line or "restart" in line or "settle" in line:
                 assert planned.shown() != before, line
         until(lambda: planned.ask("projection status")["projection"]["rebuilds"] == 1)
         planned.node.process.send_signal(signal.SIGTERM)
