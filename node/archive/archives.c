@@ -79,11 +79,10 @@ stoa_err stoa_archives_front(void *context, stoa_journal **journal)
     stoa_archives_shard *s = context;
     const stoa_settings *set = s->archives->settings;
     char warm[STOA_PATH_MAX + 16], cold[STOA_PATH_MAX + 16];
-    stoa_retention_class cls = stoa_retention_of(s->name);
     stoa_archive_options options = {.folder = folder_of(set, set->archive_path, "/archive", warm),
                                     .cold_folder = folder_of(set, set->archive_cold_path, "/cold", cold),
                                     .shard = s->name,
-                                    .class_name = stoa_retention_name(cls),
+                                    .class_name = stoa_retention_name(stoa_retention_class_of(s->name)),
                                     .segment_bytes = set->archive_segment_bytes,
                                     .level = (int32_t)set->archive_level,
                                     .cold_level = (int32_t)set->archive_cold_level};
@@ -95,7 +94,7 @@ stoa_err stoa_archives_front(void *context, stoa_journal **journal)
         return STOA_OK; /* the log alone */
     }
     *journal = both;
-    s->keeper.retention = set->retention[cls];
+    s->keeper.retention = stoa_retention_of(s->name, set->retention);
     s->keeper.retention.expire = set->archive_expire;
     s->keeper.segment_bytes = set->archive_segment_bytes;
     return STOA_OK;

@@ -8,25 +8,49 @@
 #define NAME(name, hot, warm, cold, archive, doc) #name,
 static const char *const names[] = {STOA_RETENTION_CLASSES(NAME)};
 
-static const struct {
+/* What the logs have; of any other shard it is not known. */
+typedef struct content {
     const char *shard;
-    stoa_retention_class cls;
-} shards[] = {
-    {"trade", STOA_RETENTION_orders},
-    {"room", STOA_RETENTION_chat},
+    stoa_retention_class first, last; /* the same where it is one class */
+} content;
+static const content contents[] = {
+    {"trade", STOA_RETENTION_orders, STOA_RETENTION_trades},
+    {"room", STOA_RETENTION_chat, STOA_RETENTION_chat},
 };
+static const content unknown = {"", STOA_RETENTION_orders, STOA_RETENTION_trades};
+
+static const content *content_of(const char *shard)
+{
+    for (size_t i = 0; i < sizeof contents / sizeof contents[0]; i++) {
+        if (strcmp(contents[i].shard, shard) == 0) { return &contents[i]; }
+    }
+    return &unknown;
+}
 
 const char *stoa_retention_name(stoa_retention_class cls)
 {
     return names[cls];
 }
 
-stoa_retention_class stoa_retention_of(const char *shard)
+stoa_retention_class stoa_retention_class_of(const char *shard)
 {
-    for (size_t i = 0; i < sizeof shards / sizeof shards[0]; i++) {
-        if (strcmp(shards[i].shard, shard) == 0) { return shards[i].cls; }
-    }
-    return STOA_RETENTION_orders; /* kept longest */
+    return content_of(shard)->first;
+}
+
+static uint64_t later(uint64_t a_ns, uint64_t b_ns)
+{
+    return a_ns > b_ns ? a_ns : b_ns;
+}
+
+stoa_retention stoa_retention_of(const char *shard, const stoa_retention rows[STOA_RETENTION_COUNT])
+{
+    const content *has = content_of(shard);
+    const stoa_retention *a = &rows[has->first], *b = &rows[has->last];
+    return (stoa_retention){.hot_ns = later(a->hot_ns, b->hot_ns),
+                            .warm_ns = later(a->warm_ns, b->warm_ns),
+                            .cold_ns = later(a->cold_ns, b->cold_ns),
+                            .archive_ns = later(a->archive_ns, b->archive_ns),
+                            .expire = a->expire};
 }
 
 static uint64_t age_of(const stoa_segment *segment, uint64_t now_ns)

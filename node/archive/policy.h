@@ -1,7 +1,9 @@
 /* policy.h - how long what is kept where: hot in the journal, warm in the archive, cold in another folder and packed harder, then
  * only kept, then over.
  *
- * One row per class of stream. A log belongs to one shard, so the class is the shard's. The times are ages of the youngest event
+ * One row per class of stream. What a log has leaves it, and its archive, block by block: where a shard's log has more than one class
+ * - that of trade has orders and the executions that follow from them, in one block - each tier ends when the last of them says so.
+ * Market data is in no log; its rows in PostgreSQL go when projection.keep_market says so. The times are ages of the youngest event
  * of a segment, each tier's end counted from the event on. What is due is found by a pure function of manifest, policy, readers
  * and time; the keeper (node/archive/keeper.h) does it, and `--plan` shows it.
  *
@@ -22,7 +24,6 @@
 #define STOA_RETENTION_CLASSES(CLASS)                                                                                  \
     CLASS(orders, 3600, 7776000, 220752000, 315360000, "Orders, accounts and what settles them.")                      \
     CLASS(trades, 3600, 7776000, 220752000, 315360000, "Executions.")                                                  \
-    CLASS(market, 3600, 2592000, 220752000, 315360000, "Market data.")                                                 \
     CLASS(chat, 3600, 7776000, 220752000, 315360000, "Rooms and what is said in them.")
 
 typedef enum stoa_retention_class {
@@ -31,13 +32,16 @@ typedef enum stoa_retention_class {
 #undef STOA_RETENTION_CLASS_
 } stoa_retention_class;
 const char *stoa_retention_name(stoa_retention_class cls);
-/* Of a shard, by its name. */
-stoa_retention_class stoa_retention_of(const char *shard);
 
 typedef struct stoa_retention {
     uint64_t hot_ns, warm_ns, cold_ns, archive_ns; /* ages at which the tiers end */
     bool expire;                                   /* behind archive: forget; else keep */
 } stoa_retention;
+
+/* What a shard's log has first of all, by the shard's name: the class that its archive is called by. */
+stoa_retention_class stoa_retention_class_of(const char *shard);
+/* How long that log is kept, as the rows of all the classes that it has say. expire: as in the first one's. */
+stoa_retention stoa_retention_of(const char *shard, const stoa_retention rows[STOA_RETENTION_COUNT]);
 
 /* What the policy is applied to. */
 typedef struct stoa_retained {

@@ -36,7 +36,8 @@ ROUNDS = {"kill": 3000 if DEEP else 30, **{kind: 300 if DEEP else 5 for kind in 
 ROUNDS_OF_FOLDER = 20
 EXIT_REFUSED, EXIT_JOURNAL, EXIT_POWER, WAIT_S = 1, 70, 137, 120
 HURRIED = ["archive.interval=100ms", "archive.segment=8KiB", "snapshot.every_events=200", "snapshot.every=300ms",
-           "retention.orders.hot=1s", "retention.orders.warm=3s", "retention.chat.hot=1s", "retention.chat.warm=3s"]
+           "retention.orders.hot=1s", "retention.orders.warm=3s", "retention.trades.hot=1s", "retention.trades.warm=3s",
+           "retention.chat.hot=1s", "retention.chat.warm=3s"]
 # what a node may call damage that it finds; INVALID: a key's file that holds none
 DAMAGE = ("CORRUPT", "VERSION", "FORKED", "GAP", "GONE", "STALE", "INVALID")
 

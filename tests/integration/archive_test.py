@@ -30,7 +30,7 @@ archive: {interval: 200ms, segment: 8KiB}
 # hot for a second, so that the journal is purged while the test looks
 HURRIED = """
 archive: {interval: 100ms, segment: 8KiB}
-retention: {orders: {hot: 1s, warm: 3s}, chat: {hot: 1s, warm: 3s}}
+retention: {orders: {hot: 1s, warm: 3s}, trades: {hot: 1s, warm: 3s}, chat: {hot: 1s, warm: 3s}}
 snapshot: {every_events: 200, every: 500ms}
 """
 
@@ -247,6 +247,31 @@ class Archive(unittest.TestCase):
             for plan in (["--plan"], []):
                 self.assertIn("INVALID", run("stoad", "--restore", self.backup, "--into", odd, *plan, code=1).stderr)
 
+    def test_each_log_goes_when_the_last_class_of_it_may(self):
+        """Orders and executions are in one log, what is said in another."""
+        classes = "retention: {orders: {hot: 1s, warm: 2h}, trades: {hot: %s, warm: 2h}, chat: {hot: %s, warm: 2h}}\n"
+        rest = HURRIED.replace("retention: {orders: {hot: 1s, warm: 3s}, trades: {hot: 1s, warm: 3s}, chat: {hot: 1s, warm: 3s}}\n", "")
+        self.assertNotIn("retention", rest)
+        stays, goes = "trade", "room"
+        node = self.start(settings=rest + classes % ("1h", "1s"))
+        for trades, chat in (("1h", "1s"), ("1s", "1h")):
+            self.work(node)
+            self.until(node, 300)
+            self.rest()
+            before = self.shown(node, stays)["log_first"]
+            self.purged(node, self.positions(node)[goes] // 2, goes)
+            self.assertEqual(self.shown(node, stays)["log_first"], before)
+            if trades == "1h":
+                self.assertEqual((before, self.shown(node, stays)["purge_waits_for"]), (1, "it is hot"))
+                node.stop()
+                with open(node.path("stoa.yaml"), encoding="utf-8") as file:
+                    text = file.read()
+                with open(node.path("stoa.yaml"), "w", encoding="utf-8") as out:
+                    out.write(text.replace(classes % ("1h", "1s"), classes % ("1s", "1h")))
+                node.start()
+                stays, goes = goes, stays
+        self.assertEqual(self.errors, [])
+
     def test_a_log_that_nobody_waits_for_is_sealed_and_purged_too(self):
         node = self.start(settings=HURRIED + "trade: {durability: memory}\n")
         self.work(node)
@@ -459,11 +484,11 @@ class Archive(unittest.TestCase):
     def shown(self, node, shard):
         return self.ask(node, "archive", shard, write=False)["archives"][0]
 
-    def purged(self, node, beyond):
-        """The trading journal has been purged beyond a position."""
+    def purged(self, node, beyond, shard="trade"):
+        """The journal has been purged beyond a position."""
         end = time.monotonic() + 120
-        while self.shown(node, "trade")["log_first"] <= beyond:
-            self.assertLess(time.monotonic(), end, (self.shown(node, "trade"), node.log()))
+        while self.shown(node, shard)["log_first"] <= beyond:
+            self.assertLess(time.monotonic(), end, (self.shown(node, shard), node.log()))
             time.sleep(0.1)
 
     def test_killed_while_it_archives_and_purges_it_loses_nothing(self):

@@ -18,7 +18,7 @@ from stoa_client import Client
 WAIT_S = 120
 SETTINGS = """
 archive: {interval: 100ms, segment: 4KiB}
-retention: {orders: {hot: 1s, warm: 300s}, chat: {hot: 1s, warm: 300s}}
+retention: {orders: {hot: 1s, warm: 300s}, trades: {hot: 1s, warm: 300s}, chat: {hot: 1s, warm: 300s}}
 snapshot: {every_events: 50, every: 200ms}
 """
 

@@ -26,6 +26,7 @@ WAIT_S = 120
 SHARDS = ("trade", "vault", "fund", "room")
 SNAPSHOTS = ["snapshot.every_events=200", "snapshot.every=300ms"]
 PURGED = ["archive.interval=100ms", "archive.segment=8KiB", "retention.orders.hot=1s", "retention.orders.warm=3s",
+          "retention.trades.hot=1s", "retention.trades.warm=3s",
           "retention.chat.hot=1s", "retention.chat.warm=3s", *SNAPSHOTS]
 
 

@@ -194,15 +194,35 @@ static void the_rows_are_those_of_the_requirements(void **state)
 {
     (void)state;
     assert_int_equal(rows[STOA_RETENTION_orders].warm_ns, SECONDS(90 * 86400));
-    assert_int_equal(rows[STOA_RETENTION_market].warm_ns, SECONDS(30 * 86400));
+    assert_int_equal(rows[STOA_RETENTION_trades].warm_ns, SECONDS(90 * 86400));
     for (unsigned i = 0; i < STOA_RETENTION_COUNT; i++) {
         assert_int_equal(rows[i].hot_ns, SECONDS(3600));
         assert_int_equal(rows[i].cold_ns, SECONDS(220752000));
         assert_int_equal(rows[i].archive_ns, SECONDS(315360000));
     }
-    assert_int_equal(stoa_retention_of("trade"), STOA_RETENTION_orders);
-    assert_int_equal(stoa_retention_of("room"), STOA_RETENTION_chat);
-    assert_int_equal(stoa_retention_of("unheard of"), STOA_RETENTION_orders);
+    assert_int_equal(stoa_retention_class_of("trade"), STOA_RETENTION_orders);
+    assert_int_equal(stoa_retention_class_of("room"), STOA_RETENTION_chat);
+    assert_int_equal(stoa_retention_class_of("unheard of"), STOA_RETENTION_orders);
+}
+
+static void a_log_is_kept_as_long_as_the_last_of_its_classes(void **state)
+{
+    (void)state;
+    const stoa_retention set[STOA_RETENTION_COUNT] = {[STOA_RETENTION_orders] = {1, 20, 3, 40, true},
+                                                      [STOA_RETENTION_trades] = {10, 2, 30, 4, false},
+                                                      [STOA_RETENTION_chat] = {100, 200, 300, 400, true}};
+    static const struct {
+        const char *shard;
+        stoa_retention expected;
+    } cases[] = {{"trade", {10, 20, 30, 40, true}}, {"unheard of", {10, 20, 30, 40, true}}, {"room", {100, 200, 300, 400, true}}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        stoa_retention is = stoa_retention_of(cases[i].shard, set);
+        assert_int_equal(is.hot_ns, cases[i].expected.hot_ns);
+        assert_int_equal(is.warm_ns, cases[i].expected.warm_ns);
+        assert_int_equal(is.cold_ns, cases[i].expected.cold_ns);
+        assert_int_equal(is.archive_ns, cases[i].expected.archive_ns);
+        assert_int_equal(is.expire, cases[i].expected.expire);
+    }
 }
 
 static void each_tier_ends_at_its_second(void **state)
@@ -368,6 +388,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rows_are_those_of_the_requirements),
+        cmocka_unit_test(a_log_is_kept_as_long_as_the_last_of_its_classes),
         cmocka_unit_test(each_tier_ends_at_its_second),
         cmocka_unit_test(ten_years_of_every_class_are_kept_as_its_row_says),
         cmocka_unit_test(nothing_leaves_the_journal_before_snapshot_and_readers_have_passed),
