@@ -104,8 +104,8 @@ typedef struct stoa_journal_ops {
     /* Open or create the log at path, verify the chain, find the last block. Blocks. Errors: IO, CORRUPT (broken at or
      * below the commit mark: the trail names the position), DENIED (another process has it), VERSION (written by a
      * newer build), FULL. On error nothing stays open. What is broken above the mark is cut off, and logged as
-     * journal_tail_cut. What is there when OK returns is durable, whether it was synced before or not: who opens it builds on it
-     * (not so where the disk is so full that the log is opened to be read only). */
+     * journal_tail_cut. What is there when OK returns is durable, whether it was synced before or not: who opens it builds on it,
+     * also where the disk is so full that the log is opened to be read only. */
     stoa_err (*open)(const char *path, stoa_journal **out);
 
     /* From now on payloads and values of the side store are sealed with the newest key of the ring, NULL: not at all; what was

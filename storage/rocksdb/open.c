@@ -82,7 +82,9 @@ static bool database_exists(const stoa_rocks *j)
     return access(current, F_OK) == 0;
 }
 
-/* On a full disk a journal can still be read: append then opens it for writing when there is space. */
+/* On a full disk a journal can still be read: append then opens it for writing when there is space. Opened for writing, RocksDB makes
+ * a table file of what its log holds, and syncs that; opened for reading it does not, and what a process that was killed had not
+ * synced is there for as long as the power is. Syncing takes no space: what is shown then stays. */
 static stoa_err open_engine(stoa_rocks *j)
 {
     bool exists = database_exists(j);
@@ -96,6 +98,7 @@ static stoa_err open_engine(stoa_rocks *j)
     if (err == STOA_E_CORRUPT && exists) { err = whole ? refuse(j) : open_up_to_rot(j); }
     if (err == STOA_E_FULL && exists) {
         err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole});
+        if (!err) { err = stoa_folder_sync_logs(j->db_path); }
         j->full = !err;
     }
     return err || j->full ? err : stoa_folder_sync_parent(j->db_path); /* its name: it may be new since a crash, too */

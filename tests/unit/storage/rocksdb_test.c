@@ -94,8 +94,11 @@ __attribute__((visibility("default"))) ssize_t write(int fd, const void *bytes, 
     return syscall(SYS_write, fd, bytes, size);
 }
 
+static atomic_uint logs_synced;
+
 __attribute__((visibility("default"))) int fdatasync(int fd)
 {
+    if (concerns(fd, "/db/") && concerns(fd, ".log")) { atomic_fetch_add(&logs_synced, 1); }
     if (concerns(fd, atomic_load(&disk.broken))) {
         errno = EIO;
         return -1;
@@ -1104,6 +1107,26 @@ static void a_journal_on_a_full_disk_can_be_opened_and_read(void **state)
     ops->close(journal);
 }
 
+/* A process died with blocks that it had not synced, and the disk has no space for a table file of them. Whoever reads them may build on
+ * them: rows, backups, answers. */
+static void what_is_read_on_a_full_disk_was_synced(void **state)
+{
+    (void)state;
+    assert_true(WIFSIGNALED(child_end(child_start("leave_tail", NULL))));
+    disk_full("/", 0);
+    atomic_store(&disk.broken, ".log");
+    stoa_journal *journal;
+    kit_err(ops->open(path, &journal), STOA_E_IO);
+    atomic_store(&disk.broken, NULL);
+    unsigned before = atomic_load(&logs_synced);
+    journal = opened();
+    assert_true(atomic_load(&logs_synced) > before);
+    kit_check_all(journal, kit_last(journal));
+    assert_int_equal(kit_last(journal), 120); /* 30 of them synced */
+    disk_good();
+    ops->close(journal);
+}
+
 static void a_failed_sync_ends_the_journal_and_keeps_what_was_synced(void **state)
 {
     (void)state;
@@ -1190,6 +1213,7 @@ int main(int argc, char **argv)
         TEST(space_may_run_out_again_at_any_write),
         TEST(table_files_that_do_not_fit_refuse_the_next_block),
         TEST(a_journal_on_a_full_disk_can_be_opened_and_read),
+        TEST(what_is_read_on_a_full_disk_was_synced),
         TEST(a_failed_sync_ends_the_journal_and_keeps_what_was_synced),
         TEST(a_mark_that_cannot_be_synced_ends_the_journal),
         TEST(paths_that_cannot_be_are_named_errors),
