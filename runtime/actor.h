@@ -6,7 +6,8 @@
  * A handler never blocks, locks, allocates or reads a clock: time is turn->now_ns.
  *
  *   event-sourced kind (STOA_KIND): handlers see const state and emit events; apply functions alone change state, live and
- *       in replay, and cannot fail. The state holds no pointers: it is its own snapshot. Actors live in a shard; what leaves
+ *       in replay, and cannot fail; what must hold of state and event they assert (in a replay, whose bytes are input, what
+ *       breaks is CORRUPT: docs/decisions/0025). The state holds no pointers: it is its own snapshot. Actors live in a shard; what leaves
  *       the shard (answers, refusals, topics) waits until the events before it are as durable as the shard promises.
  *   plain kind (STOA_PLAIN_KIND): handlers change the state in place; nothing is journaled; a restart begins anew.
  *

@@ -100,6 +100,28 @@ static void a_long_trail_is_cut(void **state)
     assert_non_null(strstr(stoa_err_trail(), "anew"));
 }
 
+static void divide(void *context)
+{
+    int *by = context;
+    STOA_ASSERT(*by != 0);
+    *by = 12 / *by;
+}
+
+static void a_broken_assertion_can_be_caught(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        int by = 3;
+        assert_null(stoa_panic_caught(divide, &by));
+        assert_int_equal(by, 4);
+        by = 0;
+        const char *why = stoa_panic_caught(divide, &by);
+        assert_non_null(why);
+        assert_non_null(strstr(why, "error_test.c:"));
+        assert_non_null(strstr(why, "*by != 0"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +130,7 @@ int main(void)
         cmocka_unit_test(codes_outside_the_table_have_names_too),
         cmocka_unit_test(the_trail_tells_the_story_innermost_first),
         cmocka_unit_test(a_long_trail_is_cut),
+        cmocka_unit_test(a_broken_assertion_can_be_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
