@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "actors/trade/account_msgs.h"
 #include "actors/trade/book_msgs.h"
@@ -45,7 +46,10 @@ static stoa_err append(stoa_journal *journal, const stoa_row *row, const void *p
     stoa_write_array(&w, 10);
     for (size_t i = 0; i < sizeof envelope / sizeof envelope[0]; i++) { stoa_write_uint(&w, envelope[i]); }
     stoa_err err = stoa_encode(&row->payload, payload, &w);
-    stoa_block block = {.first = log.last + 1, .epoch = log.epoch, .commit_ns = 1, .count = 1, .payload = bytes,
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t now_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+    stoa_block block = {.first = log.last + 1, .epoch = log.epoch, .commit_ns = now_ns, .count = 1, .payload = bytes,
                         .payload_bytes = (uint32_t)w.used_bytes};
     if (!err) { err = journal->ops->append(journal, &block, true); }
     if (!err) { (void)printf("%" PRIu64 "\n", block.first); }
