@@ -7,7 +7,7 @@
  *
  *   event-sourced kind (STOA_KIND): handlers see const state and emit events; apply functions alone change state, live and
  *       in replay, and cannot fail; what must hold of state and event they assert (in a replay, whose bytes are input, what
- *       breaks is CORRUPT: docs/decisions/0025). The state holds no pointers: it is its own snapshot. Actors live in a shard; what leaves
+ *       breaks is CORRUPT: docs/decisions/0026). The state holds no pointers: it is its own snapshot. Actors live in a shard; what leaves
  *       the shard (answers, refusals, topics) waits until the events before it are as durable as the shard promises.
  *   plain kind (STOA_PLAIN_KIND): handlers change the state in place; nothing is journaled; a restart begins anew.
  *
