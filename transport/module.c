@@ -24,6 +24,7 @@ static const struct {
 } settings[] = {
     {"IPATH_NO_BACKTRACE", "1"},       /* libfabric's PSM provider: no handlers of its own for seven signals */
     {"HFI_NO_BACKTRACE", "1"},         /* PSM2: the same */
+    {"FI_PROVIDER", "tcp,ofi_rxm,verbs"}, /* libfabric: the others, with all that they load and start, stay away */
     {"UCX_HANDLE_ERRORS", "none"},     /* UCX: none for five more */
     {"UCX_ERROR_SIGNALS", ""},         /* and for none */
     {"UCX_MEM_EVENTS", "n"},           /* no hooks in mmap and free: without a NIC nothing is gained by them */

@@ -54,6 +54,8 @@ static const variant variants[] = {
     {"zmq+tcp",       "zmq+tcp with CURVE",        AT_PORT,   true,  false, true,     false, false},
     {"ucx+tcp",       "ucx+tcp",                   AT_PORT,   false, false, false,    false, true},
     {"ucx+tcp",       "ucx+tcp with keys",         AT_PORT,   true,  false, false,    false, true},
+    {"ofi+tcp",       "ofi+tcp",                   AT_PORT,   false, false, false,    false, true},
+    {"ofi+tcp",       "ofi+tcp with keys",         AT_PORT,   true,  false, false,    false, true},
     {"sim",           "sim",                       BY_NAME,   false, false, true,     true, false},
     {"fault+sim",     "fault+sim",                 BY_NAME,   false, false, true,     true, false},
     {"fault+shm",     "fault+shm",                 BY_NAME,   false, true,  false,    false, false},

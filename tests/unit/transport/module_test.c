@@ -99,6 +99,9 @@ static void loading_a_module_leaves_the_signals_alone(void **state)
     open_and_close("ucx+tcp://127.0.0.1:0");
     assert_true(is_mapped("libucp") && is_mapped("link_ucx"));
     assert_actions(before);
+    open_and_close("ofi+tcp://127.0.0.1:0");
+    assert_true(is_mapped("libfabric") && is_mapped("link_ofi"));
+    assert_actions(before);
     open_and_close("ucx+tcp://127.0.0.1:0");
     assert_actions(before);
 }
