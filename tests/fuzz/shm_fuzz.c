@@ -28,7 +28,7 @@ static void maps_make(void)
     STOA_ASSERT(!stoa_shm_memory_map(&theirs_seen, theirs_fd, RING_BYTES));
     (void)close(ours_fd);
     (void)close(theirs_fd);
-    got = malloc(FRAME_LIMIT); /* whose end the sanitizer guards */
+    got = malloc(RING_BYTES / 2); /* whose end the sanitizer guards */
     STOA_ASSERT(got);
 }
 
@@ -39,8 +39,8 @@ static bool read_one(stoa_shm_reader *r)
     uint32_t size_bytes = 0;
     stoa_err err = stoa_shm_read(r, got, &size_bytes);
     STOA_ASSERT(err == STOA_OK || err == STOA_E_MALFORMED || err == STOA_E_TOO_LARGE);
-    STOA_ASSERT(size_bytes <= FRAME_LIMIT && (!err || !size_bytes));
-    STOA_ASSERT(r->at == before + (size_bytes ? stoa_shm_frame_bytes(size_bytes) : 0));
+    STOA_ASSERT(size_bytes <= r->frame_limit && (!err || !size_bytes));
+    STOA_ASSERT(r->at == (size_bytes ? stoa_shm_frame_end(before, size_bytes) : before));
     STOA_ASSERT(r->frames == frames + (size_bytes > 0));
     return !err;
 }
@@ -90,10 +90,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(theirs.face, 0, sizeof *theirs.face);
     memset(theirs.ring, 0, RING_BYTES);
     memset(ours.ring, 0, sizeof(uint64_t));
-    stoa_shm_writer w = {
-        .ring = ours.ring, .mask = RING_BYTES - 1, .reader = theirs_seen.face, .queue_frames = QUEUE_FRAMES};
-    stoa_shm_reader r = {
-        .ring = theirs_seen.ring, .mask = RING_BYTES - 1, .face = ours.face, .frame_limit = FRAME_LIMIT};
+    stoa_shm_writer w = stoa_shm_writer_of(ours.ring, RING_BYTES, theirs_seen.face, QUEUE_FRAMES);
+    stoa_shm_reader r =
+        stoa_shm_reader_of(theirs_seen.ring, RING_BYTES, ours.face, size % 2 ? FRAME_LIMIT : UINT32_MAX);
     for (size_t at = 0; at + ORDER_BYTES <= size && at < (size_t)ORDERS_MAX * ORDER_BYTES; at += ORDER_BYTES) {
         if (!obey(data + at, &w, &r)) { break; }
     }

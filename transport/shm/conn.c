@@ -72,14 +72,8 @@ stoa_err stoa_shm_conn_meet(stoa_shm_link *link, stoa_shm_conn *conn, const stoa
     if (!err && !conn->own.face) { err = stoa_shm_conn_greet(link, conn, STOA_SHM_WELCOME); }
     if (err) { return err; }
     conn->face = conn->other.face;
-    conn->writer = (stoa_shm_writer){.ring = conn->own.ring,
-                                     .mask = conn->own.ring_bytes - 1,
-                                     .reader = conn->other.face,
-                                     .queue_frames = link->queue_frames};
-    conn->reader = (stoa_shm_reader){.ring = conn->other.ring,
-                                     .mask = conn->other.ring_bytes - 1,
-                                     .face = conn->own.face,
-                                     .frame_limit = link->frame_limit};
+    conn->writer = stoa_shm_writer_of(conn->own.ring, conn->own.ring_bytes, conn->other.face, link->queue_frames);
+    conn->reader = stoa_shm_reader_of(conn->other.ring, conn->other.ring_bytes, conn->own.face, link->frame_limit);
     stoa_shm_reader_publish(&conn->reader);
     /* The process that held the socket when it spoke is the one we get, or it is gone and the socket says so. */
     conn->pidfd = conn->process.pid > 0 ? (int)syscall(SYS_pidfd_open, conn->process.pid, 0) : -1;

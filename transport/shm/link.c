@@ -38,7 +38,7 @@
 #include "transport/shm/inner.h"
 
 enum { TAG_TIMER, TAG_AGAIN, TAG_LISTENER }; /* of epoll; connections have greater ones */
-enum { NEWS_MAX = 64, BURST = 64, LOOK_MAX = 65536, LEAVE_AGAIN_MS = 5 };
+enum { NEWS_MAX = 64, BURST = 64, LOOK_MAX = 65536, LEAVE_AGAIN_MS = 5, FRAME_ALIGN = 64 };
 #define LOOK_OFTEN_NS  STOA_US(50)
 #define LOOK_SELDOM_NS STOA_US(200)
 
@@ -192,7 +192,7 @@ static void offer_room(stoa_shm_link *self, stoa_shm_conn *conn)
     stoa_err err = stoa_shm_writer_look(&conn->writer);
     if (err) {
         stoa_shm_conn_refuse(self, conn, err);
-    } else if (stoa_shm_writer_fits(&conn->writer, conn->full_bytes)) {
+    } else if (stoa_shm_writer_fits(&conn->writer, conn->writer.at + conn->full_bytes)) {
         uint64_t one = 1;
         conn->full_bytes = 0;
         ssize_t put = write(self->again, &one, sizeof one);
@@ -416,7 +416,7 @@ static stoa_err begin(stoa_shm_link *self, const stoa_link_options *options)
 {
     self->conns = calloc(self->slots, sizeof *self->conns);
     self->live = calloc(self->slots, sizeof *self->live);
-    self->frame = malloc(self->frame_limit);
+    self->frame = aligned_alloc(FRAME_ALIGN, (self->frame_limit + FRAME_ALIGN - 1) / FRAME_ALIGN * FRAME_ALIGN);
     if (!self->conns || !self->live || !self->frame) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a link"); }
     self->epoll = epoll_create1(EPOLL_CLOEXEC);
     self->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

@@ -7,7 +7,7 @@
  *     face   1 page: how far its owner has read the other side's ring, whether it sleeps, a heartbeat
  *     ring   a power of two of bytes, mapped twice in a row, so that nothing ever wraps
  *
- * A frame is a header word, the bytes, and zeros up to a multiple of STOA_SHM_ALIGN:
+ * A frame is a header word and the bytes, at multiples of STOA_SHM_ALIGN; a big one's bytes begin on a cache line:
  *
  *     bits 0..31   length in bytes, 1 or more     } written last, with release: who sees it, sees the frame
  *     bits 32..63  number of the frame, from 1    }
@@ -32,9 +32,10 @@
 enum {
     STOA_SHM_ALIGN = 8,
     STOA_SHM_HEADER = 8,
+    STOA_SHM_BIG = 256, /* bytes of a frame that is worth a cache line of its own */
     STOA_SHM_LINE = 128,
     STOA_SHM_FACE_BYTES = 4096,
-    STOA_SHM_PUBLISH_FRAMES = 64
+    STOA_SHM_PUBLISH_FRAMES = 64,
 };
 
 typedef struct stoa_shm_face {
@@ -61,12 +62,40 @@ typedef struct stoa_shm_reader {
     stoa_shm_face *face;                 /* our own, for the writer */
     uint64_t at, frames;                 /* what was read */
     uint64_t publish_at, publish_frames; /* when either is passed, the writer is told */
-    uint32_t frame_limit;                /* bytes */
+    uint32_t frame_limit;                /* bytes; no more than half a ring */
 } stoa_shm_reader;
 
-static inline uint64_t stoa_shm_frame_bytes(uint64_t size_bytes)
+/* A writer to ring, and a reader of ring, of ring_bytes; the face is the reader's, the other side's or our own. */
+static inline stoa_shm_writer stoa_shm_writer_of(uint8_t *ring, uint64_t ring_bytes, const stoa_shm_face *face,
+                                                 uint32_t queue_frames)
 {
-    return (size_bytes + STOA_SHM_HEADER + STOA_SHM_ALIGN - 1) & ~(uint64_t)(STOA_SHM_ALIGN - 1);
+    return (stoa_shm_writer){.ring = ring, .mask = ring_bytes - 1, .reader = face, .queue_frames = queue_frames};
+}
+
+static inline stoa_shm_reader stoa_shm_reader_of(const uint8_t *ring, uint64_t ring_bytes, stoa_shm_face *face,
+                                                 uint32_t frame_limit)
+{
+    uint32_t most = frame_limit <= ring_bytes / 2 ? frame_limit : (uint32_t)(ring_bytes / 2);
+    return (stoa_shm_reader){.ring = ring, .mask = ring_bytes - 1, .face = face, .frame_limit = most};
+}
+
+/* Where the bytes of a frame begin whose header is at `at`: right behind, or, where they are many, on a cache line. */
+static inline uint64_t stoa_shm_payload_at(uint64_t at, uint32_t size_bytes)
+{
+    return size_bytes < STOA_SHM_BIG ? at + STOA_SHM_HEADER : (at + STOA_SHM_HEADER + 63) & ~(uint64_t)63;
+}
+
+/* Where the header behind it is. */
+static inline uint64_t stoa_shm_frame_end(uint64_t at, uint32_t size_bytes)
+{
+    uint64_t end = stoa_shm_payload_at(at, size_bytes) + size_bytes;
+    return (end + STOA_SHM_ALIGN - 1) & ~(uint64_t)(STOA_SHM_ALIGN - 1);
+}
+
+/* The most that a frame of this size takes, wherever it begins. */
+static inline uint64_t stoa_shm_frame_bytes(uint32_t size_bytes)
+{
+    return stoa_shm_frame_end(STOA_SHM_HEADER, size_bytes); /* which is as far from a cache line as can be */
 }
 
 static inline _Atomic uint64_t *stoa_shm_header(const uint8_t *ring, uint64_t mask, uint64_t at)
@@ -89,24 +118,24 @@ static inline stoa_err stoa_shm_writer_look(stoa_shm_writer *w)
     return STOA_OK;
 }
 
-static inline bool stoa_shm_writer_fits(const stoa_shm_writer *w, uint64_t frame_bytes)
+static inline bool stoa_shm_writer_fits(const stoa_shm_writer *w, uint64_t end)
 {
-    return w->at + frame_bytes <= w->bytes_end && w->frames < w->frames_end;
+    return end <= w->bytes_end && w->frames < w->frames_end;
 }
 
 /* Write a frame of 1 byte to half a ring. Errors: FULL; MALFORMED: what the reader published cannot be. */
 static inline stoa_err stoa_shm_write(stoa_shm_writer *w, const void *bytes, uint32_t size_bytes)
 {
-    uint64_t frame_bytes = stoa_shm_frame_bytes(size_bytes);
-    if (__builtin_expect(!stoa_shm_writer_fits(w, frame_bytes), 0)) {
+    uint64_t at = w->at, end = stoa_shm_frame_end(at, size_bytes);
+    if (__builtin_expect(!stoa_shm_writer_fits(w, end), 0)) {
         stoa_err err = stoa_shm_writer_look(w);
         if (err) { return err; }
-        if (!stoa_shm_writer_fits(w, frame_bytes)) { return STOA_E_FULL; }
+        if (!stoa_shm_writer_fits(w, end)) { return STOA_E_FULL; }
     }
-    _Atomic uint64_t *header = stoa_shm_header(w->ring, w->mask, w->at);
-    w->at += frame_bytes;
-    atomic_store_explicit(stoa_shm_header(w->ring, w->mask, w->at), 0, memory_order_relaxed);
-    memcpy((uint8_t *)(uintptr_t)header + STOA_SHM_HEADER, bytes, size_bytes);
+    _Atomic uint64_t *header = stoa_shm_header(w->ring, w->mask, at);
+    w->at = end;
+    atomic_store_explicit(stoa_shm_header(w->ring, w->mask, end), 0, memory_order_relaxed);
+    memcpy((uint8_t *)(uintptr_t)header + (stoa_shm_payload_at(at, size_bytes) - at), bytes, size_bytes);
     w->frames++;
     atomic_store_explicit(header, w->frames << 32 | size_bytes, memory_order_release);
     return STOA_OK;
@@ -146,8 +175,8 @@ static inline stoa_err stoa_shm_read(stoa_shm_reader *r, uint8_t *to, uint32_t *
             word >> 32 == (uint32_t)(r->frames + 1) && size_bytes > r->frame_limit && size_bytes <= r->mask / 2;
         return was_meant ? STOA_E_TOO_LARGE : STOA_E_MALFORMED;
     }
-    memcpy(to, from + STOA_SHM_HEADER, size_bytes);
-    r->at += stoa_shm_frame_bytes(size_bytes);
+    memcpy(to, from + (stoa_shm_payload_at(r->at, size_bytes) - r->at), size_bytes);
+    r->at = stoa_shm_frame_end(r->at, size_bytes);
     r->frames++;
     *size_bytes_out = size_bytes;
     if (__builtin_expect(r->at > r->publish_at || r->frames > r->publish_frames, 0)) { stoa_shm_reader_publish(r); }

@@ -42,10 +42,8 @@ static int world_open(void **state)
         stoa_shm_memory_map(&w->reads_seen, w->reads_fd, RING_BYTES)) {
         return -1;
     }
-    w->writer = (stoa_shm_writer){
-        .ring = w->writes.ring, .mask = RING_BYTES - 1, .reader = w->reads_seen.face, .queue_frames = QUEUE_FRAMES};
-    w->reader = (stoa_shm_reader){
-        .ring = w->writes_seen.ring, .mask = RING_BYTES - 1, .face = w->reads.face, .frame_limit = FRAME_LIMIT};
+    w->writer = stoa_shm_writer_of(w->writes.ring, RING_BYTES, w->reads_seen.face, QUEUE_FRAMES);
+    w->reader = stoa_shm_reader_of(w->writes_seen.ring, RING_BYTES, w->reads.face, FRAME_LIMIT);
     *state = w;
     return 0;
 }
@@ -131,6 +129,23 @@ static void headers_that_nobody_can_have_meant_are_refused(void **state)
         assert_int_equal(size_bytes, 0);
         assert_true(w->reader.at == 0);
     }
+}
+
+/* Who takes long frames and gets a short ring. */
+static void no_frame_is_longer_than_half_a_ring(void **state)
+{
+    world *w = *state;
+    uint8_t *got = malloc(RING_BYTES);
+    assert_non_null(got);
+    w->reader = stoa_shm_reader_of(w->writes_seen.ring, RING_BYTES, w->reads.face, STOA_SHM_FRAME_LIMIT_MAX);
+    static const uint32_t sizes[] = {RING_BYTES / 2 + 1, RING_BYTES, 2 * RING_BYTES, STOA_SHM_FRAME_LIMIT_MAX};
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint64_t word = UINT64_C(1) << 32 | sizes[i];
+        uint32_t size_bytes;
+        memcpy(w->writes.ring, &word, sizeof word);
+        assert_int_equal(stoa_shm_read(&w->reader, got, &size_bytes), STOA_E_MALFORMED);
+    }
+    free(got);
 }
 
 static void cursors_where_no_reader_can_be_are_refused(void **state)
@@ -220,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(frames_of_any_size_arrive_whole_and_in_order, world_open, world_close),
         cmocka_unit_test_setup_teardown(nothing_is_read_from_an_empty_ring, world_open, world_close),
         cmocka_unit_test_setup_teardown(headers_that_nobody_can_have_meant_are_refused, world_open, world_close),
+        cmocka_unit_test_setup_teardown(no_frame_is_longer_than_half_a_ring, world_open, world_close),
         cmocka_unit_test_setup_teardown(cursors_where_no_reader_can_be_are_refused, world_open, world_close),
         cmocka_unit_test(memory_that_could_hurt_is_refused),
         cmocka_unit_test_setup_teardown(nobody_else_can_write_our_memory, world_open, world_close),

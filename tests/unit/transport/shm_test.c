@@ -629,6 +629,43 @@ static void who_spins_is_not_woken_and_who_stops_is(void **state)
     assert_int_equal(w->client.disorders, 0);
 }
 
+static bool is_readable(const end *e)
+{
+    return poll(&(struct pollfd){.fd = e->link->ops->fd(e->link), .events = POLLIN}, 1, 0) == 1;
+}
+
+/* By the other side, at once: not by the next beat, which would do it too. */
+static void who_sleeps_is_woken_by_a_frame_and_by_room(void **state)
+{
+    enum { ROUNDS = 100 };
+    world *w = *state;
+    stoa_link_options listen = options_of(true);
+    listen_and_dial(w, &listen);
+    for (uint32_t round = 0, number = 0; round < ROUNDS; round++) {
+        settle(&w->client);
+        send_number(&w->server, w->server.peer, number++);
+        settle(&w->server);
+        assert_true(is_readable(&w->client));
+        settle(&w->client);
+        assert_int_equal(w->client.frames, number);
+
+        uint8_t frame[FRAME_LIMIT] = {0};
+        stoa_err err = STOA_OK;
+        while (!err) {
+            memcpy(frame, &number, sizeof number);
+            err = w->server.link->ops->send(w->server.link, w->server.peer, frame, size_of(number));
+            number += !err;
+        }
+        assert_int_equal(err, STOA_E_FULL);
+        settle(&w->server);
+        settle(&w->client);
+        assert_true(is_readable(&w->server));
+        assert_int_equal(w->client.frames, number);
+        settle(&w->server);
+    }
+    assert_int_equal(w->client.disorders, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "--stream") == 0) { return stream_main(argv + 2); }
@@ -649,6 +686,7 @@ int main(int argc, char **argv)
         IN_WORLD(a_stopped_peer_is_down_and_comes_back),
         IN_WORLD(a_thousand_connections_leave_nothing_behind),
         IN_WORLD(the_path_of_a_killed_listener_is_taken_over),
+        IN_WORLD(who_sleeps_is_woken_by_a_frame_and_by_room),
         IN_WORLD(who_spins_is_not_woken_and_who_stops_is),
     };
     return cmocka_run_group_tests_name("shm/link.h", tests, NULL, NULL);
