@@ -25,7 +25,7 @@
 /* Z85 text of a 32-byte key, NUL-terminated. */
 enum { STOA_KEY_TEXT_BYTES = 41 };
 
-typedef uint64_t stoa_peer; /* names one connection of an endpoint; never reused while the endpoint lives */
+typedef uint64_t stoa_peer; /* names one connection of an endpoint; not 0, and never reused while the endpoint lives */
 
 /* A key is what the other side proves in the handshake: a CURVE key pair, in Z85, or on shm the user it runs as, which
  * the kernel vouches for, as "uid:1000". */

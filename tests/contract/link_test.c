@@ -141,6 +141,7 @@ static uint32_t peer_at(end *e, stoa_peer peer)
 static void on_up(void *context, stoa_peer peer)
 {
     end *e = context;
+    assert_true(peer != 0);
     assert_int_equal(peer_at(e, peer), e->peer_count); /* numbers never come again */
     assert_true(e->peer_count < sizeof e->peers / sizeof e->peers[0]);
     e->peers[e->peer_count].peer = peer;
