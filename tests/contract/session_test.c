@@ -33,6 +33,7 @@ static const variant variants[] = {
     {"zmq+ipc", "zmq+ipc://@%s", NULL},
     {"zmq+tcp", "zmq+tcp://127.0.0.1:0", NULL},
     {"ucx+tcp", "ucx+tcp://127.0.0.1:0", NULL},
+    {"ofi+tcp", "ofi+tcp://127.0.0.1:0", NULL},
     {"fault+sim", "sim://%s", "loss=20&dup=20&reorder=20&delay_us=300&jitter_us=200"},
     {"fault+shm", "shm://%s", "loss=20&dup=20&reorder=20&delay_us=300&jitter_us=200"},
     {"fault+zmq+tcp", "zmq+tcp://127.0.0.1:0", "loss=20&dup=20&reorder=20&delay_us=300&jitter_us=200"},
