@@ -32,6 +32,7 @@ typedef struct peer {
 static const peer bare_ring = {"bare ring", NULL, ""};
 static const peer ucx_posix = {"ucx posix", "peer_ucx", "posix"};
 static const peer ofi_shm = {"libfabric shm", "peer_ofi", "shm"};
+static const peer ucx_tcp = {"ucx tcp", "peer_ucx", "tcp"}, ofi_tcp = {"libfabric tcp;ofi_rxm", "peer_ofi", "tcp;ofi_rxm"};
 static const peer zmq_ipc = {"libzmq ipc", "peer_zmq", "ipc"}, zmq_tcp = {"libzmq tcp", "peer_zmq", "tcp"};
 static const peer zmq_curve = {"libzmq tcp + CURVE", "peer_zmq", "tcp+curve"};
 static const peer raw_tcp = {"raw tcp", "peer_tcp", "tcp"},
@@ -69,6 +70,10 @@ static const link_row rows[] = {
                                                                  {&raw_tcp,         {0, 0, 0, 0}},
                                                                  {&raw_tcp_batched, {0, 0, 0, 0}}}},
     {"zmq.curve",   "zmq+tcp://127.0.0.1:0+curve", &bench_wire_link, {{&zmq_curve,  {5, 0, 0, 0}}}},
+    {"ucx.tcp",     "ucx+tcp://127.0.0.1:0",       &bench_wire_link, {{&ucx_tcp,  {20, 0, 0, 0.8}}}},
+    {"ucx.keys",    "ucx+tcp://127.0.0.1:0+curve", &bench_wire_link, {{&ucx_tcp,  {0, 0, 0, 0}}}},
+    {"ofi.tcp",     "ofi+tcp://127.0.0.1:0",       &bench_wire_link, {{&ofi_tcp,  {20, 0, 0, 0}}}},
+    {"ofi.keys",    "ofi+tcp://127.0.0.1:0+curve", &bench_wire_link, {{&ofi_tcp,  {0, 0, 0, 0}}}},
 };
 // clang-format on
 enum { ROWS = sizeof rows / sizeof rows[0] };

@@ -112,6 +112,7 @@ struct stoa_fabric {
     uint64_t peer_count;
     uint32_t refused; /* reasons not told yet, a bit each */
     uint32_t looks;   /* polls since the doors were looked at */
+    uint32_t spun;    /* polls of an owner who spins */
     stoa_link_counts counts;
     uint64_t dial_ns; /* dials: not before */
     uint32_t pause_ms;

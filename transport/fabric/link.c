@@ -33,7 +33,8 @@
 
 enum {
     ROUNDS_MAX = 8,      /* of a poll that finds work again and again */
-    DOORS_SELDOM = 16,   /* polls between looks at the doors while the carrier keeps us busy */
+    DOORS_SELDOM = 64,   /* polls between looks at the doors while the carrier keeps us busy */
+    SPINS = 64,          /* polls of who spins between looks at doors and time */
     DOOR_EVENTS = 32,
     BURST = 32,          /* events of one connection before the next one's turn */
     TICK_MS = 100,       /* while somebody is in his greeting */
@@ -251,11 +252,12 @@ uint32_t stoa_fabric_poll(stoa_link *of, const stoa_link_events *events, uint32_
 {
     stoa_fabric *link = own(of);
     uint32_t told = 0;
+    bool looks = !link->spins || ++link->spun % SPINS == 0; /* for what costs a system call */
     unkick(link);
-    if (stoa_link_timer_is_over(&link->timer)) { tick(link); }
+    if (looks && stoa_link_timer_is_over(&link->timer)) { tick(link); }
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
         uint32_t moved = link->kind->progress(link->carrier);
-        if (moved == 0 || ++link->looks >= DOORS_SELDOM) { moved += look_at_doors(link); }
+        if ((moved == 0 && looks) || ++link->looks >= DOORS_SELDOM) { moved += look_at_doors(link); }
         uint32_t more = tell(link, events, max - told);
         told += more;
         flush(link);
