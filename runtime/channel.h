@@ -22,8 +22,8 @@
  * ring of full shards gets on.
  *
  * Who returns: a refused message - an error of its turn, no such actor, no such row - is journaled as refused, and its sender
- * hears stoa_system.undelivered once, in the block that journals that it has. A turn that fails hearing so is tried again, up to
- * STOA_RETURN_TRIES times.
+ * hears stoa_system.undelivered once, in the block that journals that it has. A turn that fails hearing so is tried again when its
+ * actor is back, and what waits in the channel behind it waits, too; one whose cascade is undone, up to STOA_RETURN_TRIES times.
  *
  * All of it runs on the shard's core, in its run and its poll, and needs no lock but to look up a name for the first time.
  *

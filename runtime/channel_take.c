@@ -279,7 +279,7 @@ static stoa_msg *notice_new(struct stoa_shard *shard, const stoa_mail *mail, sto
     return msg;
 }
 
-/* Who fails hearing it is asked again when it is back; who refuses to hear it, or has failed too often, is not. */
+/* Who fails hearing it is asked again when it is back, however often: nobody else knows of it. Who refuses to hear it is not. */
 stoa_err stoa_channel_return(struct stoa_shard *shard, uint32_t channel, const stoa_mail *mail, stoa_err error)
 {
     struct stoa_mailing *m = shard->mailing;
@@ -297,7 +297,10 @@ stoa_err stoa_channel_return(struct stoa_shard *shard, uint32_t channel, const s
     m->returning = NULL;
     m->returned = NULL;
     bool undone = !err && (err = stoa_shard_cascade(shard)) != STOA_OK;
-    if ((err == STOA_E_FAILED || undone) && ++m->tries < STOA_RETURN_TRIES) { return STOA_E_AGAIN; }
+    if (err == STOA_E_FAILED || (undone && ++m->tries < STOA_RETURN_TRIES)) {
+        m->again_ns = shard->core->now_ns + STOA_MS(1);
+        return STOA_E_AGAIN;
+    }
     if (err) { stoa_shard_note_alone(shard, stoa_shard_log_ROW_returned, &event); }
     m->tries = 0;
     stoa_channels_measure(shard);

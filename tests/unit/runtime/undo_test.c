@@ -93,7 +93,8 @@ static void *call(void *unused)
     (void)unused;
     for (int i = 1; i <= CALLS; i++) {
         payer_sum sum;
-        uint64_t how = i % FAIL_EVERY == 0 ? 2 : i % UNDO_EVERY == 0;
+        uint64_t how = i % UNDO_EVERY == 0;
+        if (i % FAIL_EVERY == 0) { how = 2; }
         stoa_err err = payer_call_credit(node, payers[0], (payer_credit){how}, STOA_S(60), &sum);
         if (err == STOA_OK && how == 0) {
             atomic_fetch_add(&answered, 1);
