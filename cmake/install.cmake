@@ -57,7 +57,7 @@ function(shared_library target name)
 endfunction()
 
 # --- libstoa's headers; in the tree build/PRESET/include/stoa leads to the same ones
-set(stoa_headers runtime/stoa.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h storage/seal.h
+set(stoa_headers runtime/stoa.h runtime/isolate/isolate.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h storage/seal.h
   runtime/cause.h runtime/log_reader.h runtime/readers.h base/log.h base/map64.h base/omap.h base/pool.h base/random.h base/text_map.h base/texts.h
   base/wire.h)
 install_headers(lib ${stoa_headers})
@@ -68,7 +68,7 @@ endforeach()
 
 # --- libstoa: base and storage without what only a node needs (settings from YAML, JSON of venues, archives, PostgreSQL),
 # runtime
-set(stoa_objects $<TARGET_OBJECTS:stoa_runtime> $<TARGET_OBJECTS:stoa_snapshots>
+set(stoa_objects $<TARGET_OBJECTS:stoa_runtime> $<TARGET_OBJECTS:stoa_snapshots> $<TARGET_OBJECTS:stoa_shm>
   "$<FILTER:$<TARGET_OBJECTS:stoa_storage>,EXCLUDE,/storage/(archive|postgres)/>"
   "$<FILTER:$<TARGET_OBJECTS:stoa_base>,EXCLUDE,/(config[a-z_]*|json)\\.[a-z]+\\.o$>")
 set(stoa_needs rocksdb sodium crypto stdc++) # what libstoa.a leaves to its program; stoa.pc says the same
@@ -96,4 +96,4 @@ install_package(StoaClient client stoa_client)
 install_pkgconfig(client stoa-client)
 install_headers(client sdk/stoa_client.h)
 
-install(TARGETS stoad stoa RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT node)
+install(TARGETS stoad stoa stoa-isolate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT node)

@@ -1,17 +1,21 @@
-# stoa.cmake - the few words the build is written in: stoa_external, stoa_room, stoa_link_module, stoa_program.
+# stoa.cmake - the few words the build is written in: stoa_external, stoa_room, stoa_link_module, stoa_program,
+# stoa_plugin.
 
+# stoa_plain: what everything is compiled with; stoa_flags: and the sanitizers.
+add_library(stoa_plain INTERFACE)
 add_library(stoa_flags INTERFACE)
-target_include_directories(stoa_flags INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_definitions(stoa_flags INTERFACE _GNU_SOURCE STOA_VERSION="${PROJECT_VERSION}")
+target_link_libraries(stoa_flags INTERFACE stoa_plain)
+target_include_directories(stoa_plain INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(stoa_plain INTERFACE _GNU_SOURCE STOA_VERSION="${PROJECT_VERSION}")
 set(warnings -Wall -Wextra -Wpedantic -Werror -Wshadow -Wundef -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings
     -Wformat=2 -fno-omit-frame-pointer -fvisibility=hidden -fno-semantic-interposition)
 set(warnings_c -Wconversion -Wsign-conversion -Wstrict-prototypes -Wold-style-definition -Wmissing-prototypes
     -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference -Wdouble-promotion -fno-common)
 set(warnings_gcc -Wduplicated-cond -Wduplicated-branches -Wlogical-op)
-target_compile_options(stoa_flags INTERFACE ${warnings}
+target_compile_options(stoa_plain INTERFACE ${warnings}
   "$<$<COMPILE_LANGUAGE:C>:${warnings_c}>"
   "$<$<COMPILE_LANG_AND_ID:C,GNU>:${warnings_gcc}>")
-target_link_libraries(stoa_flags INTERFACE Threads::Threads)
+target_link_libraries(stoa_plain INTERFACE Threads::Threads)
 if(STOA_SANITIZE)
   target_compile_options(stoa_flags INTERFACE -fsanitize=${STOA_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(stoa_flags INTERFACE -fsanitize=${STOA_SANITIZE})

@@ -95,6 +95,15 @@ stoa_err stoa_turn_answer(stoa_turn *turn, const stoa_row *row, const void *payl
 stoa_err stoa_turn_refuse(stoa_turn *turn, stoa_err why);
 /* The answer comes later from a turn that holds the forwarded chain; this turn does not answer. */
 void stoa_turn_no_answer(stoa_turn *turn);
+/* The duty to answer the present message's asker, for a later turn of this actor; this turn does not answer then. What is kept and never
+ * answered ends at the asker's deadline. Nobody asked: OK, and answering it does nothing. */
+typedef struct stoa_asker {
+    stoa_ref who; /* the runtime's, as the rest */
+    uint64_t ask, command;
+} stoa_asker;
+void stoa_turn_keep(stoa_turn *turn, stoa_asker *out);
+/* Answer whom was kept, once: with a reply, or where error is not OK with that (row and payload NULL). */
+stoa_err stoa_turn_answer_kept(stoa_turn *turn, const stoa_asker *asker, const stoa_row *row, const void *payload, stoa_err error);
 
 /* --- events (event-sourced kinds): applied and journaled in order when the turn returns OK. Errors: FULL (turn's arena),
  * INVALID (no event of this kind's own table), UNSUPPORTED (in resume; a plain kind). Use K_emit_x. */

@@ -235,26 +235,49 @@ stoa_err stoa_turn_forward(stoa_turn *turn, stoa_ref to, const stoa_row *row, co
     return STOA_OK;
 }
 
-stoa_err stoa_turning_answer(stoa_turning *t, const stoa_row *row, const void *payload, stoa_err error)
+static stoa_err answer(stoa_turning *t, const stoa_asker *asker, const stoa_row *row, const void *payload, stoa_err error)
 {
-    t->answered = true;
-    if (!t->reply_to.at || (t->msg && (t->msg->flags & STOA_MSG_ANSWER))) { return STOA_OK; }
     uint32_t bytes = row ? row->payload.size_bytes : 0;
     bool marks = t->marks & STOA_MARKS_TRACE;
     uint32_t flags = STOA_MSG_CONTEXT | STOA_MSG_ANSWER;
     stoa_msg *msg = __builtin_expect(marks, 0) ? stoa_turning_new_marked(t, bytes, flags)
                                                : stoa_slab_new_surely(&t->core->place.slab, bytes, flags);
     if (!msg) { return stoa_slab_why_not(bytes); }
-    msg->to = t->reply_to;
+    msg->to = asker->who;
     msg->from = t->turn.self;
     msg->row = row;
     stoa_context *context = stoa_msg_context(msg);
-    context->ask = t->ask;
-    context->command = t->turn.command;
+    context->ask = asker->ask;
+    context->command = asker->command;
     context->error = (int32_t)error;
     if (row) { stoa_copy_payload(stoa_msg_body(msg), payload, bytes); }
     stoa_turning_stage(t, msg);
     return STOA_OK;
+}
+
+static inline stoa_asker asker_of(const stoa_turning *t)
+{
+    bool asked = !t->msg || !(t->msg->flags & STOA_MSG_ANSWER);
+    return (stoa_asker){.who = asked ? t->reply_to : STOA_REF_NONE, .ask = t->ask, .command = t->turn.command};
+}
+
+stoa_err stoa_turning_answer(stoa_turning *t, const stoa_row *row, const void *payload, stoa_err error)
+{
+    stoa_asker asker = asker_of(t);
+    t->answered = true;
+    return asker.who.at ? answer(t, &asker, row, payload, error) : STOA_OK;
+}
+
+void stoa_turn_keep(stoa_turn *turn, stoa_asker *out)
+{
+    stoa_turning *t = stoa_turning_of(turn);
+    t->handed_over = true;
+    *out = asker_of(t);
+}
+
+stoa_err stoa_turn_answer_kept(stoa_turn *turn, const stoa_asker *asker, const stoa_row *row, const void *payload, stoa_err error)
+{
+    return asker->who.at ? answer(stoa_turning_of(turn), asker, error ? NULL : row, payload, error) : STOA_OK;
 }
 
 stoa_err stoa_turn_answer(stoa_turn *turn, const stoa_row *row, const void *payload)

@@ -1,0 +1,63 @@
+/* host/host.h - the child: one actor, its turn, its timers, and the pipe to its node. Internal to host/.
+ *
+ * One thread. It acts only when its node gives it a turn; between turns it sleeps on its socket.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_ISOLATE_HOST_HOST_H
+#define STOA_RUNTIME_ISOLATE_HOST_HOST_H
+
+#include "runtime/isolate/frame.h"
+#include "runtime/isolate/process.h"
+
+typedef struct stoa_host_timer {
+    uint64_t id, due_ns, period_ns; /* id 0: free */
+    const stoa_row *row;
+    void *payload;
+} stoa_host_timer;
+
+/* What a turn asked for and has not taken effect: frames one behind the other, each behind its size. */
+enum { STOA_HOST_STAGED_BYTES = 256 << 10 };
+
+typedef struct stoa_host {
+    stoa_isolate_pipe pipe;
+    const stoa_kind *kind;
+    void *state;
+    stoa_isolate_given given;
+    uint64_t turn_number;
+    uint64_t known[STOA_ISOLATE_KNOWN];
+    uint32_t known_count;
+    uint64_t now_ns, timers_made, woken_ns; /* woken_ns: when the node is to wake us, 0: not */
+    stoa_host_timer timers[STOA_ISOLATE_TIMERS];
+    uint64_t random;
+
+    /* of the turn under way */
+    stoa_turn turn;
+    bool later; /* it would answer in another turn, which it cannot here */
+    bool exits, exits_failed;
+    const stoa_row *reply; /* of the command being handled */
+    void *answer;          /* room for it */
+    const char *failed;
+    uint32_t staged_bytes, staged_count;
+    uint64_t timers_before;               /* timers from there on are of this turn */
+    uint64_t cancelled[STOA_ISOLATE_TIMERS];
+    uint32_t cancelled_count;
+    uint8_t staged[STOA_HOST_STAGED_BYTES];
+} stoa_host;
+
+extern stoa_host stoa_the_host;
+
+/* Put limits on this process: memory, processor time, descriptors, processes; no core, no new rights; it dies with its parent. */
+stoa_err stoa_host_limit(uint64_t memory_bytes, uint64_t cpu_s, int parent);
+/* From now on only the calls of the table; any other kills the process. */
+stoa_err stoa_host_seal(void);
+
+/* Begin a turn: nothing is staged. */
+void stoa_host_begin(const stoa_isolate_head *head);
+/* What was staged takes effect (error OK) or not, and the node is told how the turn ended. */
+void stoa_host_settle(stoa_err error);
+/* Write a frame, waiting for room. */
+void stoa_host_write(const void *bytes, uint32_t size_bytes);
+/* Have the node wake us for the next timer. */
+void stoa_host_arm(void);
+
+#endif

@@ -1,0 +1,305 @@
+/* isolate/isolate.c - the proxy: an actor that gives its child turns and looks at what comes back.
+ *
+ *     pass      a message goes into the child's ring, and takes a place in the window
+ *     look      frames of the child are taken out and done (obey.c); as long as turns are under way it looks again, then sleeps
+ *     ready     the child woke us, said that it is there, or is gone
+ *     beat      a quarter of turn_ns; where no turn ended in five of them the child hangs. Beats are counted, not times: a process
+ *               that was stopped as a whole does not take its child for one that hangs
+ *
+ * When the child is to end, all who asked are answered FAILED and the actor exits with the reason; stop() then takes the
+ * process back. So a restart begins with a new one.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/isolate/isolate.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "base/wire.h"
+#include "runtime/isolate/proxy.h"
+#include "runtime/turning.h"
+
+STOA_TABLE_DEFINE(stoa_isolate_self)
+
+#define GONE "isolate: gone"
+enum { FRAMES_A_LOOK = 256, QUIET_LOOKS = 64, BEATS_A_TURN = 4 };
+
+static _Thread_local _Alignas(16) uint8_t frame[STOA_ISOLATE_FRAME_MAX];
+
+static void release(stoa_isolated *self)
+{
+    if (!self->pid) { return; }
+    stoa_isolate_pipe_close(&self->pipe);
+    if (self->pid > 0) { (void)stoa_isolate_process_end(self->pid); }
+    self->pid = 0;
+}
+
+void stoa_isolate_stop(void *state)
+{
+    release(state);
+}
+
+/* --- towards the child */
+
+stoa_err stoa_isolate_tell(stoa_isolated *self, stoa_isolate_head *head, const stoa_row *row, const void *payload)
+{
+    if (self->sent - self->done == STOA_ISOLATE_SLOTS) { return STOA_E_FULL; }
+    head->turn = self->sent;
+    uint32_t bytes = stoa_isolate_frame_write(frame, head, row, payload);
+    if (!bytes) { return STOA_E_TOO_LARGE; }
+    stoa_err err = stoa_isolate_pipe_write(&self->pipe, frame, bytes);
+    if (err == STOA_E_MALFORMED) {
+        self->broken = "isolate: where it says it has read cannot be";
+        return STOA_E_FAILED;
+    }
+    if (err) { return err; }
+    uint64_t slot = self->sent++ % STOA_ISOLATE_SLOTS;
+    self->turns[slot].row = NULL;
+    self->turns[slot].asker = (stoa_asker){0};
+    return STOA_OK;
+}
+
+/* Have a turn that looks. Where there is no room for it, the next message has one. */
+static void look_soon(stoa_turn *turn, stoa_isolated *self)
+{
+    stoa_isolate_self_look nothing = {0};
+    if (self->looking) { return; }
+    self->looking = !stoa_turn_send(turn, turn->self, &stoa_isolate_self_rows[stoa_isolate_self_ROW_look], &nothing);
+    self->quiet = 0;
+}
+
+stoa_err stoa_isolate_pass(stoa_turn *turn, void *state, const void *in, void *out)
+{
+    stoa_isolated *self = state;
+    const stoa_row *row = ((const stoa_turning *)turn)->msg->row;
+    bool answer = row->cls == STOA_ROW_REPLY;
+    (void)out;
+    if (self->broken) { return STOA_E_FAILED; }
+    if (!answer && self->sent - self->done >= STOA_ISOLATE_WINDOW) { return STOA_E_FULL; }
+    stoa_isolate_head head = {.word = STOA_ISOLATE_MESSAGE,
+                              .ref = turn->from.at,
+                              .token = turn->token,
+                              .ns = turn->now_ns,
+                              .wall_ns = turn->wall_ns,
+                              .command = turn->command,
+                              .error = (int32_t)turn->error};
+    stoa_err err = stoa_isolate_tell(self, &head, row, in);
+    if (err) { return err; }
+    uint64_t slot = (self->sent - 1) % STOA_ISOLATE_SLOTS;
+    self->turns[slot].row = row;
+    if (row->reply) { stoa_turn_keep(turn, &self->turns[slot].asker); }
+    if (answer && self->asks) { self->asks--; }
+    if (turn->from.at) {
+        self->known_count = stoa_isolate_know(self->known, self->known_count, STOA_ISOLATE_KNOWN_HERE, turn->from.at);
+    }
+    stoa_isolate_pipe_wake(&self->pipe);
+    look_soon(turn, self);
+    return STOA_OK;
+}
+
+stoa_err stoa_isolate_on_tick(stoa_turn *turn, void *state, const void *in, void *out)
+{
+    stoa_isolated *self = state;
+    stoa_isolate_head head = {.word = STOA_ISOLATE_TICK, .ns = turn->now_ns, .wall_ns = turn->wall_ns};
+    (void)in, (void)out;
+    self->tick = (stoa_timer){0};
+    if (self->broken) { return STOA_OK; }
+    stoa_err err = stoa_isolate_tell(self, &head, NULL, NULL);
+    if (err) { /* it is slow; its timers wait */
+        return stoa_turn_after(turn, self->beat_ns, &stoa_isolate_self_rows[stoa_isolate_self_ROW_tick], in, &self->tick);
+    }
+    stoa_isolate_pipe_wake(&self->pipe);
+    look_soon(turn, self);
+    return STOA_OK;
+}
+
+/* --- its end */
+
+static void end(stoa_turn *turn, stoa_isolated *self, const char *why)
+{
+    if (strcmp(why, GONE) == 0) {
+        pid_t pid = self->pid;
+        self->pid = -1; /* the rest goes back with stop */
+        why = stoa_isolate_process_end(pid);
+    }
+    for (; self->done < self->sent; self->done++) {
+        (void)stoa_turn_answer_kept(turn, &self->turns[self->done % STOA_ISOLATE_SLOTS].asker, NULL, NULL, STOA_E_FAILED);
+    }
+    self->broken = *why ? why : "ended";
+    (void)stoa_turn_exit(turn, *why ? why : NULL);
+}
+
+/* --- from the child */
+
+static const char *drain(stoa_turn *turn, stoa_isolated *self, uint32_t *found_out)
+{
+    const char *why = self->broken;
+    uint32_t size_bytes;
+    *found_out = 0;
+    while (!why && *found_out < FRAMES_A_LOOK) {
+        if (stoa_isolate_pipe_read(&self->pipe, frame, &size_bytes)) { return "isolate: its ring holds no message"; }
+        if (!size_bytes) { break; }
+        ++*found_out;
+        static _Thread_local _Alignas(16) uint8_t copy[STOA_ISOLATE_FRAME_MAX]; /* frame is for what is told meanwhile */
+        memcpy(copy, frame, size_bytes);
+        why = stoa_isolate_obey(turn, self, copy, size_bytes);
+    }
+    stoa_isolate_pipe_wake(&self->pipe);
+    return why;
+}
+
+static void watch(stoa_turn *turn, stoa_isolated *self)
+{
+    if (!self->watching) { self->watching = !stoa_turn_watch(turn, self->pipe.socket, STOA_READABLE, 0); }
+}
+
+static void look(stoa_turn *turn, stoa_isolated *self)
+{
+    uint32_t found;
+    const char *why = drain(turn, self, &found);
+    if (why) {
+        end(turn, self, why);
+        return;
+    }
+    self->quiet = found ? 0 : self->quiet + 1;
+    bool waits = self->done != self->sent;
+    if (waits && (self->quiet < QUIET_LOOKS || !stoa_isolate_pipe_sleep(&self->pipe))) {
+        uint32_t quiet = self->quiet;
+        look_soon(turn, self);
+        self->quiet = quiet;
+    }
+    watch(turn, self);
+}
+
+stoa_err stoa_isolate_on_look(stoa_turn *turn, void *state, const void *in, void *out)
+{
+    stoa_isolated *self = state;
+    (void)in, (void)out;
+    self->looking = false;
+    look(turn, self);
+    return STOA_OK;
+}
+
+/* What the socket says; why the child is to end, or NULL. */
+static const char *hear(stoa_isolated *self)
+{
+    stoa_shm_note note;
+    for (;;) {
+        int memory = -1;
+        stoa_shm_heard heard = stoa_shm_socket_hear(self->pipe.socket, &note, &memory);
+        if (heard == STOA_SHM_NOTHING) { return NULL; }
+        if (heard == STOA_SHM_GONE) { return GONE; }
+        if (heard == STOA_SHM_NOISE) { return "isolate: noise on its socket"; }
+        if (heard == STOA_SHM_NOTE) {
+            stoa_err err = stoa_isolate_pipe_meet(&self->pipe, &note, STOA_SHM_WELCOME, memory);
+            if (memory >= 0) { (void)close(memory); }
+            if (err) { return "isolate: its memory is not what it should be"; }
+        }
+    }
+}
+
+stoa_err stoa_isolate_on_ready(stoa_turn *turn, void *state, const void *in, void *out)
+{
+    stoa_isolated *self = state;
+    uint32_t found;
+    (void)in, (void)out;
+    self->watching = false;
+    if (self->broken) { return STOA_OK; }
+    stoa_isolate_pipe_awake(&self->pipe);
+    const char *why = hear(self);
+    if (why) { /* what it wrote before counts */
+        const char *other = drain(turn, self, &found);
+        end(turn, self, other ? other : why);
+        return STOA_OK;
+    }
+    look(turn, self);
+    return STOA_OK;
+}
+
+stoa_err stoa_isolate_on_beat(stoa_turn *turn, void *state, const void *in, void *out)
+{
+    stoa_isolated *self = state;
+    uint32_t found;
+    (void)in, (void)out;
+    const char *why = drain(turn, self, &found);
+    self->still = self->done != self->sent && self->done == self->seen_done ? self->still + 1 : 0;
+    self->seen_done = self->done;
+    uint64_t start_ns = self->options.start_ns ? self->options.start_ns : STOA_S(10);
+    uint64_t most = self->done ? BEATS_A_TURN : start_ns / self->beat_ns;
+    if (!why && self->still > most) { why = "isolate: a turn took too long"; }
+    if (why) {
+        end(turn, self, why);
+        return STOA_OK;
+    }
+    if (found) { look_soon(turn, self); }
+    watch(turn, self);
+    return STOA_OK;
+}
+
+/* --- its beginning */
+
+static stoa_err tell_start(stoa_turn *turn, stoa_isolated *self)
+{
+    uint8_t bytes[sizeof(stoa_isolate_head) + sizeof(stoa_isolate_given) + STOA_ISOLATE_ARGS_MAX];
+    stoa_isolate_head head = {.word = STOA_ISOLATE_START, .ref = turn->self.at, .ns = turn->now_ns, .wall_ns = turn->wall_ns};
+    stoa_isolate_given given = {.sends = self->options.sends ? self->options.sends : STOA_ISOLATE_SENDS};
+    strncpy(given.key, stoa_turn_key(turn), sizeof given.key - 1);
+    for (uint32_t i = 0; self->options.peers && self->options.peers[i]; i++) {
+        if (i == STOA_ISOLATE_PEERS || strlen(self->options.peers[i]) > STOA_NAME_MAX) { return STOA_E_INVALID; }
+        strncpy(given.peers[i].name, self->options.peers[i], sizeof given.peers[i].name - 1);
+        self->peers[i] = given.peers[i].ref = stoa_turn_find(turn, self->options.peers[i]).at;
+        given.peer_count = self->peer_count = i + 1;
+    }
+    memcpy(bytes, &head, sizeof head);
+    memcpy(bytes + sizeof head, &given, sizeof given);
+    if (self->options.args_bytes) { memcpy(bytes + sizeof head + sizeof given, self->options.args, self->options.args_bytes); }
+    uint32_t size_bytes = (uint32_t)(sizeof head + sizeof given) + self->options.args_bytes;
+    stoa_err err = stoa_isolate_pipe_write(&self->pipe, bytes, size_bytes);
+    self->sent += !err;
+    return err;
+}
+
+static stoa_err begin(stoa_turn *turn, stoa_isolated *self)
+{
+    stoa_isolate_self_beat nothing = {0};
+    stoa_err err = tell_start(turn, self);
+    if (!err) { err = stoa_turn_watch(turn, self->pipe.socket, STOA_READABLE, 0); }
+    self->watching = !err;
+    if (!err) {
+        err = stoa_turn_every(turn, self->beat_ns, &stoa_isolate_self_rows[stoa_isolate_self_ROW_beat], &nothing, NULL);
+    }
+    return err;
+}
+
+stoa_err stoa_isolate_start(stoa_turn *turn, void *state, const void *args)
+{
+    stoa_isolated *self = state;
+    int socket = -1;
+    if (!args) { return STOA_FAIL(STOA_E_INVALID, "an isolate is spawned with a stoa_isolate as its args"); }
+    memcpy(&self->options, args, sizeof self->options);
+    bool sane = self->options.args_bytes <= STOA_ISOLATE_ARGS_MAX && self->options.sends <= STOA_ISOLATE_SENDS &&
+                (self->options.args || !self->options.args_bytes);
+    if (!sane) { return STOA_FAIL(STOA_E_INVALID, "an isolate's args or sends"); }
+    self->beat_ns = (self->options.turn_ns ? self->options.turn_ns : STOA_S(1)) / BEATS_A_TURN;
+    if (!self->beat_ns) { return STOA_FAIL(STOA_E_INVALID, "an isolate's turn_ns"); }
+    stoa_err err = stoa_isolate_process_start(&self->options, &self->pid, &socket);
+    if (err) {
+        self->pid = 0;
+        return err;
+    }
+    self->pipe.socket = -1;
+    err = stoa_isolate_pipe_offer(&self->pipe, socket, STOA_SHM_HELLO);
+    if (err) { (void)close(socket); }
+    if (!err) { err = begin(turn, self); }
+    if (err) { release(self); }
+    return err;
+}
+
+void stoa_isolate_inspect(const void *state, stoa_buf *out)
+{
+    const stoa_isolated *self = state;
+    const char *status = self->broken ? self->broken : self->done ? "serves" : "starts";
+    stoa_buf_printf(out,
+                    "{\"pid\":%d,\"status\":\"%s\",\"turns\":%" PRIu64 ",\"under_way\":%" PRIu64 ",\"asks\":%u,\"dropped\":%" PRIu64 "}",
+                    (int)self->pid, status, self->done, self->sent - self->done, self->asks, self->dropped);
+}
