@@ -1,0 +1,149 @@
+/* isolates/odd.c - the kind of odd.h, as a library for stoa-isolate.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "tests/isolates/odd.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+STOA_TABLE_DEFINE(helper)
+STOA_TABLE_DEFINE(odd)
+STOA_PROXY(helper)
+
+typedef struct odd {
+    odd_sum sum;
+    stoa_timer beat;
+} odd;
+static stoa_err odd_start(stoa_turn *turn, void *state, const void *args);
+STOA_PLAIN_KIND(odd, .start = odd_start, .args_bytes = sizeof(uint64_t))
+STOA_PLUGIN(odd)
+
+static stoa_err odd_start(stoa_turn *turn, void *state, const void *args)
+{
+    odd *self = state;
+    (void)turn;
+    if (args) { memcpy(&self->sum.sum, args, sizeof self->sum.sum); }
+    return self->sum.sum == 13 ? STOA_E_RANGE : STOA_OK;
+}
+
+static stoa_err odd_on_add(stoa_turn *turn, odd *self, const odd_add *in, odd_sum *out)
+{
+    (void)turn;
+    self->sum.sum += in->n;
+    *out = self->sum;
+    return STOA_OK;
+}
+
+static stoa_err odd_on_refuse(stoa_turn *turn, odd *self, const odd_refuse *in, odd_sum *out)
+{
+    (void)turn, (void)self, (void)in, (void)out;
+    return STOA_E_RANGE;
+}
+
+static stoa_err odd_on_ask(stoa_turn *turn, odd *self, const odd_ask *in, odd_sum *out)
+{
+    *out = self->sum;
+    return helper_ask_double(turn, stoa_turn_find(turn, "helper/h"), (helper_double){in->n}, STOA_S(10), 7);
+}
+
+static stoa_err odd_on_helper_doubled(stoa_turn *turn, odd *self, const helper_doubled *in)
+{
+    self->sum.doubled = turn->error ? 0 : in->n + (turn->token == 7 ? 0 : 1000);
+    return STOA_OK;
+}
+
+static stoa_err odd_on_notes(stoa_turn *turn, odd *self, const odd_notes *in, odd_sum *out)
+{
+    stoa_err err = STOA_OK;
+    for (uint64_t i = 0; i < in->n && !err; i++) { err = helper_send_note(turn, stoa_turn_find(turn, "helper/h"), (helper_note){i}); }
+    *out = self->sum;
+    return in->fail ? STOA_E_RANGE : err;
+}
+
+static stoa_err odd_on_tick(stoa_turn *turn, odd *self, const odd_tick *in)
+{
+    (void)turn;
+    self->sum.ticks += in->n;
+    return STOA_OK;
+}
+
+static stoa_err odd_on_timer(stoa_turn *turn, odd *self, const odd_timer *in, odd_sum *out)
+{
+    stoa_err err = STOA_OK;
+    if (in->after_ns) { err = odd_after_tick(turn, in->after_ns, (odd_tick){100}, NULL); }
+    if (in->every_ns) { err = odd_every_tick(turn, in->every_ns, (odd_tick){1}, &self->beat); }
+    if (in->cancel) { stoa_turn_cancel(turn, self->beat); }
+    *out = self->sum;
+    return err;
+}
+
+/* --- what is to end it */
+
+static void do_crash(void)
+{
+    volatile int *nowhere = NULL;
+    *nowhere = 1;
+}
+static void do_hang(void)
+{
+    for (volatile int i = 0;; i = !i) {}
+}
+static void do_abort(void)
+{
+    abort();
+}
+static void do_kill(void)
+{
+    (void)kill(getpid(), SIGKILL);
+}
+static void do_open(void)
+{
+    (void)open("/etc/passwd", O_RDONLY);
+}
+static void do_fork(void)
+{
+    (void)fork();
+}
+static void do_connect(void)
+{
+    (void)socket(AF_INET, SOCK_STREAM, 0);
+}
+static void do_exec(void)
+{
+    (void)execl("/bin/true", "true", (char *)NULL);
+}
+static void do_code(void)
+{
+    (void)mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+static void do_memory(void)
+{
+    for (;;) {
+        volatile char *at = malloc(1 << 20);
+        at[0] = 1;
+    }
+}
+static void do_exit(void)
+{
+    _exit(0);
+}
+
+static stoa_err odd_on_misdo(stoa_turn *turn, odd *self, const odd_misdo *in, odd_sum *out)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } deeds[] = {{"crash", do_crash}, {"hang", do_hang},       {"abort", do_abort}, {"kill", do_kill},     {"open", do_open}, {"fork", do_fork},
+                 {"exec", do_exec},   {"connect", do_connect}, {"code", do_code},   {"memory", do_memory}, {"exit", do_exit}};
+    for (unsigned i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
+        bool named = strlen(deeds[i].name) == in->what.len && memcmp(deeds[i].name, in->what.at, in->what.len) == 0;
+        if (named) { deeds[i].run(); }
+    }
+    *out = self->sum;
+    return in->what.len == 4 && memcmp(in->what.at, "fail", 4) == 0 ? stoa_fail(turn, "it was asked to") : stoa_turn_exit(turn, NULL);
+}
