@@ -1,4 +1,4 @@
-/* isolate/frame.h - what a node and a child say to each other: a head and a payload, encoded as its row's type. Internal to isolate/.
+/* isolate/frame.h - what a node and a child say to each other: a head and a payload, encoded as its row's type. Internal to runtime/.
  *
  *     node:   START, then MESSAGE and TICK, each a turn with a number of its own, counted from 0
  *     child:  for each of them, in order: SEND, ASK, WAKE as the turn asked for, then DONE or FAILED or EXIT with its number

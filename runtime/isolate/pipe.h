@@ -1,4 +1,4 @@
-/* isolate/pipe.h - the two rings between a node and a child, with a socket to wake each other. Internal to isolate/.
+/* isolate/pipe.h - the two rings between a node and a child, with a socket to wake each other. Internal to runtime/.
  *
  * Each side owns one sealed memory that the other can only read (transport/shm/memory.h). The node offers its own with
  * HELLO, the child its own with WELCOME; from then on the socket carries single bytes, one for each sleep that there is something

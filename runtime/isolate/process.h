@@ -1,4 +1,4 @@
-/* isolate/process.h - the child as a process: started, ended, and what it died of. Internal to isolate/.
+/* isolate/process.h - the child as a process: started, ended, and what it died of. Internal to runtime/.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_ISOLATE_PROCESS_H

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-BIN, SOURCE = os.environ["STOA_BIN"], os.environ["STOA_SOURCE"]
+BIN, SOURCE, BUILD = os.environ["STOA_BIN"], os.environ["STOA_SOURCE"], os.environ["STOA_BUILD"]
 SCREEN_LINES = 105
 HELLO_LINES = 50
 # What each prints, by its first run in an empty folder and by its second there.
@@ -26,8 +26,11 @@ PRINTS = {
                "cook/eve, one of 3: 8 dishes, closed\n"],
     "timers": ["2 to go\n1 to go\n0 to go\nready\n"],
     "large_state": ["day 30: Tea with Ada was put off.\n", "day 30: Tea with Ada was put off.\n"],
+    "plugin": ["total 1\ntotal 3\ntotal 6\nFAILED\nisolate: crashed\ntotal 5\n"],
     "simulate": ["after 52 weeks: 52000 cents\nthe same seed decides the same: yes\n"],
 }
+# What each is called with.
+ARGUMENTS = {"plugin": [os.path.join(BUILD, "plugins", "tally.so")]}
 CAST = re.compile(r"(?<![\w)])\s*\(\s*(?:const\s+)?[A-Za-z_][\w\s]*\**\s*\)\s*[\w(&*!~\"'-]")
 UNUSED = re.compile(r"\(void\)[a-z]")
 NO_CAST = re.compile(r"\b(?:if|while|for|switch|sizeof|return)\s*\($")
@@ -59,8 +62,8 @@ def check_form(name, lines_max):
 
 
 def run(name, folder):
-    done = subprocess.run([os.path.join(BIN, "example_" + name)], capture_output=True, text=True, timeout=60, check=False,
-                          cwd=folder)
+    done = subprocess.run([os.path.join(BIN, "example_" + name), *ARGUMENTS.get(name, [])], capture_output=True, text=True,
+                          timeout=60, check=False, cwd=folder)
     assert done.returncode == 0, f"{name}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -1,4 +1,4 @@
-/* host/host.h - the child: one actor, its turn, its timers, and the pipe to its node. Internal to host/.
+/* host/host.h - the child: one actor, its turn, its timers, and the pipe to its node. Internal to runtime/.
  *
  * One thread. It acts only when its node gives it a turn; between turns it sleeps on its socket.
  *

@@ -22,7 +22,7 @@
 #include "base/log.h"
 #include "runtime/isolate/isolate.h"
 #include "runtime/stoa.h"
-#include "tests/isolates/odd.h"
+#include "tests/unit/runtime/isolates/odd.h"
 
 STOA_TABLE_DEFINE(helper)
 STOA_TABLE_DEFINE(odd)

@@ -1,7 +1,7 @@
 /* isolates/odd.c - the kind of odd.h, as a library for stoa-isolate.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "tests/isolates/odd.h"
+#include "tests/unit/runtime/isolates/odd.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -10,7 +10,7 @@
 
 #include "runtime/isolate/frame.h"
 #include "runtime/isolate/process.h"
-#include "tests/isolates/odd.h"
+#include "tests/unit/runtime/isolates/odd.h"
 
 STOA_TABLE_DEFINE(helper)
 STOA_TABLE_DEFINE(odd)
