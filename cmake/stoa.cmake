@@ -78,3 +78,11 @@ function(stoa_link_module name)
   install(TARGETS link_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/stoa COMPONENT node)
   set_property(GLOBAL APPEND PROPERTY STOA_LINK_MODULES link_${name})
 endfunction()
+
+# stoa_plugin(name source): a library that stoa-isolate loads. Without sanitizers, which want more memory than a child may have.
+function(stoa_plugin name source)
+  add_library(${name} MODULE ${source})
+  target_link_libraries(${name} PRIVATE stoa_plain)
+  target_include_directories(${name} PRIVATE ${CMAKE_BINARY_DIR}/include)
+  set_target_properties(${name} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins)
+endfunction()
