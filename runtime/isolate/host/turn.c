@@ -284,6 +284,12 @@ stoa_err stoa_fail(stoa_turn *turn, const char *reason)
     return STOA_E_FAILED;
 }
 
+stoa_err stoa_turn_undo(stoa_turn *turn, stoa_err why) /* nothing came before this turn */
+{
+    (void)turn;
+    return why;
+}
+
 stoa_err stoa_turn_exit(stoa_turn *turn, const char *reason)
 {
     (void)turn;
