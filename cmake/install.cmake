@@ -10,6 +10,7 @@
 #     lib/pkgconfig/stoa-client.pc   pkg-config --cflags --libs stoa-client
 #     lib/cmake/StoaClient/          find_package(StoaClient), target Stoa::client
 #     bin/stoad, bin/stoa
+#     bin/stoa-isolate               what runs plug-ins (component lib)
 include(CMakePackageConfigHelpers)
 
 # install_headers(component headers...): these and what they include (cmake/install_headers.cmake says how).
@@ -96,4 +97,5 @@ install_package(StoaClient client stoa_client)
 install_pkgconfig(client stoa-client)
 install_headers(client sdk/stoa_client.h)
 
-install(TARGETS stoad stoa stoa-isolate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT node)
+install(TARGETS stoad stoa RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT node)
+install(TARGETS stoa-isolate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT lib)
