@@ -86,7 +86,7 @@ static stoa_err odd_on_timer(stoa_turn *turn, odd *self, const odd_timer *in, od
 
 static void do_crash(void)
 {
-    volatile int *nowhere = NULL;
+    static int *volatile nowhere;
     *nowhere = 1;
 }
 static void do_hang(void)
