@@ -1,4 +1,4 @@
-/* isolate/proxy.h - the state of the actor that stands for a child.
+/* isolate/proxy.h - the state of the actor that stands for a child. Internal to runtime/.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_ISOLATE_PROXY_H
