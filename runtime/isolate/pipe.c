@@ -22,8 +22,7 @@ stoa_err stoa_isolate_pipe_offer(stoa_isolate_pipe *pipe, int socket, stoa_shm_w
         return STOA_FAIL(STOA_E_IO, "a greeting did not go out");
     }
     pipe->socket = socket;
-    pipe->writer = (stoa_shm_writer){
-        .ring = pipe->own.ring, .mask = ring_bytes - 1, .reader = &nobody, .queue_frames = STOA_ISOLATE_QUEUE};
+    pipe->writer = stoa_shm_writer_of(pipe->own.ring, ring_bytes, &nobody, STOA_ISOLATE_QUEUE);
     return STOA_OK;
 }
 
@@ -36,10 +35,7 @@ stoa_err stoa_isolate_pipe_meet(stoa_isolate_pipe *pipe, const stoa_shm_note *no
     stoa_err err = stoa_shm_memory_map(&pipe->other, memory, note->ring_bytes);
     if (err) { return err; }
     pipe->writer.reader = pipe->other.face;
-    pipe->reader = (stoa_shm_reader){.ring = pipe->other.ring,
-                                     .mask = pipe->other.ring_bytes - 1,
-                                     .face = pipe->own.face,
-                                     .frame_limit = STOA_ISOLATE_FRAME_MAX};
+    pipe->reader = stoa_shm_reader_of(pipe->other.ring, pipe->other.ring_bytes, pipe->own.face, STOA_ISOLATE_FRAME_MAX);
     stoa_shm_reader_publish(&pipe->reader);
     return STOA_OK;
 }
