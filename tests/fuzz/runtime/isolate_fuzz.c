@@ -23,7 +23,7 @@ typedef struct stand {
 } stand;
 #define stand_HEARS(HEAR, K)                                                                                           \
     HEAR(K, stoa_isolate_self, tick) HEAR(K, stand, tried)
-STOA_PLAIN_KIND(stand)
+STOA_PLAIN_KIND(stand, .mailbox_limit = 64)
 
 static const uint8_t *input;
 static size_t input_bytes;
