@@ -6,11 +6,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/hash.h"
 
-#include <pthread.h>
 #include <sodium.h>
 #include <string.h>
 
-#include "base/error.h"
+#include "base/blake2b.h"
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
@@ -93,34 +92,29 @@ uint32_t stoa_crc32c(uint32_t crc, const void *bytes, size_t size_bytes)
     return stoa_crc32c_portable(crc, bytes, size_bytes);
 }
 
-/* libsodium picks its fastest implementation once. */
-static pthread_once_t sodium_once = PTHREAD_ONCE_INIT;
-static void sodium_start(void)
-{
-    STOA_ASSERT(sodium_init() >= 0);
-}
+/* --- BLAKE2b-256 */
 
-_Static_assert(sizeof(crypto_generichash_state) <= sizeof(stoa_hash256_run), "a run has room for libsodium's state");
+_Static_assert(sizeof(stoa_blake2b) <= sizeof(stoa_hash256_run), "a run has room for it");
+_Static_assert((int)STOA_BLAKE2B_BYTES == (int)sizeof(stoa_hash256), "the digest");
 
-static crypto_generichash_state *state_of(stoa_hash256_run *run)
+static stoa_blake2b *state_of(stoa_hash256_run *run)
 {
-    return (crypto_generichash_state *)(void *)run->state;
+    return (stoa_blake2b *)(void *)run->state;
 }
 
 void stoa_hash256_begin(stoa_hash256_run *run)
 {
-    (void)pthread_once(&sodium_once, sodium_start);
-    STOA_ASSERT(!crypto_generichash_init(state_of(run), NULL, 0, sizeof(stoa_hash256)));
+    stoa_blake2b_begin(state_of(run));
 }
 
 void stoa_hash256_add(stoa_hash256_run *run, const void *bytes, size_t size_bytes)
 {
-    STOA_ASSERT(!crypto_generichash_update(state_of(run), bytes, size_bytes));
+    stoa_blake2b_add(state_of(run), bytes, size_bytes);
 }
 
 void stoa_hash256_end(stoa_hash256_run *run, stoa_hash256 *out)
 {
-    STOA_ASSERT(!crypto_generichash_final(state_of(run), out->at, sizeof out->at));
+    stoa_blake2b_end(state_of(run), out->at);
 }
 
 void stoa_hash256_parts(stoa_hash256 *out, const void *a, size_t a_bytes, const void *b, size_t b_bytes)

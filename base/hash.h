@@ -33,12 +33,12 @@ uint32_t stoa_crc32c_portable(uint32_t crc, const void *bytes, size_t size_bytes
 typedef struct stoa_hash256 {
     uint8_t at[32];
 } stoa_hash256;
-/* BLAKE2b-256 over the parts, in order (libsodium). */
+/* BLAKE2b-256 over the parts, in order. */
 void stoa_hash256_parts(stoa_hash256 *out, const void *a, size_t a_bytes, const void *b, size_t b_bytes);
 
 /* The same piece by piece: begin, add as often as need be, end once. */
 typedef struct stoa_hash256_run {
-    uint8_t state[384] __attribute__((aligned(64)));
+    uint8_t state[256] __attribute__((aligned(64)));
 } stoa_hash256_run;
 void stoa_hash256_begin(stoa_hash256_run *run);
 void stoa_hash256_add(stoa_hash256_run *run, const void *bytes, size_t size_bytes);

@@ -21,6 +21,7 @@ typedef struct workload {
 } workload;
 static const workload workloads[] = {
     {"append", bench_append},
+    {"hash", bench_hash},
     {"group_commit", bench_group_commit},
     {"replay, recovery", bench_replay},
     {"snapshot", bench_snapshot},

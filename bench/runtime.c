@@ -11,6 +11,8 @@
  * too short to be timed. Runs take some 5 to 50 ms, on all sides: many short ones suffer less than few long ones from whatever
  * else the machine does. All parameters are in the table below, what a workload does is said in bench/runtime/.
  *
+ * A row whose goal is a multiple of another's runs in turns with that, and says what the other said (`beside`).
+ *
  * What is read is added up and compared, on both sides; a wrong sum ends the program with 1.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -23,7 +25,7 @@
 #include "bench/runtime/peer.h"
 #include "bench/runtime/rig.h"
 
-enum { RUNS = 21, ONE = 1, TWO = 2, EITHER = ONE | TWO, QUICK_PART = 1000, QUICK_STEPS_MIN = 4 };
+enum { RUNS = 21, TURNS = 7, ONE = 1, TWO = 2, EITHER = ONE | TWO, QUICK_PART = 1000, QUICK_STEPS_MIN = 4 };
 #define BUSY_LOAD 0.5
 typedef enum better { LESS, MORE } better;
 
@@ -31,7 +33,7 @@ typedef struct row {
     const char *name, *unit;
     better better;
     double goal;    /* 0: none */
-    double goal_by; /* times the value of the last row before that has none of these */
+    double goal_by; /* times what the last row before that has none of these says when the two run in turns */
     uint32_t cores; /* ONE, TWO or EITHER */
     uint64_t steps;
     uint32_t peer_threads; /* 0: no peer has it */
@@ -103,16 +105,18 @@ static void print_both(const char *name, const bench_samples *by)
     printf("]");
 }
 
-static void print_line(const row *r, double goal, const bench_samples *ours, const bench_peer *peer)
+/* beside: what goal_by multiplies, measured in turns with ours; empty where the row has none. */
+static void print_line(const row *r, const bench_samples *ours, const bench_samples *beside, const bench_peer *peer)
 {
     uint32_t cores = best(r, ours);
-    double value = bench_median(&ours[cores]);
+    double value = bench_median(&ours[cores]), goal = r->goal_by > 0 ? r->goal_by * bench_median(beside) : r->goal;
     printf("{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"n\":%u,\"min\":%.3f,\"max\":%.3f", r->name, value, r->unit,
            ours[cores].count, bench_min(&ours[cores]), bench_max(&ours[cores]));
     if (goal > 0) {
         bool ok = r->better == LESS ? value <= goal : value >= goal;
         printf(",\"goal\":%.3f,\"ok\":%s", goal, ok ? "true" : "false");
     }
+    if (beside->count) { printf(",\"beside\":%.3f", bench_median(beside)); }
     printf(",\"cores\":%u", cores + 1);
     if (r->cores == EITHER) { print_both("by_cores", ours); }
     if (peer) {
@@ -131,35 +135,38 @@ static uint64_t quick_steps(uint64_t steps)
     return steps / QUICK_PART < QUICK_STEPS_MIN ? QUICK_STEPS_MIN : steps / QUICK_PART;
 }
 
-/* Returns our value. */
-static double run(const row *r, const settings *set, double before)
+static void measure(const row *r, const settings *set, uint32_t cores, uint32_t runs, bench_samples *out)
+{
+    uint64_t steps = set->quick ? quick_steps(r->steps) : r->steps;
+    bench_task task = {.name = r->name, .steps = steps, .cores = cores, .runs = set->quick ? 1 : runs};
+    r->measure(&task, out);
+}
+
+/* The machine is not the same from one second to the next: what is compared to within percents runs in turns. */
+static void measure_beside(const row *r, const row *base, const settings *set, both ours, bench_samples *beside)
+{
+    for (uint32_t turn = 0; turn < (set->quick ? 1 : TURNS); turn++) {
+        measure(base, set, r->cores, RUNS / TURNS, beside);
+        measure(r, set, r->cores, RUNS / TURNS, &ours[r->cores - 1]);
+    }
+}
+
+static void run(const row *r, const row *base, const settings *set)
 {
     both ours = {0};
-    for (uint32_t cores = 1; cores <= BENCH_CORES_MAX; cores++) {
-        if (!(r->cores & cores)) { continue; }
-        uint64_t steps = set->quick ? quick_steps(r->steps) : r->steps;
-        bench_task task = {.name = r->name, .steps = steps, .cores = cores, .runs = set->quick ? 1 : RUNS};
-        r->measure(&task, &ours[cores - 1]);
+    bench_samples beside = {0};
+    for (uint32_t cores = 1; cores <= BENCH_CORES_MAX && r->goal_by <= 0; cores++) {
+        if (r->cores & cores) { measure(r, set, cores, RUNS, &ours[cores - 1]); }
     }
-    double value = bench_median(&ours[best(r, ours)]), goal = r->goal_by > 0 ? r->goal_by * before : r->goal;
+    if (r->goal_by > 0) { measure_beside(r, base, set, ours, &beside); }
     bench_peer peers[BENCH_PEERS_MAX];
     uint32_t count = 0;
     if (set->peers && r->peer_threads) {
         bench_task task = {.name = r->name, .steps = r->peer_steps, .runs = RUNS};
         count = bench_peers(set->folder, &task, r->peer_threads, peers);
     }
-    for (uint32_t i = 0; i < count; i++) { print_line(r, goal, ours, &peers[i]); }
-    if (!count) { print_line(r, goal, ours, NULL); }
-    return value;
-}
-
-static bool chosen(const row *r, const settings *set)
-{
-    if (!set->only) { return true; }
-    for (const row *next = r + 1; next < rows + ROWS && next->goal_by > 0; next++) { /* which need this one's value */
-        if (strstr(next->name, set->only)) { return true; }
-    }
-    return strstr(r->name, set->only);
+    for (uint32_t i = 0; i < count; i++) { print_line(r, ours, &beside, &peers[i]); }
+    if (!count) { print_line(r, ours, &beside, NULL); }
 }
 
 static settings arguments(int argc, char **argv)
@@ -196,13 +203,13 @@ int main(int argc, char **argv)
     settings set = arguments(argc, argv);
     stoa_log_level_set(STOA_LOG_ERROR); /* a million failures are no news here */
     tell_busy();
-    double before = 0;
+    const row *base = rows;
     uint32_t ran = 0;
-    for (uint32_t i = 0; i < ROWS; i++) {
-        if (!chosen(&rows[i], &set)) { continue; }
-        (void)fprintf(stderr, "runtime: %s\n", rows[i].name);
-        double value = run(&rows[i], &set, before);
-        if (rows[i].goal_by <= 0) { before = value; }
+    for (const row *r = rows; r < rows + ROWS; r++) {
+        if (r->goal_by <= 0) { base = r; }
+        if (set.only && !strstr(r->name, set.only)) { continue; }
+        (void)fprintf(stderr, "runtime: %s\n", r->name);
+        run(r, base, &set);
         ran++;
     }
     if (!ran) { bench_fail("no row has such a name"); }

@@ -25,7 +25,7 @@
 #include "storage/rocksdb/journal.h"
 #include "storage/seal.h"
 
-enum { TIME_EVERY = 256 }; /* two looks at the clock: under a hundredth of the shortest turns */
+enum { TIME_EVERY = 1024 }; /* a timed turn costs up to 100 ns more: under a hundredth of the shortest turns */
 
 const char *stoa_phase_name(int phase)
 {

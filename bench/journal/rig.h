@@ -73,6 +73,7 @@ void bench_store_fill(bench_store *store, uint64_t from, uint64_t count);
 
 /* --- the workloads; each prints its lines */
 void bench_append(const bench_journal_task *task);
+void bench_hash(const bench_journal_task *task);
 void bench_group_commit(const bench_journal_task *task);
 void bench_replay(const bench_journal_task *task);
 void bench_snapshot(const bench_journal_task *task);

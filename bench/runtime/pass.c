@@ -105,7 +105,7 @@ void bench_watched(const bench_task *task, bench_samples *out)
 /* The same with histograms of turns and of messages on their way, sampled as stoad does. */
 void bench_seen(const bench_task *task, bench_samples *out)
 {
-    enum { TIME_EVERY = 256 };
+    enum { TIME_EVERY = 1024 };
     stoa_metrics *metrics;
     bench_must(stoa_metrics_new(&metrics), task->name);
     pass_on(bench_open_with(&(stoa_options){.metrics = metrics, .time_every = TIME_EVERY}, task->cores, STOA_IDLE_LATENCY), task, 2, 2,

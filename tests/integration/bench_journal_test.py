@@ -13,7 +13,8 @@ PROGRAM = os.path.join(os.environ["STOA_BIN"], "bench_journal")
 
 # name without "journal.": unit, whether there is a peer
 ROWS = {
-    "append": ("events/s", True), "append_16": ("events/s", True), "group_commit": ("us", True), "group_commit_p99": ("us", True),
+    "append": ("events/s", True), "append_16": ("events/s", True), "hash": ("GB/s", True),
+    "group_commit": ("us", True), "group_commit_p99": ("us", True),
     "replay": ("events/s", False), "recovery": ("s", False), "recovery_snapshot": ("s", True),
     "snapshot": ("us", True), "snapshot_answer": ("us", True), "projection": ("rows/s", True),
 }

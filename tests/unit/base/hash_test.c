@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -110,6 +111,32 @@ static void hash256_is_blake2b_over_both_parts(void **state)
     }
 }
 
+/* Every length around blocks, in pieces that end anywhere. */
+static void hash256_is_libsodiums(void **state)
+{
+    (void)state;
+    static uint8_t bytes[1100];
+    uint8_t theirs[32];
+    stoa_hash256_run run;
+    stoa_hash256 ours;
+    stoa_random random;
+    stoa_random_seed(&random, 6);
+    for (size_t i = 0; i < sizeof bytes; i++) { bytes[i] = (uint8_t)stoa_random_next(&random); }
+    for (size_t size = 0; size <= sizeof bytes; size++) {
+        assert_int_equal(crypto_generichash(theirs, sizeof theirs, bytes, size, NULL, 0), 0);
+        for (unsigned times = 0; times < 4; times++) {
+            stoa_hash256_begin(&run);
+            for (size_t at = 0, part; at < size || (size == 0 && at == 0); at += part) {
+                part = times == 0 ? size : stoa_random_below(&random, size - at + 1);
+                stoa_hash256_add(&run, bytes + at, part);
+                if (size == 0) { break; }
+            }
+            stoa_hash256_end(&run, &ours);
+            assert_memory_equal(ours.at, theirs, sizeof theirs);
+        }
+    }
+}
+
 static void a_hash_is_read_back_from_its_digits(void **state)
 {
     (void)state;
@@ -134,6 +161,7 @@ int main(void)
         cmocka_unit_test(hash64_never_changes),
         cmocka_unit_test(hash64_sees_every_bit),
         cmocka_unit_test(hash256_is_blake2b_over_both_parts),
+        cmocka_unit_test(hash256_is_libsodiums),
         cmocka_unit_test(a_hash_is_read_back_from_its_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
