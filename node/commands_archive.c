@@ -91,7 +91,8 @@ static uint32_t list_sources(stoa_platform *p, stoa_backup_source *sources)
     for (uint32_t i = 0; (shard = stoa_shard_at(p, i)) != NULL && count < STOA_CATALOG_SHARDS; i++) {
         stoa_shard_view view;
         if (!stoa_shard_journal(shard) || stoa_shard_glance(shard, &view)) { continue; }
-        sources[count++] = (stoa_backup_source){view.name, stoa_shard_journal(shard), shard};
+        sources[count++] = (stoa_backup_source){.name = view.name, .journal = stoa_shard_journal(shard), .shard = shard,
+                                                .archive = stoa_archives_archive(p->archives, view.name)};
     }
     return count;
 }
@@ -154,8 +155,9 @@ static stoa_err plan_backup(stoa_door_call *call, backup_job *job)
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "plan", '{');
-    stoa_doc_printf(&doc, "writes", "what is new behind each shard's sealed end, into %s; then reads all of it back", job->folder);
-    stoa_doc_text(&doc, "removes", "open segments that the new ones replace");
+    stoa_doc_printf(&doc, "writes", "what is new behind each shard's sealed end, into %s, and a snapshot where a log's beginning is gone; then reads all of it back",
+                    job->folder);
+    stoa_doc_text(&doc, "removes", "open segments that the new ones replace; snapshots between the first and the two newest");
     stoa_doc_close(&doc, '}');
     stoa_report_steps(&doc, job->steps, job->backup.source_count);
     stoa_doc_close(&doc, '}');
@@ -274,6 +276,7 @@ static void put_due(stoa_doc *doc, const stoa_manifest *m, const stoa_due *due)
     stoa_doc_uint(doc, "move_last", due->move < m->count ? m->entries[due->move].segment.last : 0);
     stoa_doc_text(doc, "move_to", due->move < m->count ? stoa_tier_name(due->tier) : "");
     stoa_doc_uint(doc, "forget_up_to", due->expire ? m->entries[due->expire - 1].segment.last : 0);
+    stoa_doc_text(doc, "take_snapshot", due->snapshot ? "a newer one, if the journal has it" : "");
 }
 
 static void put_archive(stoa_doc *doc, stoa_archives_shard *s, const stoa_manifest *m, uint64_t now_ns)
@@ -304,6 +307,10 @@ static void put_archive(stoa_doc *doc, stoa_archives_shard *s, const stoa_manife
     }
     stoa_doc_uint(doc, "raw_bytes", sum.raw_bytes);
     stoa_doc_text(doc, "purge_waits_for", stoa_retention_why_not(&s->keeper.retention, &retained));
+    stoa_doc_text(doc, "forget_waits_for", stoa_retention_why_kept(&s->keeper.retention, &retained));
+    stoa_doc_uint(doc, "snapshots", m->snapshot_count);
+    stoa_doc_uint(doc, "snapshot_first", m->snapshot_count ? m->snapshots[0].info.position : 0);
+    stoa_doc_uint(doc, "snapshot_last", m->snapshot_count ? m->snapshots[m->snapshot_count - 1].info.position : 0);
     put_due(doc, m, &due);
 }
 
@@ -368,9 +375,11 @@ static const char archive_view[] =
     "hold/wrap?, purge_waits_for=purge waits for/wrap, fault/wrap\n"
     "table archives: shard, warm_segments=warm/n, warm_bytes=bytes/bytes, cold_segments=cold/n, cold_bytes=bytes/bytes, "
     "archive_segments=archive/n, archive_bytes=bytes/bytes, raw_bytes=unpacked/bytes\n"
+    "table archives: shard, snapshots/n, snapshot_first=from/n, snapshot_last=to/n, forget_waits_for=forgetting waits for/wrap\n"
     "table readers: shard, reader, position/n";
 static const char due_view[] = "table archives: shard, purge_below=purge the log below/n, move_first=move from/n, move_last=to/n, "
-                               "move_to=into, forget_up_to=forget up to/n, purge_waits_for=purge waits for/wrap";
+                               "move_to=into, take_snapshot=snapshot/wrap?, forget_up_to=forget up to/n, purge_waits_for=purge waits for/wrap, "
+                               "forget_waits_for=forgetting waits for/wrap";
 
 static stoa_err show_archives(stoa_platform *p, stoa_door_call *call, const char *only, const char *view)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "runtime/image.h"
 #include "runtime/ledger.h"
 #include "runtime/shard.h"
 #include "runtime/sparse.h"
@@ -148,7 +149,8 @@ stoa_err stoa_log_hash(stoa_log_reader *reader, uint64_t until, uint64_t *hash_o
     stoa_fold fold;
     stoa_err err = stoa_fold_init(&fold, reader);
     if (err) { return err; }
-    err = stoa_fold_until(&fold, until);
+    err = stoa_image_begin(reader, until, &fold);
+    if (!err) { err = stoa_fold_until(&fold, until); }
     if (!err) {
         *hash_out = stoa_fold_hash(&fold);
         if (position_out) { *position_out = fold.applied; }

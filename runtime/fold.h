@@ -43,6 +43,10 @@ stoa_err stoa_event_apply(const char *shard, void *state, const stoa_event_view 
 
 /* --- internals of log_reader.c */
 
+stoa_journal *stoa_log_journal(const stoa_log_reader *reader);
+/* Those that its shard's node has, or that it was opened with. */
+const stoa_kind *const *stoa_log_kinds(const stoa_log_reader *reader);
+
 /* The end of the last block that was read to its end. */
 typedef struct stoa_log_end {
     uint64_t position, epoch;

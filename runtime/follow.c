@@ -197,7 +197,7 @@ static stoa_err drop_foreign(stoa_follow *f)
 {
     stoa_err err = stoa_snapshot_prune(f->store, UINT32_MAX, stoa_shard_durable(f->shard));
     for (const stoa_snapshot_info *last; !err && (last = stoa_snapshot_last(f->store)) != NULL;) {
-        stoa_err fits = stoa_snapshot_fits(f->shard->journal, last);
+        stoa_err fits = stoa_snapshot_stands(f->shard->journal, last);
         if (!fits) { break; } /* those before it are of its own past */
         if (fits != STOA_E_CORRUPT) { return fits; }
         err = stoa_snapshot_drop(f->store, last->position);

@@ -60,9 +60,6 @@ void stoa_follower_wake(stoa_node *node);
  * over, and logged (snapshot_refused, with why) where log is true. Errors: NOT_FOUND, NOMEM. */
 stoa_err stoa_shard_snapshot_find(struct stoa_shard *shard, uint64_t at_most, bool log, stoa_snapshot **out,
                                   stoa_image_directory *directory_out);
-/* Whether the block that ends at the snapshot's position is the log's. Errors: CORRUPT (it is of another log, or of an end that
- * this one has lost), those of read. */
-stoa_err stoa_snapshot_fits(stoa_journal *journal, const stoa_snapshot_info *info);
 /* At open, on the core: the shard's actors as the newest snapshot has them; *position_out: 0 where none could be used. Errors: NOMEM,
  * those of spawning. */
 stoa_err stoa_shard_restore(struct stoa_shard *shard, uint64_t at_most, uint64_t *position_out);

@@ -286,3 +286,42 @@ stoa_err stoa_image_fold(stoa_snapshot *snapshot, const stoa_kind *const *kinds,
     stoa_image_close(&directory);
     return err;
 }
+
+/* --- where a log's beginning is gone */
+
+enum { POSITIONS_MAX = 64 };
+
+typedef struct beginnings {
+    uint64_t from, until, at[POSITIONS_MAX]; /* rising */
+    uint32_t count;
+} beginnings;
+
+static void note_position(void *context, const stoa_snapshot_info *info)
+{
+    beginnings *b = context;
+    if (info->position >= b->from && info->position <= b->until && b->count < POSITIONS_MAX) { b->at[b->count++] = info->position; }
+}
+
+static stoa_err begin_at(stoa_log_reader *reader, uint64_t position, stoa_fold *fold)
+{
+    stoa_snapshot *snapshot;
+    stoa_err err = stoa_snapshot_open(stoa_log_journal(reader), position, &snapshot);
+    if (err) { return err; }
+    err = stoa_snapshot_stands(stoa_log_journal(reader), stoa_snapshot_look(snapshot));
+    if (!err) { err = stoa_image_fold(snapshot, stoa_log_kinds(reader), fold); }
+    stoa_snapshot_close(snapshot);
+    return err;
+}
+
+stoa_err stoa_image_begin(stoa_log_reader *reader, uint64_t until, stoa_fold *fold)
+{
+    uint64_t first = stoa_journal_first(stoa_log_journal(reader));
+    beginnings b = {.from = first - 1, .until = until};
+    if (first == 1) { return STOA_OK; }
+    stoa_err err = stoa_snapshots_visit(stoa_log_journal(reader), note_position, &b);
+    if (err) { return err; }
+    err = STOA_FAIL(STOA_E_GONE, "the log of %s begins at %" PRIu64 ", and no snapshot stands for what was before",
+                    stoa_log_streams(reader)->at[0].name, first);
+    for (uint32_t i = 0; i < b.count && err && err != STOA_E_NOMEM; i++) { err = begin_at(reader, b.at[i], fold); }
+    return err;
+}

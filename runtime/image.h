@@ -65,5 +65,8 @@ void stoa_image_close(stoa_image_directory *directory);
 stoa_err stoa_image_state(stoa_snapshot *snapshot, const stoa_image_directory *directory, uint32_t stream, void *out);
 /* A fold at position 0 becomes the snapshot. On error it is cleared. */
 stoa_err stoa_image_fold(stoa_snapshot *snapshot, const stoa_kind *const *kinds, stoa_fold *fold);
+/* A fold at position 0 of a log whose beginning is gone becomes the oldest snapshot, at or below until, that can be used; of any other log
+ * it stays. Errors: GONE (there is none), VERSION (those that there are have other layouts), SEALED, NOMEM, those of scan. */
+stoa_err stoa_image_begin(stoa_log_reader *reader, uint64_t until, stoa_fold *fold);
 
 #endif

@@ -88,6 +88,16 @@ void stoa_log_close(stoa_log_reader *reader)
     free(reader);
 }
 
+stoa_journal *stoa_log_journal(const stoa_log_reader *reader)
+{
+    return reader->journal;
+}
+
+const stoa_kind *const *stoa_log_kinds(const stoa_log_reader *reader)
+{
+    return reader->shard ? reader->shard->node->options.kinds : reader->kinds;
+}
+
 void stoa_log_whole(stoa_log_reader *reader)
 {
     reader->whole = true;

@@ -55,8 +55,10 @@ uint64_t stoa_shard_durable(const stoa_shard *shard);
 bool stoa_log_wait(stoa_shard *shard, uint64_t position, uint64_t timeout_ns);
 
 /* Fold the log up to position until (as far as it is committed) into fresh states and hash them: equal positions of equal
- * logs, equal hashes, and the same that a running shard shows. *position_out: how far it came; it may be NULL. Takes the memory
- * of the shard's states. Errors: as stoa_log_read, NOMEM. */
+ * logs, equal hashes, and the same that a running shard shows. Where the log's beginning is gone, from the oldest snapshot on that can be
+ * used. *position_out: how far it came; it may be NULL. Takes the memory
+ * of the shard's states. Errors: as stoa_log_read, GONE (no snapshot stands for a
+ * beginning that is gone), VERSION, NOMEM. */
 stoa_err stoa_log_hash(stoa_log_reader *reader, uint64_t until, uint64_t *hash_out, uint64_t *position_out);
 
 /* The actor of that name in this shard's log, and its number there; NULL: there is none. stream_out may be NULL. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/image.h"
 #include "runtime/ledger.h"
 
 static stoa_mail_side *side_of(stoa_mail_log *log, const stoa_text30 *peer)
@@ -65,13 +66,48 @@ static stoa_err take_event(void *context, const stoa_event_view *event)
     }
 }
 
+/* What the ledger of a snapshot remembers of what was before it. */
+static stoa_err take_book(stoa_mail_log *log, const stoa_channel_book *book)
+{
+    for (uint32_t i = 1; i <= STOA_CHANNELS_MAX; i++) {
+        const stoa_channel_out *to = &book->out[i];
+        stoa_mail_side *side = to->shard.len ? side_of(log, &to->shard) : NULL;
+        if (to->shard.len && !side) { return STOA_FAIL(STOA_E_TOO_LARGE, "channels of shard %s", log->shard); }
+        if (!side) { continue; }
+        log->by_channel[i] = (uint32_t)(side - log->sides);
+        raise_to(&side->mailed, to->posted.seq);
+        raise_to(&side->acknowledged, to->acked.seq);
+    }
+    stoa_err err = STOA_OK;
+    for (uint32_t i = 1; i <= STOA_CHANNELS_MAX && !err; i++) {
+        const stoa_channel_in *from = &book->in[i];
+        if (from->shard.len) { err = take_taken(log, &from->shard, from->cursor.seq, 0); }
+    }
+    return err;
+}
+
+/* *next_out: where reading begins. */
+static stoa_err begin(stoa_log_reader *reader, stoa_mail_log *out, uint64_t *next_out)
+{
+    stoa_fold fold;
+    stoa_err err = stoa_fold_init(&fold, reader);
+    if (err) { return err; }
+    err = stoa_image_begin(reader, UINT64_MAX, &fold);
+    if (!err && fold.applied) { err = take_book(out, &((const stoa_shard_log *)fold.states[0])->channels); }
+    *next_out = fold.applied + 1;
+    stoa_fold_deinit(&fold);
+    return err;
+}
+
 stoa_err stoa_mail_collect(stoa_log_reader *reader, const char *shard, stoa_mail_log *out)
 {
+    uint64_t next;
     memset(out, 0, sizeof *out);
     memset(out->by_channel, 0xff, sizeof out->by_channel);
     (void)snprintf(out->shard, sizeof out->shard, "%s", shard);
+    stoa_err err = begin(reader, out, &next);
     stoa_log_only(reader, 0);
-    stoa_err err = stoa_log_read(reader, 1, UINT64_MAX, take_event, out, NULL);
+    if (!err) { err = stoa_log_read(reader, next, UINT64_MAX, take_event, out, NULL); }
     stoa_log_only(reader, STOA_LOG_ALL);
     return err;
 }

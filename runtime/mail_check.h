@@ -1,7 +1,8 @@
 /* mail_check.h - whether logs that were cut agree on what the channels between their shards carried.
  *
  * A receiver has taken nothing that its sender has not mailed, and a sender has forgotten nothing that its receiver has not
- * taken. Read from the shards' own events (runtime/channel_book.h), log by log.
+ * taken. Read from the shards' own events (runtime/channel_book.h), log by log; where a log's beginning is gone, from the ledger of the
+ * snapshot that stands for it, and from there on.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_MAIL_CHECK_H

@@ -15,33 +15,6 @@
 
 /* --- which may be used */
 
-typedef struct fitting {
-    const stoa_snapshot_info *info;
-    bool same;
-} fitting;
-
-static stoa_err look_at_block(void *context, const stoa_block *block)
-{
-    fitting *f = context;
-    f->same = block->first + block->count - 1 == f->info->position && block->epoch == f->info->epoch &&
-              memcmp(block->hash, &f->info->block, sizeof *block->hash) == 0;
-    return STOA_E_CANCELLED;
-}
-
-stoa_err stoa_snapshot_fits(stoa_journal *journal, const stoa_snapshot_info *info)
-{
-    stoa_journal_state state;
-    fitting f = {.info = info};
-    journal->ops->state(journal, &state);
-    if (info->position > state.last) {
-        return STOA_FAIL(STOA_E_CORRUPT, "snapshot at %" PRIu64 ": the log ends at %" PRIu64, info->position, state.last);
-    }
-    if (info->position + 1 == state.first) { return STOA_OK; } /* purged up to there: what is durable does not change its past */
-    stoa_err err = journal->ops->read(journal, info->position, look_at_block, &f);
-    if (err && err != STOA_E_CANCELLED) { return err; }
-    return f.same ? STOA_OK : STOA_FAIL(STOA_E_CORRUPT, "snapshot at %" PRIu64 ": it is of another log", info->position);
-}
-
 static void refuse(const struct stoa_shard *shard, uint64_t position, stoa_err err)
 {
     stoa_log(STOA_LOG_WARN, "snapshot_refused", STOA_KV("shard", shard->name), STOA_KU("position", position),
@@ -56,7 +29,7 @@ stoa_err stoa_shard_snapshot_find(struct stoa_shard *shard, uint64_t at_most, bo
         stoa_err err = stoa_snapshot_open(shard->journal, at_most, &snapshot);
         if (err) { return err == STOA_E_NOMEM ? err : STOA_E_NOT_FOUND; } /* a store that cannot be read has none */
         uint64_t position = stoa_snapshot_look(snapshot)->position;
-        err = stoa_snapshot_fits(shard->journal, stoa_snapshot_look(snapshot));
+        err = stoa_snapshot_stands(shard->journal, stoa_snapshot_look(snapshot));
         if (!err) { err = stoa_image_open(snapshot, shard->node->options.kinds, directory_out); }
         if (!err) {
             *out = snapshot;

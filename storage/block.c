@@ -258,6 +258,11 @@ stoa_err stoa_chain_admit_stored(const stoa_journal_state *at, const void *bytes
     return STOA_OK;
 }
 
+bool stoa_chain_begins(const stoa_journal_state *anchor)
+{
+    return anchor->last > 0 && anchor->last < UINT64_MAX - STOA_BLOCK_EVENTS_MAX;
+}
+
 void stoa_chain_advance(stoa_journal_state *at, const stoa_block *block, const stoa_hash256 *hash)
 {
     at->last = stoa_block_last(block);

@@ -77,6 +77,9 @@ stoa_err stoa_chain_link(const stoa_journal_state *at, const stoa_block_view *vi
  * INVALID (another position, an older epoch), FORKED (behind another block). */
 stoa_err stoa_chain_admit_stored(const stoa_journal_state *at, const void *bytes, size_t size_bytes, stoa_block_view *out);
 
+/* Whether a log can begin behind that. */
+bool stoa_chain_begins(const stoa_journal_state *anchor);
+
 /* *at becomes the end of the log behind the block. */
 void stoa_chain_advance(stoa_journal_state *at, const stoa_block *block, const stoa_hash256 *hash);
 

@@ -61,6 +61,7 @@ stoa_err stoa_journal_check_from(stoa_journal *journal, uint64_t from, bool (*go
     checking c = {.check = out, .go_on = go_on, .context = context};
     stoa_err err = STOA_OK;
     uint64_t next = out->from;
+    if (state.first > state.last) { out->verified = state.last; } /* it was begun, and that is all */
     while (!err && !c.stopped && out->verified < state.last) {
         c.slice_bytes = 0;
         err = journal->ops->read_stored(journal, next, take_block, &c);

@@ -81,6 +81,7 @@ typedef struct stoa_journal_state {
     uint64_t epoch;       /* of the last block */
     stoa_hash256 hash;    /* of the last block; zero when empty */
     uint64_t proven;      /* the commit mark: everything up to here was synced before the mark was */
+    uint64_t begun;       /* what ends here was never in this log: it was begun behind it; 0 for one that begins with position 1 */
 } stoa_journal_state;
 
 /* What an index held before it was made anew, and after: equal, unless it was damaged. */
@@ -141,6 +142,12 @@ typedef struct stoa_journal_ops {
     stoa_err (*show)(stoa_journal *journal, const void *bytes, size_t size_bytes,
                      stoa_err (*visit)(void *context, const stoa_block *block), void *context);
 
+    /* Let the log, which is empty, begin behind an anchor: last, hash and epoch of a block that is not to be here, as if all up to
+     * it had been appended and purged. The next block must continue it. Durable when OK returns; a crash meanwhile leaves the log
+     * empty, or begun. By the one who appends. Blocks. Errors: EXISTS (it is not empty, or was begun), INVALID (no such position),
+     * FULL, IO. */
+    stoa_err (*begin)(stoa_journal *journal, const stoa_journal_state *anchor);
+
     /* Append a block byte for byte as another journal had it stored. Where this one is empty it must be a log's first.
      * Errors: as append; CORRUPT (the bytes are no block) and FORKED (not the block that continues this chain) refuse it
      * and leave the journal as it was. */
@@ -189,6 +196,13 @@ typedef struct stoa_journal_ops {
      * be sure of them puts a hash beside them. Errors: CORRUPT (rot), IO, SEALED. Blocks. */
     stoa_err (*scan)(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes,
                      stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context);
+
+    /* The same for values as they are stored, sealed ones sealed, for a copy that takes no key; and back, into a store that has the
+     * key they are sealed with, or will: a value is bound to its space and key, to nothing else. Nothing is erased by it. Errors: as
+     * scan but for SEALED; as put, and CORRUPT (a value that is stored in no known form; nothing was put). */
+    stoa_err (*scan_stored)(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes,
+                            stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context);
+    stoa_err (*put_stored)(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync);
 
     /* Sync and release. NULL is allowed. */
     void (*close)(stoa_journal *journal);

@@ -9,12 +9,20 @@
 #ifndef STOA_STORAGE_SIDE_H
 #define STOA_STORAGE_SIDE_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "storage/journal.h"
 #include "storage/seal.h"
 
 /* Whether the batch may be put, whatever the store holds. Errors: INVALID, TOO_LARGE. */
 stoa_err stoa_side_check(stoa_space space, const stoa_side_entry *entries, uint32_t count);
+
+/* The same for values as they are stored. Errors: INVALID, TOO_LARGE, CORRUPT. */
+stoa_err stoa_side_check_stored(stoa_space space, const stoa_side_entry *entries, uint32_t count);
+
+/* A stored value that is not sealed, as it was put. False: it is sealed, or stored in no known form. */
+bool stoa_side_plain(const stoa_side_entry *stored, stoa_side_entry *value_out);
 
 /* Whether a scan may begin, or an erased range begin and end, with keys of these sizes. Errors: INVALID, TOO_LARGE. */
 stoa_err stoa_side_check_range(stoa_space space, uint32_t from_bytes, uint32_t to_bytes);

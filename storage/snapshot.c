@@ -321,8 +321,7 @@ stoa_err stoa_snapshots_visit(stoa_journal *journal, void (*visit)(void *context
 
 /* --- chunks */
 
-/* The chunk's bytes, proven, into snapshot->chunk. */
-static stoa_err load(stoa_snapshot *snapshot, const stoa_image *image, const stoa_chunk *chunk)
+stoa_err stoa_chunk_load(stoa_snapshot *snapshot, const stoa_image *image, const stoa_chunk *chunk)
 {
     uint8_t key[STOA_CHUNK_KEY_BYTES];
     uint32_t bytes = 0;
@@ -372,7 +371,7 @@ stoa_err stoa_snapshot_read(stoa_snapshot *snapshot, uint32_t image, uint64_t at
     for (uint64_t c = chunk_from(from, at / STOA_SNAPSHOT_CHUNK); c < from->count; c++) {
         uint64_t begins = from->chunks[c].number * STOA_SNAPSHOT_CHUNK;
         if (begins >= end) { break; }
-        stoa_err err = load(snapshot, from, &from->chunks[c]);
+        stoa_err err = stoa_chunk_load(snapshot, from, &from->chunks[c]);
         if (err) { return err; }
         uint64_t ends = begins + stoa_chunk_bytes(from, from->chunks[c].number);
         uint64_t low = begins > at ? begins : at, high = ends < end ? ends : end;
@@ -391,7 +390,7 @@ stoa_err stoa_snapshot_verify(stoa_snapshot *snapshot, uint64_t from, uint64_t c
                 *next_out = from;
                 return STOA_OK;
             }
-            stoa_err err = load(snapshot, image, &image->chunks[from - before]);
+            stoa_err err = stoa_chunk_load(snapshot, image, &image->chunks[from - before]);
             if (err) { return err; }
             from++;
         }

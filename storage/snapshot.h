@@ -56,6 +56,27 @@ stoa_err stoa_snapshot_verify(stoa_snapshot *snapshot, uint64_t from, uint64_t c
 stoa_err stoa_snapshots_visit(stoa_journal *journal, void (*visit)(void *context, const stoa_snapshot_info *info),
                               void *context);
 
+/* --- one as a copy elsewhere (storage/archive/snapshot.h) */
+
+/* Who takes it: whether the copy has the entry of that key already; the entry as it is stored, sealed if it is sealed there. */
+typedef struct stoa_snapshot_copy {
+    bool (*has)(void *context, const void *key, uint32_t key_bytes);
+    stoa_err (*take)(void *context, const stoa_side_entry *entry);
+    void *context;
+} stoa_snapshot_copy;
+
+/* Hand over all entries that the snapshot is stored as, each key once and in order: chunks, whose bytes are proven before, then its
+ * manifest. Put back with put_stored, the last of them with sync, they are the snapshot. Errors: CORRUPT (a chunk is missing, or has
+ * other bytes), NOMEM, those of scan, what take returns. */
+stoa_err stoa_snapshot_export(stoa_snapshot *snapshot, const stoa_snapshot_copy *copy);
+
+/* Whether that snapshot is in the journal, with all its chunks. Reads it whole. Errors: NOT_FOUND, CORRUPT, SEALED, those of scan. */
+stoa_err stoa_snapshot_prove(stoa_journal *journal, const stoa_snapshot_info *info);
+
+/* Whether the block that ends at the snapshot's position is the log's. Errors: CORRUPT (it is of another log, or of an end that
+ * this one has lost), those of read_stored. */
+stoa_err stoa_snapshot_stands(stoa_journal *journal, const stoa_snapshot_info *info);
+
 /* --- writing */
 
 typedef struct stoa_snapshot_store stoa_snapshot_store;

@@ -28,6 +28,8 @@ struct stoa_snapshot {
 
 void stoa_chunk_key(uint8_t key[STOA_CHUNK_KEY_BYTES], const stoa_hash256 *hash);
 void stoa_manifest_key(uint8_t key[STOA_MANIFEST_KEY_BYTES], uint64_t position, uint32_t part);
+/* The chunk's bytes, proven, into snapshot->chunk. Errors: CORRUPT (missing, or other bytes), NOMEM, those of scan. */
+stoa_err stoa_chunk_load(stoa_snapshot *snapshot, const stoa_image *image, const stoa_chunk *chunk);
 /* How long the chunk of that number is. */
 uint32_t stoa_chunk_bytes(const stoa_image *image, uint64_t number);
 /* Visit all manifests that hold, oldest first; who visits owns the snapshot. broken(context, position): one that does not hold, 0: it is

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "storage/archive/journal.h"
+#include "storage/archive/snapshot.h"
 
 struct stoa_archives {
     const stoa_settings *settings;
@@ -74,6 +75,43 @@ static void unavailable(stoa_archives_shard *s, stoa_err err)
     s->archive = NULL;
 }
 
+/* A log that was begun behind an anchor never had what is below: its archive, when it is new, begins there, too. */
+static stoa_err begin_with_log(stoa_archive *archive, stoa_journal *log)
+{
+    stoa_journal_state state;
+    log->ops->state(log, &state);
+    bool fresh = stoa_archive_first(archive) == 1 && stoa_archive_last(archive, false) == 0;
+    return fresh && state.begun > 0 && state.first == state.begun + 1 ? stoa_archive_begin(archive, log) : STOA_OK;
+}
+
+static void keep_newest(void *context, const stoa_snapshot_info *info)
+{
+    *(stoa_snapshot_info *)context = *info;
+}
+
+/* Where the beginning is gone the log is nothing without a snapshot: where its own are lost or broken the archive's is put in their
+ * place. What cannot be done here is not missed before recovery looks for it. */
+static void see_to_snapshot(stoa_archive *archive, stoa_journal *journal)
+{
+    stoa_journal_state state;
+    stoa_snapshot_info newest = {.position = 0};
+    stoa_manifest_snapshot found;
+    journal->ops->state(journal, &state);
+    if (state.first == 1) { return; }
+    stoa_err err = stoa_snapshots_visit(journal, keep_newest, &newest);
+    bool there = !err && newest.position + 1 >= state.first && stoa_snapshot_stands(journal, &newest) == STOA_OK &&
+                 stoa_snapshot_prove(journal, &newest) == STOA_OK;
+    if (there || err == STOA_E_SEALED) { return; }
+    stoa_archive_window window = {.at_least = state.first - 1, .at_most = state.last, .newest = true};
+    err = stoa_archive_stand_in(archive, &window, NULL, &found);
+    if (!err) { err = stoa_archive_give_snapshot(archive, &found, journal, NULL); }
+    if (err) {
+        stoa_log_error("archive_snapshot_unavailable", err);
+    } else {
+        stoa_log(STOA_LOG_WARN, "archive_snapshot_given", STOA_KU("position", found.info.position));
+    }
+}
+
 stoa_err stoa_archives_front(void *context, stoa_journal **journal)
 {
     stoa_archives_shard *s = context;
@@ -88,12 +126,14 @@ stoa_err stoa_archives_front(void *context, stoa_journal **journal)
                                     .cold_level = (int32_t)set->archive_cold_level};
     stoa_journal *both;
     stoa_err err = stoa_archive_open(&options, &s->archive);
+    if (!err) { err = begin_with_log(s->archive, *journal); }
     if (!err) { err = stoa_journal_archived(*journal, s->archive, &both); }
     if (err) {
         unavailable(s, err);
         return STOA_OK; /* the log alone */
     }
     *journal = both;
+    see_to_snapshot(s->archive, both);
     s->keeper.retention = stoa_retention_of(s->name, set->retention);
     s->keeper.retention.expire = set->archive_expire;
     s->keeper.segment_bytes = set->archive_segment_bytes;
@@ -268,6 +308,14 @@ stoa_err stoa_archives_take(stoa_archives *a, uint32_t index, uint64_t timeout_n
 void stoa_archives_give(stoa_archives_shard *s)
 {
     (void)pthread_mutex_unlock(&s->work);
+}
+
+stoa_archive *stoa_archives_archive(stoa_archives *a, const char *shard)
+{
+    for (uint32_t i = 0; a && i < a->count; i++) {
+        if (strcmp(a->shards[i].name, shard) == 0) { return a->shards[i].archive; }
+    }
+    return NULL;
 }
 
 static void say_where(const stoa_manifest *m, uint64_t position, stoa_buf *out)

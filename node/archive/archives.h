@@ -8,7 +8,8 @@
  *     stoa_archives_free       after them
  *
  * An archive that cannot be opened does not keep the node from running: it is logged as archive_unavailable, shown, and that
- * shard's log is neither archived nor purged until the node starts with it in order.
+ * shard's log is neither archived nor purged until the node starts with it in order. A restored log that begins behind an anchor begins
+ * its archive there. Where a beginning has expired and the journal's own snapshots are lost or broken, the archive's goes in their place.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_ARCHIVE_ARCHIVES_H
@@ -58,6 +59,9 @@ bool stoa_archives_run(stoa_archives *archives, uint64_t timeout_ns);
 /* The i-th shard, with its work lock held on OK; NOT_FOUND behind the last, TIMEOUT where its keeper is busy. */
 stoa_err stoa_archives_take(stoa_archives *archives, uint32_t index, uint64_t timeout_ns, stoa_archives_shard **out);
 void stoa_archives_give(stoa_archives_shard *shard);
+
+/* The archive of a shard, for reading; NULL: there is none, or it is unavailable. archives: NULL where none are kept. */
+stoa_archive *stoa_archives_archive(stoa_archives *archives, const char *shard);
 
 /* In words, where the archive of a shard has a position that its log has not: the segment's file, or why there is none. archives:
  * NULL where none are kept. */

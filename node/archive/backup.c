@@ -9,8 +9,9 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "storage/archive/snapshot.h"
 
-enum { WAIT_MS = 10000 };
+enum { WAIT_MS = 10000, SNAPSHOTS = 2 /* that are kept beside the first */ };
 
 static stoa_archive_options options_of(const stoa_backup *backup, const char *shard, bool read_only)
 {
@@ -86,6 +87,10 @@ static void sum_up(const stoa_manifest *m, stoa_backup_step *step)
 {
     step->segments = m->count;
     step->raw_bytes = step->file_bytes = 0;
+    step->first = m->expired + 1;
+    step->snapshots = m->snapshot_count;
+    step->snapshot = m->snapshot_count ? m->snapshots[0].info.position : 0;
+    for (uint32_t i = 0; i < m->snapshot_count; i++) { step->file_bytes += m->snapshots[i].packed_bytes; }
     for (uint32_t i = 0; i < m->count; i++) {
         step->raw_bytes += m->entries[i].segment.raw_bytes;
         step->file_bytes += m->entries[i].segment.file_bytes;
@@ -115,6 +120,69 @@ static stoa_err note_end(stoa_archive *archive, stoa_catalog_shard *shard)
     return STOA_OK;
 }
 
+static stoa_err nothing_stands(const stoa_backup_source *source, uint64_t first, stoa_err err)
+{
+    return STOA_PASS(err, "the log of %s begins at %" PRIu64 ", and no snapshot stands for what was before: make one (snapshot)", source->name, first);
+}
+
+static stoa_err cannot_go_on(const stoa_backup_source *source, uint64_t sealed, uint64_t first)
+{
+    return STOA_FAIL(STOA_E_GAP, "the backup of %s is sealed up to %" PRIu64 ", and the log begins at %" PRIu64
+                     " now: what is between is gone; make a new backup into another folder", source->name, sealed, first);
+}
+
+/* The one nearest to the beginning, from wherever it is to be had. at_most: what is behind that could not be compared with the live state. */
+static stoa_err take_first(stoa_archive *archive, const stoa_backup_source *source, uint64_t at_most, const stoa_progress_to *progress)
+{
+    uint64_t position, first = stoa_archive_first(archive);
+    stoa_archive_window window = {.at_least = first - 1, .at_most = at_most};
+    stoa_err err = STOA_E_NOT_FOUND;
+    if (source->archive) { err = stoa_archive_copy_snapshot(archive, source->archive, &window, progress, &position); }
+    if (err == STOA_E_NOT_FOUND || err == STOA_E_CORRUPT || err == STOA_E_GAP) {
+        err = stoa_archive_take_snapshot(archive, source->journal, &window, progress, &position);
+    }
+    if (err != STOA_E_NOT_FOUND && err != STOA_E_CORRUPT) { return err; }
+    return nothing_stands(source, first, STOA_E_GAP);
+}
+
+/* The newest, too: where the first is rotten one day a restore goes on from another. None is not missed. */
+static stoa_err take_newest(stoa_archive *archive, const stoa_backup_source *source, uint64_t at_most, const stoa_progress_to *progress)
+{
+    uint64_t position;
+    stoa_archive_window window = {.at_least = stoa_archive_first(archive), .at_most = at_most, .newest = true};
+    stoa_err err = stoa_archive_take_snapshot(archive, source->journal, &window, progress, &position);
+    if (err == STOA_E_NOT_FOUND || err == STOA_E_CORRUPT) { return STOA_OK; }
+    return err ? err : stoa_archive_forget_snapshots(archive, stoa_archive_first(archive) - 1, SNAPSHOTS);
+}
+
+static bool has_one_at_most(stoa_archive *archive, uint64_t at_most)
+{
+    stoa_manifest m;
+    if (stoa_archive_look(archive, &m)) { return false; }
+    uint32_t i = stoa_manifest_snapshot_from(&m, m.expired);
+    bool has = i < m.snapshot_count && m.snapshots[i].info.position <= at_most;
+    stoa_manifest_deinit(&m);
+    return has;
+}
+
+/* Where the log's beginning is gone the backup begins where the log does, with what stands for it. */
+static stoa_err see_to_beginning(stoa_archive *archive, const stoa_backup_source *source, uint64_t at_most, const stoa_progress_to *progress)
+{
+    stoa_journal_state log;
+    source->journal->ops->state(source->journal, &log);
+    uint64_t held = stoa_archive_last(archive, true), first = stoa_archive_first(archive);
+    stoa_err err = STOA_OK;
+    bool nothing = stoa_archive_last(archive, false) + 1 == first;
+    if (nothing && log.first != first) {
+        err = stoa_archive_begin(archive, source->journal);
+    } else if (held + 1 < log.first) {
+        return cannot_go_on(source, held, log.first);
+    }
+    if (err || stoa_archive_first(archive) == 1) { return err; }
+    if (!has_one_at_most(archive, at_most)) { err = take_first(archive, source, at_most, progress); }
+    return err ? err : take_newest(archive, source, at_most, progress);
+}
+
 static stoa_err run_one(const stoa_backup *backup, const stoa_backup_source *source, const stoa_progress_to *progress,
                         stoa_catalog_shard *shard, stoa_backup_step *step)
 {
@@ -126,7 +194,9 @@ static stoa_err run_one(const stoa_backup *backup, const stoa_backup_source *sou
     step->held = stoa_archive_last(archive, false);
     source->journal->ops->state(source->journal, &log);
     stoa_extent extent = {.until = log.proven, .open = true};
-    err = stoa_archive_extend(archive, source->journal, &extent, progress);
+    uint64_t at_most = shard->state_position ? shard->state_position : log.last;
+    err = see_to_beginning(archive, source, at_most, progress);
+    if (!err) { err = stoa_archive_extend(archive, source->journal, &extent, progress); }
     if (!err) { err = look_into(archive, step); }
     if (!err) { err = note_end(archive, shard); }
     stoa_archive_close(archive);
@@ -153,6 +223,41 @@ stoa_err stoa_backup_run(const stoa_backup *backup, const stoa_progress_to *prog
     return err ? err : stoa_catalog_save(backup->folder, &catalog);
 }
 
+typedef struct nearest {
+    uint64_t from, found; /* 0: none */
+} nearest;
+
+static void look_at_snapshot(void *context, const stoa_snapshot_info *info)
+{
+    nearest *n = context;
+    if (info->position >= n->from && (n->found == 0 || info->position < n->found)) { n->found = info->position; }
+}
+
+static stoa_err find_nearest(const stoa_backup_source *source, nearest *n)
+{
+    stoa_manifest m = {.count = 0};
+    stoa_err err = source->archive ? stoa_archive_look(source->archive, &m) : STOA_OK;
+    for (uint32_t i = 0; i < m.snapshot_count && !err; i++) { look_at_snapshot(n, &m.snapshots[i].info); }
+    stoa_manifest_deinit(&m);
+    return err ? err : stoa_snapshots_visit(source->journal, look_at_snapshot, n);
+}
+
+/* What a run would begin with, or be refused for. */
+static stoa_err plan_beginning(const stoa_backup_source *source, stoa_backup_step *step)
+{
+    stoa_journal_state log;
+    source->journal->ops->state(source->journal, &log);
+    if (step->held >= step->first && step->first > 0) {
+        return step->sealed + 1 >= log.first ? STOA_OK : cannot_go_on(source, step->sealed, log.first);
+    }
+    nearest n = {.from = log.first - 1};
+    step->first = log.first;
+    stoa_err err = log.first > 1 ? find_nearest(source, &n) : STOA_OK;
+    step->snapshot = n.found;
+    if (err || log.first == 1 || n.found) { return err; }
+    return nothing_stands(source, log.first, STOA_E_GAP);
+}
+
 static stoa_err plan_one(const stoa_backup *backup, const stoa_backup_source *source, stoa_backup_step *step)
 {
     stoa_archive *archive;
@@ -166,7 +271,7 @@ static stoa_err plan_one(const stoa_backup *backup, const stoa_backup_source *so
     }
     if (err && err != STOA_E_NOT_FOUND) { return err; }
     step->last = last_of(source);
-    return STOA_OK;
+    return plan_beginning(source, step);
 }
 
 stoa_err stoa_backup_plan(const stoa_backup *backup, stoa_backup_step *steps)
@@ -199,13 +304,14 @@ static stoa_err verify_one(const char *folder, const stoa_catalog_shard *shard, 
 {
     stoa_archive *archive;
     stoa_archive_options options = {.folder = folder, .shard = shard->name, .read_only = true};
-    uint64_t verified = 0;
+    uint64_t verified = 0, beginning = 0;
     stoa_err err = stoa_archive_open(&options, &archive);
     if (err == STOA_E_NOT_FOUND) { return STOA_PASS(STOA_E_GAP, "the archive of shard %s is missing", shard->name); }
     if (err) { return err; }
     err = look_into(archive, step);
     if (!err) { err = stoa_archive_verify(archive, UINT64_MAX, progress, &verified); }
     if (!err) { err = holds_end(archive, shard); }
+    if (!err && shard->last) { err = stoa_archive_reaches(archive, shard->last, progress, &beginning); }
     stoa_archive_close(archive);
     return err;
 }

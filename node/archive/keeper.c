@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "storage/archive/journal.h"
+#include "storage/archive/snapshot.h"
 
 /* --- sealing */
 
@@ -102,6 +103,18 @@ static stoa_err purge(stoa_keeper *k, const stoa_manifest *m, const stoa_retaine
     return err;
 }
 
+/* The newest one that the journal has, if the archive has none that new: others of its blocks are sealed later than it is made. */
+static stoa_err take_snapshot(stoa_keeper *k, const stoa_manifest *m, const stoa_progress_to *progress)
+{
+    uint64_t last = m->snapshot_count ? m->snapshots[m->snapshot_count - 1].info.position : 0;
+    stoa_journal_state log;
+    stoa_journal_log_state(k->journal, &log);
+    stoa_archive_window window = {.at_least = (last > m->expired ? last : m->expired) + 1, .at_most = log.proven, .newest = true};
+    if (m->snapshot_count == 0 && m->expired) { window.at_least = m->expired; }
+    stoa_err err = stoa_archive_take_snapshot(k->archive, k->journal, &window, progress, &k->snapshot);
+    return err == STOA_E_NOT_FOUND || err == STOA_E_CORRUPT ? STOA_OK : err; /* there will be another */
+}
+
 static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, const stoa_progress_to *progress)
 {
     stoa_retained retained;
@@ -113,8 +126,9 @@ static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, con
         err = stoa_archive_move(k->archive, due.move, due.tier, progress);
         if (!err) { k->moved = m->entries[due.move].segment.last; }
     }
+    if (!err && due.snapshot) { err = take_snapshot(k, m, progress); }
     if (!err && due.expire > 0) {
-        err = stoa_archive_expire(k->archive, due.expire);
+        err = stoa_archive_expire(k->archive, due.expire, progress);
         if (!err) { k->expired = m->entries[due.expire - 1].segment.last; }
     }
     return err;

@@ -69,6 +69,7 @@ static stoa_err put_archive_in_front(stopped *all, uint32_t i, const stoa_settin
     all->journals[i]->ops->state(all->journals[i], &log);
     if (log.first == 1) { return STOA_OK; }
     stoa_err err = stoa_archive_open(&options, &all->archives[i]);
+    if (err == STOA_E_NOT_FOUND) { return STOA_OK; } /* the backup begins where the log does, behind a snapshot */
     return err ? err : stoa_journal_archived(all->journals[i], all->archives[i], &all->journals[i]);
 }
 
@@ -101,7 +102,7 @@ static stoa_err open_one(stopped *all, uint32_t i, const stoa_settings *s)
     all->count = i + 1;
     all->journals[i]->ops->seal(all->journals[i], all->keys);
     err = put_archive_in_front(all, i, s, all->names[i]);
-    all->sources[i] = (stoa_backup_source){.name = all->names[i], .journal = all->journals[i]};
+    all->sources[i] = (stoa_backup_source){.name = all->names[i], .journal = all->journals[i], .archive = all->archives[i]};
     return err;
 }
 

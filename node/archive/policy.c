@@ -84,11 +84,12 @@ static uint64_t purge_below(const stoa_retention *retention, const stoa_retained
     return below > r->log_first ? below : 0;
 }
 
-static uint32_t expire_count(const stoa_retention *retention, const stoa_retained *r)
+/* How many from the beginning are old enough, and needed by nobody. */
+static uint32_t count_old(const stoa_retention *retention, const stoa_retained *r)
 {
     const stoa_manifest *m = r->manifest;
     uint32_t count = 0;
-    while (retention->expire && count + 1 < m->count) {
+    while (count + 1 < m->count) {
         const stoa_segment *segment = &m->entries[count].segment;
         if (age_of(segment, r->now_ns) < retention->archive_ns || segment->last >= r->log_first ||
             segment->last > passed_by_all(r)) {
@@ -97,6 +98,30 @@ static uint32_t expire_count(const stoa_retention *retention, const stoa_retaine
         count++;
     }
     return count;
+}
+
+/* Of those, how many end below a snapshot that is no younger than they are. */
+static uint32_t expire_count(const stoa_retention *retention, const stoa_retained *r)
+{
+    const stoa_manifest *m = r->manifest;
+    uint32_t old = retention->expire ? count_old(retention, r) : 0, count = 0;
+    if (old == 0) { return 0; }
+    uint32_t behind = stoa_manifest_snapshot_from(m, m->entries[old - 1].segment.last + 1); /* the first one that is younger */
+    uint64_t stands = behind > 0 ? m->snapshots[behind - 1].info.position : 0;
+    while (count < old && m->entries[count].segment.last <= stands) { count++; }
+    return count;
+}
+
+/* The archive has none that stands for its beginning, or much was sealed since the last one. */
+static bool wants_snapshot(const stoa_retention *retention, const stoa_retained *r)
+{
+    const stoa_manifest *m = r->manifest;
+    const stoa_manifest_snapshot *last = m->snapshot_count ? &m->snapshots[m->snapshot_count - 1] : NULL;
+    if (!retention->expire && m->expired == 0) { return false; }
+    if (!last || last->info.position < m->expired) { return true; }
+    uint64_t sealed = 0;
+    for (uint32_t i = m->count; i-- > 0 && m->entries[i].segment.last > last->info.position;) { sealed += m->entries[i].segment.raw_bytes; }
+    return retention->expire && sealed > last->info.bytes;
 }
 
 static void find_move(const stoa_retention *retention, const stoa_retained *r, stoa_due *out)
@@ -117,6 +142,7 @@ void stoa_retention_due(const stoa_retention *retention, const stoa_retained *re
     if (retained->manifest->hold[0]) { return; }
     out->purge_below = purge_below(retention, retained);
     out->expire = expire_count(retention, retained);
+    out->snapshot = wants_snapshot(retention, retained);
     find_move(retention, retained, out);
 }
 
@@ -131,5 +157,16 @@ const char *stoa_retention_why_not(const stoa_retention *retention, const stoa_r
     if (age_of(segment, r->now_ns) < retention->hot_ns) { return "it is hot"; }
     if (segment->last > r->snapshot) { return "no snapshot that far"; }
     if (segment->last > r->floor) { return "a reader is behind"; }
+    return "nothing: it is due";
+}
+
+const char *stoa_retention_why_kept(const stoa_retention *retention, const stoa_retained *r)
+{
+    const stoa_manifest *m = r->manifest;
+    if (m->hold[0]) { return "a hold"; }
+    if (!retention->expire) { return "archive.expire is off"; }
+    if (m->count < 2 || age_of(&m->entries[0].segment, r->now_ns) < retention->archive_ns) { return "nothing is so old"; }
+    if (count_old(retention, r) == 0) { return "the journal, its snapshot or a reader needs it"; }
+    if (expire_count(retention, r) == 0) { return "no snapshot of that age in the archive stands for it"; }
     return "nothing: it is due";
 }

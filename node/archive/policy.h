@@ -9,7 +9,9 @@
  *
  * What holds whatever the times are: blocks leave the journal only below a snapshot that verifies, when they are in a sealed
  * segment and every reader has passed them; segments are forgotten only where the policy says so at all, below a snapshot, when
- * the journal and every reader are behind them, and never the last one. A hold stops all of it, and moves between tiers, too.
+ * the journal and every reader are behind them, and never the last one. What is forgotten ends below a snapshot that lies in the
+ * archive and is so old itself that all behind it may be wanted: whatever the policy still keeps can be restored. So the archive
+ * takes a snapshot whenever more was sealed behind its last one than that has. A hold stops all of it, and moves between tiers, too.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_ARCHIVE_POLICY_H
@@ -58,12 +60,16 @@ typedef struct stoa_due {
     uint32_t move;        /* the first segment to be moved; manifest->count: none */
     stoa_tier tier;       /* ... to */
     uint32_t expire;      /* forget so many segments from the beginning */
+    bool snapshot;        /* take one into the archive, if the journal has a newer one */
 } stoa_due;
 
 void stoa_retention_due(const stoa_retention *retention, const stoa_retained *retained, stoa_due *out);
 
 /* What keeps the journal from being purged further, for people. Static. */
 const char *stoa_retention_why_not(const stoa_retention *retention, const stoa_retained *retained);
+
+/* What keeps the archive's first segments from being forgotten, for people. Static. */
+const char *stoa_retention_why_kept(const stoa_retention *retention, const stoa_retained *retained);
 
 /* The tier that a segment of that age belongs to. */
 stoa_tier stoa_retention_tier(const stoa_retention *retention, uint64_t age_ns);

@@ -9,10 +9,10 @@
 
 #include "base/clock.h"
 
-const char stoa_report_steps_view[] = "table shards: shard, held=had/n, sealed/n, last=to/n, segments/n, raw_bytes=events/bytes, "
-                                      "file_bytes=files/bytes";
+const char stoa_report_steps_view[] = "table shards: shard, first=from/n, snapshot=behind snapshot/n, held=had/n, sealed/n, last=to/n, segments/n, "
+                                      "raw_bytes=events/bytes, file_bytes=files/bytes";
 const char stoa_report_restored_view[] = "fields restore: cut_ns=cut at/time, then/wrap\n"
-                                         "table shards: shard, held=in the backup/n, last=restored/n, last_ns=committed/time, hash, "
+                                         "table shards: shard, first=from/n, snapshot=behind snapshot/n, held=in the backup/n, last=restored/n, last_ns=committed/time, hash, "
                                          "compared=as live at/n, note/wrap?";
 
 void stoa_report_steps(stoa_doc *doc, const stoa_backup_step *steps, uint32_t count)
@@ -21,6 +21,9 @@ void stoa_report_steps(stoa_doc *doc, const stoa_backup_step *steps, uint32_t co
     for (uint32_t i = 0; i < count; i++) {
         stoa_doc_open(doc, NULL, '{');
         stoa_doc_text(doc, "shard", steps[i].shard);
+        stoa_doc_uint(doc, "first", steps[i].first);
+        stoa_doc_uint(doc, "snapshot", steps[i].snapshot);
+        stoa_doc_uint(doc, "snapshots", steps[i].snapshots);
         stoa_doc_uint(doc, "held", steps[i].held);
         stoa_doc_uint(doc, "sealed", steps[i].sealed);
         stoa_doc_uint(doc, "last", steps[i].last);
@@ -58,6 +61,8 @@ void stoa_report_restored(stoa_doc *doc, const stoa_restored *restored)
         const stoa_restored_shard *shard = &restored->shards[i];
         stoa_doc_open(doc, NULL, '{');
         stoa_doc_text(doc, "shard", shard->name);
+        stoa_doc_uint(doc, "first", shard->first);
+        stoa_doc_uint(doc, "snapshot", shard->snapshot);
         stoa_doc_uint(doc, "held", shard->held);
         stoa_doc_uint(doc, "last", shard->last);
         put_known(doc, "last_ns", shard->last_ns);
@@ -73,12 +78,19 @@ void stoa_report_restored(stoa_doc *doc, const stoa_restored *restored)
     stoa_doc_close(doc, ']');
 }
 
+static void put_beginning(uint64_t first, uint64_t snapshot, stoa_buf *out)
+{
+    if (first > 1) { stoa_buf_printf(out, ", from %" PRIu64 ", behind a snapshot at %" PRIu64, first, snapshot); }
+}
+
 void stoa_print_steps(const stoa_backup_step *steps, uint32_t count, stoa_buf *out)
 {
     for (uint32_t i = 0; i < count; i++) {
         stoa_buf_printf(out, "%s: held %" PRIu64 ", to %" PRIu64 ", %" PRIu32 " segments, %" PRIu64 " bytes of events in %" PRIu64
-                        " bytes of files\n", steps[i].shard, steps[i].held, steps[i].last, steps[i].segments, steps[i].raw_bytes,
+                        " bytes of files", steps[i].shard, steps[i].held, steps[i].last, steps[i].segments, steps[i].raw_bytes,
                         steps[i].file_bytes);
+        put_beginning(steps[i].first, steps[i].snapshot, out);
+        stoa_buf_puts(out, "\n");
     }
 }
 
@@ -92,6 +104,7 @@ void stoa_print_restored(const stoa_restored *restored, bool plan, stoa_buf *out
         stoa_buf_printf(out, "%s: %s %" PRIu64 " of %" PRIu64, shard->name, plan ? "would restore up to" : "restored", shard->last, shard->held);
         if (!plan) { stoa_buf_printf(out, ", state hash %016" PRIx64, shard->hash); }
         if (shard->compared) { stoa_buf_printf(out, ", as live at %" PRIu64, shard->compared); }
+        put_beginning(shard->first, shard->snapshot, out);
         const char *note = note_of(restored, shard);
         stoa_buf_printf(out, "%s%s\n", *note && !plan ? ", " : "", plan ? "" : note);
     }
@@ -114,8 +127,9 @@ stoa_err stoa_progress_print_tell(void *context, const stoa_progress *progress)
     uint64_t ms = (now - print->began_ns) / 1000000 + 1;
     uint64_t left = progress->last > progress->position ? progress->last - progress->position : 0;
     uint64_t rate = progress->position * 1000 / ms;
-    (void)fprintf(stderr, "%s %s: %" PRIu64 " of %" PRIu64 " events, %" PRIu64 " MiB, %" PRIu64 " MiB/s, %" PRIu64 " s left\n",
-                  progress->step, progress->shard, progress->position, progress->last, progress->raw_bytes >> 20,
+    bool entries = strcmp(progress->step, "snapshot") == 0 || strcmp(progress->step, "prove") == 0;
+    (void)fprintf(stderr, "%s %s: %" PRIu64 " of %" PRIu64 " %s, %" PRIu64 " MiB, %" PRIu64 " MiB/s, %" PRIu64 " s left\n",
+                  progress->step, progress->shard, progress->position, progress->last, entries ? "chunks" : "events", progress->raw_bytes >> 20,
                   (progress->raw_bytes >> 10) * 1000 / ms >> 10, rate ? left / rate : 0);
     return STOA_OK;
 }

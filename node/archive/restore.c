@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -49,11 +50,13 @@ static stoa_err open_archive(const restoring *r, uint32_t shard, stoa_archive **
 
 /* --- where to cut */
 
-static stoa_err out_of_range(const restoring *r, const char *what)
+/* first: where the shard begins that it is of. */
+static stoa_err out_of_range(const restoring *r, const char *what, uint64_t first)
 {
     char time[STOA_TIME_TEXT_MAX];
     stoa_time_print(r->out->catalog.consistent_ns, time);
-    return STOA_FAIL(STOA_E_RANGE, "%s is not in this backup, whose shards are complete up to %s", what, time);
+    return STOA_FAIL(STOA_E_RANGE, "%s is not in this backup, whose shards are complete up to %s%s", what, time,
+                     first > 1 ? "; the beginning of that one is gone" : "");
 }
 
 static stoa_err cut_at_position(restoring *r, uint32_t shard, uint64_t position)
@@ -63,10 +66,11 @@ static stoa_err cut_at_position(restoring *r, uint32_t shard, uint64_t position)
     stoa_err err = open_archive(r, shard, &archive);
     if (err) { return err; }
     err = stoa_archive_block_at(archive, position, &block);
+    uint64_t first = stoa_archive_first(archive);
     stoa_archive_close(archive);
-    if (err == STOA_E_NOT_FOUND) { return out_of_range(r, r->restore->until); }
+    if (err == STOA_E_NOT_FOUND) { return out_of_range(r, r->restore->until, first); }
     if (err) { return err; }
-    if (block.commit_ns > r->out->catalog.consistent_ns) { return out_of_range(r, r->restore->until); }
+    if (block.commit_ns > r->out->catalog.consistent_ns) { return out_of_range(r, r->restore->until, first); }
     r->out->cut_ns = block.commit_ns;
     r->cut_shard = shard;
     r->cut_position = position;
@@ -84,7 +88,7 @@ static stoa_err find_cut(restoring *r)
     stoa_err err = stoa_when_parse(until, &when);
     if (err) { return err; }
     if (when.time_ns) {
-        if (when.time_ns > catalog->consistent_ns) { return out_of_range(r, until); }
+        if (when.time_ns > catalog->consistent_ns) { return out_of_range(r, until, 1); }
         r->out->cut_ns = when.time_ns;
         return STOA_OK;
     }
@@ -104,7 +108,8 @@ static stoa_err plan_shard(restoring *r, uint32_t index, stoa_archive *archive)
     shard->held = stoa_archive_last(archive, false);
     shard->last = index == r->cut_shard ? r->cut_position : block.last;
     shard->last_ns = block.commit_ns;
-    return STOA_OK;
+    shard->first = stoa_archive_first(archive);
+    return shard->first > 1 ? stoa_archive_reaches(archive, shard->last, r->progress, &shard->snapshot) : STOA_OK;
 }
 
 /* --- one shard */
@@ -117,7 +122,7 @@ static stoa_err compare_states(restoring *r, uint32_t index, stoa_journal *journ
     uint64_t hash = 0, position = 0;
     stoa_err err = stoa_log_open_journal(journal, r->restore->kinds, live->name, &reader);
     if (err) { return err; }
-    bool comparable = live->state_position > 0 && live->state_position <= shard->last &&
+    bool comparable = live->state_position >= shard->snapshot && live->state_position > 0 && live->state_position <= shard->last &&
                       !stoa_catalog_other_kind(&r->out->catalog, r->restore->kinds, true);
     if (comparable) {
         err = stoa_log_hash(reader, live->state_position, &hash, &position);
@@ -141,7 +146,7 @@ static stoa_err import_shard(restoring *r, uint32_t index, stoa_archive *archive
     stoa_import import = {.until_ns = r->out->cut_ns};
     stoa_journal_state state;
     if (index == r->cut_shard) { import = (stoa_import){.until_ns = r->out->cut_ns, .until = r->cut_position, .cut = stoa_block_cut}; }
-    stoa_err err = stoa_archive_import(archive, journal, &import, r->progress);
+    stoa_err err = stoa_archive_import(archive, journal, &import, r->progress, &shard->snapshot);
     if (err) { return err; }
     journal->ops->state(journal, &state);
     shard->last = state.last;
@@ -258,21 +263,47 @@ static stoa_err make_beside(restoring *r)
 
 /* What is restored goes on beside what the original wrote behind the cut, or still writes, and what else is restored from the same
  * backup: names that are made of epochs (of effects, of sessions) must not meet. Who was never restored counts its lives from 1;
- * who was, from the time of that, 4,096 a second. So the original cannot have come here, and two restores of one second begin
- * apart by chance. */
-static uint64_t epoch_of_its_own(uint64_t logged)
+ * who was, from the second of that, which has room for 4,096. A second is one restore's alone, among those from one backup: it is
+ * taken under a lock on the backup's folder, which is kept until the second is over. Where in its first half it begins is chance,
+ * which keeps copies of a backup on several machines apart; so two lie 2,048 lives apart at least. */
+static uint64_t epoch_of_second(uint64_t second, uint64_t logged)
 {
-    uint64_t now = stoa_clock_real.wall_ns(&stoa_clock_real) / STOA_S(1), apart;
+    uint64_t apart;
     stoa_random_system(&apart, sizeof apart);
-    apart %= EPOCHS_PER_SECOND;
-    uint64_t since = now > EPOCHS_BEGIN_S ? now - EPOCHS_BEGIN_S : 0;
+    apart %= EPOCHS_PER_SECOND / 2;
+    uint64_t since = second > EPOCHS_BEGIN_S ? second - EPOCHS_BEGIN_S : 0;
     uint64_t behind = logged + EPOCHS_PER_SECOND, then = since * EPOCHS_PER_SECOND;
     return (then > behind ? then : behind) + apart;
 }
 
+static uint64_t second_now(void)
+{
+    return stoa_clock_real.wall_ns(&stoa_clock_real) / STOA_S(1);
+}
+
+static stoa_err claim(const char *backup, uint64_t logged, uint64_t *epoch_out)
+{
+    int fd = open(backup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) { return stoa_os_error("open", backup); }
+    if (flock(fd, LOCK_EX) != 0) {
+        (void)close(fd);
+        return stoa_os_error("lock", backup);
+    }
+    uint64_t second = second_now();
+    *epoch_out = epoch_of_second(second, logged);
+    while (second_now() == second) {
+        struct timespec wait = {0, 10000000};
+        (void)nanosleep(&wait, NULL);
+    }
+    (void)close(fd);
+    return STOA_OK;
+}
+
 static stoa_err settle(const restoring *r, uint64_t logged)
 {
-    stoa_err err = stoa_coord_local_raise(r->beside, "node", epoch_of_its_own(logged));
+    uint64_t epoch = 0;
+    stoa_err err = claim(r->restore->from, logged, &epoch);
+    if (!err) { err = stoa_coord_local_raise(r->beside, "node", epoch); }
     if (!err) { err = stoa_file_remove(r->beside, note_name); }
     if (err) { return err; }
     if (rename(r->beside, r->into) != 0) { return stoa_os_error("rename", r->beside); }

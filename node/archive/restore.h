@@ -7,7 +7,10 @@
  * stops, there is no half of one to be started by mistake. Until then it is INTO.unfinished, locked by its restore, with a note in
  * it: the next restore replaces what one that was stopped left, and no folder that is somebody else's.
  * The restored node writes under epochs of its own: names that are made of them (of effects, of sessions) are never those of the
- * original behind the cut.
+ * original behind the cut, nor of what else is restored from this backup (restore.c, claim).
+ *
+ * A shard whose beginning is gone is restored from the snapshot that stands for it: its log begins where the backup does, and how it was
+ * before the snapshot cannot be had (RANGE). Its states are folded from that snapshot on and compared like any other's.
  *
  * Keys are not in a backup: the restored node makes its own, or finds those that were put into DATA/keys.
  *
@@ -30,6 +33,7 @@ typedef struct stoa_restore {
 
 typedef struct stoa_restored_shard {
     char name[STOA_CATALOG_NAME + 1];
+    uint64_t first, snapshot; /* positions: that its log begins with; of the snapshot that stands for what was before, 0: nothing was */
     uint64_t held, last;     /* positions: that the backup has; that are restored (plan: about; a cut block may end earlier) */
     uint64_t last_ns;        /* commit time of the last block */
     uint64_t hash, compared; /* of the states at last; position where it was compared with the live one, 0: it was not */
@@ -47,7 +51,7 @@ typedef struct stoa_restored {
 
 /* With plan nothing is written. Errors: EXISTS (there is something in into, or INTO.unfinished is no restore's),
  * DENIED (another restore works there), NOT_FOUND (no backup; no such shard), INVALID
- * (until), RANGE (until is behind the backup's end or before its first event: the trail says which), FORKED (a state hash that is not the live one's), GAP,
+ * (until), RANGE (until is behind the backup's end, or before its first event or the snapshot that its beginning stands on: the trail says which), FORKED (a state hash that is not the live one's), GAP,
  * CORRUPT, VERSION, IO, FULL, what progress returns. */
 stoa_err stoa_restore_run(const stoa_restore *restore, bool plan, const stoa_progress_to *progress, stoa_restored *out);
 

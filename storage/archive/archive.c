@@ -13,6 +13,7 @@
 
 #include "storage/archive/file.h"
 #include "storage/archive/internal.h"
+#include "storage/archive/snapshot.h"
 #include "storage/rocksdb/folder.h"
 
 enum { SEGMENT_BYTES = 32 << 20, LEVEL = 3, COLD_LEVEL = 12 };
@@ -226,6 +227,9 @@ stoa_err stoa_archive_verify(stoa_archive *archive, uint64_t until, const stoa_p
         *verified_out = p.position = found.last;
         p.raw_bytes += found.raw_bytes;
         err = stoa_progress_tell(progress, &p);
+    }
+    for (uint32_t i = 0; i < m.snapshot_count && !err && m.snapshots[i].info.position <= until; i++) {
+        err = stoa_archive_prove_snapshot(archive, &m.snapshots[i], progress);
     }
     stoa_manifest_deinit(&m);
     return err;

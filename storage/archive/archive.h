@@ -3,6 +3,7 @@
  *     FOLDER/SHARD/manifest.json     what there is (storage/archive/manifest.h)
  *     FOLDER/SHARD/....seg           segments (storage/archive/segment.h)
  *     COLD/SHARD/....seg             those that were packed again at a higher level
+ *     FOLDER/SHARD/snapshot-...      what stands for a beginning that is gone (storage/archive/snapshot.h)
  *     FOLDER/SHARD/lock              held by who writes
  *
  * The same files make a backup. The archive follows the log: what it seals continues the chain of what it has, or it says
@@ -59,14 +60,14 @@ stoa_err stoa_archive_look(stoa_archive *archive, stoa_manifest *out);
 
 /* The last position it holds; sealed: for good. */
 uint64_t stoa_archive_last(stoa_archive *archive, bool sealed);
-/* The first position it holds: 1, unless some expired; last + 1 when it is empty. */
+/* The first position it holds: 1, unless some expired or it was begun behind an anchor; last + 1 when it is empty. */
 uint64_t stoa_archive_first(stoa_archive *archive);
 
 /* --- progress of what takes long */
 
 typedef struct stoa_progress {
-    const char *step, *shard;      /* "seal", "verify", "import", "pack" */
-    uint64_t position, last;       /* where it is; where it will end */
+    const char *step, *shard;      /* "seal", "verify", "import", "pack"; of snapshots "snapshot" and "prove" */
+    uint64_t position, last;       /* where it is; where it will end; of a snapshot its entries: how many, of how many */
     uint64_t raw_bytes;            /* of blocks, so far */
 } stoa_progress;
 /* NULL at nobody's. Returning an error ends the work with it; what was finished stays. */
@@ -93,9 +94,10 @@ stoa_err stoa_archive_extend(stoa_archive *archive, stoa_journal *journal, const
  * hold), CORRUPT, GAP, IO, FULL. */
 stoa_err stoa_archive_move(stoa_archive *archive, uint32_t index, stoa_tier tier, const stoa_progress_to *progress);
 
-/* Forget the first segments, count of them, whose blocks are then gone for ever. Errors: DENIED (a hold), INVALID (so many
- * are not there, or the last one is among them), IO, FULL. */
-stoa_err stoa_archive_expire(stoa_archive *archive, uint32_t count);
+/* Forget the first segments, count of them, whose blocks are then gone for ever; and snapshots that stand before what is left. Errors:
+ * DENIED (a hold), INVALID (so many are not there, or the last one is among them), GAP (no snapshot in the archive stands for them),
+ * else as stoa_archive_stand_in (storage/archive/snapshot.h), IO, FULL. */
+stoa_err stoa_archive_expire(stoa_archive *archive, uint32_t count, const stoa_progress_to *progress);
 
 /* Nothing is moved or expires while there is a reason; "" ends it. Errors: INVALID (too long, no UTF-8, control
  * characters), IO, FULL. */
@@ -110,7 +112,7 @@ stoa_err stoa_archive_read(stoa_archive *archive, uint64_t from, uint64_t until,
 /* Read the file of segment index and compare it with the manifest. Errors: INVALID, GAP, CORRUPT, IO. */
 stoa_err stoa_archive_prove(stoa_archive *archive, uint32_t index, const stoa_progress_to *progress);
 
-/* Read all files, or those that hold positions up to until, and compare them with the manifest. *verified_out: the last
+/* Read all files, or those that hold positions up to until, snapshots too, and compare them with the manifest. *verified_out: the last
  * position that is sound, on error too. Errors: GAP, CORRUPT, IO. */
 stoa_err stoa_archive_verify(stoa_archive *archive, uint64_t until, const stoa_progress_to *progress, uint64_t *verified_out);
 
@@ -137,10 +139,16 @@ typedef struct stoa_import {
     void *context;
 } stoa_import;
 
-/* Append the archive's blocks to the empty journal through its chain check; durable on return. Errors: EXISTS (it is not
- * empty), GAP (the archive's beginning expired), UNSUPPORTED (until_ns, and commit times fall: the log was not written by one
- * node), what append_stored and reading return. */
+/* Append the archive's blocks to the empty journal through its chain check; durable on return. Where the archive's beginning is gone the
+ * journal is begun where the archive begins, and gets the first snapshot that stands for it; *snapshot_out (NULL is allowed): where that
+ * stands, 0: none is needed. Errors: EXISTS (it is not empty), RANGE (until or until_ns is before the first snapshot: the trail says
+ * where that is), GAP (the beginning is gone and nothing stands for it), UNSUPPORTED (until_ns, and commit times fall: the log was not
+ * written by one node), what append_stored, put_stored and reading return. */
 stoa_err stoa_archive_import(stoa_archive *archive, stoa_journal *journal, const stoa_import *import,
-                             const stoa_progress_to *progress);
+                             const stoa_progress_to *progress, uint64_t *snapshot_out);
+
+/* Whether the archive's log can be had up to position until: OK, and *snapshot_out as above. Reads a snapshot. Errors: RANGE, GAP, those of
+ * stoa_archive_stand_in. */
+stoa_err stoa_archive_reaches(stoa_archive *archive, uint64_t until, const stoa_progress_to *progress, uint64_t *snapshot_out);
 
 #endif

@@ -14,6 +14,7 @@
 #include "storage/archive/file.h"
 #include "storage/archive/internal.h"
 #include "storage/archive/segment_header.h"
+#include "storage/archive/snapshot.h"
 #include "storage/block.h"
 
 /* --- new segments */
@@ -248,14 +249,24 @@ static stoa_err expire_first(stoa_archive *archive)
     return remove_files(archive, &gone, 1);
 }
 
-stoa_err stoa_archive_expire(stoa_archive *archive, uint32_t count)
+/* Something that was read back now stands for what is to go, and the blocks behind it are sealed. */
+static stoa_err is_stood_for(stoa_archive *archive, uint64_t last, const stoa_progress_to *progress)
+{
+    stoa_manifest_snapshot found;
+    stoa_archive_window window = {.at_least = last, .at_most = stoa_archive_last(archive, true)};
+    stoa_err err = stoa_archive_stand_in(archive, &window, progress, &found);
+    return err == STOA_E_NOT_FOUND ? STOA_PASS(STOA_E_GAP, "nothing would stand for what expires up to %" PRIu64, last) : err;
+}
+
+stoa_err stoa_archive_expire(stoa_archive *archive, uint32_t count, const stoa_progress_to *progress)
 {
     const stoa_manifest *m = &archive->manifest;
     if (m->hold[0]) { return STOA_FAIL(STOA_E_DENIED, "%s is held: %s", m->shard, m->hold); }
     if (count >= m->count) { return STOA_FAIL(STOA_E_INVALID, "%" PRIu32 " of %" PRIu32 " segments", count, m->count); }
-    stoa_err err = STOA_OK;
+    if (count == 0) { return STOA_OK; }
+    stoa_err err = is_stood_for(archive, m->entries[count - 1].segment.last, progress);
     while (count-- > 0 && !err) { err = expire_first(archive); }
-    return err;
+    return err ? err : stoa_archive_forget_snapshots(archive, archive->manifest.expired, 0);
 }
 
 static bool is_text(const char *text, size_t length)

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "storage/archive/internal.h"
+#include "storage/archive/snapshot.h"
 #include "storage/block.h"
 
 enum { SYNC_BYTES = 32 << 20 };
@@ -111,23 +112,83 @@ stoa_err stoa_archive_block_by(stoa_archive *archive, uint64_t wall_ns, stoa_arc
 
 /* --- import */
 
+/* What stands for the beginning where the log is wanted up to until; its position is 0 where nothing needs to. */
+static stoa_err find_beginning(stoa_archive *archive, uint64_t until, const stoa_progress_to *progress, stoa_manifest_snapshot *out)
+{
+    stoa_manifest m;
+    stoa_archive_window window = {.at_most = until};
+    stoa_err err = stoa_archive_look(archive, &m);
+    *out = (stoa_manifest_snapshot){.file_count = 0};
+    if (err) { return err; }
+    uint32_t first = stoa_manifest_snapshot_from(&m, m.expired);
+    uint64_t stands = first < m.snapshot_count ? m.snapshots[first].info.position : 0, expired = m.expired;
+    stoa_manifest_deinit(&m);
+    if (expired == 0) { return STOA_OK; }
+    if (stands == 0) {
+        return STOA_FAIL(STOA_E_GAP, "the archive of %s begins at %" PRIu64 ", and no snapshot stands for what was before", archive->manifest.shard,
+                         expired + 1);
+    }
+    if (until < stands || until <= expired) {
+        return STOA_FAIL(STOA_E_RANGE, "the archive of %s begins at %" PRIu64 " with a snapshot at %" PRIu64 ": how it was at %" PRIu64 " is not known any more",
+                         archive->manifest.shard, expired + 1, stands, until);
+    }
+    return stoa_archive_stand_in(archive, &window, progress, out);
+}
+
+stoa_err stoa_archive_reaches(stoa_archive *archive, uint64_t until, const stoa_progress_to *progress, uint64_t *snapshot_out)
+{
+    stoa_manifest_snapshot snapshot;
+    stoa_err err = find_beginning(archive, until, progress, &snapshot);
+    if (!err) { *snapshot_out = snapshot.info.position; }
+    return err;
+}
+
+/* The last position that is wanted, by blocks. */
+static stoa_err wanted(stoa_archive *archive, const stoa_import *import, uint64_t *until_out)
+{
+    stoa_archive_block block = {.last = 0};
+    uint64_t until = stoa_archive_last(archive, false);
+    if (import->until && import->until < until) { until = import->until; }
+    stoa_err err = import->until_ns ? stoa_archive_block_by(archive, import->until_ns, &block) : STOA_OK;
+    if (import->until_ns && block.last < until) { until = block.last; }
+    if (!err) { *until_out = until; }
+    return err;
+}
+
+/* The empty journal begins where the archive does. */
+static stoa_err begin(stoa_archive *archive, stoa_journal *journal, const stoa_import *import, const stoa_progress_to *progress,
+                      stoa_manifest_snapshot *out)
+{
+    uint64_t until = 0;
+    stoa_err err = wanted(archive, import, &until);
+    if (!err) { err = find_beginning(archive, until, progress, out); }
+    if (err || out->info.position == 0) { return err; }
+    stoa_manifest m;
+    err = stoa_archive_look(archive, &m);
+    if (err) { return err; }
+    stoa_journal_state anchor = {.last = m.expired, .epoch = m.expired_epoch, .hash = m.expired_hash};
+    stoa_manifest_deinit(&m);
+    return journal->ops->begin(journal, &anchor);
+}
+
 stoa_err stoa_archive_import(stoa_archive *archive, stoa_journal *journal, const stoa_import *import,
-                             const stoa_progress_to *progress)
+                             const stoa_progress_to *progress, uint64_t *snapshot_out)
 {
     stoa_journal_state state;
+    stoa_manifest_snapshot snapshot = {.file_count = 0};
     uint64_t last = stoa_archive_last(archive, false), first = stoa_archive_first(archive);
     journal->ops->state(journal, &state);
     if (state.last > 0) { return STOA_FAIL(STOA_E_EXISTS, "the journal has %" PRIu64 " events already", state.last); }
-    if (first > 1) {
-        return STOA_FAIL(STOA_E_GAP, "the archive of %s begins at %" PRIu64 ": what was before it has expired",
-                         archive->manifest.shard, first);
-    }
+    stoa_err err = first > 1 ? begin(archive, journal, import, progress, &snapshot) : STOA_OK;
+    if (err) { return STOA_PASS(err, "import of %s", archive->manifest.shard); }
+    if (snapshot_out) { *snapshot_out = snapshot.info.position; }
     if (last == 0) { return STOA_OK; }
     importing i = {.journal = journal,
                    .import = import,
                    .progress = progress,
                    .told = {.step = "import", .shard = archive->manifest.shard, .last = import->until ? import->until : last}};
-    stoa_err err = stoa_archive_read(archive, 1, last, take, &i);
+    err = stoa_archive_read(archive, first, last, take, &i);
     if (err && !i.over) { return STOA_PASS(err, "import of %s", archive->manifest.shard); }
-    return journal->ops->sync(journal);
+    err = journal->ops->sync(journal);
+    return err || snapshot.info.position == 0 ? err : stoa_archive_give_snapshot(archive, &snapshot, journal, progress);
 }

@@ -139,6 +139,12 @@ static stoa_err archived_append_stored(stoa_journal *journal, const void *bytes,
     return log->ops->append_stored(log, bytes, size_bytes, sync);
 }
 
+static stoa_err archived_begin(stoa_journal *journal, const stoa_journal_state *anchor)
+{
+    stoa_journal *log = self_of(journal)->log;
+    return log->ops->begin(log, anchor);
+}
+
 static stoa_err archived_sync(stoa_journal *journal)
 {
     stoa_journal *log = self_of(journal)->log;
@@ -209,6 +215,19 @@ static stoa_err archived_scan(stoa_journal *journal, stoa_space space, const voi
     return log->ops->scan(log, space, from, from_bytes, visit, context);
 }
 
+static stoa_err archived_scan_stored(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes,
+                                     stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
+{
+    stoa_journal *log = self_of(journal)->log;
+    return log->ops->scan_stored(log, space, from, from_bytes, visit, context);
+}
+
+static stoa_err archived_put_stored(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync)
+{
+    stoa_journal *log = self_of(journal)->log;
+    return log->ops->put_stored(log, space, entries, count, sync);
+}
+
 static void archived_close(stoa_journal *journal)
 {
     if (!journal) { return; }
@@ -227,6 +246,7 @@ static const stoa_journal_ops archived_ops = {.scheme = "archived",
                                               .open = archived_open,
                                               .seal = archived_seal,
                                               .append = archived_append,
+                                              .begin = archived_begin,
                                               .append_stored = archived_append_stored,
                                               .sync = archived_sync,
                                               .read = archived_read,
@@ -241,6 +261,8 @@ static const stoa_journal_ops archived_ops = {.scheme = "archived",
                                               .put = archived_put,
                                               .erase = archived_erase,
                                               .scan = archived_scan,
+                                              .scan_stored = archived_scan_stored,
+                                              .put_stored = archived_put_stored,
                                               .close = archived_close};
 
 /* An operation that the interface gained has been given here, too: every member is a pointer. */

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "storage/archive/note.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 1, FORMAT_WITH_SNAPSHOTS = 2, SNAPSHOTS_MAX = 1 << 16 };
 
 static const char file_name[] = "manifest.json";
 static const char *const tier_names[STOA_TIERS] = {"warm", "cold", "archive"};
@@ -24,6 +24,7 @@ const char *stoa_tier_name(stoa_tier tier)
 void stoa_manifest_deinit(stoa_manifest *manifest)
 {
     free(manifest->entries);
+    free(manifest->snapshots);
     *manifest = (stoa_manifest){0};
 }
 
@@ -44,7 +45,13 @@ stoa_err stoa_manifest_copy(const stoa_manifest *from, stoa_manifest *out)
     copy.cap = from->count ? from->count : 1;
     copy.entries = malloc(copy.cap * sizeof *copy.entries);
     if (!copy.entries) { return STOA_FAIL(STOA_E_NOMEM, "%" PRIu32 " segments", from->count); }
+    copy.snapshots = malloc((from->snapshot_count + 1) * sizeof *copy.snapshots);
+    if (!copy.snapshots) {
+        free(copy.entries);
+        return STOA_FAIL(STOA_E_NOMEM, "%" PRIu32 " snapshots", from->snapshot_count);
+    }
     if (from->count > 0) { memcpy(copy.entries, from->entries, from->count * sizeof *copy.entries); }
+    if (from->snapshot_count > 0) { memcpy(copy.snapshots, from->snapshots, from->snapshot_count * sizeof *copy.snapshots); }
     *out = copy;
     return STOA_OK;
 }
@@ -95,6 +102,36 @@ stoa_err stoa_manifest_add(stoa_manifest *manifest, const stoa_segment *segment,
     return err;
 }
 
+/* --- snapshots */
+
+uint32_t stoa_manifest_snapshot_from(const stoa_manifest *manifest, uint64_t position)
+{
+    uint32_t i = 0;
+    while (i < manifest->snapshot_count && manifest->snapshots[i].info.position < position) { i++; }
+    return i;
+}
+
+stoa_err stoa_manifest_name(stoa_manifest *manifest, const stoa_manifest_snapshot *snapshot)
+{
+    uint32_t at = stoa_manifest_snapshot_from(manifest, snapshot->info.position), count = manifest->snapshot_count;
+    if (at < count && manifest->snapshots[at].info.position == snapshot->info.position) {
+        return STOA_FAIL(STOA_E_EXISTS, "the archive of %s has a snapshot at %" PRIu64, manifest->shard, snapshot->info.position);
+    }
+    stoa_manifest_snapshot *grown = count < SNAPSHOTS_MAX ? realloc(manifest->snapshots, (count + 2) * sizeof *grown) : NULL;
+    if (!grown) { return STOA_FAIL(STOA_E_NOMEM, "%" PRIu32 " snapshots", count); }
+    memmove(grown + at + 1, grown + at, (count - at) * sizeof *grown);
+    grown[at] = *snapshot;
+    manifest->snapshots = grown;
+    manifest->snapshot_count++;
+    return STOA_OK;
+}
+
+void stoa_manifest_unname(stoa_manifest *manifest, uint32_t index)
+{
+    uint32_t behind = --manifest->snapshot_count - index;
+    memmove(manifest->snapshots + index, manifest->snapshots + index + 1, behind * sizeof *manifest->snapshots);
+}
+
 /* --- writing */
 
 static void put_entry(stoa_buf *out, const stoa_manifest_entry *e)
@@ -119,11 +156,39 @@ static void put_entry(stoa_buf *out, const stoa_manifest_entry *e)
     stoa_buf_puts(out, "}");
 }
 
+static void put_snapshot(stoa_buf *out, const stoa_manifest_snapshot *s)
+{
+    char time[STOA_TIME_TEXT_MAX];
+    stoa_time_print(s->info.wall_ns, time);
+    stoa_buf_printf(out, "    {\"position\": %" PRIu64 ", \"epoch\": %" PRIu64 ", \"wall_ns\": %" PRIu64 ", \"made\": \"%s\",\n     \"chunks\": %" PRIu64
+                    ", \"bytes\": %" PRIu64 ", \"packed_bytes\": %" PRIu64 ", \"files\": [", s->info.position, s->info.epoch,
+                    s->info.wall_ns, time, s->info.chunks, s->info.bytes, s->packed_bytes);
+    for (uint32_t i = 0; i < s->file_count; i++) { stoa_buf_printf(out, "%s%" PRIu64, i ? ", " : "", s->files[i]); }
+    stoa_buf_puts(out, "],\n     ");
+    stoa_note_put_hash(out, "block", &s->info.block);
+    stoa_buf_puts(out, ",\n     ");
+    stoa_note_put_hash(out, "hash", &s->info.hash);
+    stoa_buf_puts(out, ",\n     ");
+    stoa_note_put_hash(out, "list_hash", &s->list_hash);
+    stoa_buf_puts(out, "}");
+}
+
+static void put_snapshots(stoa_buf *out, const stoa_manifest *m)
+{
+    if (m->snapshot_count == 0) { return; }
+    stoa_buf_puts(out, "  \"snapshots\": [\n");
+    for (uint32_t i = 0; i < m->snapshot_count; i++) {
+        put_snapshot(out, &m->snapshots[i]);
+        stoa_buf_puts(out, i + 1 < m->snapshot_count ? ",\n" : "\n");
+    }
+    stoa_buf_puts(out, "  ],\n");
+}
+
 static void put_manifest(stoa_buf *out, const stoa_manifest *m)
 {
     char time[STOA_TIME_TEXT_MAX];
     stoa_time_print(m->written_ns, time);
-    stoa_buf_printf(out, "{\n  \"format\": %d,\n", FORMAT);
+    stoa_buf_printf(out, "{\n  \"format\": %d,\n", m->snapshot_count ? FORMAT_WITH_SNAPSHOTS : FORMAT);
     stoa_note_put_text(out, "shard", m->shard);
     stoa_buf_puts(out, ",\n");
     stoa_note_put_text(out, "class", m->class_name);
@@ -133,7 +198,9 @@ static void put_manifest(stoa_buf *out, const stoa_manifest *m)
     stoa_buf_printf(out, "  \"written_ns\": %" PRIu64 ", \"written\": \"%s\",\n", m->written_ns, time);
     stoa_buf_printf(out, "  \"expired\": {\"last\": %" PRIu64 ", \"epoch\": %" PRIu64 ", ", m->expired, m->expired_epoch);
     stoa_note_put_hash(out, "hash", &m->expired_hash);
-    stoa_buf_puts(out, "},\n  \"segments\": [\n");
+    stoa_buf_puts(out, "},\n");
+    put_snapshots(out, m);
+    stoa_buf_puts(out, "  \"segments\": [\n");
     for (uint32_t i = 0; i < m->count; i++) {
         put_entry(out, &m->entries[i]);
         stoa_buf_puts(out, i + 1 < m->count ? ",\n" : "\n");
@@ -205,12 +272,56 @@ static stoa_err add_entry(stoa_note_reading *r, stoa_json object, stoa_manifest 
     return err;
 }
 
+static void get_files(stoa_note_reading *r, stoa_json object, stoa_manifest_snapshot *s)
+{
+    stoa_json list = stoa_note_get(r, object, "files");
+    stoa_json_iter it = {.more = false};
+    if (!r->fault && stoa_json_first(list, &it)) { r->fault = "files"; }
+    for (; !r->fault && it.more; stoa_json_next(&it)) {
+        bool rises = s->file_count < STOA_SNAPSHOT_PACKS && !stoa_json_uint(it.value, &s->files[s->file_count]);
+        if (rises && s->file_count > 0) { rises = s->files[s->file_count] > s->files[s->file_count - 1]; }
+        if (!rises) {
+            r->fault = "files";
+            return;
+        }
+        s->file_count++;
+    }
+}
+
+static stoa_err add_snapshot(stoa_note_reading *r, stoa_json object, stoa_manifest *m)
+{
+    stoa_manifest_snapshot s = {.file_count = 0};
+    s.info.position = stoa_note_uint(r, object, "position");
+    s.info.epoch = stoa_note_uint(r, object, "epoch");
+    s.info.wall_ns = stoa_note_uint(r, object, "wall_ns");
+    s.info.chunks = stoa_note_uint(r, object, "chunks");
+    s.info.bytes = stoa_note_uint(r, object, "bytes");
+    s.packed_bytes = stoa_note_uint(r, object, "packed_bytes");
+    stoa_note_hash(r, object, "block", &s.info.block);
+    stoa_note_hash(r, object, "hash", &s.info.hash);
+    stoa_note_hash(r, object, "list_hash", &s.list_hash);
+    get_files(r, object, &s);
+    uint64_t last = m->snapshot_count ? m->snapshots[m->snapshot_count - 1].info.position : 0;
+    if (!r->fault && (s.info.position <= last || s.info.position == UINT64_MAX)) { r->fault = "position"; }
+    return r->fault ? STOA_OK : stoa_manifest_name(m, &s);
+}
+
+static stoa_err read_snapshots(stoa_note_reading *r, stoa_json root, stoa_manifest *m)
+{
+    stoa_json list = stoa_note_get(r, root, "snapshots");
+    stoa_json_iter it = {.more = false};
+    stoa_err err = STOA_OK;
+    if (!r->fault && stoa_json_first(list, &it)) { r->fault = "snapshots"; }
+    for (; !err && !r->fault && it.more; stoa_json_next(&it)) { err = add_snapshot(r, it.value, m); }
+    return err;
+}
+
 static stoa_err read_members(const char *folder, stoa_json root, stoa_manifest *m)
 {
     stoa_note_reading r = {0};
     uint64_t format = stoa_note_uint(&r, root, "format");
-    if (!r.fault && format != FORMAT) {
-        return STOA_FAIL(STOA_E_VERSION, "%s/%s: format %" PRIu64 ", this build has %d", folder, file_name, format, FORMAT);
+    if (!r.fault && format != FORMAT && format != FORMAT_WITH_SNAPSHOTS) {
+        return STOA_FAIL(STOA_E_VERSION, "%s/%s: format %" PRIu64 ", this build has %d", folder, file_name, format, FORMAT_WITH_SNAPSHOTS);
     }
     stoa_note_text(&r, root, "shard", m->shard, sizeof m->shard);
     stoa_note_text(&r, root, "class", m->class_name, sizeof m->class_name);
@@ -226,6 +337,7 @@ static stoa_err read_members(const char *folder, stoa_json root, stoa_manifest *
     if (!r.fault && stoa_json_first(segments, &it)) { r.fault = "segments"; }
     stoa_err err = STOA_OK;
     for (; !err && !r.fault && it.more; stoa_json_next(&it)) { err = add_entry(&r, it.value, m); }
+    if (!err && !r.fault && format == FORMAT_WITH_SNAPSHOTS) { err = read_snapshots(&r, root, m); }
     if (r.fault) { return STOA_FAIL(STOA_E_CORRUPT, "%s/%s: %s", folder, file_name, r.fault); }
     return err ? STOA_PASS(err, "%s/%s", folder, file_name) : STOA_OK;
 }

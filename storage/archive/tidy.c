@@ -8,6 +8,8 @@
  *     what named segments hold, or what has expired, goes; so does an open segment that begins where more was sealed since;
  *     anything else is CORRUPT, by name, and stays.
  *
+ * Of snapshots that are not named those that are whole are named from now on (tidy_snapshots.c).
+ *
  * Made anew, the manifest names all segments that are whole, if they are one chain.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -265,13 +267,18 @@ stoa_err stoa_archive_tidy(stoa_archive *archive, bool found)
     if (!err) { err = decide_all(&s, &next); }
     const stoa_manifest *m = &archive->manifest;
     if (!err && m->count > 0 && m->entries[m->count - 1].open) { err = note_replaced(&s, &m->entries[m->count - 1], &next); }
+    uint32_t snapshots = 0;
+    if (!err) { err = stoa_archive_find_snapshots(archive, &next, &snapshots); }
+    if (!err && !found && snapshots > 0) {
+        err = STOA_FAIL(STOA_E_CORRUPT, "%s: the manifest is gone, and %" PRIu32 " snapshots are there", archive->folder, snapshots);
+    }
     if (!err) {
-        err = settle(&s, &next, !found || count_of(&s, NAMED) > 0);
+        err = settle(&s, &next, !found || snapshots > 0 || count_of(&s, NAMED) > 0);
     } else {
         stoa_manifest_deinit(&next);
     }
     free(s.at);
-    return err;
+    return err ? err : stoa_archive_settle_snapshots(archive);
 }
 
 /* --- the manifest made anew */
@@ -307,6 +314,8 @@ static stoa_err rebuild(stoa_archive *archive, strays *s, stoa_manifest *next, s
     next->expired_hash = first->segment.previous;
     carry_over(archive, next, &out->held);
     err = decide_all(s, next);
+    uint32_t snapshots;
+    if (!err) { err = stoa_archive_find_snapshots(archive, next, &snapshots); }
     if (err) { return STOA_PASS(STOA_E_GAP, "the segments in %s are not one chain", archive->folder); }
     out->segments = next->count;
     out->first = next->expired + 1;

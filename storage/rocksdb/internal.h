@@ -4,7 +4,7 @@
  *     open.c      opening: the folder, the mark, the database, the end of the log
  *     full.c      a full disk: reading only, and writing again
  *     read.c      reading and looking up
- *     purge.c     forgetting old blocks
+ *     purge.c     forgetting old blocks; beginning behind blocks that are elsewhere
  *     accept.c    going on with a damaged mark
  *     reindex.c   the index made anew
  *     manifest.c  the end of RocksDB's MANIFEST behind a power cut
@@ -38,6 +38,7 @@ typedef struct stoa_rocks {
     stoa_err failed;          /* as state; what every call answers once it is set */
     stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged; under state_lock, written by purge */
     _Atomic uint64_t first;    /* anchor.last + 1, for the compaction filters */
+    uint64_t begun;            /* as state's; under state_lock */
     pthread_mutex_t writing;   /* from a block's write to the state that shows it; inside engine_lock */
     pthread_mutex_t purging;   /* one purge or reindex at a time */
     _Atomic bool index_broken; /* lookups wait for a reindex */
@@ -64,6 +65,10 @@ typedef struct stoa_rocks {
     char path[PATH_MAX], db_path[PATH_MAX];
 } stoa_rocks;
 
+/* The mark follows the log, which was synced up to the state's end or only written; *state gets what is proven then. force: sync the
+ * mark, too. A full disk does not stop it from serving: the mark lags until there is space. */
+stoa_err stoa_rocks_move_mark(stoa_rocks *j, stoa_journal_state *state, bool synced, bool force);
+
 /* The state; or the error that ended the journal. */
 stoa_err stoa_rocks_look(stoa_rocks *j, stoa_journal_state *out);
 void stoa_rocks_set_state(stoa_rocks *j, const stoa_journal_state *state);
@@ -77,11 +82,12 @@ void stoa_rocks_end_read(stoa_rocks *j);
 void stoa_rocks_begin_swap(stoa_rocks *j);
 void stoa_rocks_end_swap(stoa_rocks *j);
 
-/* purge.c: the anchor that the database has; all zero where nothing was purged. Errors: CORRUPT, IO. */
+/* purge.c: the anchor that the database has, and where it was begun; all zero where nothing was purged. Errors: CORRUPT, IO. */
 stoa_err stoa_rocks_read_anchor(const stoa_engine *engine, stoa_journal_state *out);
 void stoa_rocks_set_anchor(stoa_rocks *j, const stoa_journal_state *anchor);
 void stoa_rocks_anchor(stoa_rocks *j, stoa_journal_state *out);
 stoa_err stoa_rocks_purge(stoa_journal *base, uint64_t below);
+stoa_err stoa_rocks_begin(stoa_journal *base, const stoa_journal_state *anchor);
 
 /* reindex.c. */
 stoa_err stoa_rocks_reindex(stoa_journal *base, stoa_reindexed *out);

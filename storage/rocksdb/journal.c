@@ -29,6 +29,7 @@ stoa_err stoa_rocks_look(stoa_rocks *j, stoa_journal_state *out)
     (void)pthread_mutex_lock(&j->state_lock);
     *out = j->state;
     out->first = j->anchor.last + 1;
+    out->begun = j->begun;
     out->proven = j->proven;
     stoa_err err = j->failed;
     (void)pthread_mutex_unlock(&j->state_lock);
@@ -82,8 +83,7 @@ void stoa_rocks_end_swap(stoa_rocks *j)
 
 /* --- append and sync */
 
-/* The mark follows the log. A full disk does not stop it from serving: the mark lags until there is space. */
-static stoa_err move_mark(stoa_rocks *j, stoa_journal_state *state, bool synced, bool force)
+stoa_err stoa_rocks_move_mark(stoa_rocks *j, stoa_journal_state *state, bool synced, bool force)
 {
     (void)pthread_mutex_lock(&j->marking);
     stoa_mark_value value = j->mark.value;
@@ -168,7 +168,7 @@ static stoa_err write_block(stoa_rocks *j, const stoa_block *block, bool sync, s
 /* What follows a write: the mark, and then readers see the block. Gives the lock back. */
 static stoa_err written(stoa_rocks *j, stoa_err err, bool sync, stoa_journal_state *state)
 {
-    stoa_err mark = err ? STOA_OK : move_mark(j, state, sync, false);
+    stoa_err mark = err ? STOA_OK : stoa_rocks_move_mark(j, state, sync, false);
     if (!err && !mark) { stoa_rocks_set_state(j, state); }
     (void)pthread_mutex_unlock(&j->writing);
     if (err == STOA_E_FULL) { return stoa_rocks_enter_full(j); }
@@ -212,7 +212,7 @@ static stoa_err rocks_sync(stoa_journal *base)
     if (err) { return err; }
     err = stoa_folder_sync_logs(j->db_path);
     stoa_journal_state state = j->state;
-    if (!err) { err = move_mark(j, &state, true, true); }
+    if (!err) { err = stoa_rocks_move_mark(j, &state, true, true); }
     if (err) { return stoa_rocks_fail(j, err); }
     stoa_rocks_set_state(j, &state);
     return STOA_OK;
@@ -228,7 +228,7 @@ static stoa_err sync_log(stoa_rocks *j)
     stoa_err err = stoa_rocks_look(j, &state);
     if (err || state.proven == state.last) { return err; }
     err = stoa_folder_sync_logs(j->db_path);
-    if (!err) { err = move_mark(j, &state, true, true); }
+    if (!err) { err = stoa_rocks_move_mark(j, &state, true, true); }
     if (err) { return stoa_rocks_fail(j, err); }
     (void)pthread_mutex_lock(&j->state_lock);
     if (state.proven > j->proven) { j->proven = state.proven; }
@@ -253,7 +253,15 @@ static stoa_err rocks_put(stoa_journal *base, stoa_space space, const stoa_side_
     stoa_rocks *j = (stoa_rocks *)base;
     stoa_err err = stoa_side_check(space, entries, count);
     if (!err) { err = may_put(j, sync); }
-    return err || count == 0 ? err : stoa_side_put(&j->side, space, entries, count, sync);
+    return err || count == 0 ? err : stoa_side_put(&j->side, space, entries, count, false, sync);
+}
+
+static stoa_err rocks_put_stored(stoa_journal *base, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync)
+{
+    stoa_rocks *j = (stoa_rocks *)base;
+    stoa_err err = stoa_side_check_stored(space, entries, count);
+    if (!err) { err = may_put(j, sync); }
+    return err || count == 0 ? err : stoa_side_put(&j->side, space, entries, count, true, sync);
 }
 
 static stoa_err rocks_erase(stoa_journal *base, stoa_space space, const void *from, uint32_t from_bytes, const void *to,
@@ -265,14 +273,26 @@ static stoa_err rocks_erase(stoa_journal *base, stoa_space space, const void *fr
     return err ? err : stoa_side_erase(&j->side, space, from, from_bytes, to, to_bytes);
 }
 
-static stoa_err rocks_scan(stoa_journal *base, stoa_space space, const void *from, uint32_t from_bytes,
-                           stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
+static stoa_err scan(stoa_journal *base, stoa_space space, const void *from, uint32_t from_bytes, bool stored,
+                     stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
 {
     stoa_rocks *j = (stoa_rocks *)base;
     stoa_err err = stoa_side_check_range(space, from_bytes, 0);
     stoa_journal_state state;
     if (!err) { err = stoa_rocks_look(j, &state); }
-    return err ? err : stoa_side_scan(&j->side, space, from, from_bytes, visit, context);
+    return err ? err : stoa_side_scan(&j->side, space, from, from_bytes, stored, visit, context);
+}
+
+static stoa_err rocks_scan(stoa_journal *base, stoa_space space, const void *from, uint32_t from_bytes,
+                           stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
+{
+    return scan(base, space, from, from_bytes, false, visit, context);
+}
+
+static stoa_err rocks_scan_stored(stoa_journal *base, stoa_space space, const void *from, uint32_t from_bytes,
+                                  stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
+{
+    return scan(base, space, from, from_bytes, true, visit, context);
 }
 
 /* --- open, state, close */
@@ -352,6 +372,7 @@ static void rocks_state(stoa_journal *base, stoa_journal_state *out)
     (void)pthread_mutex_lock(&j->state_lock);
     *out = j->state;
     out->first = j->anchor.last + 1;
+    out->begun = j->begun;
     out->proven = j->proven;
     (void)pthread_mutex_unlock(&j->state_lock);
 }
@@ -376,6 +397,7 @@ const stoa_journal_ops stoa_journal_rocksdb = {.scheme = "rocksdb",
                                                .open = rocks_open,
                                                .seal = rocks_seal,
                                                .append = rocks_append,
+                                               .begin = stoa_rocks_begin,
                                                .append_stored = rocks_append_stored,
                                                .sync = rocks_sync,
                                                .read = stoa_rocks_read,
@@ -390,4 +412,6 @@ const stoa_journal_ops stoa_journal_rocksdb = {.scheme = "rocksdb",
                                                .put = rocks_put,
                                                .erase = rocks_erase,
                                                .scan = rocks_scan,
+                                               .scan_stored = rocks_scan_stored,
+                                               .put_stored = rocks_put_stored,
                                                .close = rocks_close};

@@ -177,7 +177,7 @@ static stoa_err write_batch(stoa_side *side, rocksdb_writebatch_t *batch, bool s
 }
 
 /* Add the entries to the batch, their values as they are stored, by way of bytes. */
-static stoa_err fill_batch(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count,
+static stoa_err fill_batch(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool stored,
                            uint8_t *bytes, rocksdb_writebatch_t *batch)
 {
     const stoa_keyring *keys = atomic_load_explicit(&side->keys, memory_order_acquire); /* acquire: its keys */
@@ -185,6 +185,10 @@ static stoa_err fill_batch(stoa_side *side, stoa_space space, const stoa_side_en
         const stoa_side_entry *entry = &entries[i];
         if (!entry->value) {
             rocksdb_writebatch_delete_cf(batch, side->families[space], entry->key, entry->key_bytes);
+            continue;
+        }
+        if (stored) {
+            rocksdb_writebatch_put_cf(batch, side->families[space], entry->key, entry->key_bytes, entry->value, entry->value_bytes);
             continue;
         }
         uint8_t nonce[STOA_NONCE_BYTES] = {0};
@@ -207,7 +211,7 @@ static uint32_t largest(const stoa_side_entry *entries, uint32_t count)
     return bytes;
 }
 
-stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync)
+stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool stored, bool sync)
 {
     uint8_t *bytes = malloc(largest(entries, count) + STOA_SIDE_FORM_BYTES_MAX);
     if (!bytes) { return STOA_FAIL(STOA_E_NOMEM, "side store"); }
@@ -217,7 +221,7 @@ stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry 
         return err;
     }
     rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
-    err = fill_batch(side, space, entries, count, bytes, batch);
+    err = fill_batch(side, space, entries, count, stored, bytes, batch);
     stoa_err failed = err;
     if (!err) { failed = count || !sync ? write_batch(side, batch, sync, "put") : stoa_folder_sync_logs(side->path); }
     rocksdb_writebatch_destroy(batch);
@@ -246,7 +250,7 @@ stoa_err stoa_side_erase(stoa_side *side, stoa_space space, const void *from, ui
     return err ? give_up(side, err) : STOA_OK;
 }
 
-static stoa_err visit_from(stoa_side *side, stoa_space space, rocksdb_iterator_t *it, const char *from, uint32_t from_bytes,
+static stoa_err visit_from(stoa_side *side, stoa_space space, rocksdb_iterator_t *it, const char *from, uint32_t from_bytes, bool stored,
                            stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
 {
     const stoa_keyring *keys = atomic_load_explicit(&side->keys, memory_order_acquire); /* acquire: its keys */
@@ -257,7 +261,7 @@ static stoa_err visit_from(stoa_side *side, stoa_space space, rocksdb_iterator_t
         const char *key = rocksdb_iter_key(it, &key_bytes), *value = rocksdb_iter_value(it, &value_bytes);
         stoa_side_entry entry = {
             .key = key, .value = value, .key_bytes = (uint32_t)key_bytes, .value_bytes = (uint32_t)value_bytes};
-        err = stoa_side_unwrap(space, &entry, keys, &room);
+        if (!stored) { err = stoa_side_unwrap(space, &entry, keys, &room); }
         if (!err) { err = visit(context, &entry); }
     }
     free(room.at);
@@ -267,7 +271,7 @@ static stoa_err visit_from(stoa_side *side, stoa_space space, rocksdb_iterator_t
     return err ? err : broken;
 }
 
-stoa_err stoa_side_scan(stoa_side *side, stoa_space space, const void *from, uint32_t from_bytes,
+stoa_err stoa_side_scan(stoa_side *side, stoa_space space, const void *from, uint32_t from_bytes, bool stored,
                         stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
 {
     stoa_err err = begin(side, STOA_SIDE_READING);
@@ -276,7 +280,7 @@ stoa_err stoa_side_scan(stoa_side *side, stoa_space space, const void *from, uin
         rocksdb_readoptions_t *options = rocksdb_readoptions_create();
         rocksdb_readoptions_set_fill_cache(options, 0);
         rocksdb_iterator_t *it = rocksdb_create_iterator_cf(side->db, options, side->families[space]);
-        err = visit_from(side, space, it, from_bytes ? from : "", from_bytes, visit, context);
+        err = visit_from(side, space, it, from_bytes ? from : "", from_bytes, stored, visit, context);
         rocksdb_iter_destroy(it);
         rocksdb_readoptions_destroy(options);
     }

@@ -44,11 +44,11 @@ typedef struct stoa_side {
 void stoa_side_init(stoa_side *side);
 void stoa_side_deinit(stoa_side *side);
 
-/* As in storage/journal.h. */
-stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync);
+/* As in storage/journal.h; stored: values are given, or shown, as they are stored. */
+stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool stored, bool sync);
 stoa_err stoa_side_erase(stoa_side *side, stoa_space space, const void *from, uint32_t from_bytes, const void *to,
                          uint32_t to_bytes);
-stoa_err stoa_side_scan(stoa_side *side, stoa_space space, const void *from, uint32_t from_bytes,
+stoa_err stoa_side_scan(stoa_side *side, stoa_space space, const void *from, uint32_t from_bytes, bool stored,
                         stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context);
 
 #endif

@@ -45,13 +45,22 @@ struct stoa_sim_disk {
     stoa_sim_stored *blocks;
     size_t count, cap, synced;
     stoa_sim_mark mark, mark_on_platter;
-    stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged */
+    stoa_journal_state anchor; /* last, hash, epoch and begun: the end of what was purged, or was never there */
     struct {
         uint64_t last, bit; /* of which block; last 0: none */
     } rotten;
     uint32_t syncs_to_failure, appends_refused, puts_to_failure;
     uint64_t syncs, crashes, lost_blocks, cut_blocks;
 };
+
+/* Everything stored is synced, or the disk says it could not. The mark follows. */
+stoa_err stoa_sim_sync(stoa_sim_handle *handle);
+/* What every call answers once the journal has failed. */
+stoa_err stoa_sim_failed(const stoa_sim_handle *handle);
+
+/* purge.c; as in storage/journal.h. */
+stoa_err stoa_sim_purge(stoa_journal *journal, uint64_t below);
+stoa_err stoa_sim_begin(stoa_journal *journal, const stoa_journal_state *anchor);
 
 /* Index of the block that holds position; disk->count when it is behind the last. */
 size_t stoa_sim_disk_block(const stoa_sim_disk *disk, uint64_t position);

@@ -14,7 +14,7 @@
 
 static const char scheme_prefix[] = "sim:";
 
-static stoa_err failed(const stoa_sim_handle *h)
+stoa_err stoa_sim_failed(const stoa_sim_handle *h)
 {
     return STOA_FAIL(h->failed, "the simulated journal is unusable since an earlier failure");
 }
@@ -76,6 +76,7 @@ static stoa_err sim_open(const char *path, stoa_journal **out)
     h->disk = disk;
     h->state = at;
     h->state.first = disk->anchor.last + 1;
+    h->state.begun = disk->anchor.begun;
     h->state.proven = disk->mark.position > disk->anchor.last ? disk->mark.position : disk->anchor.last;
     disk->synced = disk->count; /* as RocksDB does: what its recovery found it writes into table files, and syncs those */
     disk->open = h;
@@ -83,8 +84,7 @@ static stoa_err sim_open(const char *path, stoa_journal **out)
     return STOA_OK;
 }
 
-/* Everything stored is synced, or the disk says it could not. The mark follows. */
-static stoa_err sync_now(stoa_sim_handle *h)
+stoa_err stoa_sim_sync(stoa_sim_handle *h)
 {
     stoa_sim_disk *disk = h->disk;
     disk->syncs++;
@@ -152,7 +152,7 @@ static stoa_err refuse_when_full(stoa_sim_disk *disk)
 static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool sync)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
+    if (h->failed) { return stoa_sim_failed(h); }
     stoa_err err = stoa_chain_admit(&h->state, block);
     if (!err) { err = refuse_when_full(h->disk); }
     if (err) { return err; }
@@ -161,13 +161,13 @@ static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool 
     err = store(h, block, &hash);
     if (err) { return h->failed = err; }
     stoa_chain_advance(&h->state, block, &hash);
-    return sync ? sync_now(h) : STOA_OK;
+    return sync ? stoa_sim_sync(h) : STOA_OK;
 }
 
 static stoa_err sim_append_stored(stoa_journal *journal, const void *bytes, size_t size_bytes, bool sync)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
+    if (h->failed) { return stoa_sim_failed(h); }
     stoa_block_view view;
     stoa_err err = stoa_chain_admit_stored(&h->state, bytes, size_bytes, &view);
     if (!err) { err = refuse_when_full(h->disk); }
@@ -181,14 +181,14 @@ static stoa_err sim_append_stored(stoa_journal *journal, const void *bytes, size
     h->disk->blocks[h->disk->count++] =
         (stoa_sim_stored){.bytes = copy, .size_bytes = size_bytes, .last = stoa_block_last(&view.block)};
     stoa_chain_advance(&h->state, &view.block, &view.hash);
-    return sync ? sync_now(h) : STOA_OK;
+    return sync ? stoa_sim_sync(h) : STOA_OK;
 }
 
 static stoa_err sim_sync(stoa_journal *journal)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
-    stoa_err err = sync_now(h);
+    if (h->failed) { return stoa_sim_failed(h); }
+    stoa_err err = stoa_sim_sync(h);
     if (!err) { h->disk->mark_on_platter = h->disk->mark; }
     return err;
 }
@@ -218,7 +218,7 @@ static stoa_err walk_from(const stoa_sim_disk *disk, uint64_t from, uint64_t las
 static stoa_err read_for(stoa_journal *journal, uint64_t from, const visitor *v)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
+    if (h->failed) { return stoa_sim_failed(h); }
     if (from == 0 || from > h->state.last) {
         return STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, h->state.last);
     }
@@ -283,8 +283,8 @@ static stoa_err sim_lookup(stoa_journal *journal, uint64_t id, stoa_err (*visit)
                            void *context)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
-    if (h->state.last == 0) { return STOA_OK; }
+    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->state.last < h->state.first) { return STOA_OK; }
     search s = {.id = id, .visit = visit, .context = context};
     return read_for(journal, h->state.first, &(const visitor){.block = visit_matches, .context = &s, .shut = true});
 }
@@ -308,7 +308,7 @@ static void sim_measure(stoa_journal *journal, stoa_journal_figures *out)
 static stoa_err sim_reindex(stoa_journal *journal, stoa_reindexed *out)
 {
     const stoa_sim_handle *h = (const stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
+    if (h->failed) { return stoa_sim_failed(h); }
     *out = (stoa_reindexed){0};
     return STOA_OK;
 }
@@ -318,41 +318,6 @@ static uint64_t sim_room(stoa_journal *journal)
 {
     (void)journal;
     return UINT64_MAX;
-}
-
-/* --- purge */
-
-/* How many blocks end below the position. */
-static size_t blocks_below(const stoa_sim_disk *disk, uint64_t below)
-{
-    size_t count = 0;
-    while (count < disk->count && disk->blocks[count].last < below) {
-        count++;
-    }
-    return count;
-}
-
-static stoa_err sim_purge(stoa_journal *journal, uint64_t below)
-{
-    stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
-    stoa_sim_disk *disk = h->disk;
-    if (disk->appends_refused > 0) { return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name); }
-    size_t count = blocks_below(disk, below < h->state.proven ? below : h->state.proven);
-    if (count == 0) { return STOA_OK; }
-
-    stoa_block_view view;
-    stoa_err err = stoa_block_decode(disk->blocks[count - 1].bytes, disk->blocks[count - 1].size_bytes, &view);
-    if (err) { return err; }
-    stoa_chain_advance(&disk->anchor, &view.block, &view.hash);
-    for (size_t i = 0; i < count; i++) {
-        free(disk->blocks[i].bytes);
-    }
-    disk->count -= count;
-    disk->synced -= count;
-    memmove(disk->blocks, disk->blocks + count, disk->count * sizeof *disk->blocks);
-    h->state.first = disk->anchor.last + 1;
-    return STOA_OK;
 }
 
 /* --- the side store */
@@ -391,27 +356,42 @@ static stoa_err wrap_and_put(stoa_sim_handle *h, stoa_space space, const stoa_si
     return err;
 }
 
-static stoa_err sim_put(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count,
-                        bool sync)
+static void sync_side(stoa_sim_handle *h)
 {
-    stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
-    stoa_err err = stoa_side_check(space, entries, count);
-    if (!err) { err = may_put(h); }
-    if (!err) { err = wrap_and_put(h, space, entries, count); }
-    if (err || !sync) { return err; }
     h->disk->synced = h->disk->count; /* a side store is not ahead of its log */
     h->disk->mark = h->disk->mark_on_platter = (stoa_sim_mark){.position = h->state.last, .hash = h->state.hash};
     h->state.proven = h->state.last;
     stoa_sim_side_sync(&h->disk->side);
-    return STOA_OK;
+}
+
+static stoa_err sim_put(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count,
+                        bool sync)
+{
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
+    if (h->failed) { return stoa_sim_failed(h); }
+    stoa_err err = stoa_side_check(space, entries, count);
+    if (!err) { err = may_put(h); }
+    if (!err) { err = wrap_and_put(h, space, entries, count); }
+    if (!err && sync) { sync_side(h); }
+    return err;
+}
+
+static stoa_err sim_put_stored(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync)
+{
+    stoa_sim_handle *h = (stoa_sim_handle *)journal;
+    if (h->failed) { return stoa_sim_failed(h); }
+    stoa_err err = stoa_side_check_stored(space, entries, count);
+    if (!err) { err = may_put(h); }
+    if (!err) { err = stoa_sim_side_put(&h->disk->side, space, entries, count); }
+    if (!err && sync) { sync_side(h); }
+    return err;
 }
 
 static stoa_err sim_erase(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes, const void *to,
                           uint32_t to_bytes)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
+    if (h->failed) { return stoa_sim_failed(h); }
     stoa_err err = stoa_side_check_range(space, from_bytes, to_bytes);
     if (!err) { err = may_put(h); }
     return err ? err : stoa_sim_side_erase(&h->disk->side, space, from, from_bytes, to, to_bytes);
@@ -437,12 +417,21 @@ static stoa_err sim_scan(stoa_journal *journal, stoa_space space, const void *fr
                          stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return failed(h); }
+    if (h->failed) { return stoa_sim_failed(h); }
     stoa_err err = stoa_side_check_range(space, from_bytes, 0);
     scan s = {.journal = h, .space = space, .visit = visit, .context = context};
     if (!err) { err = stoa_sim_side_scan(&h->disk->side, space, from, from_bytes, unwrap_and_visit, &s); }
     free(s.room.at);
     return err;
+}
+
+static stoa_err sim_scan_stored(stoa_journal *journal, stoa_space space, const void *from, uint32_t from_bytes,
+                                stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
+{
+    const stoa_sim_handle *h = (const stoa_sim_handle *)journal;
+    if (h->failed) { return stoa_sim_failed(h); }
+    stoa_err err = stoa_side_check_range(space, from_bytes, 0);
+    return err ? err : stoa_sim_side_scan(&h->disk->side, space, from, from_bytes, visit, context);
 }
 
 static void sim_seal(stoa_journal *journal, const struct stoa_keyring *keys)
@@ -463,6 +452,7 @@ const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .open = sim_open,
                                            .seal = sim_seal,
                                            .append = sim_append,
+                                           .begin = stoa_sim_begin,
                                            .append_stored = sim_append_stored,
                                            .sync = sim_sync,
                                            .read = sim_read,
@@ -473,8 +463,10 @@ const stoa_journal_ops stoa_journal_sim = {.scheme = "sim",
                                            .measure = sim_measure,
                                            .reindex = sim_reindex,
                                            .room = sim_room,
-                                           .purge = sim_purge,
+                                           .purge = stoa_sim_purge,
                                            .put = sim_put,
                                            .erase = sim_erase,
                                            .scan = sim_scan,
+                                           .scan_stored = sim_scan_stored,
+                                           .put_stored = sim_put_stored,
                                            .close = sim_close};

@@ -7,6 +7,7 @@
 
 #include "storage/block.h"
 #include "storage/seal.h"
+#include "storage/side.h"
 
 static char key_folder[KIT_PATH_MAX], key_path[KIT_PATH_MAX + 8];
 static stoa_keyring *keys;
@@ -232,6 +233,43 @@ static void a_copy_stays_sealed_and_proves_the_same_chain(void **state)
     ops->close(copy);
 }
 
+/* Side values as they are stored: into the store of another journal, whoever has the key there. */
+static stoa_err put_as_stored(void *context, const stoa_side_entry *entry)
+{
+    stoa_journal *to = context;
+    stoa_side_entry plain;
+    assert_true(entry->value_bytes == 1 + sizeof text + (entry->key_bytes == 5 ? STOA_SEAL_BYTES : 0));
+    assert_true(stoa_side_plain(entry, &plain) == (entry->key_bytes != 5));
+    return to->ops->put_stored(to, STOA_SPACE_SNAPSHOT, entry, 1, true);
+}
+
+static void side_values_are_copied_without_their_key(void **state)
+{
+    (void)state;
+    stoa_journal *from = opened("from"), *to = opened("to");
+    const stoa_side_entry open = {"open", text, 4, sizeof text}, shut = {"shut.", text, 5, sizeof text};
+    uint8_t value[sizeof text + 8], bad[8] = {7};
+    uint32_t bytes;
+    kit_ok(ops->put(from, STOA_SPACE_SNAPSHOT, &open, 1, true));
+    ops->seal(from, keys);
+    kit_ok(ops->put(from, STOA_SPACE_SNAPSHOT, &shut, 1, true));
+    kit_ok(ops->scan_stored(from, STOA_SPACE_SNAPSHOT, NULL, 0, put_as_stored, to));
+    kit_ok(stoa_side_get(to, STOA_SPACE_SNAPSHOT, "open", 4, value, sizeof value, &bytes));
+    kit_err(stoa_side_get(to, STOA_SPACE_SNAPSHOT, "shut.", 5, value, sizeof value, &bytes), STOA_E_SEALED);
+    ops->close(to);
+    to = sealing("to");
+    kit_ok(stoa_side_get(to, STOA_SPACE_SNAPSHOT, "shut.", 5, value, sizeof value, &bytes));
+    assert_int_equal(bytes, sizeof text);
+    assert_memory_equal(value, text, sizeof text);
+    const stoa_side_entry refused[] = {{"x", bad, 1, 8}, {"x", "", 1, 0}, {"x", NULL, 1, 0}, {"x", "\1short", 1, 6}};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        kit_err(ops->put_stored(to, STOA_SPACE_SNAPSHOT, &refused[i], 1, true), STOA_E_CORRUPT);
+    }
+    kit_err(stoa_side_get(to, STOA_SPACE_SNAPSHOT, "x", 1, value, sizeof value, &bytes), STOA_E_NOT_FOUND);
+    ops->close(from);
+    ops->close(to);
+}
+
 /* --- of RocksDB: the files themselves */
 
 static void no_file_has_the_plain_text(void **state)
@@ -259,7 +297,8 @@ static void no_file_has_the_plain_text(void **state)
         TEST(without_its_key_the_chain_is_proven_and_reading_says_which_key, setup, teardown),                         \
         TEST(keys_change_without_a_rewrite, setup, teardown),                                                          \
         TEST(another_key_of_the_same_id_is_named, setup, teardown),                                                    \
-        TEST(a_copy_stays_sealed_and_proves_the_same_chain, setup, teardown)
+        TEST(a_copy_stays_sealed_and_proves_the_same_chain, setup, teardown),                                          \
+        TEST(side_values_are_copied_without_their_key, setup, teardown)
 
 int main(void)
 {

@@ -81,7 +81,7 @@ static void open_world(world *w, stoa_random *random)
         stoa_shard_options options = {.name = shard_names[i], .core = i % 2, .durability = stoa_durability_DISK,
                                       .journal = &stoa_journal_rocksdb, .path = path};
         kit_ok(stoa_shard_open(w->node, &options, &w->shards[i]));
-        w->sources[i] = (stoa_backup_source){shard_names[i], stoa_shard_journal(w->shards[i]), w->shards[i]};
+        w->sources[i] = (stoa_backup_source){.name = shard_names[i], .journal = stoa_shard_journal(w->shards[i]), .shard = w->shards[i]};
     }
     for (uint32_t i = 0; i < PURSES; i++) { spawn_purse(w, i); }
     assert_int_equal(pthread_create(&w->payer, NULL, pay, w), 0);
@@ -170,7 +170,7 @@ static void import_until(const char *folder, const char *shard, uint64_t until_n
     stoa_archive_options options = {.folder = folder, .shard = shard, .read_only = true};
     kit_ok(stoa_archive_open(&options, &archive));
     kit_ok(stoa_journal_rocksdb.open(path, &journal));
-    kit_ok(stoa_archive_import(archive, journal, &(const stoa_import){.until_ns = until_ns}, NULL));
+    kit_ok(stoa_archive_import(archive, journal, &(const stoa_import){.until_ns = until_ns}, NULL, NULL));
     kit_ok(stoa_log_open_journal(journal, kinds, shard, &reader));
     kit_ok(stoa_mail_collect(reader, shard, out));
     stoa_log_close(reader);

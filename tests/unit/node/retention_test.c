@@ -4,7 +4,7 @@
  * readers, snapshots, holds and rot stand in the way.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/storage/kit.h"
+#include "tests/unit/storage/snapshot_kit.h"
 
 #include <fcntl.h>
 
@@ -23,6 +23,7 @@ typedef struct world {
     uint32_t snapshot, projection; /* slots */
     stoa_keeper keeper;
     stoa_journal *both; /* log and archive */
+    uint64_t snapshot_at;
 } world;
 
 static stoa_retention rows[STOA_RETENTION_COUNT] = {
@@ -81,8 +82,17 @@ static void write_block(world *w, uint32_t count, uint32_t payload_bytes)
     kit_drop(&made);
 }
 
+/* The follower's part: one at the log's end, of which the archive takes what it wants. */
+static void snapshot(world *w)
+{
+    if (kit_last(w->both) == w->snapshot_at) { return; }
+    kit_ok(kit_try_sized(w->both, 3, true));
+    w->snapshot_at = kit_last(w->both);
+}
+
 static void all_have_read(world *w)
 {
+    snapshot(w);
     stoa_readers_move(&w->readers, w->snapshot, kit_last(w->both));
     stoa_readers_move(&w->readers, w->projection, kit_last(w->both));
 }
@@ -142,6 +152,15 @@ static void reads_whole(world *w)
     assert_int_equal(seen.next, state.last + 1);
 }
 
+/* The newest snapshot that is no younger than the segments whose time is over. */
+static uint64_t stands_for_the_old(world *w, const stoa_manifest *m, const stoa_retention *r)
+{
+    uint64_t stands = 0, old = 0;
+    for (uint32_t i = 0; i + 1 < m->count && now(w) - m->entries[i].segment.last_ns >= r->archive_ns; i++) { old = m->entries[i].segment.last; }
+    for (uint32_t i = 0; i < m->snapshot_count && m->snapshots[i].info.position <= old; i++) { stands = m->snapshots[i].info.position; }
+    return stands;
+}
+
 /* Every segment is where the policy has it at its age, and what expired was old enough. */
 static void is_where_its_age_says(world *w, const stoa_retention *r)
 {
@@ -152,11 +171,28 @@ static void is_where_its_age_says(world *w, const stoa_retention *r)
         uint64_t age = now(w) - m.entries[i].segment.last_ns;
         stoa_tier tier = age < r->warm_ns ? STOA_TIER_WARM : age < r->cold_ns ? STOA_TIER_COLD : STOA_TIER_ARCHIVE;
         assert_int_equal(m.entries[i].tier, tier);
-        assert_true(age < r->archive_ns || i + 1 == m.count); /* the last one never goes */
+        /* the last one never goes, nor what nothing stands for that is as old */
+        assert_true(age < r->archive_ns || i + 1 == m.count || m.entries[i].segment.last > stands_for_the_old(w, &m, r));
         if (age < r->hot_ns) { assert_true(log.first <= m.entries[i].segment.first); }
         if (age >= r->hot_ns && i + 1 < m.count) { assert_true(log.first > m.entries[i].segment.last); }
     }
     stoa_manifest_deinit(&m);
+}
+
+/* All that is not over yet can be had again from the archive alone. */
+static void comes_back(world *w, const stoa_retention *r)
+{
+    stoa_journal *copy;
+    stoa_manifest m;
+    uint64_t stands = 0;
+    kit_ok(stoa_journal_sim.open("sim:copy", &copy));
+    kit_ok(stoa_archive_import(w->keeper.archive, copy, &(const stoa_import){0}, NULL, &stands));
+    assert_int_equal(kit_last(copy), stoa_archive_last(w->keeper.archive, false));
+    kit_ok(stoa_archive_look(w->keeper.archive, &m));
+    uint32_t young = stoa_manifest_find(&m, stands);
+    assert_true(stands >= m.expired && (young == m.count || young == 0 || now(w) - m.entries[young - 1].segment.last_ns >= r->archive_ns));
+    stoa_manifest_deinit(&m);
+    copy->ops->close(copy);
 }
 
 /* Ten years and one, in strides from minutes to months. */
@@ -181,6 +217,7 @@ static void live_through(stoa_retention_class cls)
     }
     assert_true(stoa_archive_first(w.keeper.archive) > 1); /* the first year has expired */
     assert_true(log_state(&w).first > 1);
+    comes_back(&w, &rows[cls]);
     close_world(&w);
 }
 
@@ -344,6 +381,40 @@ static void a_hold_keeps_everything_where_it_is(void **state)
     close_world(&w);
 }
 
+static void nothing_is_forgotten_that_no_snapshot_in_the_archive_stands_for(void **state)
+{
+    (void)state;
+    world w;
+    stoa_manifest m;
+    stoa_retained retained;
+    stoa_due due;
+    old_world(&w);
+    stoa_readers_move(&w.readers, w.snapshot, 31); /* they say so, but there is none to be taken */
+    stoa_readers_move(&w.readers, w.projection, 31);
+    pass(&w, SECONDS(400000000));
+    for (unsigned i = 0; i < 20; i++) { step(&w); }
+    assert_int_equal(log_state(&w).first, 31);
+    assert_int_equal(stoa_archive_first(w.keeper.archive), 1);
+    kit_ok(stoa_archive_look(w.keeper.archive, &m));
+    stoa_keeper_plan(&w.keeper, now(&w), &m, &retained, &due);
+    assert_true(due.expire == 0 && due.snapshot);
+    assert_non_null(strstr(stoa_retention_why_kept(&w.keeper.retention, &retained), "no snapshot"));
+    stoa_manifest_deinit(&m);
+    kit_err(stoa_archive_expire(w.keeper.archive, 1, NULL), STOA_E_GAP);
+    snapshot(&w); /* younger than all that is old: what is between could not be had any more */
+    step(&w);
+    assert_int_equal(w.keeper.snapshot, 31);
+    assert_int_equal(stoa_archive_first(w.keeper.archive), 1);
+    write_block(&w, 10, 500);
+    pass(&w, SECONDS(400000000));
+    write_block(&w, 1, 100);
+    all_have_read(&w);
+    settle(&w);
+    assert_true(stoa_archive_first(w.keeper.archive) > 30); /* it is as old as they are now */
+    comes_back(&w, &rows[STOA_RETENTION_orders]);
+    close_world(&w);
+}
+
 static void a_rotten_segment_stops_the_purge_of_what_it_holds(void **state)
 {
     (void)state;
@@ -394,6 +465,7 @@ int main(void)
         cmocka_unit_test(nothing_leaves_the_journal_before_snapshot_and_readers_have_passed),
         cmocka_unit_test(without_a_snapshot_at_all_nothing_is_purged),
         cmocka_unit_test(a_hold_keeps_everything_where_it_is),
+        cmocka_unit_test(nothing_is_forgotten_that_no_snapshot_in_the_archive_stands_for),
         cmocka_unit_test(a_rotten_segment_stops_the_purge_of_what_it_holds),
         cmocka_unit_test(a_full_segment_is_sealed_before_its_time),
     };

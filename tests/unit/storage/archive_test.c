@@ -3,13 +3,14 @@
  * imports into both kinds of journal compared by their hashes; then damage of each sort.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/storage/kit.h"
+#include "tests/unit/storage/snapshot_kit.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 
 #include "storage/archive/archive.h"
 #include "storage/archive/journal.h"
+#include "storage/archive/snapshot.h"
 #include "storage/rocksdb/journal.h"
 #include "storage/seal.h"
 #include "storage/sim/journal.h"
@@ -93,7 +94,7 @@ static void same_state(stoa_journal *a, stoa_journal *b)
 static void imports_equal(stoa_archive *archive, stoa_journal *log, const char *name)
 {
     stoa_journal *copy = sim(name);
-    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL));
+    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL, NULL));
     same_state(copy, log);
     kit_check_all(copy, kit_last(log));
     kit_check_index(copy, kit_last(log));
@@ -247,14 +248,14 @@ static void the_hashes_survive_rocksdb_archive_rocksdb(void **state)
     seal_all(archive, from);
     (void)snprintf(path, sizeof path, "%s/to", folder);
     kit_ok(stoa_journal_rocksdb.open(path, &to));
-    kit_ok(stoa_archive_import(archive, to, &(const stoa_import){0}, NULL));
+    kit_ok(stoa_archive_import(archive, to, &(const stoa_import){0}, NULL, NULL));
     same_state(from, to);
     assert_int_equal(kit_proven(to), 1000);
     to->ops->close(to);
     kit_ok(stoa_journal_rocksdb.open(path, &to));
     kit_check_all(to, 1000);
     kit_check_index(to, 1000);
-    kit_err(stoa_archive_import(archive, to, &(const stoa_import){0}, NULL), STOA_E_EXISTS);
+    kit_err(stoa_archive_import(archive, to, &(const stoa_import){0}, NULL, NULL), STOA_E_EXISTS);
     to->ops->close(to);
     from->ops->close(from);
     stoa_archive_close(archive);
@@ -323,7 +324,7 @@ static void an_import_ends_at_a_position_or_a_time(void **state)
         (void)snprintf(name, sizeof name, "cut%zu", i);
         stoa_journal *copy = sim(name);
         stoa_import import = {.until = rows[i].until, .until_ns = rows[i].until_ns, .cut = cut_here, .context = &cut};
-        kit_ok(stoa_archive_import(archive, copy, &import, NULL));
+        kit_ok(stoa_archive_import(archive, copy, &import, NULL, NULL));
         kit_check_all(copy, rows[i].last);
         assert_int_equal(cut, rows[i].cut);
         copy->ops->close(copy);
@@ -406,7 +407,7 @@ static void a_sealed_log_is_archived_and_restored_without_its_key(void **state)
     stoa_archive *archive = opened("trade", 3000);
     seal_all(archive, log);
     kit_ok(stoa_archive_verify(archive, UINT64_MAX, NULL, &verified));
-    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL));
+    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL, NULL));
     same_state(copy, log);
     kit_reader reader = {0};
     kit_err(copy->ops->read(copy, 1, kit_visit, &reader), STOA_E_SEALED);
@@ -508,22 +509,26 @@ static void tiers_are_moved_through_and_hold_stops_all(void **state)
     assert_int_equal(files_in("warm/trade"), 8);
     imports_equal(archive, log, "copy");
 
+    uint64_t verified = 0;
     kit_ok(stoa_archive_hold(archive, "case 7"));
-    kit_err(stoa_archive_expire(archive, 1), STOA_E_DENIED);
+    kit_err(stoa_archive_expire(archive, 1, NULL), STOA_E_DENIED);
     kit_err(stoa_archive_move(archive, 2, STOA_TIER_COLD, NULL), STOA_E_DENIED);
     stoa_archive_close(archive);
     archive = opened("trade", 1000); /* a hold outlives the process */
-    kit_err(stoa_archive_expire(archive, 1), STOA_E_DENIED);
+    kit_err(stoa_archive_expire(archive, 1, NULL), STOA_E_DENIED);
     kit_ok(stoa_archive_hold(archive, ""));
-    kit_err(stoa_archive_expire(archive, 10), STOA_E_INVALID); /* never the last one */
-    kit_ok(stoa_archive_expire(archive, 3));
+    kit_err(stoa_archive_expire(archive, 10, NULL), STOA_E_INVALID); /* never the last one */
+    kit_err(stoa_archive_expire(archive, 3, NULL), STOA_E_GAP); /* nothing stands for it */
+    kit_snapshot(log);
+    kit_ok(stoa_archive_take_snapshot(archive, log, &(const stoa_archive_window){.at_most = UINT64_MAX}, NULL, &verified));
+    kit_ok(stoa_archive_expire(archive, 3, NULL));
     assert_int_equal(stoa_archive_first(archive), 19);
     assert_int_equal(files_in("cold/trade") + files_in("warm/trade"), 7);
-    uint64_t verified = 0;
     kit_ok(stoa_archive_verify(archive, UINT64_MAX, NULL, &verified));
     assert_int_equal(verified, 60);
     stoa_journal *copy = sim("copy 2");
-    kit_err(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL), STOA_E_GAP);
+    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL, NULL));
+    kit_check_from(copy, 19, 60);
     kit_grow(log, 5, 3, 400); /* and it goes on */
     seal_all(archive, log);
     assert_int_equal(stoa_archive_last(archive, true), 75);
@@ -669,7 +674,7 @@ static void a_missing_or_swapped_segment_is_named(void **state)
     assert_non_null(strstr(stoa_err_trail(), one)); /* which */
     kit_err(stoa_archive_read(archive, 1, UINT64_MAX, ignore_block, NULL), STOA_E_GAP);
     stoa_journal *copy = sim("copy");
-    kit_err(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL), STOA_E_GAP);
+    kit_err(stoa_archive_import(archive, copy, &(const stoa_import){0}, NULL, NULL), STOA_E_GAP);
 
     assert_int_equal(rename(two, one), 0);
     assert_int_equal(rename(aside, two), 0); /* swapped */
@@ -778,10 +783,10 @@ static void progress_says_where_it_is_and_where_it_will_end(void **state)
     kit_ok(stoa_archive_verify(archive, UINT64_MAX, &(const stoa_progress_to){hear, &proving}, &verified));
     ended_at(&proving, m.count, LAST, raw_bytes);
     told importing = {.step = "import", .good = true};
-    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, &(const stoa_progress_to){hear, &importing}));
+    kit_ok(stoa_archive_import(archive, copy, &(const stoa_import){0}, &(const stoa_progress_to){hear, &importing}, NULL));
     ended_at(&importing, BLOCKS, LAST, raw_bytes);
     told stopped = {.step = "import", .good = true, .answer = STOA_E_CANCELLED}; /* who hears of it can end it */
-    kit_err(stoa_archive_import(archive, other, &(const stoa_import){0}, &(const stoa_progress_to){hear, &stopped}), STOA_E_CANCELLED);
+    kit_err(stoa_archive_import(archive, other, &(const stoa_import){0}, &(const stoa_progress_to){hear, &stopped}, NULL), STOA_E_CANCELLED);
     assert_true(stopped.good && stopped.calls == 3 && stopped.position == 9 && stopped.last == LAST);
     stoa_manifest_deinit(&m);
     stoa_archive_close(archive);
@@ -895,7 +900,7 @@ static void without_a_manifest_nothing_is_removed_until_it_is_made_anew(void **s
         assert_int_equal(files_in("warm/trade"), before);
         holds_all(log, copy);
         archive = opened("trade", 0);
-        kit_err(stoa_archive_expire(archive, 0), STOA_E_DENIED); /* until somebody has looked */
+        kit_err(stoa_archive_expire(archive, 0, NULL), STOA_E_DENIED); /* until somebody has looked */
         stoa_archive_close(archive);
         log->ops->close(log);
         (void)snprintf(path, sizeof path, "%s/warm", folder);
