@@ -91,8 +91,8 @@ static uint32_t list_sources(stoa_platform *p, stoa_backup_source *sources)
     for (uint32_t i = 0; (shard = stoa_shard_at(p, i)) != NULL && count < STOA_CATALOG_SHARDS; i++) {
         stoa_shard_view view;
         if (!stoa_shard_journal(shard) || stoa_shard_glance(shard, &view)) { continue; }
-        sources[count++] = (stoa_backup_source){.name = view.name, .journal = stoa_shard_journal(shard), .shard = shard,
-                                                .archive = stoa_archives_archive(p->archives, view.name)};
+        sources[count] = (stoa_backup_source){.name = view.name, .journal = stoa_shard_journal(shard), .shard = shard};
+        stoa_archives_source(p->archives, &sources[count++]);
     }
     return count;
 }

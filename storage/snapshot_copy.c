@@ -43,6 +43,7 @@ typedef struct fetching {
     uint32_t key_bytes;        /* of the key that is wanted, or that those that are wanted begin with */
     const stoa_hash256 *plain; /* of a value that is not sealed; NULL: not known */
     bool found;
+    stoa_err failed; /* what take returned */
 } fetching;
 
 static stoa_err corrupt(const stoa_snapshot *snapshot, const char *what)
@@ -61,18 +62,18 @@ static stoa_err fetch_one(void *context, const stoa_side_entry *entry)
         stoa_hash256_parts(&hash, value.value, value.value_bytes, NULL, 0);
         if (memcmp(&hash, f->plain, sizeof hash) != 0) { return STOA_FAIL(STOA_E_CORRUPT, "a chunk's bytes are not those that were written"); }
     }
-    stoa_err err = f->copy->take(f->copy->context, entry);
-    f->found = !err;
-    return err ? err : f->plain ? STOA_E_CANCELLED : STOA_OK;
+    f->failed = f->copy->take(f->copy->context, entry);
+    f->found = true;
+    return f->failed || f->plain ? STOA_E_CANCELLED : STOA_OK;
 }
 
 static stoa_err fetch(stoa_snapshot *snapshot, fetching *f)
 {
     const stoa_journal_ops *ops = snapshot->journal->ops;
     stoa_err err = ops->scan_stored(snapshot->journal, STOA_SPACE_SNAPSHOT, f->key, f->key_bytes, fetch_one, f);
-    if (err == STOA_E_CANCELLED && f->found) { err = STOA_OK; }
-    if (!err && f->found) { return STOA_OK; }
-    return err && err != STOA_E_CANCELLED ? err : corrupt(snapshot, f->plain ? "a chunk is missing" : "its manifest is missing");
+    if (err == STOA_E_CANCELLED) { err = STOA_OK; } /* seen enough */
+    if (err || f->failed) { return f->failed ? f->failed : err; }
+    return f->found ? STOA_OK : corrupt(snapshot, f->plain ? "a chunk is missing" : "its manifest is missing");
 }
 
 static stoa_err export_chunk(stoa_snapshot *snapshot, const named_chunk *at, const stoa_snapshot_copy *copy)

@@ -310,12 +310,13 @@ void stoa_archives_give(stoa_archives_shard *s)
     (void)pthread_mutex_unlock(&s->work);
 }
 
-stoa_archive *stoa_archives_archive(stoa_archives *a, const char *shard)
+void stoa_archives_source(stoa_archives *a, stoa_backup_source *source)
 {
     for (uint32_t i = 0; a && i < a->count; i++) {
-        if (strcmp(a->shards[i].name, shard) == 0) { return a->shards[i].archive; }
+        if (strcmp(a->shards[i].name, source->name) != 0 || !a->shards[i].archive) { continue; }
+        source->archive = a->shards[i].archive;
+        source->work = &a->shards[i].work;
     }
-    return NULL;
 }
 
 static void say_where(const stoa_manifest *m, uint64_t position, stoa_buf *out)

@@ -60,8 +60,9 @@ bool stoa_archives_run(stoa_archives *archives, uint64_t timeout_ns);
 stoa_err stoa_archives_take(stoa_archives *archives, uint32_t index, uint64_t timeout_ns, stoa_archives_shard **out);
 void stoa_archives_give(stoa_archives_shard *shard);
 
-/* The archive of a shard, for reading; NULL: there is none, or it is unavailable. archives: NULL where none are kept. */
-stoa_archive *stoa_archives_archive(stoa_archives *archives, const char *shard);
+/* What a backup needs to know of a shard's archive; nothing where there is none, or it is unavailable. archives: NULL where none are
+ * kept. */
+void stoa_archives_source(stoa_archives *archives, stoa_backup_source *source);
 
 /* In words, where the archive of a shard has a position that its log has not: the segment's file, or why there is none. archives:
  * NULL where none are kept. */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "runtime/readers.h"
 #include "storage/archive/snapshot.h"
 
 enum { WAIT_MS = 10000, SNAPSHOTS = 2 /* that are kept beside the first */ };
@@ -183,22 +184,44 @@ static stoa_err see_to_beginning(stoa_archive *archive, const stoa_backup_source
     return err ? err : take_newest(archive, source, at_most, progress);
 }
 
-static stoa_err run_one(const stoa_backup *backup, const stoa_backup_source *source, const stoa_progress_to *progress,
-                        stoa_catalog_shard *shard, stoa_backup_step *step)
+static stoa_err copy_one(stoa_archive *archive, const stoa_backup_source *source, const stoa_progress_to *progress,
+                         stoa_catalog_shard *shard, stoa_backup_step *step)
 {
-    stoa_archive *archive;
-    stoa_archive_options options = options_of(backup, source->name, false);
     stoa_journal_state log;
-    stoa_err err = stoa_archive_open(&options, &archive);
-    if (err) { return err; }
     step->held = stoa_archive_last(archive, false);
     source->journal->ops->state(source->journal, &log);
     stoa_extent extent = {.until = log.proven, .open = true};
     uint64_t at_most = shard->state_position ? shard->state_position : log.last;
-    err = see_to_beginning(archive, source, at_most, progress);
+    stoa_err err = see_to_beginning(archive, source, at_most, progress);
     if (!err) { err = stoa_archive_extend(archive, source->journal, &extent, progress); }
     if (!err) { err = look_into(archive, step); }
-    if (!err) { err = note_end(archive, shard); }
+    return err ? err : note_end(archive, shard);
+}
+
+/* Who keeps the archive has seen that there is one reader more. */
+static stoa_err hold_beginning(const stoa_backup_source *source, uint32_t *slot_out)
+{
+    stoa_err err = stoa_readers_add(stoa_shard_readers(source->shard), "backup", 0, slot_out);
+    if (err || !source->work) { return err; }
+    (void)pthread_mutex_lock(source->work);
+    (void)pthread_mutex_unlock(source->work);
+    return STOA_OK;
+}
+
+/* It reads from the beginning on: nothing is purged or forgotten of the shard meanwhile. */
+static stoa_err run_one(const stoa_backup *backup, const stoa_backup_source *source, const stoa_progress_to *progress,
+                        stoa_catalog_shard *shard, stoa_backup_step *step)
+{
+    stoa_archive *archive;
+    uint32_t slot;
+    stoa_archive_options options = options_of(backup, source->name, false);
+    stoa_err err = stoa_archive_open(&options, &archive);
+    if (err) { return err; }
+    if (source->shard) { err = hold_beginning(source, &slot); }
+    if (!err) {
+        err = copy_one(archive, source, progress, shard, step);
+        if (source->shard) { stoa_readers_leave(stoa_shard_readers(source->shard), slot); }
+    }
     stoa_archive_close(archive);
     return err;
 }

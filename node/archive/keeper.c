@@ -127,7 +127,8 @@ static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, con
         if (!err) { k->moved = m->entries[due.move].segment.last; }
     }
     if (!err && due.snapshot) { err = take_snapshot(k, m, progress); }
-    if (!err && due.expire > 0) {
+    bool needed = due.expire > 0 && stoa_readers_floor(k->readers) < m->entries[due.expire - 1].segment.last; /* one came meanwhile */
+    if (!err && due.expire > 0 && !needed) {
         err = stoa_archive_expire(k->archive, due.expire, progress);
         if (!err) { k->expired = m->entries[due.expire - 1].segment.last; }
     }

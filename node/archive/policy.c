@@ -100,14 +100,22 @@ static uint32_t count_old(const stoa_retention *retention, const stoa_retained *
     return count;
 }
 
-/* Of those, how many end below a snapshot that is no younger than they are. */
+/* The newest snapshot whose own time is over. */
+static uint64_t stands_at(const stoa_retention *retention, const stoa_retained *r)
+{
+    const stoa_manifest *m = r->manifest;
+    uint64_t over = 0;
+    for (uint32_t i = 0; i < m->count && age_of(&m->entries[i].segment, r->now_ns) >= retention->archive_ns; i++) { over = m->entries[i].segment.last; }
+    uint32_t younger = stoa_manifest_snapshot_from(m, over + 1);
+    return younger > 0 ? m->snapshots[younger - 1].info.position : 0;
+}
+
+/* Of those, how many end below it. */
 static uint32_t expire_count(const stoa_retention *retention, const stoa_retained *r)
 {
     const stoa_manifest *m = r->manifest;
     uint32_t old = retention->expire ? count_old(retention, r) : 0, count = 0;
-    if (old == 0) { return 0; }
-    uint32_t behind = stoa_manifest_snapshot_from(m, m->entries[old - 1].segment.last + 1); /* the first one that is younger */
-    uint64_t stands = behind > 0 ? m->snapshots[behind - 1].info.position : 0;
+    uint64_t stands = stands_at(retention, r);
     while (count < old && m->entries[count].segment.last <= stands) { count++; }
     return count;
 }

@@ -275,21 +275,37 @@ static bool complete(const stoa_journal_ops *ops)
     return true;
 }
 
+/* The hash of the archive's block that ends before position first; of one that has expired the manifest knows it. */
+static stoa_err hash_before(stoa_archive *archive, uint64_t first, stoa_hash256 *out)
+{
+    stoa_archive_block block = {.last = 0};
+    stoa_manifest m;
+    stoa_err err = stoa_archive_look(archive, &m);
+    if (err) { return err; }
+    if (m.expired + 1 == first) {
+        block.last = m.expired;
+        block.hash = m.expired_hash;
+    }
+    stoa_manifest_deinit(&m);
+    if (block.last == 0) { err = stoa_archive_block_at(archive, first - 1, &block); }
+    if (!err && block.last + 1 != first) { err = STOA_FAIL(STOA_E_FORKED, "the archive's block at %" PRIu64 " is another one", block.first); }
+    if (!err) { *out = block.hash; }
+    return err;
+}
+
 /* Where the log begins behind a purge the archive has the block before. */
 static stoa_err check_seam(stoa_journal *log, stoa_archive *archive)
 {
     stoa_journal_state state;
-    stoa_archive_block block;
     log->ops->state(log, &state);
-    if (state.first == 1) { return STOA_OK; }
+    if (state.first == 1 || stoa_archive_first(archive) > state.first) { return STOA_OK; } /* it needs nothing in front of it */
     uint64_t last = stoa_archive_last(archive, true);
     if (last + 1 < state.first) {
         return STOA_FAIL(STOA_E_GAP, "the log begins at %" PRIu64 ", its archive ends at %" PRIu64, state.first, last);
     }
-    stoa_err err = stoa_archive_block_at(archive, state.first - 1, &block);
+    crossing c = {.log = log, .next = state.first};
+    stoa_err err = hash_before(archive, state.first, &c.hash);
     if (err) { return err; }
-    crossing c = {.log = log, .next = state.first, .hash = block.hash};
-    if (block.last + 1 != state.first) { return STOA_FAIL(STOA_E_FORKED, "the archive's block at %" PRIu64 " is another one", block.first); }
     err = state.last >= state.first ? log->ops->read_stored(log, state.first, meet, &c) : STOA_OK;
     return err == STOA_E_CANCELLED ? STOA_OK : err;
 }
