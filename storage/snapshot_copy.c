@@ -88,7 +88,7 @@ static stoa_err export_chunk(stoa_snapshot *snapshot, const named_chunk *at, con
 
 stoa_err stoa_snapshot_export(stoa_snapshot *snapshot, const stoa_snapshot_copy *copy)
 {
-    named_chunk *list;
+    named_chunk *list = NULL;
     stoa_err err = list_chunks(snapshot, &list);
     if (err) { return err; }
     for (uint64_t i = 0; i < snapshot->info.chunks && !err; i++) {
