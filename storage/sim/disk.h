@@ -54,9 +54,9 @@ struct stoa_sim_disk {
 };
 
 /* Everything stored is synced, or the disk says it could not. The mark follows. */
-stoa_err stoa_sim_sync(stoa_sim_handle *handle);
+stoa_err stoa_sim_disk_sync(stoa_sim_handle *handle);
 /* What every call answers once the journal has failed. */
-stoa_err stoa_sim_failed(const stoa_sim_handle *handle);
+stoa_err stoa_sim_disk_failed(const stoa_sim_handle *handle);
 
 /* purge.c; as in storage/journal.h. */
 stoa_err stoa_sim_purge(stoa_journal *journal, uint64_t below);

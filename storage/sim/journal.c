@@ -14,7 +14,7 @@
 
 static const char scheme_prefix[] = "sim:";
 
-stoa_err stoa_sim_failed(const stoa_sim_handle *h)
+stoa_err stoa_sim_disk_failed(const stoa_sim_handle *h)
 {
     return STOA_FAIL(h->failed, "the simulated journal is unusable since an earlier failure");
 }
@@ -84,7 +84,7 @@ static stoa_err sim_open(const char *path, stoa_journal **out)
     return STOA_OK;
 }
 
-stoa_err stoa_sim_sync(stoa_sim_handle *h)
+stoa_err stoa_sim_disk_sync(stoa_sim_handle *h)
 {
     stoa_sim_disk *disk = h->disk;
     disk->syncs++;
@@ -152,7 +152,7 @@ static stoa_err refuse_when_full(stoa_sim_disk *disk)
 static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool sync)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_err err = stoa_chain_admit(&h->state, block);
     if (!err) { err = refuse_when_full(h->disk); }
     if (err) { return err; }
@@ -161,13 +161,13 @@ static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool 
     err = store(h, block, &hash);
     if (err) { return h->failed = err; }
     stoa_chain_advance(&h->state, block, &hash);
-    return sync ? stoa_sim_sync(h) : STOA_OK;
+    return sync ? stoa_sim_disk_sync(h) : STOA_OK;
 }
 
 static stoa_err sim_append_stored(stoa_journal *journal, const void *bytes, size_t size_bytes, bool sync)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_block_view view;
     stoa_err err = stoa_chain_admit_stored(&h->state, bytes, size_bytes, &view);
     if (!err) { err = refuse_when_full(h->disk); }
@@ -181,14 +181,14 @@ static stoa_err sim_append_stored(stoa_journal *journal, const void *bytes, size
     h->disk->blocks[h->disk->count++] =
         (stoa_sim_stored){.bytes = copy, .size_bytes = size_bytes, .last = stoa_block_last(&view.block)};
     stoa_chain_advance(&h->state, &view.block, &view.hash);
-    return sync ? stoa_sim_sync(h) : STOA_OK;
+    return sync ? stoa_sim_disk_sync(h) : STOA_OK;
 }
 
 static stoa_err sim_sync(stoa_journal *journal)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
-    stoa_err err = stoa_sim_sync(h);
+    if (h->failed) { return stoa_sim_disk_failed(h); }
+    stoa_err err = stoa_sim_disk_sync(h);
     if (!err) { h->disk->mark_on_platter = h->disk->mark; }
     return err;
 }
@@ -218,7 +218,7 @@ static stoa_err walk_from(const stoa_sim_disk *disk, uint64_t from, uint64_t las
 static stoa_err read_for(stoa_journal *journal, uint64_t from, const visitor *v)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     if (from == 0 || from > h->state.last) {
         return STOA_FAIL(STOA_E_NOT_FOUND, "position %" PRIu64 " of %" PRIu64, from, h->state.last);
     }
@@ -283,7 +283,7 @@ static stoa_err sim_lookup(stoa_journal *journal, uint64_t id, stoa_err (*visit)
                            void *context)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     if (h->state.last < h->state.first) { return STOA_OK; }
     search s = {.id = id, .visit = visit, .context = context};
     return read_for(journal, h->state.first, &(const visitor){.block = visit_matches, .context = &s, .shut = true});
@@ -308,7 +308,7 @@ static void sim_measure(stoa_journal *journal, stoa_journal_figures *out)
 static stoa_err sim_reindex(stoa_journal *journal, stoa_reindexed *out)
 {
     const stoa_sim_handle *h = (const stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     *out = (stoa_reindexed){0};
     return STOA_OK;
 }
@@ -368,7 +368,7 @@ static stoa_err sim_put(stoa_journal *journal, stoa_space space, const stoa_side
                         bool sync)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_err err = stoa_side_check(space, entries, count);
     if (!err) { err = may_put(h); }
     if (!err) { err = wrap_and_put(h, space, entries, count); }
@@ -379,7 +379,7 @@ static stoa_err sim_put(stoa_journal *journal, stoa_space space, const stoa_side
 static stoa_err sim_put_stored(stoa_journal *journal, stoa_space space, const stoa_side_entry *entries, uint32_t count, bool sync)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_err err = stoa_side_check_stored(space, entries, count);
     if (!err) { err = may_put(h); }
     if (!err) { err = stoa_sim_side_put(&h->disk->side, space, entries, count); }
@@ -391,7 +391,7 @@ static stoa_err sim_erase(stoa_journal *journal, stoa_space space, const void *f
                           uint32_t to_bytes)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_err err = stoa_side_check_range(space, from_bytes, to_bytes);
     if (!err) { err = may_put(h); }
     return err ? err : stoa_sim_side_erase(&h->disk->side, space, from, from_bytes, to, to_bytes);
@@ -417,7 +417,7 @@ static stoa_err sim_scan(stoa_journal *journal, stoa_space space, const void *fr
                          stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_err err = stoa_side_check_range(space, from_bytes, 0);
     scan s = {.journal = h, .space = space, .visit = visit, .context = context};
     if (!err) { err = stoa_sim_side_scan(&h->disk->side, space, from, from_bytes, unwrap_and_visit, &s); }
@@ -429,7 +429,7 @@ static stoa_err sim_scan_stored(stoa_journal *journal, stoa_space space, const v
                                 stoa_err (*visit)(void *context, const stoa_side_entry *entry), void *context)
 {
     const stoa_sim_handle *h = (const stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_err err = stoa_side_check_range(space, from_bytes, 0);
     return err ? err : stoa_sim_side_scan(&h->disk->side, space, from, from_bytes, visit, context);
 }

@@ -21,7 +21,7 @@ static size_t blocks_below(const stoa_sim_disk *disk, uint64_t below)
 stoa_err stoa_sim_purge(stoa_journal *journal, uint64_t below)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_sim_disk *disk = h->disk;
     if (disk->appends_refused > 0) { return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name); }
     size_t count = blocks_below(disk, below < h->state.proven ? below : h->state.proven);
@@ -45,12 +45,12 @@ stoa_err stoa_sim_purge(stoa_journal *journal, uint64_t below)
 stoa_err stoa_sim_begin(stoa_journal *journal, const stoa_journal_state *anchor)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
-    if (h->failed) { return stoa_sim_failed(h); }
+    if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_sim_disk *disk = h->disk;
     if (!stoa_chain_begins(anchor)) { return STOA_FAIL(STOA_E_INVALID, "a log that begins behind position %" PRIu64, anchor->last); }
     if (h->state.last > 0) { return STOA_FAIL(STOA_E_EXISTS, "the log has come to %" PRIu64 " already", h->state.last); }
     if (disk->appends_refused > 0) { return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name); }
-    stoa_err err = stoa_sim_sync(h);
+    stoa_err err = stoa_sim_disk_sync(h);
     if (err) { return err; }
     disk->anchor = (stoa_journal_state){.last = anchor->last, .epoch = anchor->epoch, .hash = anchor->hash, .begun = anchor->last};
     disk->mark = disk->mark_on_platter = (stoa_sim_mark){.position = anchor->last, .hash = anchor->hash};

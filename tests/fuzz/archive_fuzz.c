@@ -1,4 +1,4 @@
-/* archive_fuzz.c - goal: no bytes in an archive's files - segments and their manifest - make a reader crash, read outside them, or accept
+/* archive_fuzz.c - goal: no bytes in an archive's files - segments, lists of snapshots, their manifest - make a reader crash, read outside them, or accept
  * what makes no sense; what is accepted is read again the same. Method: the input's first byte says what the rest is: a file as it is,
  * or one whose hashes, sizes and packing are put right, so that what lies behind those checks is reached.
  *
@@ -14,6 +14,8 @@
 #include <zstd.h>
 
 #include "base/hash.h"
+#include "storage/archive/file.h"
+#include "storage/archive/kept.h"
 #include "storage/archive/manifest.h"
 #include "storage/archive/segment.h"
 #include "storage/block.h"
@@ -119,11 +121,69 @@ static void try_manifest(const uint8_t *data, size_t size, bool sound)
     stoa_manifest_deinit(&again);
 }
 
+/* --- lists of snapshots */
+
+enum { LIST_POSITION = 7, LIST_HEADER_BYTES = 152, LIST_ENTRY_BYTES = 90 };
+
+static void check_list(const stoa_kept_list *list)
+{
+    stoa_hash256 hash;
+    stoa_kept_list again;
+    STOA_ASSERT(list->count > 0 && list->info.position == LIST_POSITION);
+    for (uint64_t i = 0; i < list->count; i++) {
+        const stoa_kept_entry *e = &list->entries[i];
+        STOA_ASSERT(e->key_bytes > 0 && e->key_bytes <= STOA_KEPT_KEY_MAX && e->packed_bytes <= e->stored_bytes && e->file <= LIST_POSITION);
+        STOA_ASSERT(stoa_kept_list_find(list, e->key, e->key_bytes) == e);
+    }
+    STOA_ASSERT(stoa_kept_list_save(scratch_folder(), list, &hash) == STOA_OK);
+    STOA_ASSERT(stoa_kept_list_load(scratch_folder(), LIST_POSITION, &again, &hash) == STOA_OK && again.count == list->count);
+    stoa_kept_reader reader;
+    stoa_side_entry entry;
+    stoa_kept_reader_init(&reader, scratch_folder());
+    STOA_ASSERT(stoa_kept_get(&reader, &again.entries[0], &entry) == STOA_E_GAP || list->entries[0].at > INT64_MAX / 2);
+    stoa_kept_reader_deinit(&reader);
+    stoa_kept_list_deinit(&again);
+}
+
+/* sound: what lies behind magic, numbers and check is reached. */
+static void try_list(const uint8_t *data, size_t size, bool sound)
+{
+    uint8_t *bytes = malloc(size + sizeof(stoa_hash256));
+    char name[STOA_KEPT_NAME_MAX];
+    stoa_hash256 hash;
+    stoa_kept_list list;
+    STOA_ASSERT(bytes);
+    if (size) { memcpy(bytes, data, size); }
+    size_t used = size;
+    if (sound && size >= LIST_HEADER_BYTES) {
+        uint64_t position = LIST_POSITION, count = (size - LIST_HEADER_BYTES) / LIST_ENTRY_BYTES;
+        used = LIST_HEADER_BYTES + count * LIST_ENTRY_BYTES;
+        memcpy(bytes, "STL1\1\0\0\0", 8);
+        memcpy(bytes + 8, &position, sizeof position);
+        memcpy(bytes + 48, &count, sizeof count);
+        stoa_hash256_parts(&hash, bytes, used, NULL, 0);
+        memcpy(bytes + used, hash.at, sizeof hash.at);
+        used += sizeof hash.at;
+    }
+    stoa_kept_name(LIST_POSITION, stoa_kept_list_ending, name);
+    STOA_ASSERT(stoa_file_put(scratch_folder(), name, bytes, used) == STOA_OK);
+    free(bytes);
+    stoa_err err = stoa_kept_list_load(scratch_folder(), LIST_POSITION, &list, &hash);
+    STOA_ASSERT(err == STOA_OK || err == STOA_E_CORRUPT || err == STOA_E_VERSION);
+    if (err) { return; }
+    check_list(&list);
+    stoa_kept_list_deinit(&list);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) { return 0; }
     uint8_t what = *data++;
     size--;
+    if (what >= 0xf0) {
+        try_list(data, size, what % 2);
+        return 0;
+    }
     bool headed = size >= STOA_SEGMENT_HEADER_BYTES;
     if (what % 5 == 0) { try_segment(NULL, data, size); }
     if (what % 5 == 1 && headed) { try_segment(data, data + STOA_SEGMENT_HEADER_BYTES, size - STOA_SEGMENT_HEADER_BYTES); }

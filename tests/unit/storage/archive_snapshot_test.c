@@ -253,7 +253,7 @@ static uint64_t bytes_of(const char *sub, const char *ending)
     unsigned count = list_files(sub, ending, names, 64);
     for (unsigned i = 0; i < count; i++) {
         struct stat status;
-        (void)snprintf(path, sizeof path, "%s/%s/trade/%s", folder, sub, names[i]);
+        (void)snprintf(path, sizeof path, "%s/%s/trade/%.255s", folder, sub, names[i]);
         assert_int_equal(stat(path, &status), 0);
         bytes += (uint64_t)status.st_size;
     }
@@ -350,7 +350,7 @@ static void whatever_is_damaged_is_named_and_not_used(void **state)
         damage how = (damage)(round % DAMAGES);
         unsigned count = list_files("warm", round % 8 < 4 ? ".chunks" : ".list", names, 16);
         assert_int_equal(count, 1);
-        (void)snprintf(path, sizeof path, "%s/warm/trade/%s", folder, names[0]);
+        (void)snprintf(path, sizeof path, "%s/warm/trade/%.255s", folder, names[0]);
         size_t bytes = spoil(path, how, &random, &whole);
         stoa_err expected = how == MISSING ? STOA_E_GAP : STOA_E_CORRUPT;
         kit_err(stoa_archive_verify(archive, UINT64_MAX, NULL, &verified), expected);
@@ -384,7 +384,7 @@ static void another_snapshot_is_used_where_one_is_rotten(void **state)
     uint64_t end = sealed_end(archive, 1), first = take(archive, log, end, UINT64_MAX, false);
     kit_ok(stoa_archive_expire(archive, 2, NULL));
     assert_int_equal(list_files("warm", ".chunks", names, 16), 1);
-    (void)snprintf(path, sizeof path, "%s/warm/trade/%s", folder, names[0]);
+    (void)snprintf(path, sizeof path, "%s/warm/trade/%.255s", folder, names[0]);
     (void)spoil(path, EMPTY, &random, &whole);
     free(whole);
     uint64_t second = take(archive, log, first + 1, UINT64_MAX, true);
