@@ -398,3 +398,32 @@ stoa_err stoa_snapshot_verify(stoa_snapshot *snapshot, uint64_t from, uint64_t c
     *next_out = 0;
     return STOA_OK;
 }
+
+/* --- of which log it is */
+
+typedef struct looking {
+    const stoa_snapshot_info *info;
+    bool same;
+} looking;
+
+static stoa_err look_at_block(void *context, const stoa_block *block)
+{
+    looking *l = context;
+    l->same = block->first + block->count - 1 == l->info->position && block->epoch == l->info->epoch &&
+              memcmp(block->hash, &l->info->block, sizeof *block->hash) == 0;
+    return STOA_E_CANCELLED;
+}
+
+stoa_err stoa_snapshot_stands(stoa_journal *journal, const stoa_snapshot_info *info)
+{
+    stoa_journal_state state;
+    looking l = {.info = info};
+    journal->ops->state(journal, &state);
+    if (info->position > state.last) {
+        return STOA_FAIL(STOA_E_CORRUPT, "snapshot at %" PRIu64 ": the log ends at %" PRIu64, info->position, state.last);
+    }
+    if (info->position + 1 == state.first) { return STOA_OK; } /* purged up to there: what is durable does not change its past */
+    stoa_err err = journal->ops->read(journal, info->position, look_at_block, &l);
+    if (err && err != STOA_E_CANCELLED) { return err; }
+    return l.same ? STOA_OK : STOA_FAIL(STOA_E_CORRUPT, "snapshot at %" PRIu64 ": it is of another log", info->position);
+}

@@ -74,7 +74,7 @@ stoa_err stoa_snapshot_export(stoa_snapshot *snapshot, const stoa_snapshot_copy 
 stoa_err stoa_snapshot_prove(stoa_journal *journal, const stoa_snapshot_info *info);
 
 /* Whether the block that ends at the snapshot's position is the log's. Errors: CORRUPT (it is of another log, or of an end that
- * this one has lost), those of read_stored. */
+ * this one has lost), those of read. */
 stoa_err stoa_snapshot_stands(stoa_journal *journal, const stoa_snapshot_info *info);
 
 /* --- writing */

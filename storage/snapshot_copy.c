@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/block.h"
 #include "storage/side.h"
 #include "storage/snapshot_internal.h"
 
@@ -113,34 +112,4 @@ stoa_err stoa_snapshot_prove(stoa_journal *journal, const stoa_snapshot_info *in
     err = same ? stoa_snapshot_verify(snapshot, 0, UINT64_MAX, &next) : corrupt(snapshot, "another one lies there");
     stoa_snapshot_close(snapshot);
     return err;
-}
-
-typedef struct looking {
-    const stoa_snapshot_info *info;
-    bool same;
-} looking;
-
-static stoa_err look_at_block(void *context, const void *bytes, size_t size_bytes)
-{
-    looking *l = context;
-    stoa_block_view view;
-    stoa_block_peek(bytes, &view);
-    (void)size_bytes;
-    l->same = stoa_block_last(&view.block) == l->info->position && view.block.epoch == l->info->epoch &&
-              memcmp(&view.hash, &l->info->block, sizeof view.hash) == 0;
-    return STOA_E_CANCELLED;
-}
-
-stoa_err stoa_snapshot_stands(stoa_journal *journal, const stoa_snapshot_info *info)
-{
-    stoa_journal_state state;
-    looking l = {.info = info};
-    journal->ops->state(journal, &state);
-    if (info->position > state.last) {
-        return STOA_FAIL(STOA_E_CORRUPT, "snapshot at %" PRIu64 ": the log ends at %" PRIu64, info->position, state.last);
-    }
-    if (info->position + 1 == state.first) { return STOA_OK; } /* purged up to there: what is durable does not change its past */
-    stoa_err err = journal->ops->read_stored(journal, info->position, look_at_block, &l);
-    if (err && err != STOA_E_CANCELLED) { return err; }
-    return l.same ? STOA_OK : STOA_FAIL(STOA_E_CORRUPT, "snapshot at %" PRIu64 ": it is of another log", info->position);
 }
