@@ -37,7 +37,10 @@ snapshot: {every_events: 200, every: 500ms}
 # and over after some seconds
 OVER = """
 archive: {interval: 100ms, segment: 8KiB, expire: true}
-retention: {orders: {hot: 500ms, warm: 1s, cold: 2s, archive: 3s}, chat: {hot: 500ms, warm: 1s, cold: 2s, archive: 3s}}
+retention:
+  orders: {hot: 500ms, warm: 1s, cold: 2s, archive: 3s}
+  trades: {hot: 500ms, warm: 1s, cold: 2s, archive: 3s}
+  chat: {hot: 500ms, warm: 1s, cold: 2s, archive: 3s}
 snapshot: {every_events: 200, every: 300ms}
 """
 
