@@ -74,8 +74,17 @@ typedef struct stoa_link_events {
      * because keys can be added while the listener runs; whoever waits for up decides when the last reason is the
      * answer. A listener that dies within the handshake can look like DENIED, once. */
     void (*refused)(void *context, stoa_err why);
+    /* Optional. What was put to the peer before its flush with this token is in its memory. */
+    void (*flushed)(void *context, stoa_peer peer, uint64_t token);
     void *context;
 } stoa_link_events;
+
+/* Memory of one side that the other may write to. Plain bytes: who exposes it sends it to the other in a frame. */
+typedef struct stoa_link_window {
+    uint64_t id, address, size_bytes;
+    uint32_t key_bytes;
+    uint8_t key[132]; /* the provider's */
+} stoa_link_window;
 
 /* Since open. */
 typedef struct stoa_link_counts {
@@ -132,6 +141,22 @@ typedef struct stoa_link_ops {
 
     /* Optional, NULL: nothing is known; call it by stoa_link_describe. Never blocks. */
     void (*describe)(stoa_link *link, stoa_link_traits *out);
+
+    /* Optional, all four or none (traits say one_sided): writing to the other side's memory without its owner taking part,
+     * for rings and large things. Where the provider cannot, or may not because frames are encrypted, what is put goes
+     * in frames underneath, and is written when the other side polls.
+     *
+     * Expose memory to whoever learns the window; it stays valid and where it is until it is concealed, or the link closed.
+     * Errors: FULL (too many), INVALID, NOMEM, IO. */
+    stoa_err (*expose)(stoa_link *link, void *memory, uint64_t size_bytes, stoa_link_window *out);
+    /* What is still put there ends its connection. */
+    void (*conceal)(stoa_link *link, const stoa_link_window *window);
+    /* Write bytes at offset of the peer's window, in no order with other puts or frames until flushed. bytes stay as they are
+     * until then. Errors: FULL (poll, then again), CLOSED, INVALID (not within the window), TOO_LARGE (frame_limit). */
+    stoa_err (*put)(stoa_link *link, stoa_peer peer, const stoa_link_window *window, uint64_t offset, const void *bytes,
+                    uint32_t size_bytes);
+    /* Ask for flushed(token) when all that was put before is there. Lost with the connection. Errors: FULL, CLOSED. */
+    stoa_err (*flush)(stoa_link *link, stoa_peer peer, uint64_t token);
 
     /* Release everything. What was sent gets linger_ms to arrive: close blocks until the other sides have polled all of
      * it, or are gone, or the time is over. What comes in meanwhile is dropped. NULL is allowed. */

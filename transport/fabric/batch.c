@@ -115,6 +115,7 @@ void stoa_conn_flush(stoa_conn *conn)
     stoa_fabric_unmark(link->dirty, conn->slot);
     if (!conn->end || conn->lost || conn->phase < STOA_PHASE_PROBING || conn->phase > STOA_PHASE_UP) { return; }
     uint64_t acked = conn->acked;
+    if (conn->puts) { stoa_conn_put_flush(conn); }
     flush_batches(conn);
     if (!conn->lost && ack_is_due(conn)) { stoa_conn_acknowledge(conn); }
     if (acked != conn->acked) { conn->in_told = conn->in.next; }
@@ -235,6 +236,10 @@ void stoa_carrier_sent(void *token, bool done)
     if (parcel->is_batch) { stoa_out_done(&conn->out, (stoa_batch *)(void *)parcel); }
     if (is_gone(conn)) { return; }
     stoa_fabric_mark(conn->link->dirty, conn->slot);
+    if (parcel->is_put) {
+        stoa_conn_put_sent(conn, parcel, done);
+        return;
+    }
     if (!done) { stoa_conn_lose(conn); }
 }
 

@@ -75,6 +75,23 @@ typedef struct stoa_carrier_ops {
     /* False: there is work now. */
     bool (*arm)(stoa_carrier *wire);
 
+    /* Optional, all or none: memory that is written and read from afar.
+     *
+     * Let the others reach memory; the key (up to key_bytes_max) and the region are given back. Errors: NOMEM, IO. */
+    stoa_err (*expose)(stoa_carrier *carrier, void *memory, uint64_t size_bytes, uint8_t *key_out, uint32_t key_bytes_max,
+                       uint32_t *key_bytes_out, void **region_out);
+    void (*conceal)(stoa_carrier *carrier, void *region);
+    /* Use a key of the other side's. Errors: MALFORMED. */
+    stoa_err (*reach)(stoa_carrier *carrier, stoa_carrier_end *end, const uint8_t *key, uint32_t key_bytes, void **far_out);
+    void (*unreach)(stoa_carrier *carrier, void *far);
+    /* Write, read, wait until all that was written is there; sent(token) when done, which may come before the return.
+     * Errors: AGAIN, CLOSED. */
+    stoa_err (*write)(stoa_carrier *carrier, stoa_carrier_end *end, void *far, uint64_t address, const void *bytes,
+                      uint32_t size_bytes, void *token);
+    stoa_err (*read)(stoa_carrier *carrier, stoa_carrier_end *end, void *far, uint64_t address, void *bytes,
+                     uint32_t size_bytes, void *token);
+    stoa_err (*settle)(stoa_carrier *carrier, stoa_carrier_end *end, void *token);
+
     /* Words for the operator: provider, and a note or "". */
     void (*describe)(stoa_carrier *wire, char *provider, size_t provider_bytes, char *note, size_t note_bytes);
 } stoa_carrier_ops;

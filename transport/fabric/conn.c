@@ -61,6 +61,8 @@ void stoa_conn_free(stoa_conn *conn)
     stoa_secure_stream_close(&conn->credit_out);
     stoa_secure_stream_close(&conn->credit_in);
     stoa_secure_forget(&conn->secure);
+    if (conn->link->carrier) { stoa_conn_put_end(conn); }
+    free(conn->puts);
     free(conn);
 }
 
@@ -199,21 +201,25 @@ static void tell_down(stoa_conn *conn, const stoa_link_events *events)
     events->down(events->context, peer);
 }
 
-static bool tell_frame(stoa_conn *conn, const stoa_link_events *events)
+/* One frame; false when there is none. Not told: it was not for the owner. */
+static bool tell_frame(stoa_conn *conn, const stoa_link_events *events, bool *told_out)
 {
     stoa_in_frame frame;
     if (conn->cut) { return false; }
     stoa_err err = stoa_in_frame_next(&conn->in, &frame);
     if (err == STOA_E_AGAIN) { return false; }
-    if (err || frame.kind != 0 || frame.size_bytes == 0 || frame.size_bytes > conn->link->frame_limit) {
+    if (!err && frame.kind != STOA_FRAME) { err = stoa_conn_put_frame(conn, &frame); }
+    if (err || frame.size_bytes == 0 || (frame.kind == STOA_FRAME && frame.size_bytes > conn->link->frame_limit)) {
         stoa_fabric_refused(conn->link, STOA_E_MALFORMED);
         stoa_conn_dismiss(conn, STOA_E_MALFORMED);
         return false;
     }
-    events->frame(events->context, conn->peer, conn->identity, frame.bytes, frame.size_bytes);
+    bool told = frame.kind == STOA_FRAME;
+    if (told) { events->frame(events->context, conn->peer, conn->identity, frame.bytes, frame.size_bytes); }
     uint64_t next = conn->in.next;
     stoa_in_drop(&conn->in, &frame);
     if (next != conn->in.next) { stoa_fabric_mark(conn->link->dirty, conn->slot); }
+    *told_out = told;
     return true;
 }
 
@@ -226,7 +232,9 @@ bool stoa_conn_tell(stoa_conn *conn, const stoa_link_events *events)
         events->up(events->context, conn->peer);
         return true;
     }
-    if (conn->told && tell_frame(conn, events)) { return true; }
+    bool told = false;
+    while (conn->told && !told && tell_frame(conn, events, &told)) {}
+    if (told || (conn->told && stoa_conn_put_tell(conn, events))) { return true; }
     if (conn->lost && conn->told) {
         tell_down(conn, events);
         return true;

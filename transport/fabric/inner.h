@@ -29,6 +29,48 @@ enum {
 
 typedef struct stoa_fabric stoa_fabric;
 
+/* Kinds of frames. */
+enum { STOA_FRAME = 0, STOA_FRAME_PUT, STOA_FRAME_FLUSH, STOA_FRAME_FLUSHED };
+
+enum { STOA_FABRIC_WINDOWS = 64, STOA_FABRIC_FARS = 8, STOA_FABRIC_PUTS = 32, STOA_FABRIC_FLUSHES = 16, STOA_FABRIC_PROBE = 64 };
+
+/* Memory of ours that is exposed. */
+typedef struct stoa_window {
+    uint64_t id, size_bytes; /* id 0: free */
+    uint8_t *memory;
+    void *region;            /* the carrier's, or NULL */
+} stoa_window;
+
+/* A window of the other side's, as far as the carrier itself can write there. */
+typedef struct stoa_far {
+    uint64_t id; /* 0: free */
+    void *far;
+    enum { STOA_FAR_NEW, STOA_FAR_WRITTEN, STOA_FAR_SETTLED, STOA_FAR_READ, STOA_FAR_WORKS, STOA_FAR_FAILS } state;
+    stoa_parcel parcel; /* of the probe */
+    uint64_t address;
+    uint32_t probe_bytes;
+    uint8_t wrote[STOA_FABRIC_PROBE], read[STOA_FABRIC_PROBE];
+} stoa_far;
+
+/* A flush under way: of the carrier's writes, then by a frame behind what went in frames. */
+typedef struct stoa_flush {
+    uint64_t token;
+    bool settled, framed; /* the carrier's writes are there; something went in frames */
+    bool asked, used;     /* FLUSH was sent; what went in frames is there */
+    stoa_parcel parcel;
+} stoa_flush;
+
+typedef struct stoa_puts {
+    bool written, framed; /* since the last flush */
+    uint32_t next;        /* the oldest flush */
+    uint32_t count;
+    uint32_t answer_count;
+    uint64_t answers[STOA_FABRIC_FLUSHES]; /* tokens of the other side's that are flushed and not told */
+    stoa_far fars[STOA_FABRIC_FARS];
+    stoa_parcel parcels[STOA_FABRIC_PUTS];
+    stoa_flush flushes[STOA_FABRIC_FLUSHES];
+} stoa_puts;
+
 /* Kinds of door messages. */
 enum {
     STOA_DOOR_HELLO = 1, /* dials -> listens: who is there, in which way */
@@ -84,6 +126,7 @@ typedef struct stoa_conn {
     uint8_t key[STOA_SECURE_KEY_BYTES]; /* the other side's, proven */
     char identity[64];
     stoa_parcel credits[STOA_FABRIC_CREDITS];
+    stoa_puts *puts; /* NULL until the first */
 } stoa_conn;
 
 struct stoa_fabric {
@@ -114,6 +157,8 @@ struct stoa_fabric {
     uint32_t looks;   /* polls since the doors were looked at */
     uint32_t spun;    /* polls of an owner who spins */
     stoa_link_counts counts;
+    stoa_window windows[STOA_FABRIC_WINDOWS];
+    bool writes; /* a far window was seen to work */
     uint64_t dial_ns; /* dials: not before */
     uint32_t pause_ms;
     stoa_random random;
@@ -170,6 +215,21 @@ void stoa_conn_rise(stoa_conn *conn);
 void stoa_conn_flush(stoa_conn *conn);
 /* Send a message without a batch, which tells how far we have read. */
 void stoa_conn_acknowledge(stoa_conn *conn);
+
+/* The connection frames can be sent over, or NULL. */
+stoa_conn *stoa_fabric_conn(stoa_fabric *link, stoa_peer peer);
+
+/* --- put.c */
+
+/* A frame that is not the owner's. Errors: MALFORMED. */
+stoa_err stoa_conn_put_frame(stoa_conn *conn, const stoa_in_frame *frame);
+/* Send on what waits for room, and tell a flush that is done. */
+void stoa_conn_put_flush(stoa_conn *conn);
+bool stoa_conn_put_tell(stoa_conn *conn, const stoa_link_events *events);
+void stoa_conn_put_sent(stoa_conn *conn, stoa_parcel *parcel, bool done);
+/* Nothing of it is on the wire any more, and the carrier is still open. */
+void stoa_conn_put_end(stoa_conn *conn);
+void stoa_fabric_conceal_all(stoa_fabric *link);
 
 /* --- address.c */
 

@@ -90,7 +90,7 @@ static bool tell_refused(stoa_fabric *link, const stoa_link_events *events)
 
 /* --- frames out */
 
-static stoa_conn *conn_of_peer(stoa_fabric *link, stoa_peer peer)
+stoa_conn *stoa_fabric_conn(stoa_fabric *link, stoa_peer peer)
 {
     uint64_t slot = link->listens ? peer & ((UINT64_C(1) << STOA_FABRIC_PEER_SLOT_BITS) - 1) : 0;
     stoa_conn *conn = slot < link->conn_top ? link->conns[slot] : NULL;
@@ -103,7 +103,7 @@ stoa_err stoa_fabric_send(stoa_link *of, stoa_peer peer, const void *bytes, uint
     stoa_fabric *link = own(of);
     if (size_bytes == 0) { return STOA_E_INVALID; }
     if (size_bytes > link->frame_limit) { return STOA_E_TOO_LARGE; }
-    stoa_conn *conn = conn_of_peer(link, peer);
+    stoa_conn *conn = stoa_fabric_conn(link, peer);
     if (!conn) { return STOA_E_CLOSED; }
     if (size_bytes > conn->frame_limit) { /* than the other side takes */
         stoa_conn_dismiss(conn, STOA_E_TOO_LARGE);
@@ -322,7 +322,10 @@ void stoa_fabric_close(stoa_link *of, uint32_t linger_ms)
     if (link->listener >= 0) { (void)close(link->listener); }
     if (linger_ms > 0) { leave(link, linger_ms); }
     hang_up(link);
+    sweep(link);
+    stoa_fabric_conceal_all(link);
     if (link->carrier) { link->kind->close(link->carrier); }
+    link->carrier = NULL;
     while (link->gone) {
         stoa_conn *conn = link->gone;
         link->gone = conn->next;
@@ -474,7 +477,9 @@ void stoa_fabric_counts(stoa_link *link, stoa_link_counts *out)
 void stoa_fabric_describe(stoa_link *of, stoa_link_traits *out)
 {
     stoa_fabric *link = own(of);
-    *out = (stoa_link_traits){.proves = link->secured, .encrypts = link->secured && !link->trusted};
+    *out = (stoa_link_traits){.proves = link->secured, .encrypts = link->secured && !link->trusted, .one_sided = true};
+    out->writes_memory = link->writes;
+    out->rendezvous = true;
     link->kind->describe(link->carrier, out->provider, sizeof out->provider, out->note, sizeof out->note);
 }
 

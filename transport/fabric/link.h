@@ -19,6 +19,11 @@ void stoa_fabric_spin(stoa_link *link, bool on);
 const char *stoa_fabric_address(stoa_link *link);
 stoa_err stoa_fabric_allow(stoa_link *link, const stoa_link_allowed *allowed, uint32_t count);
 void stoa_fabric_counts(stoa_link *link, stoa_link_counts *out);
+stoa_err stoa_fabric_expose(stoa_link *link, void *memory, uint64_t size_bytes, stoa_link_window *out);
+void stoa_fabric_conceal(stoa_link *link, const stoa_link_window *window);
+stoa_err stoa_fabric_put(stoa_link *link, stoa_peer peer, const stoa_link_window *window, uint64_t offset,
+                         const void *bytes, uint32_t size_bytes);
+stoa_err stoa_fabric_flush(stoa_link *link, stoa_peer peer, uint64_t token);
 void stoa_fabric_describe(stoa_link *link, stoa_link_traits *out);
 void stoa_fabric_close(stoa_link *link, uint32_t linger_ms);
 
@@ -26,7 +31,8 @@ void stoa_fabric_close(stoa_link *link, uint32_t linger_ms);
     {                                                                                                                  \
         .scheme = (scheme_), .open = (open_), .send = stoa_fabric_send, .poll = stoa_fabric_poll,                      \
         .fd = stoa_fabric_fd, .spin = stoa_fabric_spin, .address = stoa_fabric_address, .allow = stoa_fabric_allow,    \
-        .counts = stoa_fabric_counts, .describe = stoa_fabric_describe, .close = stoa_fabric_close                     \
+        .counts = stoa_fabric_counts, .describe = stoa_fabric_describe, .expose = stoa_fabric_expose,                  \
+        .conceal = stoa_fabric_conceal, .put = stoa_fabric_put, .flush = stoa_fabric_flush, .close = stoa_fabric_close \
     }
 
 #endif

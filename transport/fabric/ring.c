@@ -8,7 +8,7 @@
 
 #include "transport/bytes.h"
 
-enum { RING_BYTES = 4 * 1024 * 1024, FRAME_ALIGN = 8, RING_BATCHES_MIN = 4 };
+enum { RING_BYTES = 4 * 1024 * 1024, FRAME_ALIGN = 8, RING_BATCHES_MIN = 4, HEAD_BYTES_MAX = 16 };
 
 static uint64_t align_up(uint64_t n, uint64_t to)
 {
@@ -22,7 +22,7 @@ static uint64_t frame_bytes(uint64_t size_bytes)
 
 uint32_t stoa_ring_body_limit(uint32_t frame_limit)
 {
-    uint64_t one = align_up(frame_bytes(frame_limit), STOA_RING_ALIGN);
+    uint64_t one = align_up(frame_bytes((uint64_t)frame_limit + HEAD_BYTES_MAX), STOA_RING_ALIGN);
     return (uint32_t)(one > STOA_RING_BATCH_BYTES ? one : STOA_RING_BATCH_BYTES);
 }
 

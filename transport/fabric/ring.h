@@ -45,7 +45,7 @@ uint64_t stoa_ring_bytes(uint32_t frame_limit, uint32_t queue_frames);
 /* Something given to the wire: first member of what sent() is called with. */
 typedef struct stoa_parcel {
     void *owner;
-    bool on_wire, is_batch;
+    bool on_wire, is_batch, is_put; /* is_put: of fabric/put.c */
     uint8_t header[STOA_CARRIER_HEADER_BYTES];
 } stoa_parcel;
 

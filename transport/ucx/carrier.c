@@ -158,20 +158,28 @@ static void on_sent(void *request, ucs_status_t status, void *token)
     stoa_carrier_sent(token, status == UCS_OK);
 }
 
+/* What an operation's return says; on_sent comes later, or has no reason to. */
+static stoa_err begun(ucs_status_ptr_t request, void *token)
+{
+    if (UCS_PTR_IS_ERR(request)) { return STOA_E_CLOSED; }
+    if (!request) { stoa_carrier_sent(token, true); }
+    return STOA_OK;
+}
+
+static ucp_request_param_t params_of(void *token)
+{
+    return (ucp_request_param_t){.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
+                                 .cb.send = on_sent,
+                                 .user_data = token};
+}
+
 static stoa_err send_message(stoa_carrier *carrier, stoa_carrier_end *end, const void *header, const void *body,
                              uint32_t body_bytes, void *token)
 {
     (void)carrier;
-    ucp_request_param_t params = {
-        .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
-        .cb.send = on_sent,
-        .user_data = token,
-    };
-    ucs_status_ptr_t request =
-        ucp_am_send_nbx(end->ep, MESSAGE_ID, header, STOA_CARRIER_HEADER_BYTES, body, body_bytes, &params);
-    if (UCS_PTR_IS_ERR(request)) { return STOA_E_CLOSED; }
-    if (!request) { stoa_carrier_sent(token, true); }
-    return STOA_OK;
+    ucp_request_param_t params = params_of(token);
+    return begun(ucp_am_send_nbx(end->ep, MESSAGE_ID, header, STOA_CARRIER_HEADER_BYTES, body, body_bytes, &params),
+                 token);
 }
 
 static uint32_t progress(stoa_carrier *carrier)
@@ -198,6 +206,75 @@ static const void *address_of(stoa_carrier *carrier, uint32_t *size_out)
 {
     *size_out = (uint32_t)carrier->address_bytes;
     return carrier->address;
+}
+
+/* --- memory that is written and read from afar */
+
+static stoa_err expose_memory(stoa_carrier *carrier, void *memory, uint64_t size_bytes, uint8_t *key_out,
+                              uint32_t key_bytes_max, uint32_t *key_bytes_out, void **region_out)
+{
+    ucp_mem_map_params_t params = {.field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH,
+                                   .address = memory,
+                                   .length = size_bytes};
+    ucp_mem_h handle = NULL;
+    void *key = NULL;
+    size_t key_bytes = 0;
+    ucs_status_t status = ucp_mem_map(carrier->context, &params, &handle);
+    if (status != UCS_OK) { return fail(STOA_E_NOMEM, "memory cannot be registered", status); }
+    status = ucp_rkey_pack(carrier->context, handle, &key, &key_bytes);
+    bool fits = status == UCS_OK && key_bytes <= key_bytes_max;
+    if (fits) {
+        memcpy(key_out, key, key_bytes);
+        *key_bytes_out = (uint32_t)key_bytes;
+        *region_out = handle;
+    }
+    if (key) { ucp_rkey_buffer_release(key); }
+    if (fits) { return STOA_OK; }
+    (void)ucp_mem_unmap(carrier->context, handle);
+    return fail(STOA_E_IO, "the key of registered memory", status);
+}
+
+static void conceal_memory(stoa_carrier *carrier, void *region)
+{
+    (void)ucp_mem_unmap(carrier->context, region);
+}
+
+static stoa_err reach(stoa_carrier *carrier, stoa_carrier_end *end, const uint8_t *key, uint32_t key_bytes, void **far_out)
+{
+    ucp_rkey_h far = NULL;
+    (void)carrier, (void)key_bytes;
+    if (ucp_ep_rkey_unpack(end->ep, key, &far) != UCS_OK) { return STOA_E_MALFORMED; }
+    *far_out = far;
+    return STOA_OK;
+}
+
+static void unreach(stoa_carrier *carrier, void *far)
+{
+    (void)carrier;
+    ucp_rkey_destroy(far);
+}
+
+static stoa_err write_memory(stoa_carrier *carrier, stoa_carrier_end *end, void *far, uint64_t address, const void *bytes,
+                             uint32_t size_bytes, void *token)
+{
+    ucp_request_param_t params = params_of(token);
+    (void)carrier;
+    return begun(ucp_put_nbx(end->ep, bytes, size_bytes, address, far, &params), token);
+}
+
+static stoa_err read_memory(stoa_carrier *carrier, stoa_carrier_end *end, void *far, uint64_t address, void *bytes,
+                            uint32_t size_bytes, void *token)
+{
+    ucp_request_param_t params = params_of(token);
+    (void)carrier;
+    return begun(ucp_get_nbx(end->ep, bytes, size_bytes, address, far, &params), token);
+}
+
+static stoa_err settle(stoa_carrier *carrier, stoa_carrier_end *end, void *token)
+{
+    ucp_request_param_t params = params_of(token);
+    (void)carrier;
+    return begun(ucp_ep_flush_nbx(end->ep, &params), token);
 }
 
 /* --- open and close */
@@ -321,5 +398,12 @@ const stoa_carrier_ops stoa_ucx_carrier = {
     .progress = progress,
     .fd = fd_of,
     .arm = arm,
+    .expose = expose_memory,
+    .conceal = conceal_memory,
+    .reach = reach,
+    .unreach = unreach,
+    .write = write_memory,
+    .read = read_memory,
+    .settle = settle,
     .describe = describe,
 };

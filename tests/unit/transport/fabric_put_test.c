@@ -1,0 +1,253 @@
+/* fabric_put_test.c - goal: what is put to a window is in the other side's memory when its flush is told, whichever way it went; what
+ * is put elsewhere is refused. Method: two ends in this process, over UCX (one-sided writes, after they were seen to work),
+ * over UCX with keys and over libfabric (in frames); pieces at random, from a printed seed, with frames in between.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/random.h"
+#include "transport/keys.h"
+#include "transport/link.h"
+
+enum { WINDOW_BYTES = 1 << 20, PIECE_MAX = 65536, PIECES = 400, DEADLINE_MS = 30000, FRAME_LIMIT = 65536 };
+
+typedef struct variant {
+    const char *address;
+    bool keys, writes;
+} variant;
+static const variant ucx = {"ucx+tcp://127.0.0.1:0", false, true}, ucx_keys = {"ucx+tcp://127.0.0.1:0", true, false},
+                     ofi = {"ofi+tcp://127.0.0.1:0", false, false};
+
+typedef struct end {
+    stoa_link *link;
+    stoa_peer peer;
+    uint32_t ups, downs, frames, refusals, flushes;
+    uint64_t token;
+} end;
+
+typedef struct world {
+    const variant *as;
+    end ends[2]; /* listens, dials */
+    uint8_t *memory, *copy;
+    stoa_link_window window;
+} world;
+
+static stoa_random chance;
+
+static void on_up(void *context, stoa_peer peer)
+{
+    end *e = context;
+    e->ups++;
+    e->peer = peer;
+}
+
+static void on_down(void *context, stoa_peer peer)
+{
+    (void)peer;
+    ((end *)context)->downs++;
+}
+
+static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
+{
+    (void)peer, (void)identity, (void)bytes, (void)size_bytes;
+    ((end *)context)->frames++;
+}
+
+static void on_refused(void *context, stoa_err why)
+{
+    (void)why;
+    ((end *)context)->refusals++;
+}
+
+static void on_flushed(void *context, stoa_peer peer, uint64_t token)
+{
+    end *e = context;
+    assert_true(peer == e->peer);
+    assert_true(token == e->token + 1); /* in their order */
+    e->token = token;
+    e->flushes++;
+}
+
+static void run(world *w)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        stoa_link_events events = {on_frame, on_down, on_up, on_refused, on_flushed, &w->ends[i]};
+        while (w->ends[i].link->ops->poll(w->ends[i].link, &events, 16) == 16) {}
+    }
+}
+
+static void wait_for(world *w, const uint32_t *count, uint32_t least)
+{
+    for (int i = 0; *count < least && i < DEADLINE_MS; i++) {
+        run(w);
+        struct pollfd fds[2] = {{.fd = w->ends[0].link->ops->fd(w->ends[0].link), .events = POLLIN},
+                                {.fd = w->ends[1].link->ops->fd(w->ends[1].link), .events = POLLIN}};
+        if (*count < least) { (void)poll(fds, 2, 1000); } /* sleeps only on descriptors */
+    }
+    assert_true(*count >= least);
+}
+
+static int world_open(void **state)
+{
+    world *w = calloc(1, sizeof *w);
+    stoa_key_pair keys[2];
+    assert_non_null(w);
+    w->as = *state;
+    assert_int_equal(stoa_key_new(&keys[0]) || stoa_key_new(&keys[1]), 0);
+    stoa_link_allowed allowed = {.name = "client"};
+    memcpy(allowed.public_key, keys[1].public_key, sizeof allowed.public_key);
+    char address[128];
+    (void)snprintf(address, sizeof address, "%s", w->as->address);
+    for (unsigned i = 0; i < 2; i++) {
+        stoa_link_options options = {.listen = i == 0, .frame_limit = FRAME_LIMIT, .queue_frames = 64};
+        if (w->as->keys) {
+            options.secret_key = keys[i].secret_key;
+            options.public_key = i ? keys[1].public_key : NULL;
+            options.server_key = i ? keys[0].public_key : NULL;
+            options.allowed = i ? NULL : &allowed;
+            options.allowed_count = i ? 0 : 1;
+        }
+        stoa_err err = stoa_link_open(address, &options, &w->ends[i].link);
+        if (err) { fail_msg("%s", stoa_err_trail()); }
+        (void)snprintf(address, sizeof address, "%s", w->ends[0].link->ops->address(w->ends[0].link));
+    }
+    w->memory = calloc(1, WINDOW_BYTES);
+    w->copy = calloc(1, WINDOW_BYTES);
+    assert_true(w->memory && w->copy);
+    stoa_link *server = w->ends[0].link;
+    assert_int_equal(server->ops->expose(server, w->memory, WINDOW_BYTES, &w->window), STOA_OK);
+    wait_for(w, &w->ends[0].ups, 1);
+    wait_for(w, &w->ends[1].ups, 1);
+    *state = w;
+    return 0;
+}
+
+static int world_close(void **state)
+{
+    world *w = *state;
+    w->ends[1].link->ops->close(w->ends[1].link, 0);
+    w->ends[0].link->ops->close(w->ends[0].link, 0);
+    free(w->memory);
+    free(w->copy);
+    free(w);
+    return 0;
+}
+
+static void put_patiently(world *w, uint64_t offset, uint32_t size_bytes)
+{
+    stoa_link *client = w->ends[1].link;
+    stoa_err err = STOA_OK;
+    while ((err = client->ops->put(client, 0, &w->window, offset, w->copy + offset, size_bytes)) == STOA_E_FULL) {
+        run(w);
+    }
+    assert_int_equal(err, STOA_OK);
+}
+
+static void flush_and_wait(world *w, uint64_t token)
+{
+    stoa_link *client = w->ends[1].link;
+    stoa_err err = STOA_OK;
+    while ((err = client->ops->flush(client, 0, token)) == STOA_E_FULL) {
+        run(w);
+    }
+    assert_int_equal(err, STOA_OK);
+}
+
+static void what_is_flushed_is_there(void **state)
+{
+    world *w = *state;
+    end *client = &w->ends[1];
+    uint64_t token = 0;
+    for (unsigned i = 0; i < PIECES; i++) {
+        uint32_t size_bytes = 1 + (uint32_t)stoa_random_below(&chance, stoa_random_chance(&chance, 100) ? PIECE_MAX : 500);
+        uint64_t offset = stoa_random_below(&chance, WINDOW_BYTES - size_bytes);
+        for (uint32_t k = 0; k < size_bytes; k++) {
+            w->copy[offset + k] = (uint8_t)stoa_random_next(&chance);
+        }
+        put_patiently(w, offset, size_bytes);
+        if (stoa_random_chance(&chance, 200)) { (void)client->link->ops->send(client->link, 0, "between", 7); }
+        flush_and_wait(w, ++token); /* pieces may overlap, so each is flushed before the next */
+        if (stoa_random_chance(&chance, 100)) { run(w); }
+        wait_for(w, &client->flushes, (uint32_t)token);
+        if (i % 50 == 0) { assert_memory_equal(w->memory, w->copy, WINDOW_BYTES); }
+    }
+    assert_memory_equal(w->memory, w->copy, WINDOW_BYTES);
+    stoa_link_traits traits;
+    stoa_link_describe(client->link, &traits);
+    assert_true(traits.one_sided);
+    assert_int_equal(traits.writes_memory, w->as->writes);
+    assert_int_equal(w->ends[0].downs + client->downs, 0);
+}
+
+static void many_puts_need_one_flush(void **state)
+{
+    world *w = *state;
+    end *client = &w->ends[1];
+    for (uint32_t round = 1; round <= 3; round++) {
+        for (uint64_t offset = 0; offset < WINDOW_BYTES; offset += 16384) {
+            memset(w->copy + offset, (int)(offset / 16384 + round), 16384);
+            put_patiently(w, offset, 16384);
+        }
+        flush_and_wait(w, round);
+        wait_for(w, &client->flushes, round);
+        assert_memory_equal(w->memory, w->copy, WINDOW_BYTES);
+    }
+}
+
+static void what_is_not_in_the_window_is_refused(void **state)
+{
+    world *w = *state;
+    stoa_link *client = w->ends[1].link, *server = w->ends[0].link;
+    assert_int_equal(client->ops->put(client, 0, &w->window, WINDOW_BYTES, w->copy, 1), STOA_E_INVALID);
+    assert_int_equal(client->ops->put(client, 0, &w->window, WINDOW_BYTES - 10, w->copy, 11), STOA_E_INVALID);
+    assert_int_equal(client->ops->put(client, 0, &w->window, UINT64_MAX, w->copy, 2), STOA_E_INVALID);
+    assert_int_equal(client->ops->put(client, 0, &w->window, 0, w->copy, FRAME_LIMIT + 1), STOA_E_TOO_LARGE);
+    stoa_link_window none;
+    assert_int_equal(server->ops->expose(server, NULL, 10, &none), STOA_E_INVALID);
+
+    stoa_link_window forged = w->window; /* as somebody who does not keep to the rules has it */
+    forged.key_bytes = 0;
+    forged.size_bytes = UINT64_MAX;
+    assert_int_equal(client->ops->put(client, 0, &forged, WINDOW_BYTES - 1, w->copy, 2), STOA_OK);
+    wait_for(w, &w->ends[0].downs, 1);
+    wait_for(w, &w->ends[1].downs, 1);
+    assert_true(w->ends[0].refusals >= 1);
+    wait_for(w, &w->ends[1].ups, 2);
+    server->ops->conceal(server, &w->window);
+    forged = w->window;
+    forged.key_bytes = 0;
+    assert_int_equal(client->ops->put(client, 0, &forged, 0, w->copy, 2), STOA_OK);
+    wait_for(w, &w->ends[0].downs, 2);
+    for (uint32_t i = 0; i < WINDOW_BYTES; i++) {
+        assert_int_equal(w->memory[i], 0);
+    }
+}
+
+#define TESTS(as_)                                                                                                     \
+    {#as_ ": what_is_flushed_is_there", what_is_flushed_is_there, world_open, world_close, (void *)(uintptr_t)&(as_)}, \
+        {#as_ ": many_puts_need_one_flush", many_puts_need_one_flush, world_open, world_close,                         \
+         (void *)(uintptr_t)&(as_)},                                                                                   \
+    {                                                                                                                  \
+#as_ ": what_is_not_in_the_window_is_refused", what_is_not_in_the_window_is_refused, world_open, world_close,  \
+            (void *)(uintptr_t)&(as_)                                                                                  \
+    }
+
+int main(void)
+{
+    const char *given = getenv("STOA_TEST_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+    (void)printf("STOA_TEST_SEED=%llu\n", (unsigned long long)seed);
+    stoa_random_seed(&chance, seed);
+    const struct CMUnitTest tests[] = {TESTS(ucx), TESTS(ucx_keys), TESTS(ofi)};
+    return cmocka_run_group_tests_name("transport/link.h, one-sided", tests, NULL, NULL);
+}
