@@ -22,14 +22,14 @@ enum { MODULES_MAX = 8, NAME_BYTES = 32, WHY_BYTES = 400 };
 static const struct {
     const char *name, *value;
 } settings[] = {
-    {"IPATH_NO_BACKTRACE", "1"},       /* libfabric's PSM provider: no handlers of its own for seven signals */
-    {"HFI_NO_BACKTRACE", "1"},         /* PSM2: the same */
+    {"IPATH_NO_BACKTRACE", "1"},          /* libfabric's PSM provider: no handlers of its own for seven signals */
+    {"HFI_NO_BACKTRACE", "1"},            /* PSM2: the same */
     {"FI_PROVIDER", "tcp,ofi_rxm,verbs"}, /* libfabric: the others, with all that they load and start, stay away */
-    {"UCX_HANDLE_ERRORS", "none"},     /* UCX: none for five more */
-    {"UCX_ERROR_SIGNALS", ""},         /* and for none */
-    {"UCX_MEM_EVENTS", "n"},           /* no hooks in mmap and free: without a NIC nothing is gained by them */
-    {"UCX_WARN_UNUSED_ENV_VARS", "n"}, /* nothing on our stdout */
-    {"UCX_LOG_LEVEL", "fatal"},        /* what goes wrong with a peer is an event of the link, not a line on stdout */
+    {"UCX_HANDLE_ERRORS", "none"},        /* UCX: none for five more */
+    {"UCX_ERROR_SIGNALS", ""},            /* and for none */
+    {"UCX_MEM_EVENTS", "n"},              /* no hooks in mmap and free: without a NIC nothing is gained by them */
+    {"UCX_WARN_UNUSED_ENV_VARS", "n"},    /* nothing on our stdout */
+    {"UCX_LOG_LEVEL", "fatal"}, /* what goes wrong with a peer is an event of the link, not a line on stdout */
 };
 enum { SETTING_COUNT = sizeof settings / sizeof settings[0] };
 
@@ -142,8 +142,8 @@ static stoa_err load(const char *name, const stoa_link_module **out)
         return err;
     }
     place(1, name, path);
-    return STOA_FAIL(STOA_E_UNSUPPORTED, "the module link_%s.so is not installed: neither in STOA_MODULES nor at %s", name,
-                     path);
+    return STOA_FAIL(STOA_E_UNSUPPORTED, "the module link_%s.so is not installed: neither in STOA_MODULES nor at %s",
+                     name, path);
 }
 
 static stoa_err find_module(const char *name, const stoa_link_module **out)

@@ -61,7 +61,8 @@ static void hash_of(const void *a, size_t a_bytes, const void *b, size_t b_bytes
     crypto_hash_sha256_final(&state, out);
 }
 
-static void mac_of(const uint8_t key[KEY], const void *a, size_t a_bytes, const void *b, size_t b_bytes, uint8_t out[KEY])
+static void mac_of(const uint8_t key[KEY], const void *a, size_t a_bytes, const void *b, size_t b_bytes,
+                   uint8_t out[KEY])
 {
     crypto_auth_hmacsha256_state state;
     crypto_auth_hmacsha256_init(&state, key, KEY);
@@ -200,9 +201,7 @@ static stoa_err read_answer(stoa_secure *secure, const uint8_t *message, size_t 
 stoa_err stoa_secure_read(stoa_secure *secure, const uint8_t *message, size_t size_bytes, uint8_t *payload_out)
 {
     STOA_ASSERT(secure->messages == (secure->dials ? 1 : 0));
-    if (size_bytes < (secure->dials ? STOA_SECURE_ANSWER_BYTES : STOA_SECURE_HELLO_BYTES)) {
-        return STOA_E_MALFORMED;
-    }
+    if (size_bytes < (secure->dials ? STOA_SECURE_ANSWER_BYTES : STOA_SECURE_HELLO_BYTES)) { return STOA_E_MALFORMED; }
     secure->messages++;
     return secure->dials ? read_answer(secure, message, size_bytes, payload_out)
                          : read_hello(secure, message, size_bytes, payload_out);

@@ -39,7 +39,8 @@ static void sealed(const uint8_t *bytes, size_t size_bytes)
     memcpy(&number, bytes, sizeof number);
     memcpy(copy, bytes, size_bytes);
     size_t text_bytes = size_bytes - STOA_SECURE_TAG_BYTES - sizeof number;
-    (void)stoa_secure_unseal(&in, number, "h", 1, copy + sizeof number, text_bytes, bytes + size_bytes - STOA_SECURE_TAG_BYTES);
+    (void)stoa_secure_unseal(&in, number, "h", 1, copy + sizeof number, text_bytes,
+                             bytes + size_bytes - STOA_SECURE_TAG_BYTES);
     stoa_secure_stream_close(&in);
 }
 
@@ -47,7 +48,9 @@ static void sealed(const uint8_t *bytes, size_t size_bytes)
 static void batches(const uint8_t *bytes, size_t size_bytes)
 {
     stoa_in in;
-    if (stoa_in_open(&in, NULL, stoa_ring_bytes(FRAME_LIMIT, 1), stoa_ring_body_limit(FRAME_LIMIT)) != STOA_OK) { return; }
+    if (stoa_in_open(&in, NULL, stoa_ring_bytes(FRAME_LIMIT, 1), stoa_ring_body_limit(FRAME_LIMIT)) != STOA_OK) {
+        return;
+    }
     while (size_bytes >= PLACE_BYTES) {
         uint64_t number, position;
         uint16_t length;

@@ -33,7 +33,8 @@ stoa_err stoa_fabric_resolve(stoa_fabric *link, const char *address)
 {
     char host[STOA_FABRIC_ADDRESS_BYTES], port[PORT_CHARS_MAX + 1];
     const char *text = strstr(address, "://");
-    if (strnlen(address, STOA_FABRIC_ADDRESS_BYTES) == STOA_FABRIC_ADDRESS_BYTES || !text || !split(text + 3, host, port)) {
+    if (strnlen(address, STOA_FABRIC_ADDRESS_BYTES) == STOA_FABRIC_ADDRESS_BYTES || !text ||
+        !split(text + 3, host, port)) {
         return STOA_FAIL(STOA_E_INVALID, "%s is not SCHEME://HOST:PORT, or longer than %d bytes", address,
                          STOA_FABRIC_ADDRESS_BYTES - 1);
     }

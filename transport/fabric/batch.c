@@ -32,9 +32,9 @@ enum {
 };
 
 enum {
-    FLIGHT_MAX = 16,      /* batches on the wire, of a connection */
-    FLIGHT_OPEN_MAX = 2,  /* with more, the last batch waits for more frames */
-    ACK_SHARE = 4,        /* of the ring; that much may be read and not told */
+    FLIGHT_MAX = 16,     /* batches on the wire, of a connection */
+    FLIGHT_OPEN_MAX = 2, /* with more, the last batch waits for more frames */
+    ACK_SHARE = 4,       /* of the ring; that much may be read and not told */
 };
 
 /* --- out */
@@ -105,7 +105,8 @@ static void flush_batches(stoa_conn *conn)
 static bool ack_is_due(const stoa_conn *conn)
 {
     if (conn->acked == conn->in.read) { return false; }
-    return conn->hurried || conn->acked == UINT64_MAX || conn->in.next - conn->in_told >= STOA_RING_BATCHES / ACK_SHARE ||
+    return conn->hurried || conn->acked == UINT64_MAX ||
+           conn->in.next - conn->in_told >= STOA_RING_BATCHES / ACK_SHARE ||
            conn->in.read - conn->acked >= conn->in.ring_bytes / ACK_SHARE;
 }
 
@@ -190,8 +191,8 @@ void *stoa_carrier_place(void *context, const void *bytes, uint32_t body_bytes, 
     }
     stoa_arrival *arrival = NULL;
     bool fits = header[AT_KIND] == KIND_BATCH && stoa_get_u32(header + AT_SIZE) == body_bytes &&
-                stoa_in_place(&conn->in, stoa_get_u64(header + AT_NUMBER), stoa_get_u64(header + AT_POSITION), body_bytes,
-                              &arrival) == STOA_OK;
+                stoa_in_place(&conn->in, stoa_get_u64(header + AT_NUMBER), stoa_get_u64(header + AT_POSITION),
+                              body_bytes, &arrival) == STOA_OK;
     if (!fits) {
         blame(conn, !conn->encrypted);
         return NULL;

@@ -59,14 +59,15 @@ typedef struct stoa_carrier_ops {
 
     /* Be ready to send to address, which came from the other side. Does not wait for it.
      * Errors: MALFORMED, UNSUPPORTED (it cannot be reached), NOMEM, IO. */
-    stoa_err (*connect)(stoa_carrier *wire, const void *address, uint32_t size_bytes, void *owner, stoa_carrier_end **out);
+    stoa_err (*connect)(stoa_carrier *wire, const void *address, uint32_t size_bytes, void *owner,
+                        stoa_carrier_end **out);
     /* The end is gone; broken is not called for it any more. sent and landed are, for what is under way. */
     void (*disconnect)(stoa_carrier *wire, stoa_carrier_end *end);
 
     /* Send header and body, in order with what was sent before. Both stay as they are until sent(token), which may come
      * before the return. Never blocks. Errors: AGAIN (no room; later), CLOSED (broken). */
-    stoa_err (*send)(stoa_carrier *wire, stoa_carrier_end *end, const void *header, const void *body, uint32_t body_bytes,
-                     void *token);
+    stoa_err (*send)(stoa_carrier *wire, stoa_carrier_end *end, const void *header, const void *body,
+                     uint32_t body_bytes, void *token);
 
     /* Do what is to be done now; how much happened, 0: nothing. Never blocks. */
     uint32_t (*progress)(stoa_carrier *wire);
@@ -78,11 +79,12 @@ typedef struct stoa_carrier_ops {
     /* Optional, all or none: memory that is written and read from afar.
      *
      * Let the others reach memory; the key (up to key_bytes_max) and the region are given back. Errors: NOMEM, IO. */
-    stoa_err (*expose)(stoa_carrier *carrier, void *memory, uint64_t size_bytes, uint8_t *key_out, uint32_t key_bytes_max,
-                       uint32_t *key_bytes_out, void **region_out);
+    stoa_err (*expose)(stoa_carrier *carrier, void *memory, uint64_t size_bytes, uint8_t *key_out,
+                       uint32_t key_bytes_max, uint32_t *key_bytes_out, void **region_out);
     void (*conceal)(stoa_carrier *carrier, void *region);
     /* Use a key of the other side's. Errors: MALFORMED. */
-    stoa_err (*reach)(stoa_carrier *carrier, stoa_carrier_end *end, const uint8_t *key, uint32_t key_bytes, void **far_out);
+    stoa_err (*reach)(stoa_carrier *carrier, stoa_carrier_end *end, const uint8_t *key, uint32_t key_bytes,
+                      void **far_out);
     void (*unreach)(stoa_carrier *carrier, void *far);
     /* Write, read, wait until all that was written is there; sent(token) when done, which may come before the return.
      * Errors: AGAIN, CLOSED. */

@@ -103,13 +103,12 @@ static stoa_err hello_check(const stoa_fabric *link, const uint8_t *body, uint32
     return size_bytes == HELLO_BYTES + (secured ? STOA_SECURE_HELLO_BYTES : 0) ? STOA_OK : STOA_E_MALFORMED;
 }
 
-static stoa_err answer_keys(stoa_conn *conn, const uint8_t *hello, uint8_t welcome[WELCOME_BYTES + STOA_SECURE_ANSWER_BYTES])
+static stoa_err answer_keys(stoa_conn *conn, const uint8_t *hello,
+                            uint8_t welcome[WELCOME_BYTES + STOA_SECURE_ANSWER_BYTES])
 {
     stoa_fabric *link = conn->link;
     stoa_err err = stoa_secure_begin(&conn->secure, link->secret_key, NULL, hello, HELLO_BYTES);
-    if (!err) {
-        err = stoa_secure_read(&conn->secure, hello + HELLO_BYTES, STOA_SECURE_HELLO_BYTES, NULL);
-    }
+    if (!err) { err = stoa_secure_read(&conn->secure, hello + HELLO_BYTES, STOA_SECURE_HELLO_BYTES, NULL); }
     if (err) { return STOA_E_DENIED; }
     const char *name = stoa_allowed_name(&link->allowed, conn->secure.other_public);
     if (!name) { return STOA_E_DENIED; }

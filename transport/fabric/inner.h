@@ -18,9 +18,9 @@
 
 enum {
     STOA_FABRIC_ADDRESS_BYTES = 256,
-    STOA_FABRIC_CREDITS = 4,         /* messages without a batch that may be on the wire */
-    STOA_FABRIC_GREETING_MAX = 64,   /* connections above the peer limit that may be in their greeting */
-    STOA_FABRIC_STEP_MS = 5000,      /* and how long in each of its phases */
+    STOA_FABRIC_CREDITS = 4,       /* messages without a batch that may be on the wire */
+    STOA_FABRIC_GREETING_MAX = 64, /* connections above the peer limit that may be in their greeting */
+    STOA_FABRIC_STEP_MS = 5000,    /* and how long in each of its phases */
     STOA_FABRIC_PING_MS = 500,
     STOA_FABRIC_DIAL_SILENT_MAX = 6, /* unanswered pings, after which who dials takes the other for gone: 3.5 s */
     STOA_FABRIC_LISTEN_SILENT_MAX = 30,
@@ -32,13 +32,19 @@ typedef struct stoa_fabric stoa_fabric;
 /* Kinds of frames. */
 enum { STOA_FRAME = 0, STOA_FRAME_PUT, STOA_FRAME_FLUSH, STOA_FRAME_FLUSHED };
 
-enum { STOA_FABRIC_WINDOWS = 64, STOA_FABRIC_FARS = 8, STOA_FABRIC_PUTS = 32, STOA_FABRIC_FLUSHES = 16, STOA_FABRIC_PROBE = 64 };
+enum {
+    STOA_FABRIC_WINDOWS = 64,
+    STOA_FABRIC_FARS = 8,
+    STOA_FABRIC_PUTS = 32,
+    STOA_FABRIC_FLUSHES = 16,
+    STOA_FABRIC_PROBE = 64
+};
 
 /* Memory of ours that is exposed. */
 typedef struct stoa_window {
     uint64_t id, size_bytes; /* id 0: free */
     uint8_t *memory;
-    void *region;            /* the carrier's, or NULL */
+    void *region; /* the carrier's, or NULL */
 } stoa_window;
 
 /* A window of the other side's, as far as the carrier itself can write there. */
@@ -96,14 +102,14 @@ typedef struct stoa_conn {
     struct stoa_conn *next; /* in the list of those that are gone and wait for the carrier */
     uint32_t slot;
     stoa_phase phase;
-    bool served;            /* counts against peer_limit */
-    bool told;              /* up is told */
-    bool lost;              /* gone; what came is to be told, then down */
-    bool probed;            /* a genuine message came over the carrier */
-    bool hurried;           /* the other side waits for our acknowledgement */
-    bool asked;             /* we said LEAVING */
-    bool full;              /* a send was, and nothing has changed since */
-    bool cut;               /* what came and is not told is dropped */
+    bool served;                    /* counts against peer_limit */
+    bool told;                      /* up is told */
+    bool lost;                      /* gone; what came is to be told, then down */
+    bool probed;                    /* a genuine message came over the carrier */
+    bool hurried;                   /* the other side waits for our acknowledgement */
+    bool asked;                     /* we said LEAVING */
+    bool full;                      /* a send was, and nothing has changed since */
+    bool cut;                       /* what came and is not told is dropped */
     uint64_t full_acked, full_next; /* how it was then */
     stoa_peer peer;
     uint64_t token, other_token; /* that a message to us, to them carries */
@@ -158,7 +164,7 @@ struct stoa_fabric {
     uint32_t spun;    /* polls of an owner who spins */
     stoa_link_counts counts;
     stoa_window windows[STOA_FABRIC_WINDOWS];
-    bool writes; /* a far window was seen to work */
+    bool writes;      /* a far window was seen to work */
     uint64_t dial_ns; /* dials: not before */
     uint32_t pause_ms;
     stoa_random random;

@@ -32,12 +32,12 @@
 #include "transport/z85.h"
 
 enum {
-    ROUNDS_MAX = 8,      /* of a poll that finds work again and again */
-    DOORS_SELDOM = 64,   /* polls between looks at the doors while the carrier keeps us busy */
-    SPINS = 64,          /* polls of who spins between looks at doors and time */
+    ROUNDS_MAX = 8,    /* of a poll that finds work again and again */
+    DOORS_SELDOM = 64, /* polls between looks at the doors while the carrier keeps us busy */
+    SPINS = 64,        /* polls of who spins between looks at doors and time */
     DOOR_EVENTS = 32,
-    BURST = 32,          /* events of one connection before the next one's turn */
-    TICK_MS = 100,       /* while somebody is in his greeting */
+    BURST = 32,    /* events of one connection before the next one's turn */
+    TICK_MS = 100, /* while somebody is in his greeting */
     LEAVE_AGAIN_MS = 5,
     LEAVE_EVENTS = 256,
     GREETING_EXTRA = STOA_FABRIC_GREETING_MAX,
@@ -211,9 +211,8 @@ static uint32_t tell(stoa_fabric *link, const stoa_link_events *events, uint32_t
             continue;
         }
         uint32_t slot = link->cursor + (uint32_t)__builtin_ctzll(bits);
-        for (uint32_t burst = 0; burst < BURST && told < max && link->conns[slot] &&
-                                 stoa_conn_tell(link->conns[slot], events);
-             burst++) {
+        for (uint32_t burst = 0;
+             burst < BURST && told < max && link->conns[slot] && stoa_conn_tell(link->conns[slot], events); burst++) {
             told++;
         }
         link->cursor = slot + 1 < link->conn_top ? slot + 1 : 0;
@@ -301,7 +300,9 @@ static void leave(stoa_fabric *link, uint32_t linger_ms)
     struct pollfd bell = {.fd = link->epoll, .events = POLLIN};
     link->leaving = true;
     while (!all_have_read(link) && stoa_fabric_now_ns() < until_ns) {
-        if (stoa_fabric_poll(&link->link, &nobody, LEAVE_EVENTS) < LEAVE_EVENTS) { (void)poll(&bell, 1, LEAVE_AGAIN_MS); }
+        if (stoa_fabric_poll(&link->link, &nobody, LEAVE_EVENTS) < LEAVE_EVENTS) {
+            (void)poll(&bell, 1, LEAVE_AGAIN_MS);
+        }
     }
 }
 
@@ -371,8 +372,8 @@ static stoa_err keys_take(stoa_fabric *link, const stoa_link_options *options, c
             return STOA_FAIL(STOA_E_INVALID, "keys without a secret key");
         }
         if (!stoa_fabric_is_local(link) && !link->trusted) {
-            return STOA_FAIL(STOA_E_INVALID, "%s leaves this machine: it needs a secret key, or a network that is trusted",
-                             address);
+            return STOA_FAIL(STOA_E_INVALID,
+                             "%s leaves this machine: it needs a secret key, or a network that is trusted", address);
         }
         return STOA_OK;
     }

@@ -32,7 +32,9 @@ stoa_err stoa_fabric_listen_open(stoa_fabric *link)
     link->listener = socket(link->where.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (link->listener < 0) { return fail(link, "socket for"); }
     (void)setsockopt(link->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(link->listener, (const struct sockaddr *)&link->where, link->where_bytes) != 0) { return fail(link, "bind"); }
+    if (bind(link->listener, (const struct sockaddr *)&link->where, link->where_bytes) != 0) {
+        return fail(link, "bind");
+    }
     if (listen(link->listener, BACKLOG) != 0) { return fail(link, "listen at"); }
     if (epoll_ctl(link->doors, EPOLL_CTL_ADD, link->listener, &event) != 0) { return fail(link, "watch"); }
     link->where_bytes = sizeof link->where;

@@ -100,11 +100,13 @@ static void probe_step(stoa_conn *conn, stoa_far *far, bool done)
     far->parcel.on_wire = true;
     conn->on_wire++;
     if (!err && far->state == STOA_FAR_WRITTEN) {
-        err = link->kind->write(link->carrier, conn->end, far->far, far->address, far->wrote, far->probe_bytes, &far->parcel);
+        err = link->kind->write(link->carrier, conn->end, far->far, far->address, far->wrote, far->probe_bytes,
+                                &far->parcel);
     } else if (!err && far->state == STOA_FAR_SETTLED) {
         err = link->kind->settle(link->carrier, conn->end, &far->parcel);
     } else if (!err) {
-        err = link->kind->read(link->carrier, conn->end, far->far, far->address, far->read, far->probe_bytes, &far->parcel);
+        err = link->kind->read(link->carrier, conn->end, far->far, far->address, far->read, far->probe_bytes,
+                               &far->parcel);
     }
     if (!err) { return; }
     far->parcel.on_wire = false;
@@ -128,7 +130,9 @@ static stoa_far *far_of(stoa_conn *conn, const stoa_link_window *window, uint64_
     stoa_far *far = &conn->puts->fars[i];
     if (far->id != 0) { return far; }
     void *reached = NULL;
-    if (link->kind->reach(link->carrier, conn->end, window->key, window->key_bytes, &reached) != STOA_OK) { return NULL; }
+    if (link->kind->reach(link->carrier, conn->end, window->key, window->key_bytes, &reached) != STOA_OK) {
+        return NULL;
+    }
     *far = (stoa_far){.id = window->id, .far = reached, .parcel = {.owner = conn, .is_put = true}};
     far->address = window->address + offset;
     far->probe_bytes = size_bytes < STOA_FABRIC_PROBE ? size_bytes : STOA_FABRIC_PROBE;
@@ -141,14 +145,16 @@ static stoa_far *far_of(stoa_conn *conn, const stoa_link_window *window, uint64_
 
 /* --- put and flush */
 
-static stoa_err put_by_carrier(stoa_conn *conn, const stoa_far *far, uint64_t address, const void *bytes, uint32_t size_bytes)
+static stoa_err put_by_carrier(stoa_conn *conn, const stoa_far *far, uint64_t address, const void *bytes,
+                               uint32_t size_bytes)
 {
     for (unsigned i = 0; i < STOA_FABRIC_PUTS; i++) {
         stoa_parcel *parcel = &conn->puts->parcels[i];
         if (parcel->on_wire) { continue; }
         parcel->on_wire = true;
         conn->on_wire++;
-        stoa_err err = conn->link->kind->write(conn->link->carrier, conn->end, far->far, address, bytes, size_bytes, parcel);
+        stoa_err err =
+            conn->link->kind->write(conn->link->carrier, conn->end, far->far, address, bytes, size_bytes, parcel);
         if (!err) {
             conn->puts->written = true;
             return STOA_OK;
@@ -185,7 +191,9 @@ stoa_err stoa_fabric_put(stoa_link *of, stoa_peer peer, const stoa_link_window *
     stoa_fabric *link = own(of);
     stoa_conn *conn = stoa_fabric_conn(link, peer);
     if (!conn) { return STOA_E_CLOSED; }
-    if (size_bytes == 0 || offset > window->size_bytes || size_bytes > window->size_bytes - offset) { return STOA_E_INVALID; }
+    if (size_bytes == 0 || offset > window->size_bytes || size_bytes > window->size_bytes - offset) {
+        return STOA_E_INVALID;
+    }
     if (size_bytes > link->frame_limit || size_bytes > conn->frame_limit) { return STOA_E_TOO_LARGE; }
     if (!puts_of(conn)) { return STOA_E_FULL; }
     stoa_far *far = far_of(conn, window, offset, bytes, size_bytes);
@@ -205,7 +213,10 @@ stoa_err stoa_fabric_flush(stoa_link *of, stoa_peer peer, uint64_t token)
     if (!puts || puts->count == STOA_FABRIC_FLUSHES) { return STOA_E_FULL; }
     stoa_flush *flush = &puts->flushes[(puts->next + puts->count) % STOA_FABRIC_FLUSHES];
     if (flush->parcel.on_wire) { return STOA_E_FULL; }
-    *flush = (stoa_flush){.token = token, .settled = !puts->written, .framed = puts->framed, .used = !puts->framed,
+    *flush = (stoa_flush){.token = token,
+                          .settled = !puts->written,
+                          .framed = puts->framed,
+                          .used = !puts->framed,
                           .parcel = {.owner = conn, .is_put = true}};
     if (!flush->settled) {
         flush->parcel.on_wire = true;

@@ -60,7 +60,7 @@ typedef struct stoa_batch {
 typedef struct stoa_out {
     uint8_t *memory;
     uint64_t ring_bytes, position, acked; /* position: where the next batch may begin */
-    uint64_t first, next, end;            /* numbers of the oldest that is kept, the next for the wire, behind the last */
+    uint64_t first, next, end; /* numbers of the oldest that is kept, the next for the wire, behind the last */
     uint32_t body_limit, queue_frames, queued; /* frames that are not on the wire yet */
     bool open;                                 /* the last one takes more frames */
     stoa_batch batches[STOA_RING_BATCHES];

@@ -70,8 +70,7 @@ static stoa_err fail(stoa_err err, const char *what, long number)
 
 static void post(stoa_carrier *carrier, buffer *into)
 {
-    into->posted =
-        fi_recv(carrier->ep, into->bytes, carrier->message_bytes, NULL, FI_ADDR_UNSPEC, into) == 0;
+    into->posted = fi_recv(carrier->ep, into->bytes, carrier->message_bytes, NULL, FI_ADDR_UNSPEC, into) == 0;
     carrier->starved = carrier->starved || !into->posted;
 }
 
@@ -211,7 +210,8 @@ static void close_carrier(stoa_carrier *carrier)
 static stoa_err info_get(stoa_carrier *carrier, const struct sockaddr *local)
 {
     char host[NI_MAXHOST] = "";
-    socklen_t size_bytes = local && local->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    socklen_t size_bytes =
+        local && local->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     if (local) { (void)getnameinfo(local, size_bytes, host, sizeof host, NULL, 0, NI_NUMERICHOST); }
     struct fi_info *hints = fi_allocinfo();
     if (!hints) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a link"); }

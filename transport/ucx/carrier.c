@@ -107,8 +107,8 @@ static stoa_err connect_end(stoa_carrier *carrier, const void *address, uint32_t
         return STOA_E_MALFORMED;
     }
     ucp_ep_params_t params = {
-        .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLER |
-                      UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE,
+        .field_mask =
+            UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLER | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE,
         .address = address,
         .err_mode = UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {on_broken, end},
@@ -239,7 +239,8 @@ static void conceal_memory(stoa_carrier *carrier, void *region)
     (void)ucp_mem_unmap(carrier->context, region);
 }
 
-static stoa_err reach(stoa_carrier *carrier, stoa_carrier_end *end, const uint8_t *key, uint32_t key_bytes, void **far_out)
+static stoa_err reach(stoa_carrier *carrier, stoa_carrier_end *end, const uint8_t *key, uint32_t key_bytes,
+                      void **far_out)
 {
     ucp_rkey_h far = NULL;
     (void)carrier, (void)key_bytes;
@@ -254,8 +255,8 @@ static void unreach(stoa_carrier *carrier, void *far)
     ucp_rkey_destroy(far);
 }
 
-static stoa_err write_memory(stoa_carrier *carrier, stoa_carrier_end *end, void *far, uint64_t address, const void *bytes,
-                             uint32_t size_bytes, void *token)
+static stoa_err write_memory(stoa_carrier *carrier, stoa_carrier_end *end, void *far, uint64_t address,
+                             const void *bytes, uint32_t size_bytes, void *token)
 {
     ucp_request_param_t params = params_of(token);
     (void)carrier;
@@ -303,9 +304,9 @@ static bool same_host(const struct sockaddr *a, const struct sockaddr *b)
         return memcmp(&((const struct sockaddr_in *)(const void *)a)->sin_addr,
                       &((const struct sockaddr_in *)(const void *)b)->sin_addr, sizeof(struct in_addr)) == 0;
     }
-    return a->sa_family == AF_INET6 && memcmp(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr,
-                                              &((const struct sockaddr_in6 *)(const void *)b)->sin6_addr,
-                                              sizeof(struct in6_addr)) == 0;
+    return a->sa_family == AF_INET6 &&
+           memcmp(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr,
+                  &((const struct sockaddr_in6 *)(const void *)b)->sin6_addr, sizeof(struct in6_addr)) == 0;
 }
 
 /* The interface with this address; loopback has more than one. "all" where it is not known. */
@@ -360,7 +361,9 @@ static stoa_err worker_open(stoa_carrier *carrier)
     ucs_status_t status = ucp_worker_create(carrier->context, &params, &carrier->worker);
     if (status == UCS_OK) { status = ucp_worker_set_am_recv_handler(carrier->worker, &handler); }
     if (status == UCS_OK) { status = ucp_worker_get_efd(carrier->worker, &carrier->fd); }
-    if (status == UCS_OK) { status = ucp_worker_get_address(carrier->worker, &carrier->address, &carrier->address_bytes); }
+    if (status == UCS_OK) {
+        status = ucp_worker_get_address(carrier->worker, &carrier->address, &carrier->address_bytes);
+    }
     return status == UCS_OK ? STOA_OK : fail(STOA_E_UNSUPPORTED, carrier->transport, status);
 }
 

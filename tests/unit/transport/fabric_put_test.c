@@ -169,7 +169,8 @@ static void what_is_flushed_is_there(void **state)
     end *client = &w->ends[1];
     uint64_t token = 0;
     for (unsigned i = 0; i < PIECES; i++) {
-        uint32_t size_bytes = 1 + (uint32_t)stoa_random_below(&chance, stoa_random_chance(&chance, 100) ? PIECE_MAX : 500);
+        uint32_t size_bytes =
+            1 + (uint32_t)stoa_random_below(&chance, stoa_random_chance(&chance, 100) ? PIECE_MAX : 500);
         uint64_t offset = stoa_random_below(&chance, WINDOW_BYTES - size_bytes);
         for (uint32_t k = 0; k < size_bytes; k++) {
             w->copy[offset + k] = (uint8_t)stoa_random_next(&chance);
@@ -234,12 +235,13 @@ static void what_is_not_in_the_window_is_refused(void **state)
 }
 
 #define TESTS(as_)                                                                                                     \
-    {#as_ ": what_is_flushed_is_there", what_is_flushed_is_there, world_open, world_close, (void *)(uintptr_t)&(as_)}, \
+    {#as_ ": what_is_flushed_is_there", what_is_flushed_is_there, world_open, world_close,                             \
+     (void *)(uintptr_t) & (as_)},                                                                                     \
         {#as_ ": many_puts_need_one_flush", many_puts_need_one_flush, world_open, world_close,                         \
-         (void *)(uintptr_t)&(as_)},                                                                                   \
+         (void *)(uintptr_t) & (as_)},                                                                                 \
     {                                                                                                                  \
 #as_ ": what_is_not_in_the_window_is_refused", what_is_not_in_the_window_is_refused, world_open, world_close,  \
-            (void *)(uintptr_t)&(as_)                                                                                  \
+            (void *)(uintptr_t) & (as_)                                                                                \
     }
 
 int main(void)

@@ -75,8 +75,8 @@ static void on_client_down(void *context, stoa_peer peer)
 
 static void run(world *w)
 {
-    stoa_link_events server = {on_frame, on_down, on_up, on_refused, w};
-    stoa_link_events client = {on_frame, on_client_down, on_client_up, NULL, w};
+    stoa_link_events server = {.frame = on_frame, .down = on_down, .up = on_up, .refused = on_refused, .context = w};
+    stoa_link_events client = {.frame = on_frame, .down = on_client_down, .up = on_client_up, .context = w};
     (void)w->server->ops->poll(w->server, &server, 64);
     if (w->client) { (void)w->client->ops->poll(w->client, &client, 64); }
     (void)poll(NULL, 0, 1);
@@ -97,13 +97,20 @@ static int world_open(void **state)
     assert_int_equal(stoa_key_new(&w->server_keys) || stoa_key_new(&w->client_keys), 0);
     stoa_link_allowed allowed = {.name = "client"};
     memcpy(allowed.public_key, w->client_keys.public_key, sizeof allowed.public_key);
-    stoa_link_options options = {.listen = true, .frame_limit = 65536, .queue_frames = 64, .allowed = &allowed,
-                                 .allowed_count = 1, .secret_key = w->server_keys.secret_key};
+    stoa_link_options options = {.listen = true,
+                                 .frame_limit = 65536,
+                                 .queue_frames = 64,
+                                 .allowed = &allowed,
+                                 .allowed_count = 1,
+                                 .secret_key = w->server_keys.secret_key};
     assert_int_equal(stoa_link_open("ucx+tcp://127.0.0.1:0", &options, &w->server), STOA_OK);
     const char *address = w->server->ops->address(w->server);
     w->port = (uint16_t)atoi(strrchr(address, ':') + 1);
-    options = (stoa_link_options){.frame_limit = 65536, .queue_frames = 64, .secret_key = w->client_keys.secret_key,
-                                  .public_key = w->client_keys.public_key, .server_key = w->server_keys.public_key};
+    options = (stoa_link_options){.frame_limit = 65536,
+                                  .queue_frames = 64,
+                                  .secret_key = w->client_keys.secret_key,
+                                  .public_key = w->client_keys.public_key,
+                                  .server_key = w->server_keys.public_key};
     assert_int_equal(stoa_link_open(address, &options, &w->client), STOA_OK);
     *state = w;
     wait_for(w, &w->ups, 1);
@@ -164,12 +171,15 @@ static size_t record_hello(world *w, uint8_t *out)
     assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &at_bytes), 0);
     char address[64];
     (void)snprintf(address, sizeof address, "ucx+tcp://127.0.0.1:%u", ntohs(at.sin_port));
-    stoa_link_options options = {.frame_limit = 65536, .queue_frames = 64, .secret_key = w->client_keys.secret_key,
-                                 .public_key = w->client_keys.public_key, .server_key = w->server_keys.public_key};
+    stoa_link_options options = {.frame_limit = 65536,
+                                 .queue_frames = 64,
+                                 .secret_key = w->client_keys.secret_key,
+                                 .public_key = w->client_keys.public_key,
+                                 .server_key = w->server_keys.public_key};
     stoa_link *link = NULL;
     assert_int_equal(stoa_link_open(address, &options, &link), STOA_OK);
     int fd = accept(listener, NULL, NULL);
-    stoa_link_events events = {on_frame, on_client_down, on_client_up, NULL, w};
+    stoa_link_events events = {.frame = on_frame, .down = on_client_down, .up = on_client_up, .context = w};
     ssize_t size_bytes = 0;
     while ((size_bytes = recv(fd, out, RECORD_MAX, MSG_DONTWAIT)) <= 0) {
         (void)link->ops->poll(link, &events, 1);

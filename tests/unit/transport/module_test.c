@@ -120,7 +120,8 @@ static void what_is_missing_is_named(void **state)
     (void)snprintf(path, sizeof path, "%s/link_bad.so", folder);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    (void)fputs("not an object at all, but longer than the header of one would be: a program would have to be here\n", file);
+    (void)fputs("not an object at all, but longer than the header of one would be: a program would have to be here\n",
+                file);
     (void)fclose(file);
     assert_int_equal(setenv("STOA_MODULES", folder, 1), 0);
     assert_int_equal(stoa_link_module_find("bad", "bad+tcp", &ops), STOA_E_UNSUPPORTED);
