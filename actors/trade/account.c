@@ -299,6 +299,8 @@ static stoa_err trade_account_on_rules(stoa_turn *turn, const trade_account *sel
 {
     if (!from_peer(turn, self->risk)) { return STOA_E_DENIED; }
     const trade_symbol *s = &in->symbol;
+    uint32_t listed = trade_ledger_symbol_find(&self->ledger, &s->name); /* by another order of the same turn */
+    if (listed) { return ask_risk(turn, self, &in->order, listed, &s->base, &s->quote); }
     if (!trade_ledger_symbol_room(&self->ledger, &s->base, &s->quote)) { return STOA_E_NOMEM; }
     stoa_err err = trade_account_emit_listed(
         turn,

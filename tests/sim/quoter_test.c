@@ -12,6 +12,8 @@
 #include "actors/market/feed_msgs.h"
 #include "actors/strategy/quoter_msgs.h"
 #include "base/random.h"
+#include "runtime/log_reader.h"
+#include "runtime/shard.h"
 
 STOA_PROXY(strategy_quoter)
 
@@ -163,6 +165,22 @@ static void count_reports(void *context, const stoa_event_view *event)
     *(uint64_t *)context += event->row == &strategy_quoter_rows[strategy_quoter_ROW_reported];
 }
 
+static stoa_err count_listed(void *context, const stoa_event_view *event)
+{
+    *(uint64_t *)context += strcmp(event->row->name, "listed") == 0 && strcmp(event->actor, "trade_account/a0") == 0;
+    return STOA_OK;
+}
+
+static uint64_t symbols_listed(const scene *s)
+{
+    uint64_t count = 0;
+    stoa_log_reader *reader;
+    assert_int_equal(stoa_log_open(s->w.shard, &reader), STOA_OK);
+    assert_int_equal(stoa_log_read(reader, 1, stoa_shard_durable(s->w.shard), count_listed, &count, NULL), STOA_OK);
+    stoa_log_close(reader);
+    return count;
+}
+
 /* --- by hand */
 
 static void it_quotes_both_sides_of_the_top(void **state)
@@ -182,6 +200,7 @@ static void it_quotes_both_sides_of_the_top(void **state)
     uint64_t reports = 0;
     assert_int_equal(stoa_shard_lookup(s.w.shard, is.bid.order_id, count_reports, &reports), STOA_OK);
     assert_int_equal(reports, 1); /* hearing the same again is no news */
+    assert_int_equal(symbols_listed(&s), 1); /* though both orders, of one turn, were the account's first in it */
     scene_free(&s);
 }
 
