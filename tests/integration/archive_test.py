@@ -105,7 +105,10 @@ class Archive(unittest.TestCase):
         return client.place(name, self.number, "BTCUSDT", side, price, qty, deadline=60)
 
     def work(self, node):
-        """Traders and a talker that do not stop."""
+        """Traders and a talker that do not stop. Numbers of orders only grow: an account forgets the oldest."""
+        begin = self.number + 1000000
+        self.number += 3000000
+
         def trade(name, side, first):
             try:
                 client, number = self.client(node, name), first
@@ -125,7 +128,7 @@ class Archive(unittest.TestCase):
             except (StoaError, OSError) as error:
                 self.errors.append(error)
         self.over.clear()
-        for target, arguments in ((trade, ("alice", "buy", 1000000)), (trade, ("bob", "sell", 2000000)), (talk, ())):
+        for target, arguments in ((trade, ("alice", "buy", begin)), (trade, ("bob", "sell", begin)), (talk, ())):
             thread = threading.Thread(target=target, args=arguments)
             thread.start()
             self.threads.append(thread)
