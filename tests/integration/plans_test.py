@@ -70,12 +70,14 @@ class Planned:
     def forked(self):
         return [c for c in self.ask("channels")["channels"] if c["to"] == "vault" and c["status"] == "forked"]
 
+    def rows(self):
+        return {shard["shard"]: shard for shard in self.ask("projection status")["shards"]}
+
     def level(self):
         """The vault's rows are of the log that was taken away, and say so."""
-        shards = {shard["shard"]: shard for shard in self.ask("projection status")["shards"]}
+        shards = self.rows()
         vault = shards.pop("vault")
-        return vault["state"] == "stopped" and "STALE" in vault["error"] and all(
-            shard["state"] == "live" and shard["behind"] == 0 for shard in shards.values())
+        return vault["state"] == "stopped" and "STALE" in vault["error"] and are_level(shards)
 
     def start(self):
         """A node whose channel is forked, with a backup, and nothing under way."""
@@ -90,6 +92,7 @@ class Planned:
         until(lambda: [c for c in self.ask("channels")["channels"] if c["to"] == "vault" and c["journaled"] == c["mailed"]])
         self.ask("snapshot", "--write")
         self.ask("backup {old}", "--write")  # of a node whose shards agree
+        until(lambda: are_level(self.rows()))  # else the rows may know nothing of a vault
         self.node.process.send_signal(signal.SIGTERM)
         assert self.node.process.wait(WAIT_S) == 0
         shutil.rmtree(os.path.join(self.node.path("data"), "vault"))
@@ -120,6 +123,10 @@ class Planned:
         pending = [effect["name"] for effect in self.ask("outbox")["pending"]]
         snapshots = [s["position"] for s in self.ask("snapshots")["snapshots"]]
         return [journals, shards, channels, archives, rows, schemas, places, pending, snapshots, self.ask("hash trade")["hash"]["replay"]]
+
+
+def are_level(shards):
+    return all(shard["state"] == "live" and shard["behind"] == 0 for shard in shards.values())
 
 
 def until(look):
