@@ -228,7 +228,7 @@ static void ports_come_and_go_for_ever(void **state)
             heard h = {0};
             uint64_t letters = closed_letters(node);
             for (uint32_t k = 0; k < CORES; k++) { (void)tell(node, tellers[k], before); }
-            assert_int_equal(closed_letters(node) - letters, CORES);
+            assert_true(closed_letters(node) - letters >= CORES); /* more: a word that was on its way when the port closed */
             (void)stoa_port_poll(port, hear, &h, WORDS);
             assert_int_equal(h.words, 0);
         }
