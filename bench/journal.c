@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "bench/common/arguments.h"
 #include "bench/journal/rig.h"
 
 typedef struct workload {
@@ -30,23 +31,16 @@ static const workload workloads[] = {
 
 int main(int argc, char **argv)
 {
-    bench_journal_task task = {0};
-    const char *only = "";
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--quick") == 0) {
-            task.quick = true;
-        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
-            only = argv[++i];
-        } else if (strcmp(argv[i], "--peers") != 0) {
-            (void)fprintf(stderr, "usage: bench_journal [--peers | --quick] [--only TEXT]\n");
-            return 2;
-        }
-    }
+    bench_arguments given = bench_arguments_of(argc, argv);
+    bench_journal_task task = {.quick = given.quick};
     stoa_log_level_set(STOA_LOG_ERROR);
+    bool ran = false;
     for (size_t i = 0; i < sizeof workloads / sizeof workloads[0]; i++) {
-        if (!strstr(workloads[i].name, only)) { continue; }
+        if (!strstr(workloads[i].name, given.only)) { continue; }
         (void)fprintf(stderr, "journal: %s\n", workloads[i].name);
         workloads[i].measure(&task);
+        ran = true;
     }
+    if (!ran) { bench_fail("no workload has such a name"); }
     return 0;
 }

@@ -12,12 +12,12 @@
  * we know that it passed 0.24 of a bare ring's frames of 1 KiB; twice that is 0.47.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "bench/common/arguments.h"
 #include "bench/common/figure.h"
 #include "bench/links/wires.h"
 
@@ -78,12 +78,6 @@ static const link_row rows[] = {
 // clang-format on
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
-typedef struct settings {
-    bool peers, quick;
-    const char *only;
-    char folder[512]; /* of the peers' programs */
-} settings;
-
 /* --- measuring */
 
 static void peer_read(FILE *from, duel_result *out)
@@ -98,7 +92,7 @@ static void peer_read(FILE *from, duel_result *out)
 }
 
 /* The peer at this shape, measured now; no runs: its program could not do it, which is told. */
-static void peer_run(const peer *of, const struct shape *shape, const settings *set, duel_result *out)
+static void peer_run(const peer *of, const struct shape *shape, const bench_arguments *set, duel_result *out)
 {
     uint32_t runs = set->quick ? RUNS_QUICK : RUNS;
     double run_ms = set->quick ? RUN_MS_QUICK : RUN_MS;
@@ -162,7 +156,7 @@ static void print_both(const link_row *row, uint32_t at, const bound *beside, co
     print_line(name, &shapes[at], beside, 0, true, ours, theirs);
 }
 
-static void run(const link_row *row, uint32_t at, const settings *set)
+static void run(const link_row *row, uint32_t at, const bench_arguments *set)
 {
     duel_result ours, theirs = {0};
     uint32_t beside = 0;
@@ -178,30 +172,9 @@ static void run(const link_row *row, uint32_t at, const settings *set)
     if (!beside) { print_both(row, at, NULL, &ours, &theirs); }
 }
 
-static settings arguments(int argc, char **argv)
-{
-    settings set = {.only = ""};
-    char program[sizeof set.folder];
-    (void)snprintf(program, sizeof program, "%s", argv[0]);
-    (void)snprintf(set.folder, sizeof set.folder, "%.480s/../peers", dirname(program));
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--peers") == 0) {
-            set.peers = true;
-        } else if (strcmp(argv[i], "--quick") == 0) {
-            set.quick = true;
-        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
-            set.only = argv[++i];
-        } else {
-            (void)fprintf(stderr, "usage: bench_links [--peers] [--quick] [--only TEXT]\n");
-            exit(2);
-        }
-    }
-    return set;
-}
-
 int main(int argc, char **argv)
 {
-    settings set = arguments(argc, argv);
+    bench_arguments set = bench_arguments_of(argc, argv);
     uint32_t ran = 0;
     stoa_log_level_set(STOA_LOG_ERROR);
     for (uint32_t i = 0; i < ROWS; i++) {

@@ -16,12 +16,12 @@
  * What is read is added up and compared, on both sides; a wrong sum ends the program with 1.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "bench/common/arguments.h"
 #include "bench/runtime/peer.h"
 #include "bench/runtime/rig.h"
 
@@ -74,12 +74,6 @@ static const row rows[] = {
 };
 // clang-format on
 enum { ROWS = sizeof rows / sizeof rows[0] };
-
-typedef struct settings {
-    bool peers, quick;
-    const char *only;
-    char folder[512]; /* of the peers' programs */
-} settings;
 
 /* With one core or thread and with two; a count of 0 means not measured. */
 typedef bench_samples both[BENCH_CORES_MAX];
@@ -135,7 +129,7 @@ static uint64_t quick_steps(uint64_t steps)
     return steps / QUICK_PART < QUICK_STEPS_MIN ? QUICK_STEPS_MIN : steps / QUICK_PART;
 }
 
-static void measure(const row *r, const settings *set, uint32_t cores, uint32_t runs, bench_samples *out)
+static void measure(const row *r, const bench_arguments *set, uint32_t cores, uint32_t runs, bench_samples *out)
 {
     uint64_t steps = set->quick ? quick_steps(r->steps) : r->steps;
     bench_task task = {.name = r->name, .steps = steps, .cores = cores, .runs = set->quick ? 1 : runs};
@@ -143,7 +137,7 @@ static void measure(const row *r, const settings *set, uint32_t cores, uint32_t 
 }
 
 /* The machine is not the same from one second to the next: what is compared to within percents runs in turns. */
-static void measure_beside(const row *r, const row *base, const settings *set, both ours, bench_samples *beside)
+static void measure_beside(const row *r, const row *base, const bench_arguments *set, both ours, bench_samples *beside)
 {
     for (uint32_t turn = 0; turn < (set->quick ? 1 : TURNS); turn++) {
         measure(base, set, r->cores, RUNS / TURNS, beside);
@@ -151,7 +145,7 @@ static void measure_beside(const row *r, const row *base, const settings *set, b
     }
 }
 
-static void run(const row *r, const row *base, const settings *set)
+static void run(const row *r, const row *base, const bench_arguments *set)
 {
     both ours = {0};
     bench_samples beside = {0};
@@ -169,27 +163,6 @@ static void run(const row *r, const row *base, const settings *set)
     if (!count) { print_line(r, ours, &beside, NULL); }
 }
 
-static settings arguments(int argc, char **argv)
-{
-    settings set = {0};
-    char program[sizeof set.folder];
-    (void)snprintf(program, sizeof program, "%s", argv[0]);
-    (void)snprintf(set.folder, sizeof set.folder, "%.480s/../peers", dirname(program));
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--peers") == 0) {
-            set.peers = true;
-        } else if (strcmp(argv[i], "--quick") == 0) {
-            set.quick = true;
-        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
-            set.only = argv[++i];
-        } else {
-            (void)fprintf(stderr, "usage: bench_runtime [--peers | --quick] [--only TEXT]\n");
-            exit(2);
-        }
-    }
-    return set;
-}
-
 /* Cores spin and take turns with whatever else runs; who reads the figures should know. */
 static void tell_busy(void)
 {
@@ -200,14 +173,14 @@ static void tell_busy(void)
 
 int main(int argc, char **argv)
 {
-    settings set = arguments(argc, argv);
+    bench_arguments set = bench_arguments_of(argc, argv);
     stoa_log_level_set(STOA_LOG_ERROR); /* a million failures are no news here */
     tell_busy();
     const row *base = rows;
     uint32_t ran = 0;
     for (const row *r = rows; r < rows + ROWS; r++) {
         if (r->goal_by <= 0) { base = r; }
-        if (set.only && !strstr(r->name, set.only)) { continue; }
+        if (!strstr(r->name, set.only)) { continue; }
         (void)fprintf(stderr, "runtime: %s\n", r->name);
         run(r, base, &set);
         ran++;

@@ -12,7 +12,7 @@
  *     3. what it left of messages is refused, and so is what waits behind the wall because of it
  *     4. the incarnations of all who had events in it end, as after a failure: timers, asks, subscriptions; they resume
  *
- * It costs the core what lies behind the last snapshot, as the restart of an actor does: 10 ms for 100,000 events. A shard without
+ * It costs the core what lies behind the last snapshot, as the restart of an actor does. A shard without
  * a journal (durability NONE) cannot do it: there the lost message alone is refused, as any other.
  *
  * SPDX-License-Identifier: Apache-2.0 */
