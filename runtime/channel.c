@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "runtime/distant_internal.h"
 #include "runtime/internal.h"
 
 /* What must be free of a ring before a cascade may begin: what it may mail at most. */
@@ -65,16 +66,12 @@ void stoa_channels_dropped(struct stoa_shard *shard)
     if (m->in_count < in_count) { m->in_count = in_count; }
 }
 
-/* The shard of that name that is open here. */
-static struct stoa_shard *open_shard(stoa_node *node, const char *name, size_t size)
+/* The shard of that name: one that is open here, or one that another node serves. */
+static const stoa_channel_peer *peer_named(stoa_node *node, const char *name, size_t size)
 {
-    struct stoa_shard *found = NULL;
     (void)pthread_mutex_lock(&node->lock);
-    for (uint32_t i = 0; i < node->shard_count && !found; i++) {
-        struct stoa_shard *shard = node->shards[i];
-        bool same = strlen(shard->name) == size && memcmp(shard->name, name, size) == 0;
-        if (same && atomic_load_explicit(&shard->open, memory_order_acquire)) { found = shard; }
-    }
+    const struct stoa_shard *shard = stoa_node_shard_open(node, name, size);
+    const stoa_channel_peer *found = shard ? &shard->peer : stoa_distant_named(node, name, size);
     (void)pthread_mutex_unlock(&node->lock);
     return found;
 }
@@ -85,7 +82,25 @@ void stoa_channels_connect(struct stoa_shard *shard)
     for (uint32_t i = 1; i <= book->out_count; i++) {
         const stoa_text30 *name = &book->out[i].shard;
         if (!name->len || shard->mailing->out[i].peer) { continue; }
-        shard->mailing->out[i].peer = open_shard(shard->node, name->at, name->len);
+        shard->mailing->out[i].peer = peer_named(shard->node, name->at, name->len);
+    }
+    stoa_channels_pump(shard);
+}
+
+void stoa_channels_again(struct stoa_shard *shard, const stoa_channel_peer *peer)
+{
+    struct stoa_mailing *m = shard->mailing;
+    const stoa_channel_book *book = book_of(shard);
+    for (uint32_t i = 1; i <= book->out_count; i++) {
+        stoa_out_live *live = &m->out[i];
+        if (!live->peer && STOA_TEXT_EQZ(&book->out[i].shard, peer->name)) { live->peer = peer; }
+        if (live->peer != peer) { continue; }
+        live->disorders = 0; /* gaps were the way's */
+        if (live->phase != STOA_CHANNEL_FORKED) { live->phase = STOA_CHANNEL_APART; }
+    }
+    for (uint32_t i = 1; i <= m->in_count; i++) {
+        stoa_in_live *live = &m->in[i];
+        if (live->peer == peer && !live->disorder) { live->disorder = STOA_E_AGAIN; }
     }
     stoa_channels_pump(shard);
 }
@@ -133,7 +148,7 @@ static stoa_err may_mail(const struct stoa_mailing *m, uint32_t channel, uint32_
 /* --- addresses: "kind/key", or "shard:kind/key" for a shard that need not be there yet */
 
 /* The shard that an actor of an event-sourced kind lives in. Its slot was written before its name was known. */
-static struct stoa_shard *shard_of(stoa_node *node, const char *name)
+static const stoa_channel_peer *peer_of(stoa_node *node, const char *name)
 {
     char kind[STOA_NAME_MAX + 1];
     size_t size = strcspn(name, "/");
@@ -143,7 +158,9 @@ static struct stoa_shard *shard_of(stoa_node *node, const char *name)
     const stoa_kind *known = stoa_node_kind(node, kind);
     stoa_ref ref = known && known->sourced ? stoa_names_find(&node->names, name) : STOA_REF_NONE;
     uint32_t place = stoa_ref_place(ref);
-    return ref.at && place < node->core_count ? stoa_actor_slot(node->cores[place], stoa_ref_index(ref))->shard : NULL;
+    if (!ref.at || place >= node->core_count) { return NULL; }
+    const struct stoa_shard *shard = stoa_actor_slot(node->cores[place], stoa_ref_index(ref))->shard;
+    return shard ? &shard->peer : NULL;
 }
 
 /* The channel to the shard of that name; one that is not in use where there is none yet; 0: too many. */
@@ -153,7 +170,7 @@ static uint32_t channel_named(struct stoa_shard *shard, const char *name, size_t
     uint32_t unused = 0;
     for (uint32_t i = STOA_CHANNELS_MAX; i > 0; i--) {
         const stoa_text30 *to = &book->out[i].shard;
-        const struct stoa_shard *peer = shard->mailing->out[i].peer;
+        const stoa_channel_peer *peer = shard->mailing->out[i].peer;
         if (to->len == size && size && memcmp(to->at, name, size) == 0) { return i; }
         if (!to->len && peer && strlen(peer->name) == size && memcmp(peer->name, name, size) == 0) { return i; }
         if (!to->len && !peer) { unused = i; }
@@ -166,14 +183,14 @@ static stoa_err look_up(struct stoa_shard *shard, const char *to, uint32_t *chan
     const char *colon = strchr(to, ':');
     const char *slash = strchr(to, '/');
     bool told = colon && slash && colon < slash;
-    struct stoa_shard *peer = told ? open_shard(shard->node, to, (size_t)(colon - to)) : shard_of(shard->node, to);
+    const stoa_channel_peer *peer = told ? peer_named(shard->node, to, (size_t)(colon - to)) : peer_of(shard->node, to);
     if (!peer && !told) { return STOA_E_NOT_FOUND; }
     const char *name = told ? to : peer->name;
     size_t size = told ? (size_t)(colon - to) : strlen(peer->name);
     uint32_t channel = channel_named(shard, name, size);
     if (!channel) { return STOA_E_FULL; }
     if (!peer && !book_of(shard)->out[channel].shard.len) { return STOA_E_NOT_FOUND; } /* a shard nobody has heard of */
-    if (peer && peer->durability == stoa_durability_NONE) { return STOA_E_UNSUPPORTED; }
+    if (peer && peer->here && peer->here->durability == stoa_durability_NONE) { return STOA_E_UNSUPPORTED; }
     if (peer) { shard->mailing->out[channel].peer = peer; }
     *channel_out = channel;
     return STOA_OK;
@@ -206,7 +223,7 @@ static stoa_err pack(const stoa_turning *t, uint32_t channel, const char *to, co
 {
     const struct stoa_shard *shard = t->actor->shard;
     const stoa_text30 *name = &shard->ledger->channels.out[channel].shard;
-    const struct stoa_shard *peer = shard->mailing->out[channel].peer;
+    const stoa_channel_peer *peer = shard->mailing->out[channel].peer;
     const char *slash = strchr(to, '/'), *colon = strchr(to, ':');
     memset(event, 0, offsetof(stoa_shard_log_mailed, payload.at));
     event->token = token;
@@ -256,7 +273,7 @@ const char *stoa_turn_mailed_by(const stoa_turn *turn)
     struct stoa_shard *shard = t->actor->shard;
     const stoa_mail *mail = shard ? shard->mailing->taking : NULL;
     if (!mail) { return ""; }
-    const struct stoa_shard *from = shard->mailing->in[shard->mailing->taking_channel].peer;
+    const stoa_channel_peer *from = shard->mailing->in[shard->mailing->taking_channel].peer;
     (void)snprintf(shard->mailing->address, sizeof shard->mailing->address, "%s:%.*s", from->name, mail->from_bytes,
                    stoa_mail_from(mail));
     return shard->mailing->address;

@@ -5,7 +5,7 @@
  * the receiver runs it as a cascade of its own, and its cursor moves in the same block as the effect. When that is committed the
  * receiver answers with the cursor, and the sender forgets what is below it.
  *
- * Frames. Two shards talk in frames, one block of a slab each, which a later link may carry between nodes:
+ * Frames. Two shards talk in frames, one block of a slab each; those of different nodes are carried between them (distant.h):
  *
  *     sender    HELLO   {session, epoch, generation, acked}          when both are there, and after every disorder
  *     receiver  ANSWER  {cursor: generation, seq, chain; refusals}   to a hello, and when its block has committed
@@ -50,7 +50,7 @@ typedef enum stoa_phase_of_channel {
 } stoa_phase_of_channel;
 
 typedef struct stoa_out_live {
-    struct stoa_shard *peer;
+    const stoa_channel_peer *peer;
     const char *forked; /* why */
     stoa_cursor known, theirs; /* acknowledged, perhaps not yet journaled; what the other side said last */
     uint64_t known_at, sent_at; /* bytes of the ring: behind known, and behind what was sent */
@@ -66,7 +66,7 @@ typedef struct stoa_out_live {
 } stoa_out_live;
 
 typedef struct stoa_in_live {
-    struct stoa_shard *peer;
+    const stoa_channel_peer *peer;
     stoa_cursor committed, sealed[STOA_BLOCKS];
     uint32_t committed_generation, sealed_generation[STOA_BLOCKS];
     uint64_t answered; /* seq */
@@ -125,6 +125,9 @@ static inline bool stoa_channels_room(const struct stoa_shard *shard)
     return !shard->mailing->scarce;
 }
 
+/* Frames to that shard may have been lost: greet it, and have it greet. On the core. */
+void stoa_channels_again(struct stoa_shard *shard, const stoa_channel_peer *peer);
+
 /* Handle what has come: answers, before new cascades; mail, at most so much. Returns whether there is more that can be handled. */
 void stoa_channels_hear(struct stoa_shard *shard);
 bool stoa_channels_take(struct stoa_shard *shard, uint32_t budget);
@@ -144,12 +147,12 @@ typedef struct stoa_refusal {
 
 typedef struct stoa_frame {
     stoa_act act;
-    struct stoa_shard *to, *from;
+    const stoa_channel_peer *to, *from;
     stoa_frame_class cls;
     uint32_t session;
     uint32_t channel, there; /* its number at who sent the frame, and at who gets it (HELLO: 0) */
     uint32_t generation;
-    int32_t error;           /* ANSWER: a gap, or a stale epoch; no cursor then */
+    int32_t error;           /* ANSWER: a gap, a stale epoch, or AGAIN: an answer was lost on the way; no cursor then */
     uint64_t epoch;          /* of the sender's writer */
     stoa_cursor cursor;      /* ANSWER */
     uint64_t base;           /* HELLO: the last number before the generation */
@@ -158,8 +161,12 @@ typedef struct stoa_frame {
     uint32_t bytes, pad_;    /* behind this: messages, or refusals */
 } stoa_frame;
 
+enum { STOA_FRAME_BLOCK_BYTES = 16 << 10, STOA_FRAME_BODY_BYTES = STOA_FRAME_BLOCK_BYTES - sizeof(stoa_msg) - sizeof(stoa_frame) };
+
 /* A frame to peer with so many bytes behind it; NULL: no room now, again_ns is set. */
-stoa_frame *stoa_frame_new(struct stoa_shard *shard, struct stoa_shard *peer, stoa_frame_class cls, uint32_t bytes);
+stoa_frame *stoa_frame_new(struct stoa_shard *shard, const stoa_channel_peer *peer, stoa_frame_class cls, uint32_t bytes);
+/* A frame has reached its shard's core. */
+void stoa_frame_arrive(stoa_core *core, stoa_msg *msg);
 void stoa_frame_send(struct stoa_shard *shard, stoa_frame *frame);
 static inline void *stoa_frame_body(stoa_frame *frame)
 {

@@ -6,19 +6,21 @@
 
 #include "base/log.h"
 #include "runtime/channel.h"
+#include "runtime/distant_internal.h"
 #include "runtime/internal.h"
 
-enum { FRAME_BLOCK_BYTES = 16 << 10, FRAME_BODY_BYTES = FRAME_BLOCK_BYTES - sizeof(stoa_msg) - sizeof(stoa_frame), REFUSALS_MAX = 256 };
+enum { REFUSALS_MAX = 256 };
 #define AGAIN_NS STOA_MS(1)
 
 /* --- frames */
 
-static void arrive(stoa_core *core, stoa_msg *msg)
+void stoa_frame_arrive(stoa_core *core, stoa_msg *msg)
 {
     const stoa_frame *frame = stoa_msg_body(msg);
-    struct stoa_mailing *m = frame->to->mailing;
+    struct stoa_shard *shard = frame->to->here;
+    struct stoa_mailing *m = shard->mailing;
     stoa_msg_list_push(frame->cls == STOA_FRAME_ANSWER ? &m->answers : &m->mail, msg);
-    stoa_core_enqueue(core, &frame->to->run);
+    stoa_core_enqueue(core, &shard->run);
 }
 
 static void try_again(struct stoa_shard *shard)
@@ -26,21 +28,29 @@ static void try_again(struct stoa_shard *shard)
     if (!shard->mailing->again_ns) { shard->mailing->again_ns = shard->core->now_ns + AGAIN_NS; }
 }
 
-stoa_frame *stoa_frame_new(struct stoa_shard *shard, struct stoa_shard *peer, stoa_frame_class cls, uint32_t bytes)
+/* Where frames to it go; NONE: nowhere for now, it says so when there is a way. */
+static stoa_ref way_to(const stoa_channel_peer *peer)
+{
+    return peer->here ? stoa_ref_make(0, peer->here->core->place.index, 0) : stoa_distant_way(peer);
+}
+
+stoa_frame *stoa_frame_new(struct stoa_shard *shard, const stoa_channel_peer *peer, stoa_frame_class cls, uint32_t bytes)
 {
     stoa_place *place = &shard->core->place;
-    uint32_t to = peer->core->place.index;
+    stoa_ref way = way_to(peer);
+    uint32_t to = stoa_ref_place(way);
+    if (!way.at && !peer->here) { return NULL; }
     bool room = to == place->index || stoa_place_room(place, to);
-    stoa_msg *msg = room ? stoa_slab_new(&place->slab, (uint32_t)sizeof(stoa_frame) + bytes, STOA_MSG_ACT) : NULL;
+    stoa_msg *msg = room ? stoa_slab_new(&place->slab, (uint32_t)sizeof(stoa_frame) + bytes, peer->here ? STOA_MSG_ACT : 0) : NULL;
     if (!msg) {
         try_again(shard);
         return NULL;
     }
-    msg->to = stoa_ref_make(0, to, 0);
+    msg->to = way;
     msg->from = STOA_REF_NONE;
-    msg->row = NULL;
+    msg->row = peer->here ? NULL : &stoa_distant_row;
     stoa_frame *frame = stoa_msg_body(msg);
-    *frame = (stoa_frame){.act = {.run = arrive}, .to = peer, .from = shard, .cls = cls, .bytes = bytes};
+    *frame = (stoa_frame){.act = {.run = stoa_frame_arrive}, .to = peer, .from = &shard->peer, .cls = cls, .bytes = bytes};
     return frame;
 }
 
@@ -78,13 +88,13 @@ static void greet(struct stoa_shard *shard, uint32_t channel)
     live->phase = STOA_CHANNEL_ASKED;
 }
 
-/* The bytes of mail from *at on that are committed and fit a frame. */
-static uint32_t measure(const struct stoa_shard *shard, const stoa_channel_out *out, uint64_t at)
+/* The bytes of mail from *at on that are committed and fit a frame to that peer. */
+static uint32_t measure(const struct stoa_shard *shard, const stoa_channel_peer *peer, const stoa_channel_out *out, uint64_t at)
 {
-    uint32_t bytes = 0;
+    uint32_t bytes = 0, max = peer->here ? STOA_FRAME_BODY_BYTES : STOA_DISTANT_BODY_BYTES;
     const stoa_mail *mail;
     while ((mail = stoa_channel_mail(out, &at)) != NULL && mail->position <= shard->committed &&
-           bytes + mail->bytes <= FRAME_BODY_BYTES) {
+           bytes + mail->bytes <= max) {
         bytes += mail->bytes;
         at += mail->bytes;
     }
@@ -108,7 +118,7 @@ static void send_mail(struct stoa_shard *shard, uint32_t channel)
     stoa_out_live *live = &shard->mailing->out[channel];
     const stoa_channel_out *out = out_of(shard, channel);
     uint32_t bytes;
-    while (live->sent_at != out->head && (bytes = measure(shard, out, live->sent_at)) > 0) {
+    while (live->sent_at != out->head && (bytes = measure(shard, live->peer, out, live->sent_at)) > 0) {
         stoa_frame *frame = stoa_frame_new(shard, live->peer, STOA_FRAME_MAIL, bytes);
         if (!frame) { return; }
         frame->session = live->session;
@@ -304,7 +314,11 @@ static bool return_refused(struct stoa_shard *shard, stoa_frame *frame)
 static bool hear(struct stoa_shard *shard, stoa_frame *frame)
 {
     stoa_out_live *live = &shard->mailing->out[frame->there];
-    if (frame->session != live->session || live->phase == STOA_CHANNEL_FORKED || live->phase == STOA_CHANNEL_APART) { return true; }
+    if (live->peer != frame->from || frame->session != live->session || live->phase == STOA_CHANNEL_FORKED || live->phase == STOA_CHANNEL_APART) { return true; }
+    if (frame->error == STOA_E_AGAIN) {
+        live->phase = STOA_CHANNEL_APART;
+        return true;
+    }
     if (frame->error) {
         stoa_log(STOA_LOG_WARN, "channel_disordered", STOA_KV("from", shard->name), STOA_KV("to", frame->from->name),
                  STOA_KV("why", stoa_err_name((stoa_err)frame->error)));

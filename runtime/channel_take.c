@@ -17,12 +17,12 @@ static stoa_channel_in *in_of(struct stoa_shard *shard, uint32_t channel)
 /* --- greetings */
 
 /* The channel from the shard of that name; one that is not in use where there is none yet; 0: too many. */
-static uint32_t channel_from(struct stoa_shard *shard, const struct stoa_shard *from)
+static uint32_t channel_from(struct stoa_shard *shard, const stoa_channel_peer *from)
 {
     uint32_t unused = 0;
     for (uint32_t i = STOA_CHANNELS_MAX; i > 0; i--) {
         const stoa_text30 *name = &in_of(shard, i)->shard;
-        const struct stoa_shard *peer = shard->mailing->in[i].peer;
+        const stoa_channel_peer *peer = shard->mailing->in[i].peer;
         if (peer == from || (name->len && STOA_TEXT_EQZ(name, from->name))) { return i; }
         if (!name->len && !peer) { unused = i; }
     }

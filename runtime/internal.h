@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "runtime/core.h"
 #include "runtime/cpus.h"
+#include "runtime/distant.h"
 #include "runtime/effects.h"
 #include "runtime/node.h"
 #include "runtime/place.h"
@@ -59,6 +60,7 @@ struct stoa_node {
     stoa_topics_table topics;
     struct stoa_shard *shards[64];
     uint32_t shard_count;
+    stoa_distant *distants; /* of other nodes (distant.c) */
     struct stoa_shard *own; /* options.journal's; NULL: none */
     pthread_mutex_t lock; /* opening of ports and shards, errands */
     pthread_mutex_t move_lock; /* one move at a time */

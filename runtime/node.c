@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "runtime/distant_internal.h"
 #include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/move.h"
@@ -34,6 +35,7 @@ static void node_free(stoa_node *node)
         free(node->ports[i]);
     }
     for (uint32_t i = 0; i < node->shard_count; i++) { free(node->shards[i]); }
+    stoa_distants_free(node);
     stoa_topics_deinit(&node->topics);
     stoa_names_deinit(&node->names);
     (void)pthread_mutex_destroy(&node->lock);

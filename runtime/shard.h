@@ -75,6 +75,12 @@ stoa_msg *stoa_msg_list_pop(stoa_msg_list *list);
 /* Take msg out; before is the one before it, NULL for the first. */
 void stoa_msg_list_take(stoa_msg_list *list, stoa_msg *before, stoa_msg *msg);
 
+/* The other end of a channel. */
+typedef struct stoa_channel_peer {
+    const char *name;
+    struct stoa_shard *here; /* NULL: a shard of another node (distant.c) */
+} stoa_channel_peer;
+
 struct stoa_shard {
     stoa_runnable run; /* first */
     stoa_core *core;
@@ -94,6 +100,7 @@ struct stoa_shard {
     struct stoa_once *once;  /* requests with a name (once.h) */
     uint32_t request;        /* of the cascade under way; 0: it has no name */
     struct stoa_mailing *mailing; /* its channels (channel.h) */
+    stoa_channel_peer peer;  /* what it is to other shards' */
     _Atomic bool open;       /* other shards may greet it */
     bool stalled; /* no block slot or no room behind the wall */
 

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "runtime/channel.h"
+#include "runtime/distant_internal.h"
 #include "runtime/follow.h"
 #include "runtime/internal.h"
 #include "runtime/links.h"
@@ -100,6 +101,8 @@ static stoa_err check_name(const stoa_node *node, const char *name)
     for (uint32_t i = 0; i < node->shard_count; i++) {
         if (strcmp(node->shards[i]->name, name) == 0) { return STOA_FAIL(STOA_E_EXISTS, "shard %s", name); }
     }
+    const stoa_channel_peer *distant = stoa_distant_named(node, name, strlen(name));
+    if (distant && stoa_distant_way(distant).at) { return STOA_FAIL(STOA_E_EXISTS, "another node serves a shard %s", name); }
     return STOA_OK;
 }
 
@@ -122,6 +125,7 @@ static stoa_err shard_new(stoa_node *node, const stoa_shard_options *options, st
     stoa_readers_init(&shard->readers);
     (void)pthread_mutex_init(&shard->append_lock, NULL);
     (void)snprintf(shard->name, sizeof shard->name, "%s", options->name);
+    shard->peer = (stoa_channel_peer){.name = shard->name, .here = shard};
     node->shards[node->shard_count++] = shard;
     *out = shard;
     return STOA_OK;

@@ -1,4 +1,5 @@
-/* roll_test.c - goal: a shard whose folder is gone is refused by name, and only that. Method: folders made and taken away.
+/* roll_test.c - goal: a shard whose folder is gone is refused by name, and only that; a list that is not as it was written is
+ * said to be so. Method: folders made and taken away; every bit of the list changed.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -24,6 +25,35 @@ static const char *in_data(const char *name)
     return path;
 }
 
+static size_t read_list(char *at, size_t size)
+{
+    FILE *file = fopen(in_data("shards"), "r");
+    assert_non_null(file);
+    size_t got = fread(at, 1, size, file);
+    assert_int_equal(fclose(file), 0);
+    return got;
+}
+
+static void write_list(const char *at, size_t size)
+{
+    FILE *file = fopen(in_data("shards"), "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(at, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_byte_that_has_changed_is_damage(char *list, size_t size)
+{
+    for (size_t bit = 0; bit < (size - 1) * 8; bit++) { /* the last newline may go */
+        list[bit / 8] ^= (char)(1 << bit % 8);
+        write_list(list, size);
+        assert_int_equal(stoa_roll_check(data), STOA_E_CORRUPT);
+        list[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    write_list(list, size);
+    assert_int_equal(stoa_roll_check(data), STOA_OK);
+}
+
 static void a_shard_that_is_gone_is_refused(void **state)
 {
     (void)state;
@@ -35,15 +65,15 @@ static void a_shard_that_is_gone_is_refused(void **state)
     assert_int_equal(stoa_roll_add(data, "room"), STOA_OK);
     assert_int_equal(stoa_roll_add(data, "trade"), STOA_OK);
     assert_int_equal(stoa_roll_check(data), STOA_OK);
+    char list[64];
+    size_t size = read_list(list, sizeof list);
+    a_byte_that_has_changed_is_damage(list, size);
 
     assert_int_equal(rmdir(in_data("room")), 0);
     assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
     assert_non_null(strstr(stoa_err_trail(), "shard room has been there"));
 
-    FILE *file = fopen(in_data("shards"), "w"); /* as an operator edits it: no line for room, no newline at the end */
-    assert_non_null(file);
-    assert_true(fputs("trade", file) >= 0);
-    assert_int_equal(fclose(file), 0);
+    write_list(list, strcspn(list, "\n")); /* as an operator edits it: no line for room, no newline at the end */
     assert_int_equal(stoa_roll_check(data), STOA_OK);
     assert_int_equal(stoa_roll_add(data, "room"), STOA_OK);
     assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
