@@ -125,11 +125,11 @@ static _Noreturn void write_side(const duel_wire *wire, const char *how, duel_ki
                                  duel_page *page)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    pin(1);
     uint8_t *frame = malloc(size_bytes);
     if (!frame) { duel_fail("no memory"); }
     fill(frame, size_bytes);
     writer w = {.wire = wire, .end = wire->open(page, 1, how, size_bytes), .page = page};
+    pin(1); /* a library's own threads, which are there by now, go where there is room */
     atomic_store(&page->ready, true);
     for (;;) {
         uint64_t go = atomic_load_explicit(&page->go, memory_order_acquire);
@@ -266,9 +266,9 @@ void duel_run(const duel_wire *wire, const char *how, duel_kind kind, uint32_t s
     r.child = fork();
     if (r.child < 0) { duel_fail("no process"); }
     if (r.child == 0) { write_side(wire, how, kind, size_bytes, page); }
-    pin(0);
     (void)alarm(LIMIT_S); /* neither side waits for ever for one that died */
     r.end = wire->open(page, 0, how, size_bytes);
+    pin(0);
     while (!atomic_load(&page->ready)) {
         wire->poll(r.end, ignore, NULL);
     }

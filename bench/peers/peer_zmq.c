@@ -1,6 +1,7 @@
 /* peer_zmq.c - the libzmq peer of bench_links: HOW flow|echo SIZE RUNS RUN_MS, see bench/links/duel.h.
  *
- * PAIR sockets with libzmq's own queue lengths, over `ipc`, `tcp` or `tcp+curve`; a message a frame, read without waiting.
+ * PAIR sockets whose queues are as long as our link's, over `ipc`, `tcp` or `tcp+curve`; a message a frame. Both sides sleep while
+ * there is nothing to do, for a millisecond at most: libzmq's I/O threads need the processors that they would else spin on.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
@@ -12,7 +13,7 @@
 
 #include "bench/links/duel.h"
 
-enum { POLL_MAX = 64, KEY_BYTES = 41 };
+enum { POLL_MAX = 64, KEY_BYTES = 41, QUEUE_MESSAGES = 4096, NAP_MS = 1 };
 
 typedef struct end {
     void *context, *socket;
@@ -38,6 +39,14 @@ static void secure(void *socket, int side, const meeting *m)
     if (failed) { duel_fail("CURVE"); }
 }
 
+static void queues(void *socket)
+{
+    int messages = QUEUE_MESSAGES, nap = NAP_MS;
+    int failed = zmq_setsockopt(socket, ZMQ_SNDHWM, &messages, sizeof messages) || zmq_setsockopt(socket, ZMQ_RCVHWM, &messages, sizeof messages) ||
+                 zmq_setsockopt(socket, ZMQ_SNDTIMEO, &nap, sizeof nap) || zmq_setsockopt(socket, ZMQ_RCVTIMEO, &nap, sizeof nap);
+    if (failed) { duel_fail("queues"); }
+}
+
 static void *zmq_end_open(duel_page *page, int side, const char *how, uint32_t size_bytes)
 {
     (void)size_bytes;
@@ -48,6 +57,7 @@ static void *zmq_end_open(duel_page *page, int side, const char *how, uint32_t s
     e->context = zmq_ctx_new();
     e->socket = zmq_socket(e->context, ZMQ_PAIR);
     if (!e->socket || zmq_setsockopt(e->socket, ZMQ_LINGER, &linger, sizeof linger)) { duel_fail("socket"); }
+    queues(e->socket);
     if (side == 0) {
         if (strcmp(how, "ipc") == 0) {
             (void)snprintf(m.address, sizeof m.address, "ipc://@stoa-peer-%d", (int)getpid());
@@ -74,7 +84,7 @@ static void *zmq_end_open(duel_page *page, int side, const char *how, uint32_t s
 static bool zmq_end_send(void *of, const void *bytes, uint32_t size_bytes)
 {
     end *e = of;
-    if (zmq_send(e->socket, bytes, size_bytes, ZMQ_DONTWAIT) >= 0) { return true; }
+    if (zmq_send(e->socket, bytes, size_bytes, 0) >= 0) { return true; }
     if (errno != EAGAIN) { duel_fail("send"); }
     return false;
 }
@@ -85,7 +95,7 @@ static void zmq_end_poll(void *of, duel_take *take, void *context)
     zmq_msg_t message;
     for (int i = 0; i < POLL_MAX; i++) {
         (void)zmq_msg_init(&message);
-        if (zmq_msg_recv(&message, e->socket, ZMQ_DONTWAIT) < 0) {
+        if (zmq_msg_recv(&message, e->socket, i ? ZMQ_DONTWAIT : 0) < 0) {
             if (errno != EAGAIN) { duel_fail("recv"); }
             return;
         }
