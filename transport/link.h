@@ -10,7 +10,7 @@
  *
  * One thread owns an endpoint and calls all of its functions. A transport need not have a thread of its own: then nothing
  * moves on a side that does not poll, neither what comes nor what was sent. Implementations are found by the address' scheme; the
- * contract is tested once, against all of them, by tests/contract/link_test.c.
+ * contract is tested once, against all of them, by tests/contract/link_*_test.c.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_LINK_H

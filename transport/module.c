@@ -28,6 +28,7 @@ static const struct {
     {"UCX_HANDLE_ERRORS", "none"},        /* UCX: none for five more */
     {"UCX_ERROR_SIGNALS", ""},            /* and for none */
     {"UCX_MEM_EVENTS", "n"},              /* no hooks in mmap and free: without a NIC nothing is gained by them */
+    {"FI_OFI_RXM_MSG_RX_SIZE", "128"},    /* else each link takes and clears some 50 MiB more for messages to come */
     {"UCX_WARN_UNUSED_ENV_VARS", "n"},    /* nothing on our stdout */
     {"UCX_LOG_LEVEL", "fatal"}, /* what goes wrong with a peer is an event of the link, not a line on stdout */
 };
