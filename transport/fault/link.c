@@ -2,7 +2,7 @@
  *
  * A frame that is sent is lost, or goes to the link below, now or later: later ones wait in a list ordered by when they are
  * due. poll passes on what is due, then what the link below has to tell. Who sends faster than the link below takes finds
- * what was held before it first in the list, so that nothing overtakes by itself.
+ * what was held before it first in the list, so that nothing overtakes by itself. So does what is put (out.c has both).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/fault/link.h"
@@ -15,50 +15,13 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "base/random.h"
+#include "transport/fault/inner.h"
 #include "transport/query.h"
 #include "transport/sim/link.h"
 
-enum { ADDRESS_BYTES = 512, HELD_QUEUES = 4, PERMILLE = 1000, AGAIN_US = 1000 };
+enum { PERMILLE = 1000 };
 
-typedef struct held {
-    struct held *next;
-    uint64_t due_ns;
-    stoa_peer peer;
-    uint32_t size_bytes;
-    uint8_t bytes[];
-} held;
-
-typedef struct fault {
-    stoa_link link;
-    stoa_link *below;
-    stoa_clock *clock;
-    int epoll, timer; /* -1 where the clock is a simulation's */
-    stoa_random random;
-    stoa_faults faults;
-    stoa_fault_counts counts;
-    bool cut_out, cut_in;           /* by order */
-    bool away_out, away_in;         /* by chance */
-    uint64_t next_cut_ns, until_ns; /* of those by chance */
-    held *first;
-    uint32_t held_count, held_max, frame_limit;
-    uint64_t last_ns; /* due time of the last frame that kept its place */
-    uint64_t full_ns; /* the link below was full: not before */
-    uint64_t armed_ns;
-    const stoa_link_events *events; /* during poll */
-    char options[ADDRESS_BYTES];    /* "?seed=7...", or nothing */
-    char address[2 * ADDRESS_BYTES];
-} fault;
-
-static fault *own(stoa_link *link)
-{
-    return (fault *)(void *)link;
-}
-
-static uint64_t now_of(const fault *f)
-{
-    return f->clock->now_ns(f->clock);
-}
+typedef stoa_fault fault;
 
 /* --- options */
 
@@ -130,33 +93,33 @@ static void cuts_by_chance(fault *f, uint64_t now_ns)
     f->counts.cuts++;
 }
 
-static bool is_out_cut(fault *f)
+bool stoa_fault_out_cut(fault *f)
 {
-    cuts_by_chance(f, now_of(f));
+    cuts_by_chance(f, stoa_fault_now(f));
     return f->cut_out || f->away_out;
 }
 
-static bool is_in_cut(fault *f)
+bool stoa_fault_in_cut(fault *f)
 {
-    cuts_by_chance(f, now_of(f));
+    cuts_by_chance(f, stoa_fault_now(f));
     return f->cut_in || f->away_in;
 }
 
 stoa_err stoa_fault_set(stoa_link *link, const stoa_faults *faults)
 {
-    fault *f = own(link);
+    fault *f = stoa_fault_own(link);
     if (faults->loss > PERMILLE || faults->duplicate > PERMILLE || faults->reorder > PERMILLE) {
         return STOA_FAIL(STOA_E_INVALID, "a fault strikes at most 1000 of a thousand frames");
     }
     f->faults = *faults;
     f->away_out = f->away_in = false;
-    f->next_cut_ns = faults->cut_every_ns ? now_of(f) + around(f, faults->cut_every_ns) : UINT64_MAX;
+    f->next_cut_ns = faults->cut_every_ns ? stoa_fault_now(f) + around(f, faults->cut_every_ns) : UINT64_MAX;
     return STOA_OK;
 }
 
 void stoa_fault_cut(stoa_link *link, bool out, bool in)
 {
-    fault *f = own(link);
+    fault *f = stoa_fault_own(link);
     f->counts.cuts += (out && !f->cut_out) || (in && !f->cut_in);
     f->cut_out = out;
     f->cut_in = in;
@@ -174,121 +137,12 @@ uint64_t stoa_fault_next_ns(const stoa_link *link)
     return f->first->due_ns > f->full_ns ? f->first->due_ns : f->full_ns;
 }
 
-/* --- frames out */
-
-/* Wake the owner when the first held frame is due. */
-static void arm(fault *f)
-{
-    uint64_t at_ns = stoa_fault_next_ns(&f->link);
-    if (f->timer < 0 || at_ns == f->armed_ns) { return; }
-    f->armed_ns = at_ns;
-    uint64_t now_ns = now_of(f);
-    uint64_t wait_ns = at_ns == UINT64_MAX ? 0 : at_ns <= now_ns ? 1 : at_ns - now_ns;
-    struct itimerspec when = {
-        .it_value = {.tv_sec = (time_t)(wait_ns / STOA_S(1)), .tv_nsec = (long)(wait_ns % STOA_S(1))}};
-    STOA_ASSERT(timerfd_settime(f->timer, 0, &when, NULL) == 0);
-}
-
-static void drop_first(held **at, fault *f)
-{
-    held *gone = *at;
-    *at = gone->next;
-    f->held_count--;
-    free(gone);
-}
-
-/* Pass on what is due, or all of it. */
-static void release(fault *f, bool all)
-{
-    while (f->first && (all || f->first->due_ns <= now_of(f))) {
-        held *h = f->first;
-        if (f->below->ops->send(f->below, h->peer, h->bytes, h->size_bytes) == STOA_E_FULL && !all) {
-            f->full_ns = now_of(f) + STOA_US(AGAIN_US);
-            return;
-        }
-        drop_first(&f->first, f);
-    }
-}
-
-static stoa_err hold(fault *f, stoa_peer peer, const void *bytes, uint32_t size_bytes, uint64_t due_ns)
-{
-    held *h = malloc(sizeof *h + size_bytes), **at = &f->first;
-    if (!h) { return STOA_E_NOMEM; }
-    *h = (held){.due_ns = due_ns, .peer = peer, .size_bytes = size_bytes};
-    memcpy(h->bytes, bytes, size_bytes);
-    while (*at && (*at)->due_ns <= due_ns) {
-        at = &(*at)->next;
-    }
-    h->next = *at;
-    *at = h;
-    f->held_count++;
-    arm(f);
-    return STOA_OK;
-}
-
-/* When a frame that is sent now is due. */
-static uint64_t due_of(fault *f, uint64_t now_ns)
-{
-    const stoa_faults *is = &f->faults;
-    uint64_t due_ns = now_ns + is->delay_ns + (is->jitter_ns ? stoa_random_below(&f->random, is->jitter_ns + 1) : 0);
-    if (is->reorder && stoa_random_chance(&f->random, is->reorder)) {
-        uint64_t window_ns = is->delay_ns + is->jitter_ns;
-        f->counts.reordered++;
-        return due_ns + stoa_random_below(&f->random, window_ns > STOA_MS(1) ? window_ns : STOA_MS(1));
-    }
-    if (due_ns < f->last_ns) { due_ns = f->last_ns; }
-    f->last_ns = due_ns;
-    return due_ns;
-}
-
-static stoa_err pass(fault *f, stoa_peer peer, const void *bytes, uint32_t size_bytes)
-{
-    uint64_t now_ns = now_of(f), due_ns = due_of(f, now_ns);
-    if (due_ns > now_ns || f->first) { return hold(f, peer, bytes, size_bytes, due_ns); }
-    return f->below->ops->send(f->below, peer, bytes, size_bytes);
-}
-
-static bool is_faultless(const fault *f)
-{
-    static const stoa_faults none;
-    return !f->first && !f->cut_out && memcmp(&f->faults, &none, sizeof none) == 0;
-}
-
-static stoa_err send_frame(stoa_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes)
-{
-    fault *f = own(link);
-    if (is_faultless(f)) {
-        f->counts.passed++;
-        return f->below->ops->send(f->below, peer, bytes, size_bytes);
-    }
-    release(f, false);
-    if (size_bytes == 0) { return STOA_E_INVALID; }
-    if (size_bytes > f->frame_limit) { return STOA_E_TOO_LARGE; }
-    if (f->held_count + 2 > f->held_max) { return STOA_E_FULL; }
-    if (is_out_cut(f)) {
-        f->counts.cut++;
-        return STOA_OK;
-    }
-    if (f->faults.loss && stoa_random_chance(&f->random, f->faults.loss)) {
-        f->counts.lost++;
-        return STOA_OK;
-    }
-    bool twice = f->faults.duplicate && stoa_random_chance(&f->random, f->faults.duplicate);
-    stoa_err err = pass(f, peer, bytes, size_bytes);
-    if (!err && twice) {
-        f->counts.duplicated++;
-        (void)pass(f, peer, bytes, size_bytes);
-    }
-    if (!err) { f->counts.passed++; }
-    return err;
-}
-
 /* --- events in */
 
 static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
 {
     fault *f = context;
-    if (is_in_cut(f)) {
+    if (stoa_fault_in_cut(f)) {
         f->counts.cut++;
         return;
     }
@@ -304,13 +158,7 @@ static void on_up(void *context, stoa_peer peer)
 static void on_down(void *context, stoa_peer peer)
 {
     fault *f = context;
-    for (held **at = &f->first; *at;) {
-        if ((*at)->peer == peer) {
-            drop_first(at, f);
-        } else {
-            at = &(*at)->next;
-        }
-    }
+    stoa_fault_forget(f, f->dials ? 0 : peer);
     f->events->down(f->events->context, peer);
 }
 
@@ -320,16 +168,30 @@ static void on_refused(void *context, stoa_err why)
     if (f->events->refused) { f->events->refused(f->events->context, why); }
 }
 
+static void on_flushed(void *context, stoa_peer peer, uint64_t token)
+{
+    fault *f = context;
+    if (stoa_fault_in_cut(f)) {
+        f->counts.cut++;
+    } else if (f->events->flushed) {
+        f->events->flushed(f->events->context, peer, token);
+    }
+}
+
 static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint32_t max)
 {
-    fault *f = own(link);
-    const stoa_link_events wrapped = {
-        .frame = on_frame, .down = on_down, .up = on_up, .refused = on_refused, .context = f};
-    release(f, false);
+    fault *f = stoa_fault_own(link);
+    const stoa_link_events wrapped = {.frame = on_frame,
+                                      .down = on_down,
+                                      .up = on_up,
+                                      .refused = on_refused,
+                                      .flushed = on_flushed,
+                                      .context = f};
+    stoa_fault_release(f, false);
     f->events = events;
     uint32_t told = f->below->ops->poll(f->below, &wrapped, max);
     f->events = NULL;
-    arm(f);
+    stoa_fault_arm(f);
     return told;
 }
 
@@ -337,12 +199,12 @@ static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint3
 
 static int link_fd(stoa_link *link)
 {
-    return own(link)->epoll;
+    return stoa_fault_own(link)->epoll;
 }
 
 static const char *link_address(stoa_link *link)
 {
-    fault *f = own(link);
+    fault *f = stoa_fault_own(link);
     const char *below = f->below->ops->address(f->below);
     (void)snprintf(f->address, sizeof f->address, "fault+%.*s%s", (int)strcspn(below, "?"), below, f->options);
     return f->address;
@@ -350,22 +212,38 @@ static const char *link_address(stoa_link *link)
 
 static stoa_err allow(stoa_link *link, const stoa_link_allowed *allowed, uint32_t count)
 {
-    return own(link)->below->ops->allow(own(link)->below, allowed, count);
+    return stoa_fault_own(link)->below->ops->allow(stoa_fault_own(link)->below, allowed, count);
 }
 
 static void counts_of(stoa_link *link, stoa_link_counts *out)
 {
-    own(link)->below->ops->counts(own(link)->below, out);
+    stoa_fault_own(link)->below->ops->counts(stoa_fault_own(link)->below, out);
+}
+
+static void describe(stoa_link *link, stoa_link_traits *out)
+{
+    stoa_link_describe(stoa_fault_own(link)->below, out);
+    (void)snprintf(out->note, sizeof out->note, "with faults: %.100s", stoa_fault_own(link)->options);
+}
+
+static stoa_err expose(stoa_link *link, void *memory, uint64_t size_bytes, stoa_link_window *out)
+{
+    stoa_link *below = stoa_fault_own(link)->below;
+    return below->ops->expose(below, memory, size_bytes, out);
+}
+
+static void conceal(stoa_link *link, const stoa_link_window *window)
+{
+    stoa_link *below = stoa_fault_own(link)->below;
+    below->ops->conceal(below, window);
 }
 
 static void close_link(stoa_link *link, uint32_t linger_ms)
 {
     if (!link) { return; }
-    fault *f = own(link);
-    if (f->below && linger_ms > 0) { release(f, true); }
-    while (f->first) {
-        drop_first(&f->first, f);
-    }
+    fault *f = stoa_fault_own(link);
+    if (f->below && linger_ms > 0) { stoa_fault_release(f, true); }
+    stoa_fault_forget(f, 0);
     if (f->below) { f->below->ops->close(f->below, linger_ms); }
     if (f->epoll >= 0) { (void)close(f->epoll); }
     if (f->timer >= 0) { (void)close(f->timer); }
@@ -385,16 +263,18 @@ static stoa_err descriptors_open(fault *f)
     return good ? STOA_OK : STOA_FAIL(STOA_E_IO, "%s", strerror(errno));
 }
 
+static const stoa_link_ops with_puts;
+
 static stoa_clock *clock_of(const stoa_link *below)
 {
     if (below->ops == &stoa_link_sim) { return stoa_sim_link_clock(below); }
-    if (below->ops == &stoa_link_fault) { return ((const fault *)(const void *)below)->clock; }
+    if (below->ops == &stoa_link_fault || below->ops == &with_puts) { return ((const fault *)(const void *)below)->clock; }
     return &stoa_clock_real;
 }
 
 static stoa_err open_link(const char *address, const stoa_link_options *options, stoa_link **out)
 {
-    char below[ADDRESS_BYTES];
+    char below[STOA_FAULT_ADDRESS_BYTES];
     stoa_err err = stoa_query_without(address + strlen("fault+"), is_own, below, sizeof below);
     if (err) { return err; }
     fault *f = calloc(1, sizeof *f);
@@ -402,11 +282,15 @@ static stoa_err open_link(const char *address, const stoa_link_options *options,
     f->link.ops = &stoa_link_fault;
     f->epoll = f->timer = -1;
     f->armed_ns = UINT64_MAX;
+    f->dials = !options->listen;
     f->frame_limit = options->frame_limit;
-    f->held_max = options->queue_frames > UINT32_MAX / HELD_QUEUES ? UINT32_MAX : options->queue_frames * HELD_QUEUES;
+    f->held_max = options->queue_frames > UINT32_MAX / STOA_FAULT_HELD_QUEUES
+                      ? UINT32_MAX
+                      : options->queue_frames * STOA_FAULT_HELD_QUEUES;
     (void)snprintf(f->options, sizeof f->options, "%s", address + strcspn(address, "?"));
     err = stoa_link_open(below, options, &f->below);
     if (!err) {
+        if (f->below->ops->put) { f->link.ops = &with_puts; }
         f->clock = clock_of(f->below);
         err = faults_read(f, address);
     }
@@ -419,14 +303,11 @@ static stoa_err open_link(const char *address, const stoa_link_options *options,
     return STOA_OK;
 }
 
-const stoa_link_ops stoa_link_fault = {
-    .scheme = "fault+",
-    .open = open_link,
-    .send = send_frame,
-    .poll = poll_link,
-    .fd = link_fd,
-    .address = link_address,
-    .allow = allow,
-    .counts = counts_of,
-    .close = close_link,
-};
+#define OF_ALL                                                                                                         \
+    .scheme = "fault+", .open = open_link, .send = stoa_fault_send, .poll = poll_link, .fd = link_fd,                  \
+    .address = link_address, .allow = allow, .counts = counts_of, .describe = describe, .close = close_link
+
+const stoa_link_ops stoa_link_fault = {OF_ALL};
+/* Over a link that has them. */
+static const stoa_link_ops with_puts = {
+    OF_ALL, .expose = expose, .conceal = conceal, .put = stoa_fault_put, .flush = stoa_fault_flush};

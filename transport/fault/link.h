@@ -10,7 +10,11 @@
  * Frames that this end sends are lost, doubled, late and out of order; a cut also stops those that come. Connections stay
  * up meanwhile, unlike any real link's: loss and disorder within a connection are what a session must bear, too. With all
  * faults off it is the link below. Frames that are held are allocated; no more than four queues of them, then send says
- * FULL. Over a simulated network it lives by that network's clock (and wakes nobody), else by the machine's.
+ * FULL.
+ *
+ * Where the link below has one-sided operations, so has this. What is put is lost, doubled and late as a frame is; a put that
+ * is lost is flushed all the same, and what lay there before is found in its place. A flush is lost or late, and never told before
+ * what was put before it has passed. Over a simulated network it lives by that network's clock (and wakes nobody), else by the machine's.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_FAULT_LINK_H
