@@ -359,6 +359,7 @@ struct stoa_kind {
     stoa_supervision supervision;
     bool trap_exits;             /* links: hear stoa_system.exit instead of failing */
     uint64_t memory_quota_bytes; /* of stoa_turn_alloc, per actor; 0: what the core has for it */
+    stoa_handler any; /* plain kinds: takes each row that no other handler takes. NULL: those are refused (NO_HANDLER) */
 };
 
 /* #define K_HEARS STOA_HEARS_NOTHING for a kind that hears nobody else. */

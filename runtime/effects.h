@@ -79,6 +79,6 @@ bool stoa_effects_written(const struct stoa_shard *shard, const stoa_pending *pe
 void stoa_effects_settle(struct stoa_shard *shard, uint32_t slot, stoa_err outcome);
 
 /* What stands behind the payload of an effect on its way to a port (context.named is STOA_NAMED_EFFECT). */
-enum { STOA_NAMED_REQUEST = 1, STOA_NAMED_EFFECT = 2 };
+enum { STOA_NAMED_REQUEST = 1, STOA_NAMED_EFFECT = 2, STOA_NAMED_PASSED = 3 /* a stoa_passed: stand.h */ };
 
 #endif

@@ -20,6 +20,8 @@
 typedef struct stoa_names {
     pthread_mutex_t lock;
     stoa_chains chains;
+    _Atomic uint64_t changes;
+    stoa_place *watcher; /* under the lock: rung at each change; NULL: nobody */
 } stoa_names;
 stoa_err stoa_names_init(stoa_names *names);
 void stoa_names_deinit(stoa_names *names);

@@ -9,6 +9,7 @@
 #include "runtime/internal.h"
 #include "runtime/move.h"
 #include "runtime/shard.h"
+#include "runtime/stand.h"
 
 enum {
     FREE,
@@ -199,6 +200,30 @@ static void send(stoa_core *core, const stoa_actor *from, stoa_msg *msg)
     } else {
         stoa_core_deliver(core, msg);
     }
+}
+
+/* An end elsewhere that a port tells of: to is linked to `from` of it. */
+static void exit_arrives(stoa_core *core, stoa_msg *msg)
+{
+    if (stoa_away_act(core, msg)) { return; }
+    tie_block *block = block_of(msg);
+    stoa_actor *actor = stoa_core_actor(core, msg->to);
+    if (actor) {
+        pass_on(core, msg, actor, block->target, block->fate);
+    } else {
+        stoa_place_free(&core->place, msg);
+    }
+}
+
+void stoa_port_exit(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, const char *text)
+{
+    stoa_msg *msg = stoa_slab_new_surely(&port->place.slab, sizeof(tie_block), STOA_MSG_ACT);
+    if (!msg) { return; }
+    *block_of(msg) = (tie_block){.act = {.run = exit_arrives}, .target = about, .fate = {.text = text, .why = why}};
+    msg->to = to;
+    msg->from = about;
+    msg->row = NULL;
+    stoa_place_push(&port->place, stoa_ref_place(to), msg);
 }
 
 /* --- the block's way */

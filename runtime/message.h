@@ -82,7 +82,7 @@ typedef struct stoa_context {
     };
     union {
         int32_t error; /* of an answer */
-        int32_t named; /* what stands behind the payload: of a request 1, its stoa_request_key (once.h), of an effect 2 (effects.h) */
+        int32_t named; /* what stands behind the payload: of a request 1, its stoa_request_key (once.h), of an effect 2 (effects.h), 3 (stand.h) */
     };
     uint32_t durability;  /* of what left a shard; of a timer: the actor's incarnation that armed it */
 } stoa_context;

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "runtime/internal.h"
+#include "runtime/stand.h"
 
 enum { CHAINS_FIRST = 1024 };
 
@@ -48,6 +49,12 @@ static name *find(const stoa_names *names, const char *text, uint64_t hash)
     return (name *)link;
 }
 
+static void changed(stoa_names *names)
+{
+    atomic_fetch_add_explicit(&names->changes, 1, memory_order_relaxed);
+    if (names->watcher) { stoa_place_ring_bell(names->watcher); }
+}
+
 static stoa_err add(stoa_names *names, const char *text, stoa_ref ref)
 {
     uint64_t hash = hash_of(text);
@@ -58,6 +65,7 @@ static stoa_err add(stoa_names *names, const char *text, stoa_ref ref)
     added->ref = ref;
     memcpy(added->text, text, len + 1);
     stoa_chains_add(&names->chains, &added->link, hash);
+    changed(names);
     return STOA_OK;
 }
 
@@ -73,7 +81,10 @@ void stoa_names_remove(stoa_names *names, const char *text)
 {
     (void)pthread_mutex_lock(&names->lock);
     name *gone = find(names, text, hash_of(text));
-    if (gone) { stoa_chains_remove(&names->chains, &gone->link); }
+    if (gone) {
+        stoa_chains_remove(&names->chains, &gone->link);
+        changed(names);
+    }
     free(gone);
     (void)pthread_mutex_unlock(&names->lock);
 }
@@ -82,7 +93,10 @@ void stoa_names_move(stoa_names *names, const char *text, stoa_ref ref)
 {
     (void)pthread_mutex_lock(&names->lock);
     name *moved = find(names, text, hash_of(text));
-    if (moved) { moved->ref = ref; }
+    if (moved) {
+        moved->ref = ref;
+        changed(names);
+    }
     (void)pthread_mutex_unlock(&names->lock);
 }
 
@@ -110,4 +124,28 @@ bool stoa_names_of(stoa_names *names, stoa_ref ref, char *text)
     }
     (void)pthread_mutex_unlock(&names->lock);
     return found != NULL;
+}
+
+uint64_t stoa_names_changes(stoa_node *node)
+{
+    return atomic_load_explicit(&node->names.changes, memory_order_relaxed);
+}
+
+void stoa_names_watch(stoa_node *node, stoa_port *port)
+{
+    (void)pthread_mutex_lock(&node->names.lock);
+    node->names.watcher = port ? &port->place : NULL;
+    (void)pthread_mutex_unlock(&node->names.lock);
+}
+
+void stoa_names_each(stoa_node *node, void (*visit)(void *context, const char *name, stoa_ref ref), void *context)
+{
+    stoa_names *names = &node->names;
+    (void)pthread_mutex_lock(&names->lock);
+    for (uint32_t i = 0; i < names->chains.size; i++) {
+        for (stoa_link *link = names->chains.at[i]; link; link = link->next) {
+            visit(context, ((const name *)link)->text, ((const name *)link)->ref);
+        }
+    }
+    (void)pthread_mutex_unlock(&names->lock);
 }

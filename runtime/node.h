@@ -449,6 +449,7 @@ stoa_err stoa_stalls(stoa_node *node, void (*visit)(void *context, const stoa_st
 
 /* --- ports: a foreign thread with its own event loop that looks like an actor. All calls from that one thread. */
 typedef struct stoa_effect stoa_effect;
+typedef struct stoa_passed stoa_passed;
 typedef struct stoa_delivery {
     const stoa_row *row; /* what the payload is; for an answer: the reply's row */
     const void *payload; /* valid until the handler returns */
@@ -460,6 +461,7 @@ typedef struct stoa_delivery {
     uint64_t position;          /* the shard's position it is stamped with, 0 from elsewhere */
     const char *topic;          /* published: the topic's name, else "" */
     const stoa_effect *effect;  /* an outside effect that is to be done: its name; else NULL */
+    const stoa_passed *passed;  /* handed over by an actor that stands for another one (runtime/stand.h); else NULL */
 } stoa_delivery;
 typedef void (*stoa_port_handler)(void *context, const stoa_delivery *delivery);
 

@@ -12,6 +12,7 @@
 #include "runtime/mailbox.h"
 #include "runtime/once.h"
 #include "runtime/requests.h"
+#include "runtime/stand.h"
 
 enum { PORT_MEMORY_BYTES = 64 << 20, DEADLINE_CHECK_MS = 1 };
 
@@ -161,6 +162,9 @@ static void hand(stoa_port *port, stoa_msg *msg)
                        .effect = context->named == STOA_NAMED_EFFECT && !(whole->flags & STOA_MSG_ANSWER)
                                      ? (const stoa_effect *)(const void *)stoa_msg_key(whole)
                                      : NULL,
+                       .passed = context->named == STOA_NAMED_PASSED && !(whole->flags & STOA_MSG_ANSWER)
+                                     ? (const stoa_passed *)(const void *)stoa_msg_key(whole)
+                                     : NULL,
                        .topic = (msg->flags & STOA_MSG_TOPIC) && context->topic ? context->topic->name : ""};
     if (!(msg->flags & STOA_MSG_ANSWER)) {
         port->handler(port->context, &d);
@@ -286,7 +290,25 @@ stoa_err stoa_port_send(stoa_port *port, stoa_ref to, const stoa_row *row, const
     return err;
 }
 
-static stoa_err ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
+stoa_err stoa_port_send_as(stoa_port *port, const stoa_sending *how, stoa_ref to, const stoa_row *row, const void *payload)
+{
+    uint32_t flags = how->due_ns ? STOA_MSG_CONTEXT | STOA_MSG_DUE : how->tells ? STOA_MSG_CONTEXT | STOA_MSG_TOLD : 0;
+    stoa_msg *msg;
+    stoa_err err = port_message(port, to, row, payload, 0, flags, NULL, &msg);
+    if (err) { return err; }
+    msg->from = how->from;
+    if (how->due_ns) {
+        stoa_msg_context(msg)->due_ns = how->due_ns;
+    } else if (how->tells) {
+        stoa_msg_context(msg)->ask = how->told;
+        stoa_msg_context(msg)->told_of = to;
+    }
+    stoa_place_push(&port->place, stoa_ref_place(to), msg);
+    return STOA_OK;
+}
+
+/* from: in whose name; the answer comes here. */
+static stoa_err ask(stoa_port *port, stoa_ref from, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
                     const stoa_request_key *key, uint64_t deadline_ns, uint64_t token)
 {
     stoa_clock *clock = port->place.node->clock;
@@ -301,6 +323,7 @@ static stoa_err ask(stoa_port *port, stoa_ref to, const stoa_row *row, const voi
         return STOA_E_FULL;
     }
     if (due_ns < port->due_ns) { port->due_ns = due_ns; }
+    msg->from = from;
     stoa_msg_context(msg)->reply_to = stoa_port_ref(port);
     stoa_msg_context(msg)->ask = id;
     stoa_msg_context(msg)->due_ns = due_ns;
@@ -311,7 +334,13 @@ static stoa_err ask(stoa_port *port, stoa_ref to, const stoa_row *row, const voi
 stoa_err stoa_port_ask(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload, uint64_t command,
                        uint64_t deadline_ns, uint64_t token)
 {
-    return ask(port, to, row, payload, command, NULL, deadline_ns, token);
+    return ask(port, stoa_port_ref(port), to, row, payload, command, NULL, deadline_ns, token);
+}
+
+stoa_err stoa_port_ask_as(stoa_port *port, stoa_ref from, stoa_ref to, const stoa_row *row, const void *payload,
+                          uint64_t deadline_ns, uint64_t token)
+{
+    return ask(port, from, to, row, payload, 0, NULL, deadline_ns, token);
 }
 
 stoa_err stoa_port_ask_once(stoa_port *port, stoa_ref to, const stoa_row *row, const void *payload,
@@ -323,7 +352,7 @@ stoa_err stoa_port_ask_once(stoa_port *port, stoa_ref to, const stoa_row *row, c
     if (!valid) { return STOA_FAIL(STOA_E_INVALID, "the name of a request"); }
     stoa_request_key key = {name->client, name->session, name->number, stoa_request_fingerprint(row, payload)};
     uint64_t command = stoa_mix64(key.client ^ stoa_mix64(key.session ^ stoa_mix64(key.number)));
-    return ask(port, to, row, payload, command ? command : 1, &key, deadline_ns, token);
+    return ask(port, stoa_port_ref(port), to, row, payload, command ? command : 1, &key, deadline_ns, token);
 }
 
 stoa_err stoa_port_subscribe(stoa_port *port, const char *pattern)

@@ -18,7 +18,8 @@ STOA_API_BEGIN
     V(E, KILLED, "killed")       /* it did not end within its deadline */                                              \
     V(E, ESCALATED, "escalated") /* its children failed more often than it may restart them */                         \
     V(E, NO_MEMORY, "no memory") /* above its kind's memory_quota_bytes */                                             \
-    V(E, GONE, "gone")           /* there was no such actor */
+    V(E, GONE, "gone")           /* there was no such actor */                                                         \
+    V(E, LOST, "lost")           /* it is of another node, which cannot be reached any more or has restarted */
 STOA_ENUM(stoa_end)
 
 #define stoa_system_down_FIELDS(F, S)                                                                                  \

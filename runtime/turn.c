@@ -14,7 +14,7 @@ static stoa_handler hearer_of(const stoa_kind *kind, const stoa_row *row)
     for (const stoa_hear *hear = kind->hears; hear->row; hear++) {
         if (hear->row == row) { return hear->handler; }
     }
-    return NULL;
+    return kind->any;
 }
 
 /* The handler of a row of the kind's own table; NULL: it is of another, or has none. */

@@ -1,0 +1,314 @@
+/* remote/look.c - what other threads see and do: an errand of the remote's thread, for which they wait; bytes of shards.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/remote/inner.h"
+
+/* --- errands */
+
+static void do_there(stoa_remote *remote, void (*fn)(stoa_remote *remote, void *context), void *context)
+{
+    stoa_remote_errand errand = {.run = fn, .context = context};
+    if (!remote->threaded) {
+        fn(remote, context);
+        return;
+    }
+    (void)pthread_mutex_lock(&remote->lock);
+    *remote->errands_end = &errand;
+    remote->errands_end = &errand.next;
+    stoa_remote_ring(remote);
+    while (!errand.done) { (void)pthread_cond_wait(&remote->done, &remote->lock); }
+    (void)pthread_mutex_unlock(&remote->lock);
+}
+
+typedef struct request {
+    void (*link)(void *context, const stoa_remote_link_view *view);
+    void (*peer)(void *context, const stoa_remote_peer_view *view);
+    void (*name)(void *context, const char *name);
+    void *context;
+    const char *of;
+    bool on;
+    uint32_t index;
+    const stoa_link_allowed *allowed;
+    uint32_t allowed_count;
+    const stoa_link_options *options;
+    stoa_err err;
+} request;
+
+/* --- looking */
+
+static void look_at_links(stoa_remote *remote, void *context)
+{
+    const request *r = context;
+    for (uint32_t i = 0; i < remote->line_count; i++) {
+        const stoa_remote_line *line = &remote->lines[i];
+        stoa_remote_link_view view = {.index = i,
+                                      .uri = line->options.uri,
+                                      .address = line->link->ops->address(line->link),
+                                      .listens = line->options.link.listen,
+                                      .sessions = stoa_sessions_count(line->sessions)};
+        (void)memccpy(view.scheme, line->link->ops->scheme, 0, sizeof view.scheme - 1);
+        stoa_link_describe(line->link, &view.traits);
+        line->link->ops->counts(line->link, &view.counts);
+        stoa_sessions_counted(line->sessions, &view.strangers);
+        r->link(r->context, &view);
+    }
+}
+
+void stoa_remote_links(stoa_remote *remote, void (*visit)(void *context, const stoa_remote_link_view *view), void *context)
+{
+    request r = {.link = visit, .context = context};
+    do_there(remote, look_at_links, &r);
+}
+
+static const stoa_remote_peer *peer_of(const stoa_remote *remote, const stoa_session *session)
+{
+    for (uint32_t i = 0; i < remote->peer_count; i++) {
+        if (remote->peers[i].session == session) { return &remote->peers[i]; }
+    }
+    return NULL;
+}
+
+static void look_at_session(stoa_remote *remote, uint32_t line, stoa_session *session, const request *r)
+{
+    const stoa_remote_peer *peer = peer_of(remote, session);
+    stoa_remote_peer_view view = {.link = line, .name = stoa_session_peer(session)};
+    stoa_session_look(session, &view.session);
+    if (peer) {
+        view.paused = peer->paused;
+        view.lost = peer->lost;
+        view.names = peer->names;
+        view.stands = peer->stands;
+        view.told = peer->told_count;
+        view.asks_out = peer->asks_out;
+        view.asks_in = peer->asks_in;
+        for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { view.backlog_bytes += peer->backlog[lane].bytes; }
+        view.counts = peer->counts;
+    }
+    r->peer(r->context, &view);
+}
+
+static void look_at_peers(stoa_remote *remote, void *context)
+{
+    for (uint32_t i = 0; i < remote->line_count; i++) {
+        stoa_sessions *sessions = remote->lines[i].sessions;
+        for (uint32_t s = 0; s < stoa_sessions_count(sessions); s++) {
+            look_at_session(remote, i, stoa_sessions_at(sessions, s), context);
+        }
+    }
+}
+
+void stoa_remote_peers(stoa_remote *remote, void (*visit)(void *context, const stoa_remote_peer_view *view), void *context)
+{
+    request r = {.peer = visit, .context = context};
+    do_there(remote, look_at_peers, &r);
+}
+
+static void look_at_names(stoa_remote *remote, void *context)
+{
+    request *r = context;
+    const stoa_remote_peer *peer = stoa_remote_peer_named(remote, r->of);
+    r->err = peer ? STOA_OK : STOA_E_NOT_FOUND;
+    for (uint32_t place = 0; peer && place < peer->known_size; place++) {
+        const stoa_remote_stand *stand = &remote->stands[peer->known[place].stand];
+        if (peer->known[place].stand && stand->found) { r->name(r->context, stand->name); }
+    }
+}
+
+stoa_err stoa_remote_names(stoa_remote *remote, const char *peer, void (*visit)(void *context, const char *name), void *context)
+{
+    request r = {.name = visit, .context = context, .of = peer};
+    do_there(remote, look_at_names, &r);
+    return r.err;
+}
+
+/* --- doing */
+
+static void pause_peer(stoa_remote *remote, void *context)
+{
+    request *r = context;
+    stoa_remote_peer *peer = stoa_remote_peer_named(remote, r->of);
+    r->err = peer ? STOA_OK : STOA_E_NOT_FOUND;
+    if (peer) { stoa_remote_peer_pause(remote, peer, r->on); }
+}
+
+stoa_err stoa_remote_pause(stoa_remote *remote, const char *peer, bool paused)
+{
+    request r = {.of = peer, .on = paused};
+    do_there(remote, pause_peer, &r);
+    return r.err;
+}
+
+static void free_keys(stoa_remote_line *line)
+{
+    free(line->secret_key);
+    free(line->public_key);
+    free(line->server_key);
+    free(line->allowed);
+}
+
+/* A link that cannot be opened now is tried again with each second (stoa_remote_lines_retry). */
+static stoa_err open_again(stoa_remote *remote, stoa_remote_line *line)
+{
+    stoa_link *link = NULL;
+    stoa_err err = stoa_remote_line_open(line, &link);
+    line->link = link;
+    line->retry_ns = err ? remote->now_ns + STOA_S(1) : 0;
+    stoa_sessions_relink(line->sessions, link, remote->now_ns);
+    return err;
+}
+
+void stoa_remote_lines_retry(stoa_remote *remote)
+{
+    for (uint32_t i = 0; i < remote->line_count; i++) {
+        stoa_remote_line *line = &remote->lines[i];
+        if (!line->link && line->retry_ns <= remote->now_ns) { (void)open_again(remote, line); }
+    }
+}
+
+static void close_link(stoa_remote_line *line)
+{
+    if (line->link) { line->link->ops->close(line->link, 0); }
+    line->link = NULL;
+}
+
+static void drop_peer(stoa_remote *remote, void *context)
+{
+    request *r = context;
+    stoa_remote_peer *peer = stoa_remote_peer_named(remote, r->of);
+    r->err = peer ? STOA_OK : STOA_E_NOT_FOUND;
+    if (!peer) { return; }
+    stoa_remote_line *line = &remote->lines[peer->link];
+    if (line->options.link.listen) {
+        stoa_session_greet_again(peer->session, remote->now_ns);
+    } else {
+        close_link(line);
+        r->err = open_again(remote, line);
+    }
+}
+
+stoa_err stoa_remote_drop(stoa_remote *remote, const char *peer)
+{
+    request r = {.of = peer};
+    do_there(remote, drop_peer, &r);
+    return r.err;
+}
+
+static void reopen_link(stoa_remote *remote, void *context)
+{
+    request *r = context;
+    stoa_remote_line *line = r->index < remote->line_count ? &remote->lines[r->index] : NULL;
+    r->err = line ? STOA_OK : STOA_E_NOT_FOUND;
+    if (!line) { return; }
+    stoa_remote_line before = *line;
+    line->secret_key = line->public_key = line->server_key = NULL;
+    line->allowed = NULL;
+    r->err = stoa_remote_line_keep(line, r->options);
+    close_link(line);
+    if (!r->err) { r->err = open_again(remote, line); }
+    if (!r->err) {
+        free_keys(&before);
+        return;
+    }
+    free_keys(line);
+    *line = before;
+    line->link = NULL;
+    (void)open_again(remote, line);
+}
+
+stoa_err stoa_remote_reopen(stoa_remote *remote, uint32_t link, const stoa_link_options *options)
+{
+    request r = {.index = link, .options = options};
+    do_there(remote, reopen_link, &r);
+    return r.err;
+}
+
+static void allow(stoa_remote *remote, void *context)
+{
+    request *r = context;
+    stoa_remote_line *line = r->index < remote->line_count ? &remote->lines[r->index] : NULL;
+    r->err = line && line->link ? line->link->ops->allow(line->link, r->allowed, r->allowed_count) : STOA_E_NOT_FOUND;
+    size_t bytes = r->allowed_count * sizeof *r->allowed;
+    stoa_link_allowed *kept = !r->err && bytes ? malloc(bytes) : NULL;
+    if (r->err || (bytes && !kept)) { return; }
+    if (bytes) { memcpy(kept, r->allowed, bytes); }
+    free(line->allowed);
+    line->allowed = kept;
+    line->options.link.allowed = kept;
+    line->options.link.allowed_count = r->allowed_count;
+}
+
+stoa_err stoa_remote_allow(stoa_remote *remote, uint32_t link, const stoa_link_allowed *allowed, uint32_t count)
+{
+    request r = {.index = link, .allowed = allowed, .allowed_count = count};
+    do_there(remote, allow, &r);
+    return r.err;
+}
+
+/* --- bytes of shards: any thread puts them into a peer's queue, the remote's takes them out */
+
+enum { CARRIED_HEAD = 2 };
+
+static stoa_err carry(stoa_remote_peer *peer, stoa_lane lane, const uint8_t *head, uint32_t head_bytes, const void *bytes,
+                      uint32_t size_bytes)
+{
+    stoa_remote_queue *queue = &peer->carried[lane];
+    uint32_t all = head_bytes + size_bytes;
+    if (queue->bytes + all > STOA_REMOTE_BACKLOG_BYTES) {
+        peer->carry_full[lane] = true;
+        return STOA_E_FULL;
+    }
+    stoa_remote_waiting *w = malloc(sizeof *w + all);
+    if (!w) { return STOA_E_NOMEM; }
+    *w = (stoa_remote_waiting){.size_bytes = all, .lane = lane, .type = STOA_REMOTE_CARRY};
+    memcpy(w->bytes, head, head_bytes);
+    if (size_bytes) { memcpy(w->bytes + head_bytes, bytes, size_bytes); }
+    stoa_remote_push(queue, w);
+    return STOA_OK;
+}
+
+stoa_err stoa_remote_carry(stoa_remote *remote, const char *peer, stoa_lane lane, const char *from, const char *to,
+                           const void *bytes, uint32_t size_bytes)
+{
+    size_t from_bytes = strlen(from), to_bytes = strlen(to);
+    bool good = lane < STOA_LANE_COUNT && from_bytes && from_bytes < 32 && to_bytes && to_bytes < 32;
+    if (!good) { return STOA_E_INVALID; }
+    if (size_bytes > STOA_REMOTE_MESSAGE_MAX) { return STOA_E_TOO_LARGE; }
+    uint8_t head[CARRIED_HEAD + 64] = {(uint8_t)from_bytes, (uint8_t)to_bytes};
+    memcpy(head + CARRIED_HEAD, from, from_bytes);
+    memcpy(head + CARRIED_HEAD + from_bytes, to, to_bytes);
+    (void)pthread_mutex_lock(&remote->lock);
+    stoa_remote_peer *found = stoa_remote_peer_named(remote, peer);
+    stoa_err err = found ? carry(found, lane, head, (uint32_t)(CARRIED_HEAD + from_bytes + to_bytes), bytes, size_bytes)
+                         : STOA_E_NOT_FOUND;
+    (void)pthread_mutex_unlock(&remote->lock);
+    if (!err && remote->threaded) { stoa_remote_ring(remote); }
+    return err;
+}
+
+static void send_carried(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane lane)
+{
+    bool room = false;
+    while (peer->backlog[lane].bytes < STOA_REMOTE_BACKLOG_BYTES / 4) {
+        (void)pthread_mutex_lock(&remote->lock);
+        stoa_remote_waiting *w = stoa_remote_pop(&peer->carried[lane]);
+        if (peer->carry_full[lane] && peer->carried[lane].bytes <= STOA_REMOTE_BACKLOG_BYTES / 2) {
+            peer->carry_full[lane] = false;
+            room = true;
+        }
+        (void)pthread_mutex_unlock(&remote->lock);
+        if (!w) { break; }
+        if (!stoa_remote_send(remote, peer, lane, STOA_REMOTE_CARRY, 0, 0, 0, w->bytes, w->size_bytes, false)) {
+            peer->counts.carried_out++;
+        }
+        free(w);
+        remote->busy++;
+    }
+    if (room && remote->events.room) { remote->events.room(remote->events.context, peer->name, lane); }
+}
+
+void stoa_remote_carried_send(stoa_remote *remote)
+{
+    for (uint32_t i = 0; i < remote->peer_count; i++) {
+        for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { send_carried(remote, &remote->peers[i], (stoa_lane)lane); }
+    }
+}

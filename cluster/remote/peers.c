@@ -1,0 +1,405 @@
+/* remote/peers.c - nodes on the other side: sessions that come and go, lanes that are full, what comes in pieces.
+ *
+ *     unknown --up--> up <--down, up--> down --TIMEOUT, or lost_ns over--> lost --up--> up
+ *                      \------------------------ reset -------------------^
+ *
+ * A lost node's actors have ended here; what it had asked is still answered, should it come back with the same life. With each up it
+ * is told all names again, since it may have lost this one.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+#include "cluster/remote/inner.h"
+
+enum { PIECES_FIRST_BYTES = 64 << 10 };
+
+static void tell(stoa_remote *remote, const stoa_remote_peer *peer, stoa_remote_what what, stoa_err why)
+{
+    if (remote->events.peer) { remote->events.peer(remote->events.context, peer->name, what, why); }
+}
+
+/* --- queues */
+
+void stoa_remote_push(stoa_remote_queue *queue, stoa_remote_waiting *w)
+{
+    w->next = NULL;
+    if (queue->head) {
+        queue->tail->next = w;
+    } else {
+        queue->head = w;
+    }
+    queue->tail = w;
+    queue->bytes += w->size_bytes + sizeof *w;
+}
+
+stoa_remote_waiting *stoa_remote_pop(stoa_remote_queue *queue)
+{
+    stoa_remote_waiting *w = queue->head;
+    if (!w) { return NULL; }
+    queue->head = w->next;
+    queue->bytes -= w->size_bytes + sizeof *w;
+    return w;
+}
+
+/* NULL: no memory. */
+static stoa_remote_waiting *waiting_new(const stoa_remote_waiting *of, const void *bytes)
+{
+    stoa_remote_waiting *w = malloc(sizeof *w + of->size_bytes);
+    if (!w) { return NULL; }
+    *w = *of;
+    if (of->size_bytes) { memcpy(w->bytes, bytes, of->size_bytes); }
+    return w;
+}
+
+static void drop_backlog(stoa_remote *remote, stoa_remote_peer *peer, bool all, stoa_err why)
+{
+    for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) {
+        stoa_remote_queue kept = {0};
+        for (stoa_remote_waiting *w; (w = stoa_remote_pop(&peer->backlog[lane]));) {
+            bool begun = w->done_bytes > 0;
+            if (!all && (begun || (w->type != STOA_REMOTE_CAST && w->type != STOA_REMOTE_ASK))) {
+                stoa_remote_push(&kept, w); /* a piece of it is on its way, or it says what is so */
+                continue;
+            }
+            stoa_remote_unsent(remote, peer, w, why);
+            free(w);
+        }
+        peer->backlog[lane] = kept;
+    }
+}
+
+static void clear_pieces(stoa_remote_peer *peer)
+{
+    for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) {
+        free(peer->pieces[lane].bytes);
+        memset(&peer->pieces[lane], 0, sizeof peer->pieces[lane]);
+    }
+}
+
+static void clear_inbox(stoa_remote_peer *peer)
+{
+    for (stoa_remote_waiting *w; (w = stoa_remote_pop(&peer->inbox));) { free(w); }
+}
+
+/* --- sending */
+
+/* As much of a frame as the lane takes; *done moves on. Errors: FULL. */
+static stoa_err transmit(stoa_remote *remote, stoa_remote_peer *peer, const stoa_remote_waiting *w, const uint8_t *bytes,
+                         uint32_t *done)
+{
+    uint32_t most = stoa_session_message_max(peer->session);
+    for (;;) {
+        uint32_t left = w->size_bytes - *done, piece = left < most ? left : most;
+        uint8_t more = piece < left ? STOA_REMOTE_MORE : 0;
+        uint64_t deadline_ns = w->size_bytes <= most ? w->deadline_ns : 0; /* a piece alone is never dropped */
+        uint64_t seq;
+        stoa_err err = stoa_session_send(peer->session, w->lane, w->type | more, w->source, w->target, deadline_ns,
+                                         piece ? bytes + *done : NULL, piece, remote->now_ns, &seq);
+        if (err) { return err; }
+        *done += piece;
+        if (!more) { return STOA_OK; }
+    }
+}
+
+stoa_err stoa_remote_send(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane lane, stoa_remote_frame type, uint64_t source,
+                          uint64_t target, uint64_t deadline_ns, const void *bytes, uint32_t size_bytes, bool bounded)
+{
+    stoa_remote_waiting w = {.source = source,
+                             .target = target,
+                             .deadline_ns = deadline_ns,
+                             .size_bytes = size_bytes,
+                             .lane = lane,
+                             .type = (uint8_t)type};
+    stoa_remote_queue *queue = &peer->backlog[lane];
+    if (!peer->session) { return STOA_E_CLOSED; }
+    if (!queue->head && !peer->paused) {
+        stoa_err err = transmit(remote, peer, &w, bytes, &w.done_bytes);
+        if (err != STOA_E_FULL) { return err; }
+    }
+    if (bounded && !w.done_bytes && queue->bytes + size_bytes > STOA_REMOTE_BACKLOG_BYTES) { return STOA_E_FULL; }
+    stoa_remote_waiting *waits = waiting_new(&w, bytes);
+    if (!waits) { return STOA_E_NOMEM; }
+    stoa_remote_push(queue, waits);
+    return STOA_OK;
+}
+
+static void flush(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane lane)
+{
+    stoa_remote_queue *queue = &peer->backlog[lane];
+    while (queue->head && !peer->paused) {
+        stoa_remote_waiting *w = queue->head;
+        bool over = !w->done_bytes && w->deadline_ns && w->deadline_ns <= remote->now_ns;
+        if (over) {
+            (void)stoa_remote_pop(queue);
+            stoa_remote_unsent(remote, peer, w, STOA_E_TIMEOUT);
+            free(w);
+            continue;
+        }
+        if (transmit(remote, peer, w, w->bytes, &w->done_bytes)) { return; }
+        (void)stoa_remote_pop(queue);
+        free(w);
+        remote->busy++;
+    }
+}
+
+/* --- who is who */
+
+static stoa_remote_peer *peer_of(stoa_remote *remote, const stoa_session *session)
+{
+    for (uint32_t i = 0; i < remote->peer_count; i++) {
+        if (remote->peers[i].session == session) { return &remote->peers[i]; }
+    }
+    return NULL;
+}
+
+stoa_remote_peer *stoa_remote_peer_named(stoa_remote *remote, const char *name)
+{
+    for (uint32_t i = 0; i < remote->peer_count; i++) {
+        if (remote->peers[i].session && strcmp(remote->peers[i].name, name) == 0) { return &remote->peers[i]; }
+    }
+    return NULL;
+}
+
+/* A session that is up for the first time. A node that is known by another link is taken no second time. */
+static stoa_remote_peer *peer_new(stoa_remote *remote, const stoa_remote_line *line, stoa_session *session)
+{
+    const char *name = stoa_session_peer(session);
+    bool twice = stoa_remote_peer_named(remote, name) != NULL;
+    if (twice || remote->peer_count == STOA_REMOTE_PEERS) {
+        stoa_log(STOA_LOG_WARN, twice ? "remote_node_twice" : "remote_nodes_full", STOA_KV("node", name),
+                 STOA_KV("link", line->options.uri));
+        return NULL;
+    }
+    stoa_remote_peer *peer = &remote->peers[remote->peer_count];
+    peer->session = session;
+    peer->link = (uint32_t)(line - remote->lines);
+    memcpy(peer->name, name, strlen(name) + 1);
+    (void)pthread_mutex_lock(&remote->lock); /* who carries looks for peers */
+    remote->peer_count++;
+    (void)pthread_mutex_unlock(&remote->lock);
+    return peer;
+}
+
+void stoa_remote_peer_free(stoa_remote_peer *peer)
+{
+    for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) {
+        for (stoa_remote_waiting *w; (w = stoa_remote_pop(&peer->backlog[lane]));) { free(w); }
+        for (stoa_remote_waiting *w; (w = stoa_remote_pop(&peer->carried[lane]));) { free(w); }
+    }
+    clear_pieces(peer);
+    clear_inbox(peer);
+    free(peer->told);
+    free(peer->known);
+}
+
+/* --- what sessions tell */
+
+static void on_up(void *context, stoa_session *session, bool resumed)
+{
+    stoa_remote_line *line = context;
+    stoa_remote *remote = line->remote;
+    stoa_remote_peer *peer = peer_of(remote, session);
+    (void)resumed;
+    if (!peer) { peer = peer_new(remote, line, session); }
+    if (!peer) { return; }
+    peer->up = true;
+    peer->lost = false;
+    peer->lost_due_ns = 0;
+    for (uint32_t place = 0; place < peer->told_size; place++) {
+        if (peer->told[place]) { peer->told[place] = STOA_REMOTE_TOLD_OF; }
+    }
+    peer->tell_from = 1;
+    remote->busy++;
+    tell(remote, peer, STOA_REMOTE_UP, STOA_OK);
+}
+
+void stoa_remote_peer_lost(stoa_remote *remote, stoa_remote_peer *peer)
+{
+    peer->lost_due_ns = 0;
+    if (peer->lost) { return; }
+    peer->lost = true;
+    peer->counts.lost++;
+    stoa_remote_stands_lost(remote, peer);
+    stoa_remote_asks_refuse(remote, peer, STOA_E_TIMEOUT);
+    drop_backlog(remote, peer, false, STOA_E_CLOSED);
+    stoa_log(STOA_LOG_WARN, "remote_lost", STOA_KV("node", peer->name));
+    tell(remote, peer, STOA_REMOTE_LOST, STOA_OK);
+}
+
+static void on_down(void *context, stoa_session *session, stoa_err why)
+{
+    const stoa_remote_line *line = context;
+    stoa_remote *remote = line->remote;
+    stoa_remote_peer *peer = peer_of(remote, session);
+    if (!peer) { return; }
+    peer->up = false;
+    tell(remote, peer, STOA_REMOTE_DOWN, why);
+    if (why == STOA_E_TIMEOUT) {
+        stoa_remote_peer_lost(remote, peer);
+    } else if (!peer->lost) {
+        peer->lost_due_ns = remote->now_ns + remote->options.lost_ns;
+    }
+}
+
+/* Another life of it: it knows nobody here, and what it had asked is nobody's. */
+static void on_reset(void *context, stoa_session *session, const stoa_session_reset *what)
+{
+    const stoa_remote_line *line = context;
+    stoa_remote *remote = line->remote;
+    stoa_remote_peer *peer = peer_of(remote, session);
+    (void)what;
+    if (!peer) { return; }
+    stoa_remote_peer_lost(remote, peer);
+    drop_backlog(remote, peer, true, STOA_E_CLOSED);
+    clear_pieces(peer);
+    clear_inbox(peer);
+    if (peer->told_size) { memset(peer->told, 0, peer->told_size); }
+    peer->told_count = 0;
+    peer->asks_in = 0;
+    peer->life++;
+    tell(remote, peer, STOA_REMOTE_RESET, STOA_OK);
+}
+
+static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
+{
+    const stoa_remote_line *line = context;
+    stoa_remote *remote = line->remote;
+    (void)here;
+    if (remote->events.peer) {
+        remote->events.peer(remote->events.context, stoa_session_peer(session), STOA_REMOTE_REFUSED, why);
+    }
+}
+
+/* Its asker's own node tells it; a cast is counted. */
+static void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+{
+    const stoa_remote_line *line = context;
+    stoa_remote_peer *peer = peer_of(line->remote, session);
+    (void)lane, (void)seq, (void)here;
+    if (peer) { peer->counts.dropped[STOA_DROP_STALE]++; }
+}
+
+static void on_room(void *context, stoa_session *session, stoa_lane lane)
+{
+    const stoa_remote_line *line = context;
+    stoa_remote_peer *peer = peer_of(line->remote, session);
+    if (peer) { flush(line->remote, peer, lane); }
+}
+
+/* --- what comes */
+
+/* A piece; true: it was the last one, and all are in peer->pieces. */
+static bool collect(stoa_remote_peer *peer, const stoa_session_message *m)
+{
+    bool more = m->type & STOA_REMOTE_MORE;
+    uint32_t size = peer->pieces[m->lane].size_bytes + m->size_bytes, room = peer->pieces[m->lane].room_bytes;
+    if (size > STOA_REMOTE_MESSAGE_MAX + sizeof(stoa_remote_head) + 2 * STOA_NAME_MAX) { peer->pieces[m->lane].broken = true; }
+    if (size > room && !peer->pieces[m->lane].broken) {
+        while (room < size) { room = room ? room * 2 : PIECES_FIRST_BYTES; }
+        uint8_t *bytes = realloc(peer->pieces[m->lane].bytes, room);
+        peer->pieces[m->lane].broken = !bytes;
+        if (bytes) {
+            peer->pieces[m->lane].bytes = bytes;
+            peer->pieces[m->lane].room_bytes = room;
+        }
+    }
+    bool broken = peer->pieces[m->lane].broken;
+    if (!broken && m->size_bytes) { memcpy(peer->pieces[m->lane].bytes + size - m->size_bytes, m->bytes, m->size_bytes); }
+    peer->pieces[m->lane].size_bytes = broken ? 0 : size;
+    if (more) { return false; }
+    if (broken) { peer->counts.malformed++; }
+    peer->pieces[m->lane].broken = false;
+    return !broken;
+}
+
+static void take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_session_message *m)
+{
+    if (!(m->type & STOA_REMOTE_MORE) && !peer->pieces[m->lane].size_bytes && !peer->pieces[m->lane].broken) {
+        stoa_remote_take(remote, peer, m, m->bytes, m->size_bytes);
+    } else if (collect(peer, m)) {
+        uint32_t size_bytes = peer->pieces[m->lane].size_bytes;
+        peer->pieces[m->lane].size_bytes = 0;
+        stoa_remote_take(remote, peer, m, peer->pieces[m->lane].bytes, size_bytes);
+    }
+    stoa_session_consumed(peer->session, m->lane, m->credit_bytes);
+}
+
+static void on_message(void *context, stoa_session *session, const stoa_session_message *m)
+{
+    const stoa_remote_line *line = context;
+    stoa_remote *remote = line->remote;
+    stoa_remote_peer *peer = peer_of(remote, session);
+    if (!peer) {
+        stoa_session_consumed(session, m->lane, m->credit_bytes);
+        return;
+    }
+    if (!peer->paused && !peer->inbox.head) {
+        take(remote, peer, m);
+        return;
+    }
+    stoa_remote_waiting w = {.source = m->source,
+                             .target = m->target,
+                             .deadline_ns = m->deadline_ns,
+                             .size_bytes = m->size_bytes,
+                             .credit_bytes = m->credit_bytes,
+                             .lane = m->lane,
+                             .type = m->type};
+    stoa_remote_waiting *waits = waiting_new(&w, m->bytes); /* no more than its credit */
+    if (waits) {
+        stoa_remote_push(&peer->inbox, waits);
+    } else {
+        peer->counts.dropped[STOA_DROP_MEMORY]++;
+        stoa_session_consumed(session, m->lane, m->credit_bytes);
+    }
+}
+
+static void read_inbox(stoa_remote *remote, stoa_remote_peer *peer)
+{
+    for (stoa_remote_waiting *w; !peer->paused && (w = stoa_remote_pop(&peer->inbox));) {
+        stoa_session_message m = {.lane = w->lane,
+                                  .type = w->type,
+                                  .source = w->source,
+                                  .target = w->target,
+                                  .deadline_ns = w->deadline_ns,
+                                  .bytes = w->bytes,
+                                  .size_bytes = w->size_bytes,
+                                  .credit_bytes = w->credit_bytes};
+        take(remote, peer, &m);
+        free(w);
+    }
+}
+
+void stoa_remote_peer_pause(stoa_remote *remote, stoa_remote_peer *peer, bool paused)
+{
+    peer->paused = paused;
+    if (paused) { return; }
+    read_inbox(remote, peer);
+    for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { flush(remote, peer, (stoa_lane)lane); }
+}
+
+void stoa_remote_events_of(stoa_remote_line *line)
+{
+    line->events = (stoa_session_events){.message = on_message,
+                                         .up = on_up,
+                                         .down = on_down,
+                                         .reset = on_reset,
+                                         .refused = on_refused,
+                                         .expired = on_expired,
+                                         .room = on_room,
+                                         .context = line};
+}
+
+/* --- with time */
+
+uint64_t stoa_remote_peers_step(stoa_remote *remote)
+{
+    uint64_t next = UINT64_MAX;
+    for (uint32_t i = 0; i < remote->peer_count; i++) {
+        stoa_remote_peer *peer = &remote->peers[i];
+        if (peer->lost_due_ns && peer->lost_due_ns <= remote->now_ns) { stoa_remote_peer_lost(remote, peer); }
+        if (peer->lost_due_ns && peer->lost_due_ns < next) { next = peer->lost_due_ns; }
+        for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { flush(remote, peer, (stoa_lane)lane); }
+        if (peer->up && !peer->paused) { stoa_remote_names_tell(remote, peer); }
+        if (peer->held && !stoa_remote_peer_backed(peer)) { stoa_remote_stands_release(remote, peer); }
+    }
+    return next;
+}

@@ -1,0 +1,163 @@
+/* remote.h - actors of other nodes as if they were here: what stands on a node's links and sessions. See docs/decisions/0027.
+ *
+ * A remote has links (transport/link.h) to other nodes and a session with each of them (transport/session.h). Nodes tell each
+ * other the names of their actors of `kinds`. For each there is a stand here (runtime/stand.h), found by that name: what it is sent
+ * goes to the other node, and who sent it has a stand there, so that turn->from can be answered and watched.
+ *
+ *     names      stoa_turn_find and stoa_find find actors elsewhere. One that is here comes first; of two other nodes' the one
+ *                whose node's name is the lesser (logged: remote_name_twice). No name goes through one node to a third
+ *     casts      in order per sender, receiver and lane, none twice; lost where a node is lost, or the receiver's mailbox is full
+ *                (then the stand's is full until there is room, so senders hear FULL and can wait for room)
+ *     asks       answers, refusals (FULL, NO_HANDLER, CLOSED ...) and deadlines as at home; where a node is lost who asked hears
+ *                TIMEOUT at once: the outcome is unknown
+ *     ends       who monitors or is linked to a stand hears of the actor's end with its reason, or LOST: its node restarted, was
+ *                silent for too long, or the connection did not come back within lost_ns. A stand that has ended is not revived:
+ *                who comes back is found by name
+ *     topics     what is published here on a topic that somebody elsewhere subscribed to goes there once
+ *     bytes      of other nodes are input: read by the row's type before any actor sees them, refused by name, and counted
+ *
+ * What may be sent to an actor here are rows of `kinds` and of what they hear; nothing of stoa_system. Payloads take up to
+ * STOA_REMOTE_MESSAGE_MAX bytes as they are encoded.
+ *
+ * A remote has a thread of its own (start), or is stepped by who made it (new, step) on one thread, under the node's clock: so
+ * simulated nodes talk in one process. Unless said otherwise functions are called from any thread but a core's and that of the
+ * remote, and wait for its next step.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_CLUSTER_REMOTE_REMOTE_H
+#define STOA_CLUSTER_REMOTE_REMOTE_H
+
+#include "runtime/node.h"
+#include "transport/sessions.h"
+
+typedef struct stoa_remote stoa_remote;
+
+enum {
+    STOA_REMOTE_LINKS = 16,
+    STOA_REMOTE_PEERS = 256,              /* nodes, of all links */
+    STOA_REMOTE_ACTORS = 65536,           /* of this node that others know; and of all others, that this one does */
+    STOA_REMOTE_ASKS = 65536,             /* under way to others, and as many from them */
+    STOA_REMOTE_BACKLOG_BYTES = 4 << 20,  /* that wait for a lane to one node, then FULL */
+    STOA_REMOTE_MESSAGE_MAX = 1 << 20,
+};
+
+/* Zero stands for the default where one is named. */
+typedef struct stoa_remote_link {
+    const char *uri;         /* copied */
+    const char *peer;        /* dial: the node that must answer; NULL: whoever does. Copied */
+    stoa_link_options link;  /* listen, keys, allowed, trusted, peer_limit; frame_limit: 64 KiB, queue_frames: 64. Used by the open */
+    uint32_t sessions_max;   /* listen: nodes; 64 */
+    uint32_t batch_bytes;    /* frame_limit at most; 32 KiB */
+    uint64_t heartbeat_ns, silence_max_ns; /* 100 ms, 2 s */
+    bool trusts_link;        /* as stoa_session_options.trusts_link */
+} stoa_remote_link;
+
+typedef enum stoa_remote_what {
+    STOA_REMOTE_UP,     /* messages pass; again after a lost connection */
+    STOA_REMOTE_DOWN,   /* they do not, for now: why CLOSED or TIMEOUT */
+    STOA_REMOTE_LOST,   /* its actors were told as lost */
+    STOA_REMOTE_RESET,  /* it has restarted (LOST comes before), what was under way is lost */
+    STOA_REMOTE_REFUSED /* a greeting was refused, why: as stoa_session_events.refused */
+} stoa_remote_what;
+
+/* What a remote tells, on its thread; a callback may call stoa_remote_carry, and nothing else of the remote. Each may be NULL. */
+typedef struct stoa_remote_events {
+    void (*peer)(void *context, const char *peer, stoa_remote_what what, stoa_err why);
+    /* Bytes from a shard of another node to one of this (stoa_remote_carry there); they live until return. */
+    void (*carried)(void *context, const char *peer, stoa_lane lane, const char *from, const char *to, const void *bytes,
+                    uint32_t size_bytes);
+    /* After a carry that was FULL: there is room. */
+    void (*room)(void *context, const char *peer, stoa_lane lane);
+    void *context;
+} stoa_remote_events;
+
+typedef struct stoa_remote_options {
+    stoa_node *node;
+    const char *name;                /* of this node, as stoa_node_name_is_good has it; copied */
+    uint64_t incarnation;            /* grows with each start; not 0 */
+    uint64_t epoch;                  /* of this node's right to speak */
+    const stoa_kind *const *kinds;   /* whose actors others may know by name, and whose rows may come; ends with NULL, copied */
+    const stoa_remote_link *links;
+    uint32_t link_count;
+    uint32_t core;                   /* where stands live */
+    uint64_t lost_ns;                /* a connection that is gone for so long is a lost node; 2 s */
+    const stoa_remote_events *events; /* NULL: none; copied */
+} stoa_remote_options;
+
+/* Open the links and the port "port/<remote>", and have nobody but the caller step it. Errors: INVALID, NOMEM, EXISTS (the node has
+ * one), those of stoa_link_open, stoa_port_open, stoa_spawn; the trail names the link. */
+stoa_err stoa_remote_new(const stoa_remote_options *options, stoa_remote **out);
+/* Do what there is to do, at most some hundred messages. Returns when to call again at the latest (node's clock); now or earlier:
+ * there is more. The maker's thread. */
+uint64_t stoa_remote_step(stoa_remote *remote);
+/* The same as new, on a thread of its own that also opens the links. */
+stoa_err stoa_remote_start(const stoa_remote_options *options, stoa_remote **out);
+/* Say good-bye, end all stands, close links and port; before the node closes. linger_ms: what was sent gets so long to arrive. NULL
+ * is allowed. By the maker's thread where it was new. */
+void stoa_remote_stop(stoa_remote *remote, uint32_t linger_ms);
+
+/* As the end of its process would leave it, for simulations: nobody says good-bye and no stand ends. Before stoa_sim_crash. */
+void stoa_remote_abandon(stoa_remote *remote);
+
+/* --- bytes between shards of different nodes (durable channels): in order per node and lane while neither side restarts. Any thread,
+ * never waits. from, to: names of shards, at most 31 bytes. Errors: NOT_FOUND (no session with peer), FULL (events.room tells), TOO_LARGE,
+ * INVALID. */
+stoa_err stoa_remote_carry(stoa_remote *remote, const char *peer, stoa_lane lane, const char *from, const char *to,
+                           const void *bytes, uint32_t size_bytes);
+
+/* --- what can be seen of it */
+
+typedef struct stoa_remote_link_view {
+    uint32_t index;
+    const char *uri;     /* as given */
+    const char *address; /* as bound */
+    char scheme[32];
+    bool listens;
+    stoa_link_traits traits; /* what the module's probe said */
+    stoa_link_counts counts;
+    stoa_sessions_counts strangers;
+    uint32_t sessions;
+} stoa_remote_link_view;
+/* Visit the links in their order; a view lives as long as the visit, which runs on the remote's thread. No call into it from there. */
+void stoa_remote_links(stoa_remote *remote, void (*visit)(void *context, const stoa_remote_link_view *view), void *context);
+
+/* Messages to and from one node; dropped by reason, here: what came too late (STALE), found no actor (CLOSED), no row (NO_HANDLER), no
+ * room (FULL), answers nobody waits for (LATE), what cannot be read (REFUSED). */
+typedef struct stoa_remote_counts {
+    uint64_t casts_out, casts_in, asks_out, asks_in, answers_out, answers_in, published_out, published_in, carried_out, carried_in;
+    uint64_t refused_out, refused_in; /* refusals told to the other side, and by it */
+    uint64_t malformed;               /* frames that cannot be */
+    uint64_t lost;                    /* times it was lost */
+    uint64_t dropped[STOA_DROP_COUNT];
+} stoa_remote_counts;
+
+typedef struct stoa_remote_peer_view {
+    uint32_t link;            /* index */
+    const char *name;         /* "" while unknown */
+    stoa_session_view session; /* rtt: of a live session, see there */
+    bool paused, lost;
+    uint32_t names;           /* actors of its that can be found here */
+    uint32_t stands;          /* of its actors, those without a name too */
+    uint32_t told;            /* actors of this node that it knows */
+    uint32_t asks_out, asks_in; /* under way */
+    uint64_t backlog_bytes;   /* that wait for room in its lanes */
+    stoa_remote_counts counts;
+} stoa_remote_peer_view;
+void stoa_remote_peers(stoa_remote *remote, void (*visit)(void *context, const stoa_remote_peer_view *view), void *context);
+/* Visit the names of a node's actors that can be found here. Errors: NOT_FOUND. */
+stoa_err stoa_remote_names(stoa_remote *remote, const char *peer, void (*visit)(void *context, const char *name), void *context);
+
+/* --- what can be done with it */
+
+/* Send the node nothing any more and take nothing from it, until it is resumed; heartbeats go on, so it is not lost, and who
+ * talks to it hears FULL in time. Errors: NOT_FOUND. */
+stoa_err stoa_remote_pause(stoa_remote *remote, const char *peer, bool paused);
+/* Break the session's connection; it comes back by itself, and nothing is lost if within lost_ns. Errors: NOT_FOUND. */
+stoa_err stoa_remote_drop(stoa_remote *remote, const char *peer);
+/* Replace a listening link's allow-list. Errors: as stoa_link_ops.allow; NOT_FOUND (no such link). */
+stoa_err stoa_remote_allow(stoa_remote *remote, uint32_t link, const stoa_link_allowed *allowed, uint32_t count);
+/* Close a link and open it with these options (keys) at the same place; sessions stay. Errors: as stoa_link_open, and then it is tried
+ * again with the old ones; NOT_FOUND. */
+stoa_err stoa_remote_reopen(stoa_remote *remote, uint32_t link, const stoa_link_options *options);
+
+#endif

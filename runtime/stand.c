@@ -1,0 +1,274 @@
+/* stand.c - see stand.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/stand.h"
+
+#include "runtime/mailbox.h"
+#include "runtime/once.h"
+#include "runtime/turning.h"
+
+typedef struct stand {
+    stoa_ref port;
+    uint64_t word;
+    bool held;
+} stand;
+
+/* --- its turns */
+
+static stoa_err pass(stoa_turn *turn, void *state, const void *in, void *out)
+{
+    stoa_turning *t = stoa_turning_of(turn);
+    const stand *self = state;
+    stoa_msg *was = t->msg;
+    uint32_t bytes = was->row->payload.size_bytes, place = stoa_ref_place(self->port);
+    (void)out;
+    if (!stoa_place_room(&t->core->place, place)) { return STOA_E_FULL; }
+    stoa_msg *msg = stoa_slab_new(&t->core->place.slab, stoa_request_key_at(bytes) + (uint32_t)sizeof(stoa_passed), STOA_MSG_CONTEXT);
+    if (!msg) { return STOA_E_FULL; }
+    msg->size_bytes = bytes;
+    msg->to = self->port;
+    msg->from = was->from;
+    msg->row = was->row;
+    stoa_msg_context(msg)->named = STOA_NAMED_PASSED;
+    memcpy(stoa_msg_body(msg), in, bytes);
+    stoa_passed *passed = (stoa_passed *)(void *)stoa_msg_key(msg);
+    *passed = (stoa_passed){.stand = turn->self, .word = self->word, .urgent = was->flags & STOA_MSG_URGENT};
+    if (was->flags & STOA_MSG_DUE) { passed->due_ns = stoa_msg_context(was)->due_ns; }
+    passed->tells = was->flags & STOA_MSG_TOLD;
+    if (passed->tells) { passed->told = stoa_msg_context(was)->ask; }
+    if (t->reply_to.at) { stoa_turn_keep(turn, &passed->asker); }
+    t->listed |= UINT64_C(1) << place;
+    stoa_turning_stage(t, msg);
+    return STOA_OK;
+}
+
+#define stoa_stand_none_FIELDS STOA_NO_FIELDS
+#define stoa_stand_ROWS(ROW, K) ROW(K, CAST, none, _, "Nothing: a stand takes the rows of others.")
+STOA_TABLE_HERE(stoa_stand)
+
+static const stoa_handler handlers[stoa_stand_ROW_END_ + 1] = {[stoa_stand_ROW_none] = pass};
+static const stoa_hear hears[] = {{NULL, NULL}};
+static const stoa_kind stand_kind = {.name = "stand",
+                                     .rows = stoa_stand_rows,
+                                     .rows_bytes = sizeof stoa_stand_rows,
+                                     .table = &stoa_stand_table,
+                                     .handlers = handlers,
+                                     .hears = hears,
+                                     .state_bytes = sizeof(stand),
+                                     .any = pass,
+                                     .trap_exits = true};
+
+/* --- its life */
+
+typedef struct order {
+    stoa_port *port;
+    stoa_ref ref;
+    const stoa_ref *refs;
+    uint32_t count;
+    uint64_t word;
+    const char *name, *text;
+    stoa_end why;
+    bool held;
+    stoa_err err;
+} order;
+
+static void do_on_core(const order *o, uint32_t core, void (*fn)(stoa_core *core, void *context), order *context)
+{
+    stoa_node *node = o->port->place.node;
+    if (core < node->core_count) { stoa_core_do(node->cores[core], fn, context); }
+}
+
+static void make(stoa_core *core, void *context)
+{
+    order *o = context;
+    stoa_actor *actor;
+    if (core->shutting_down) {
+        o->err = STOA_E_UNAVAILABLE;
+        return;
+    }
+    o->err = stoa_actor_new(core, &stand_kind, NULL, NULL, &actor);
+    if (o->err) { return; }
+    stoa_tree_add(core, NULL, actor);
+    *(stand *)actor->state = (stand){.port = stoa_port_ref(o->port), .word = o->word};
+    o->ref = actor->self;
+}
+
+stoa_err stoa_stand_new(stoa_port *port, uint32_t core, uint64_t word, stoa_ref *out)
+{
+    order o = {.port = port, .word = word, .err = STOA_E_INVALID};
+    do_on_core(&o, core, make, &o);
+    if (!o.err) { *out = o.ref; }
+    return o.err;
+}
+
+static stoa_actor *stand_of(stoa_core *core, stoa_ref ref)
+{
+    stoa_actor *actor = stoa_core_actor(core, ref);
+    return actor && actor->kind == &stand_kind ? actor : NULL;
+}
+
+static void give_name(stoa_core *core, void *context)
+{
+    order *o = context;
+    stoa_actor *actor = stand_of(core, o->ref);
+    stoa_actor_more *more = actor ? stoa_more(core, actor) : NULL;
+    o->err = !actor ? STOA_E_CLOSED : !more ? STOA_E_NOMEM : stoa_names_add(&core->place.node->names, o->name, o->ref);
+    if (o->err) { return; }
+    (void)strncpy(more->name, o->name, STOA_NAME_MAX);
+    const char *slash = strchr(more->name, '/');
+    more->key = slash ? slash + 1 : more->name;
+}
+
+stoa_err stoa_stand_name(stoa_port *port, stoa_ref ref, const char *name)
+{
+    order o = {.port = port, .ref = ref, .name = name, .err = STOA_E_INVALID};
+    if (strlen(name) <= STOA_NAME_MAX) { do_on_core(&o, stoa_ref_place(ref), give_name, &o); }
+    return o.err;
+}
+
+static void take_name(stoa_core *core, void *context)
+{
+    const order *o = context;
+    stoa_actor *actor = stand_of(core, o->ref);
+    if (!actor || !actor->more || !actor->more->name[0]) { return; }
+    stoa_names_remove(&core->place.node->names, actor->more->name);
+    actor->more->name[0] = '\0';
+}
+
+void stoa_stand_unname(stoa_port *port, stoa_ref ref)
+{
+    order o = {.port = port, .ref = ref};
+    do_on_core(&o, stoa_ref_place(ref), take_name, &o);
+}
+
+/* A mailbox that counts so many more than wait in it is full, and nobody runs it for that. */
+static void set_held(stoa_core *core, stoa_actor *actor, bool held)
+{
+    stand *self = actor->state;
+    if (self->held == held) { return; }
+    self->held = held;
+    actor->queued = held ? actor->queued + actor->limit : actor->queued - actor->limit;
+    if (!held && (actor->flags & STOA_ACTOR_AWAITED)) { stoa_room_tell(core, actor, STOA_OK); }
+}
+
+static void end(stoa_core *core, void *context)
+{
+    const order *o = context;
+    for (uint32_t i = 0; i < o->count; i++) {
+        stoa_actor *actor = stand_of(core, o->refs[i]);
+        if (!actor) { continue; }
+        set_held(core, actor, false);
+        stoa_tree_stop(core, actor, (stoa_fate){.text = o->text, .why = o->why, .stays_away = true, .kill = true});
+    }
+}
+
+void stoa_stand_end(stoa_port *port, const stoa_ref *stands, uint32_t count, stoa_end why, const char *text)
+{
+    order o = {.port = port, .refs = stands, .count = count, .why = why, .text = text};
+    if (count) { do_on_core(&o, stoa_ref_place(stands[0]), end, &o); }
+}
+
+static void hold(stoa_core *core, void *context)
+{
+    const order *o = context;
+    stoa_actor *actor = stand_of(core, o->ref);
+    if (actor) { set_held(core, actor, o->held); }
+}
+
+void stoa_stand_hold(stoa_port *port, stoa_ref ref, bool held)
+{
+    order o = {.port = port, .ref = ref, .held = held};
+    do_on_core(&o, stoa_ref_place(ref), hold, &o);
+}
+
+/* --- answers */
+
+/* An answer for who asked from another port, to which this one has no ring: a core of both sends it. */
+typedef struct relay {
+    stoa_act act;
+    stoa_asker asker;
+    stoa_ref from;
+    const stoa_row *row;
+    int64_t error;
+} relay;
+
+static void relay_runs(stoa_core *core, stoa_msg *msg)
+{
+    const relay *what = stoa_msg_body(msg);
+    uint32_t bytes = what->row ? what->row->payload.size_bytes : 0;
+    stoa_msg *answer = stoa_slab_new_surely(&core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    if (answer) {
+        answer->to = what->asker.who;
+        answer->from = what->from;
+        answer->row = what->row;
+        *stoa_msg_context(answer) =
+            (stoa_context){.ask = what->asker.ask, .command = what->asker.command, .error = (int32_t)what->error};
+        memcpy(stoa_msg_body(answer), what + 1, bytes);
+    }
+    stoa_place_free(&core->place, msg);
+    if (answer) { stoa_core_deliver(core, answer); }
+}
+
+static stoa_err relay_answer(stoa_port *port, const stoa_passed *passed, const stoa_row *row, const void *payload, stoa_err error)
+{
+    uint32_t bytes = row ? row->payload.size_bytes : 0;
+    stoa_msg *msg = stoa_slab_new_surely(&port->place.slab, (uint32_t)sizeof(relay) + bytes, STOA_MSG_ACT);
+    if (!msg) { return stoa_slab_why_not(bytes); }
+    relay *what = stoa_msg_body(msg);
+    *what = (relay){.act = {.run = relay_runs}, .asker = passed->asker, .from = passed->stand, .row = row, .error = error};
+    if (bytes) { memcpy(what + 1, payload, bytes); }
+    msg->to = passed->stand;
+    msg->from = stoa_port_ref(port);
+    msg->row = NULL;
+    stoa_place_push(&port->place, stoa_ref_place(passed->stand), msg);
+    return STOA_OK;
+}
+
+stoa_err stoa_port_answer(stoa_port *port, const stoa_passed *passed, const stoa_row *row, const void *payload, stoa_err error)
+{
+    uint32_t place = stoa_ref_place(passed->asker.who);
+    if (!passed->asker.who.at) { return STOA_OK; }
+    if (error) { row = NULL; }
+    if (place >= port->place.node->core_count) { return relay_answer(port, passed, row, payload, error); }
+    uint32_t bytes = row ? row->payload.size_bytes : 0;
+    stoa_msg *msg = stoa_slab_new_surely(&port->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_ANSWER);
+    if (!msg) { return stoa_slab_why_not(bytes); }
+    msg->to = passed->asker.who;
+    msg->from = passed->stand;
+    msg->row = row;
+    *stoa_msg_context(msg) =
+        (stoa_context){.ask = passed->asker.ask, .command = passed->asker.command, .error = (int32_t)error};
+    if (row) { memcpy(stoa_msg_body(msg), payload, bytes); }
+    stoa_place_push(&port->place, place, msg);
+    return STOA_OK;
+}
+
+bool stoa_port_refuse(stoa_port *port, stoa_ref from, const stoa_passed *passed, const stoa_row *row, stoa_err why)
+{
+    if (passed->asker.who.at) { return stoa_port_answer(port, passed, NULL, NULL, why) == STOA_OK; }
+    if (!passed->tells || stoa_ref_place(from) >= port->place.node->core_count) { return false; }
+    stoa_system_refused says = {.ref = passed->stand.at, .token = passed->told, .error = why, .row = row->id};
+    stoa_msg *msg = stoa_slab_new_surely(&port->place.slab, sizeof says, STOA_MSG_CONTEXT | STOA_MSG_SYSTEM);
+    if (!msg) { return false; }
+    msg->to = from;
+    msg->from = passed->stand;
+    msg->row = &stoa_system_rows[stoa_system_ROW_refused];
+    memcpy(stoa_msg_body(msg), &says, sizeof says);
+    stoa_place_push(&port->place, stoa_ref_place(from), msg);
+    return true;
+}
+
+stoa_clock *stoa_node_clock(stoa_node *node)
+{
+    return node->clock;
+}
+
+bool stoa_ref_is_port(stoa_node *node, stoa_ref ref)
+{
+    return stoa_ref_place(ref) >= node->core_count;
+}
+
+uint64_t stoa_port_due(const stoa_port *port)
+{
+    return port->due_ns;
+}

@@ -1,0 +1,76 @@
+/* stand.h - actors that stand for others that are elsewhere, and a port that speaks for those: what cluster/remote/ needs of a node.
+ *
+ * A stand is an actor of this node in every way: it can be found, sent to, asked, monitored and linked to, and has a bounded
+ * mailbox. Its turns hand what it gets to a port, with who sent it, who asked and until when (stoa_delivery.passed). The port
+ * sends in the name of stands, so that who hears knows whom to answer and whom to watch.
+ *
+ * All calls by the port's thread, outside of turns. Those that say so wait for a core (at most one batch of it).
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_RUNTIME_STAND_H
+#define STOA_RUNTIME_STAND_H
+
+#include "base/clock.h"
+#include "runtime/node.h"
+
+/* What a stand has handed over; stoa_delivery.passed. */
+struct stoa_passed {
+    stoa_ref stand;
+    uint64_t word;     /* the stand's, as it was made with */
+    stoa_asker asker;  /* who is to be answered; who NONE: nobody */
+    uint64_t due_ns;   /* of the node's clock: it is not to be handled after that; 0: never mind */
+    uint64_t told;     /* where tells is set: the token that delivery.from is told of a refusal with */
+    bool tells;
+    bool urgent;       /* it came on the control lane */
+};
+
+/* A stand without a name on a core; word comes with all that it hands over. Waits for the core. Errors: NOMEM, UNAVAILABLE (the node
+ * is ending), INVALID. */
+stoa_err stoa_stand_new(stoa_port *port, uint32_t core, uint64_t word, stoa_ref *out);
+/* Give it a name, "kind/key", by which it is found from now on. Waits. Errors: EXISTS (somebody else's), CLOSED, NOMEM, INVALID. */
+stoa_err stoa_stand_name(stoa_port *port, stoa_ref stand, const char *name);
+/* It is found by that no more. Waits. */
+void stoa_stand_unname(stoa_port *port, stoa_ref stand);
+/* They end (all of one core): who watches them hears why, who is linked to one fails unless it was normal, and what waits in their
+ * mailboxes is refused with CLOSED. text: a static string. Waits. */
+void stoa_stand_end(stoa_port *port, const stoa_ref *stands, uint32_t count, stoa_end why, const char *text);
+/* Its mailbox is full from now on (but for control rows), or as it is. Waits. */
+void stoa_stand_hold(stoa_port *port, stoa_ref stand, bool held);
+
+/* In whose name a port sends, and how. */
+typedef struct stoa_sending {
+    stoa_ref from;   /* a stand, or NONE */
+    uint64_t due_ns; /* not handled after that; 0: none */
+    uint64_t told;   /* with tells (and without due_ns): from is handed stoa_system.refused with this token where it is refused */
+    bool tells;
+} stoa_sending;
+/* Errors: as stoa_port_send, stoa_port_ask. */
+stoa_err stoa_port_send_as(stoa_port *port, const stoa_sending *how, stoa_ref to, const stoa_row *row, const void *payload);
+/* The answer comes to the port. */
+stoa_err stoa_port_ask_as(stoa_port *port, stoa_ref from, stoa_ref to, const stoa_row *row, const void *payload,
+                          uint64_t deadline_ns, uint64_t token);
+/* Answer who asked a stand, with a payload of row or, where error is not OK, with that. Errors: FULL, TOO_LARGE. */
+stoa_err stoa_port_answer(stoa_port *port, const struct stoa_passed *passed, const stoa_row *row, const void *payload,
+                          stoa_err error);
+/* What was handed over cannot be done: who asked, or wanted to be told, hears so. False: nobody did. */
+bool stoa_port_refuse(stoa_port *port, stoa_ref from, const struct stoa_passed *passed, const stoa_row *row, stoa_err why);
+
+/* about, which `to` was linked to, has ended elsewhere: as if a link had said so. text: a static string. */
+void stoa_port_exit(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, const char *text);
+
+/* --- names of the node */
+/* Count of changes since the node was opened. Any thread. */
+uint64_t stoa_names_changes(stoa_node *node);
+/* Ring the port's bell at each change (NULL: nobody's). One port. */
+void stoa_names_watch(stoa_node *node, stoa_port *port);
+/* Visit all, in no order, under their lock: no call into the node from visit. */
+void stoa_names_each(stoa_node *node, void (*visit)(void *context, const char *name, stoa_ref ref), void *context);
+
+/* When the port is to be polled at the latest, for asks past their deadline; UINT64_MAX: never. */
+uint64_t stoa_port_due(const stoa_port *port);
+/* Whether it names a port, or nobody's place. */
+bool stoa_ref_is_port(stoa_node *node, stoa_ref ref);
+/* The clock that the node lives by: virtual in the simulator. */
+stoa_clock *stoa_node_clock(stoa_node *node);
+
+#endif

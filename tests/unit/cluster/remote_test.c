@@ -1,0 +1,342 @@
+/* remote_test.c - goal: what cluster/remote/remote.h promises, case by case. Method: two or three simulated nodes in one process, a
+ * simulated network between them, and actors that do as they are told (remote_kit.h).
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/cluster/remote_kit.h"
+
+#include "base/log.h"
+
+static int setup(void **state)
+{
+    kit *k = calloc(1, sizeof *k);
+    *state = k;
+    return k ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    kit_close(*state);
+    free(*state);
+    return 0;
+}
+
+/* --- names */
+
+static void an_actor_is_found_on_other_nodes(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    kit_spawn(k, 0, "talker/ann");
+    kit_run(k, 5);
+    assert_true(stoa_find(k->nodes[1].node, "talker/ann").at != 0);
+    kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    assert_true(stoa_find(k->nodes[0].node, "talker/bob").at != 0);
+    stoa_remote_peer_view b = kit_peer(k, 0, "b");
+    assert_int_equal(b.names, 1);
+    assert_int_equal(b.stands, 1);
+    assert_int_equal(b.told, 1);
+    assert_int_equal(b.counts.malformed, 0);
+}
+
+static void a_name_does_not_go_on_to_a_third_node(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 3);
+    kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    assert_true(stoa_find(k->nodes[0].node, "talker/bob").at != 0);
+    assert_true(stoa_find(k->nodes[2].node, "talker/bob").at == 0);
+}
+
+static void the_lesser_node_has_a_name_and_the_other_inherits_it(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 3);
+    stoa_log_level_set(STOA_LOG_OFF);
+    stoa_ref c = kit_spawn(k, 2, "talker/one");
+    kit_run(k, 5);
+    stoa_ref b = kit_spawn(k, 1, "talker/one");
+    kit_run(k, 5);
+    assert_int_equal(kit_peer(k, 0, "b").names, 1);
+    assert_int_equal(kit_peer(k, 0, "c").names, 0);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann");
+    kit_go(k, 0, ann, "talker/one", TALK_SAY, 1, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 1, b)->said, 1);
+    assert_int_equal(stoa_stop(k->nodes[1].node, b), STOA_OK);
+    kit_run(k, 5);
+    assert_int_equal(kit_peer(k, 0, "c").names, 1);
+    kit_go(k, 0, ann, "talker/one", TALK_SAY, 2, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 2, c)->said_last, 2);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
+/* --- casts */
+
+static void who_sends_can_be_answered(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    for (uint64_t n = 1; n <= 50; n++) { kit_go(k, 0, ann, "talker/bob", TALK_SAY, n, 0); }
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 1, bob)->said, 50);
+    assert_int_equal(kit_state(k, 1, bob)->said_last, 50);
+    assert_int_equal(kit_state(k, 0, ann)->echoed, 50);
+    assert_int_equal(kit_state(k, 0, ann)->echoed_last, 50);
+    assert_int_equal(kit_peer(k, 0, "b").stands, 1);
+}
+
+static void a_control_row_goes_on_the_control_lane(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_POKE, 1, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 1, bob)->poked, 1);
+    assert_int_equal(kit_peer(k, 0, "b").session.lanes[STOA_LANE_CONTROL].next, 2);
+}
+
+static void what_is_larger_than_a_batch_comes_in_pieces(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_LONG, 200000, 0);
+    kit_go(k, 0, ann, "talker/bob", TALK_LONG, 3, 0);
+    kit_go(k, 0, ann, "talker/bob", TALK_SAY, 9, 0);
+    kit_run(k, 60);
+    assert_int_equal(kit_state(k, 1, bob)->longs, 200003);
+    assert_int_equal(kit_state(k, 1, bob)->said_last, 9);
+}
+
+/* --- asks */
+
+static void an_ask_is_answered_refused_or_late(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_ADD, 3, 100);
+    kit_go(k, 0, ann, "talker/bob", TALK_ADD, 4, 100);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 0, ann)->answers, 2);
+    assert_int_equal(kit_state(k, 0, ann)->answer_sum, 7);
+    assert_int_equal(kit_state(k, 0, ann)->answer_error, STOA_OK);
+    kit_go(k, 0, ann, "talker/bob", TALK_FORGET, 6, 100); /* refused with -6 */
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 0, ann)->answer_error, STOA_E_DENIED);
+    kit_go(k, 0, ann, "talker/bob", TALK_ADD, UINT64_MAX, 20);
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 0, ann)->answers, 3);
+    assert_int_equal(kit_peer(k, 0, "b").asks_out, 1);
+    assert_int_equal(kit_peer(k, 1, "a").asks_in, 1);
+    kit_run(k, 100);
+    assert_int_equal(kit_state(k, 0, ann)->answers, 4);
+    assert_int_equal(kit_state(k, 0, ann)->answer_error, STOA_E_TIMEOUT);
+    assert_int_equal(kit_peer(k, 0, "b").asks_out, 0);
+    assert_int_equal(kit_peer(k, 1, "a").asks_in, 0);
+    assert_int_equal(kit_state(k, 1, bob)->sum, 7);
+}
+
+/* --- ends */
+
+static void who_watches_hears_of_an_end_and_its_reason(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob"), eve = kit_spawn(k, 1, "talker/eve");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_MONITOR, 0, 0);
+    kit_run(k, 5);
+    assert_int_equal(stoa_stop(k->nodes[1].node, bob), STOA_OK);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 0, ann)->downs, 1);
+    assert_int_equal(kit_state(k, 0, ann)->down_reason, stoa_end_SHUTDOWN);
+    assert_string_equal(kit_state(k, 0, ann)->down_text, "stopped");
+    assert_true(stoa_find(k->nodes[0].node, "talker/bob").at == 0);
+    kit_go(k, 0, ann, "talker/eve", TALK_MONITOR, 0, 0);
+    kit_run(k, 5);
+    stoa_log_level_set(STOA_LOG_OFF);
+    assert_int_equal(stoa_sim_fail(k->nodes[1].sim, eve, "broke down"), STOA_OK); /* and is restarted */
+    kit_run(k, 10);
+    stoa_log_level_set(STOA_LOG_INFO);
+    assert_int_equal(kit_state(k, 0, ann)->downs, 2);
+    assert_int_equal(kit_state(k, 0, ann)->down_reason, stoa_end_FAILED);
+    assert_string_equal(kit_state(k, 0, ann)->down_text, "broke down");
+    assert_true(stoa_find(k->nodes[0].node, "talker/eve").at != 0); /* another stand */
+    kit_go(k, 0, ann, "talker/eve", TALK_SAY, 8, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 1, eve)->said_last, 8);
+}
+
+static void a_link_works_both_ways(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob"), eve = kit_spawn(k, 1, "talker/eve");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_LINK, 0, 0);
+    kit_go(k, 0, ann, "talker/eve", TALK_SAY, 4, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 1, bob)->said, 0);
+    kit_go(k, 1, bob, "talker/ann", TALK_SAY, 3, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 1, bob)->echoed, 1);
+    assert_int_equal(stoa_sim_fail(k->nodes[0].sim, ann, "fell"), STOA_OK);
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 1, bob)->echoed, 0); /* it failed with it, and began anew */
+    assert_int_equal(kit_state(k, 1, eve)->said, 1);   /* who was not linked did not */
+    kit_go(k, 0, ann, "talker/bob", TALK_LINK, 0, 0);
+    kit_go(k, 0, ann, "talker/bob", TALK_SAY, 5, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 0, ann)->echoed, 1);
+    assert_int_equal(stoa_sim_fail(k->nodes[1].sim, bob, "fell"), STOA_OK);
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 0, ann)->echoed, 0);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
+static void a_lost_node_is_the_end_of_all_its_actors(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann");
+    kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_MONITOR, 0, 0);
+    kit_go(k, 0, ann, "talker/bob", TALK_ADD, UINT64_MAX, 60000);
+    kit_run(k, 5);
+    kit_kill(k, 1);
+    kit_run(k, 1000);
+    assert_int_equal(kit_state(k, 0, ann)->downs, 0); /* not yet: it may come back */
+    kit_run(k, 4000);
+    assert_int_equal(kit_state(k, 0, ann)->downs, 1);
+    assert_int_equal(kit_state(k, 0, ann)->down_reason, stoa_end_LOST);
+    assert_int_equal(kit_state(k, 0, ann)->answers, 1);
+    assert_int_equal(kit_state(k, 0, ann)->answer_error, STOA_E_TIMEOUT);
+    assert_true(stoa_find(k->nodes[0].node, "talker/bob").at == 0);
+    kit_begin(k, 1);
+    stoa_ref bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 3000);
+    assert_int_equal(k->nodes[0].resets, 1);
+    kit_go(k, 0, ann, "talker/bob", TALK_SAY, 6, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 1, bob)->said_last, 6);
+    assert_int_equal(kit_state(k, 0, ann)->downs, 1);
+    assert_int_equal(kit_state(k, 0, ann)->echoed_last, 6);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
+static void a_connection_that_comes_and_goes_is_nothing(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_MONITOR, 0, 0);
+    kit_run(k, 5);
+    uint64_t said = 0;
+    for (uint32_t i = 0; i < 6; i++) {
+        assert_int_equal(stoa_remote_drop(k->nodes[i % 2].remote, i % 2 ? "a" : "b"), STOA_OK);
+        kit_go(k, 0, ann, "talker/bob", TALK_SAY, ++said, 0);
+        kit_run(k, 1500);
+    }
+    assert_int_equal(kit_state(k, 0, ann)->downs, 0);
+    assert_int_equal(kit_state(k, 1, bob)->said, said);
+    assert_int_equal(kit_state(k, 0, ann)->echoed, said);
+    assert_true(k->nodes[0].downs >= 6);
+    assert_int_equal(k->nodes[0].losts, 0);
+    assert_int_equal(kit_peer(k, 0, "b").stands, 1);
+    assert_int_equal(stoa_remote_drop(k->nodes[0].remote, "nobody"), STOA_E_NOT_FOUND);
+}
+
+/* --- refusals and room */
+
+static void who_wants_to_be_told_of_a_refusal_is(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_TELL, 1, 0);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 0, ann)->refused, 0);
+    assert_int_equal(kit_state(k, 1, bob)->said, 1);
+    stoa_ref stand = stoa_find(k->nodes[0].node, "talker/bob");
+    assert_int_equal(stoa_stop(k->nodes[1].node, bob), STOA_OK);
+    kit_go(k, 0, ann, "talker/bob", TALK_TELL, 2, 0);
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 0, ann)->refused, 1);
+    assert_int_equal(kit_state(k, 0, ann)->refused_error, STOA_E_CLOSED);
+    (void)stand;
+}
+
+static void a_deadline_that_passes_on_the_way_is_counted(void **state)
+{
+    kit *k = *state;
+    k->dials = "&delay_us=5000";
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 30);
+    kit_go(k, 1, bob, "talker/ann", TALK_WITHIN, 1, 2);
+    kit_go(k, 1, bob, "talker/ann", TALK_WITHIN, 2, 200);
+    kit_run(k, 50);
+    assert_int_equal(kit_state(k, 0, ann)->said, 1);
+    assert_int_equal(kit_state(k, 0, ann)->said_last, 2);
+    assert_int_equal(kit_peer(k, 0, "b").counts.dropped[STOA_DROP_STALE] + kit_peer(k, 1, "a").counts.dropped[STOA_DROP_STALE], 1);
+}
+
+/* --- bytes of shards */
+
+static void bytes_of_shards_are_carried_in_order(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    static uint8_t much[40000];
+    memset(much, 5, sizeof much);
+    assert_int_equal(stoa_remote_carry(k->nodes[0].remote, "b", STOA_LANE_BULK, "trade", "market", much, sizeof much), STOA_OK);
+    assert_int_equal(stoa_remote_carry(k->nodes[0].remote, "b", STOA_LANE_BULK, "trade", "market", "end", 3), STOA_OK);
+    assert_int_equal(stoa_remote_carry(k->nodes[0].remote, "x", STOA_LANE_BULK, "trade", "market", "end", 3), STOA_E_NOT_FOUND);
+    assert_int_equal(stoa_remote_carry(k->nodes[0].remote, "b", STOA_LANE_BULK, "", "market", "end", 3), STOA_E_INVALID);
+    kit_run(k, 30);
+    assert_int_equal(k->nodes[1].carried, 2);
+    assert_int_equal(k->nodes[1].carried_bytes, sizeof much + 3);
+    assert_memory_equal(k->nodes[1].last, "end", 3);
+    uint32_t taken = 0;
+    while (!stoa_remote_carry(k->nodes[0].remote, "b", STOA_LANE_BULK, "trade", "market", much, sizeof much)) { taken++; }
+    assert_in_range(taken, 90, 120); /* 4 MiB */
+    kit_run(k, 500);
+    assert_int_equal(k->nodes[1].carried, 2 + taken);
+    assert_int_equal(k->nodes[0].rooms, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_actor_is_found_on_other_nodes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_does_not_go_on_to_a_third_node, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_lesser_node_has_a_name_and_the_other_inherits_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_sends_can_be_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_control_row_goes_on_the_control_lane, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_larger_than_a_batch_comes_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_ask_is_answered_refused_or_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_watches_hears_of_an_end_and_its_reason, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_link_works_both_ways, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_node_is_the_end_of_all_its_actors, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_connection_that_comes_and_goes_is_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_wants_to_be_told_of_a_refusal_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_deadline_that_passes_on_the_way_is_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(bytes_of_shards_are_carried_in_order, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
