@@ -23,7 +23,7 @@ static const char usage[] =
     "stoa flight FILE [--core N] [--last N] [-o table|json]\n"
     "                               show what a flight recorder has written; needs no node\n"
     "\n"
-    "  --data DIR        the node's data folder: the socket is DIR/admin.sock\n"
+    "  --data DIR        the node's data folder: the socket is DIR/admin.sock; key works on DIR/keys where no node runs\n"
     "  --socket PATH     the node's admin socket itself\n"
     "  --write           commands may change the node; without it they only look\n"
     "  -o table|json     how answers look; table when not given\n"
@@ -151,14 +151,17 @@ static bool given(const char *text)
     return text && *text;
 }
 
-static bool find_socket(const flags *f, char *path)
+/* folder: the data folder, "" where only a socket is named. */
+static bool find_socket(const flags *f, char *path, char *folder)
 {
     const char *admin = getenv("STOA_ADMIN"), *data = getenv("STOA_NODE_DATA"), *home = getenv("HOME");
-    if (f->socket) { return under(path, f->socket, ""); }
-    if (f->data) { return under(path, f->data, "/admin.sock"); } /* said aloud: before the environment */
-    if (given(admin)) { return under(path, admin, ""); }
-    if (given(data)) { return under(path, data, "/admin.sock"); }
-    return under(path, given(home) ? home : ".", "/.stoa/admin.sock");
+    const char *named = f->data ? f->data : given(data) && !f->socket ? data : NULL;
+    bool alone = f->socket || (!f->data && given(admin)); /* --data is said aloud: before the environment */
+    folder[0] = '\0';
+    if (named && !under(folder, named, "")) { return false; }
+    if (alone) { return under(path, f->socket ? f->socket : admin, ""); }
+    if (!named && !under(folder, given(home) ? home : ".", "/.stoa")) { return false; }
+    return under(path, folder, "/admin.sock");
 }
 
 /* --- signals: their numbers go through a pipe */
@@ -213,11 +216,12 @@ static bool draws(void)
     return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
 }
 
-static stoa_exit run(const flags *f, const char *path)
+static stoa_exit run(const flags *f, const char *path, const char *folder)
 {
     bool typed = !f->eval_count && isatty(STDIN_FILENO);
     stoa_session session = {.out = stdout, .err = stderr, .write = f->write, .json = f->json, .interactive = typed,
                             .live = draws(), .timeout_ms = f->timeout_ms, .timed = f->timed, .interrupt_fd = -1};
+    (void)snprintf(session.data, sizeof session.data, "%s", folder);
     if ((typed || session.live) && catch_signals()) { session.interrupt_fd = signal_pipe[0]; }
     stoa_err err = stoa_remote_new(path, session.interrupt_fd, &session.remote);
     if (!err) { err = stoa_json_parser_new(DOCUMENT_MAX, &session.parser); }
@@ -244,7 +248,7 @@ static stoa_exit print_docs(void)
 int main(int argc, char **argv)
 {
     flags f = {0};
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], folder[PATH_BYTES];
     (void)setlocale(LC_ALL, "");
     if (!read_flags(&f, argc, argv)) { return STOA_EXIT_USAGE; }
     if (f.help || f.version) {
@@ -253,9 +257,9 @@ int main(int argc, char **argv)
     }
     if (f.docs) { return (int)print_docs(); }
     if (f.flight) { return (int)stoa_flight_run(f.flight_count, f.flight, f.json); }
-    if (!find_socket(&f, path)) {
+    if (!find_socket(&f, path, folder)) {
         (void)say_usage("the socket's path is too long", "");
         return STOA_EXIT_USAGE;
     }
-    return (int)run(&f, path);
+    return (int)run(&f, path, folder);
 }

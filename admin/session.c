@@ -13,6 +13,8 @@
 
 #include "admin/document.h"
 #include "admin/follow.h"
+#include "admin/key.h"
+#include "admin/key_local.h"
 #include "admin/page.h"
 #include "admin/progress.h"
 #include "admin/top.h"
@@ -194,6 +196,7 @@ static stoa_exit run_remote(stoa_session *session, const stoa_words *words, cons
         static const char text[] = "this changes the node: attach with stoa --write";
         return complain(session, STOA_E_DENIED, STOA_EXIT_DENIED, text, sizeof text - 1);
     }
+    if (stoa_key_command_is(said->command)) { return stoa_key_local_run(session, words, said, writes); }
     if (stoa_progress_wanted(session, said)) { return stoa_progress_run(session, words, said, writes); }
     stoa_exit cls = stoa_session_ask(session, words->at, words->count, writes, &answer);
     return cls ? cls : stoa_session_answered(session, &answer);

@@ -20,6 +20,7 @@ typedef struct stoa_session {
     bool quit;           /* said quit */
     uint64_t timeout_ms;
     bool timed;          /* the user said how long: --timeout */
+    char data[512];      /* the node's data folder; "": not known, only its socket */
     int interrupt_fd;    /* brings the numbers of signals that came, a byte each; -1: none */
     stoa_exit exit;      /* of the last command */
 } stoa_session;

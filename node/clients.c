@@ -1,4 +1,4 @@
-/* clients.c - keys on disk and the gateway's allow-list. See clients.h.
+/* clients.c - key files and the gateway's allow-list. See clients.h.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/clients.h"
@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/ports/gateway.h"
-#include "transport/keys.h"
 
 static stoa_err key_path(const stoa_settings *s, const char *name, char *out, size_t cap)
 {
@@ -19,8 +18,7 @@ static stoa_err key_path(const stoa_settings *s, const char *name, char *out, si
     return n < (int)cap ? STOA_OK : STOA_FAIL(STOA_E_TOO_LARGE, "path of key %s", name);
 }
 
-/* The pair at path, a fresh one where there is none. */
-static stoa_err load_or_make(const char *path, stoa_key_pair *out)
+stoa_err stoa_clients_pair(const char *path, stoa_key_pair *out)
 {
     stoa_err err = stoa_key_load(path, out);
     if (err != STOA_E_NOT_FOUND) { return err; }
@@ -33,18 +31,37 @@ static stoa_err load_or_make(const char *path, stoa_key_pair *out)
     return err;
 }
 
-static stoa_err client_key(const stoa_settings *s, const stoa_settings_client *from, char *out)
+/* The key of DATA/keys/NAME: of the pair, or of the public half where the secret one is with who uses it. Who has neither, and no
+ * line in the list, is given a pair. */
+static stoa_err own_file(const stoa_settings *s, const char *name, const stoa_key_list *list, char *out)
 {
-    char path[STOA_PATH_MAX + 64];
+    char path[STOA_PATH_MAX + 64], file[STOA_PATH_MAX + 72];
     stoa_key_pair pair;
-    if (from->key[0]) { return stoa_key_load_public(from->key, out); }
-    stoa_err err = key_path(s, from->name, path, sizeof path);
-    if (!err) { err = load_or_make(path, &pair); }
+    stoa_err err = key_path(s, name, path, sizeof path);
+    if (err) { return err; }
+    (void)snprintf(file, sizeof file, "%s.pub", path);
+    err = stoa_key_load(path, &pair);
     if (!err) { memcpy(out, pair.public_key, STOA_KEY_TEXT_BYTES); }
+    if (err == STOA_E_NOT_FOUND) { err = stoa_key_load_public(file, out); }
+    if (err == STOA_E_NOT_FOUND && !stoa_key_list_knows(list, name)) {
+        err = stoa_clients_pair(path, &pair);
+        if (!err) { memcpy(out, pair.public_key, STOA_KEY_TEXT_BYTES); }
+    }
+    explicit_bzero(&pair, sizeof pair);
     return err;
 }
 
-static stoa_err client_of(const stoa_settings *s, const stoa_settings_client *from, stoa_gateway_client *out)
+static stoa_err client_keys(const stoa_settings *s, const stoa_settings_client *from, const stoa_key_list *list, stoa_gateway_client *out)
+{
+    char key[STOA_KEY_TEXT_BYTES];
+    stoa_err err = from->key[0] ? stoa_key_load_public(from->key, key) : own_file(s, from->name, list, key);
+    bool none = err == STOA_E_NOT_FOUND && stoa_key_list_knows(list, from->name);
+    if (err && !none) { return err; }
+    out->key_count = stoa_key_list_keys(list, from->name, none ? NULL : key, stoa_clock_real.wall_ns(&stoa_clock_real), out->keys);
+    return STOA_OK;
+}
+
+static stoa_err client_of(const stoa_settings *s, const stoa_settings_client *from, const stoa_key_list *list, stoa_gateway_client *out)
 {
     char names[sizeof from->accounts], *rest = NULL;
     (void)snprintf(names, sizeof names, "%s", from->accounts);
@@ -56,41 +73,56 @@ static stoa_err client_of(const stoa_settings *s, const stoa_settings_client *fr
         stoa_text30 *account = &out->accounts[out->account_count++];
         err = STOA_TEXT_SETZ(account, name);
     }
-    return err ? err : client_key(s, from, out->public_key);
+    return err ? err : client_keys(s, from, list, out);
 }
 
-static stoa_err open_with(stoa_platform *p, stoa_gateway_client *clients, struct stoa_gateway **out)
+/* All of them; to be freed. */
+static stoa_err all_clients(const stoa_settings *s, const stoa_key_list *list, stoa_gateway_client **out)
 {
-    const stoa_settings *s = &p->settings;
-    char path[STOA_PATH_MAX + 64];
-    stoa_key_pair server;
-    stoa_err err = key_path(s, "server", path, sizeof path);
-    if (!err) { err = load_or_make(path, &server); }
+    stoa_gateway_client *clients = calloc(STOA_SETTINGS_CLIENTS, sizeof *clients);
+    stoa_err err = clients ? STOA_OK : STOA_FAIL(STOA_E_NOMEM, "clients");
     for (uint32_t i = 0; i < s->client_count && !err; i++) {
-        err = client_of(s, &s->clients[i], &clients[i]);
+        err = client_of(s, &s->clients[i], list, &clients[i]);
         if (err) { err = STOA_PASS(err, "client %s", s->clients[i].name); }
     }
+    if (err) {
+        free(clients);
+        return err;
+    }
+    *out = clients;
+    return STOA_OK;
+}
+
+stoa_err stoa_clients_open(stoa_platform *p, const stoa_key_pair *own, const stoa_key_list *list, struct stoa_gateway **out)
+{
+    const stoa_settings *s = &p->settings;
+    stoa_gateway_client *clients;
+    if (!s->gateway_listen[0]) {
+        *out = NULL;
+        return STOA_OK;
+    }
+    stoa_err err = all_clients(s, list, &clients);
     if (err) { return err; }
     stoa_gateway_options options = {.listen = s->gateway_listen,
-                                    .secret_key = server.secret_key,
+                                    .secret_key = own->secret_key,
                                     .server_name = s->node_name,
                                     .clients = clients,
                                     .client_count = s->client_count,
                                     .requests_max = (uint32_t)s->gateway_requests,
                                     .epoch = p->epoch,
                                     .metrics = p->metrics};
-    return stoa_gateway_open(p->node, &options, out);
+    err = stoa_gateway_open(p->node, &options, out);
+    free(clients);
+    return err;
 }
 
-stoa_err stoa_clients_open(stoa_platform *p, struct stoa_gateway **out)
+stoa_err stoa_clients_allow(stoa_platform *p, const stoa_key_list *list)
 {
-    if (!p->settings.gateway_listen[0]) {
-        *out = NULL;
-        return STOA_OK;
-    }
-    stoa_gateway_client *clients = calloc(STOA_SETTINGS_CLIENTS, sizeof *clients);
-    if (!clients) { return STOA_FAIL(STOA_E_NOMEM, "clients"); }
-    stoa_err err = open_with(p, clients, out);
+    stoa_gateway_client *clients;
+    if (!p->gateway) { return STOA_OK; }
+    stoa_err err = all_clients(&p->settings, list, &clients);
+    if (err) { return err; }
+    err = stoa_gateway_allow(p->gateway, clients, p->settings.client_count);
     free(clients);
     return err;
 }

@@ -1,13 +1,20 @@
-/* clients.h - the keys of the node and of its clients, and the gateway that lets them in.
+/* clients.h - the clients of the settings, and the gateway that lets them in by their keys.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_CLIENTS_H
 #define STOA_NODE_CLIENTS_H
 
 #include "node/platform.h"
+#include "transport/key_list.h"
 
-/* Make DATA/keys/server.key and the pairs of clients that have none, open the gateway. OK with NULL where it listens nowhere. */
-stoa_err stoa_clients_open(stoa_platform *platform, struct stoa_gateway **out);
+/* Open the gateway for the clients of the settings, with the keys that let them in. OK with NULL where it listens nowhere. */
+stoa_err stoa_clients_open(stoa_platform *platform, const stoa_key_pair *own, const stoa_key_list *list, struct stoa_gateway **out);
+
+/* The list, or a key file, is another one: who has lost a key is cut off. Nothing changes on an error. */
+stoa_err stoa_clients_allow(stoa_platform *platform, const stoa_key_list *list);
+
+/* The pair at path, a fresh one where there is none. */
+stoa_err stoa_clients_pair(const char *path, stoa_key_pair *out);
 
 /* A client's public key (41 bytes with NUL), and when its file was written (UTC). Errors: NOT_FOUND (it has none yet), IO,
  * MALFORMED. */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/http.h"
+#include "node/keys.h"
 #include "node/ports/gateway.h"
 
 /* --- the table */
@@ -141,6 +142,12 @@ static stoa_err groups(stoa_platform *p, stoa_name_visit visit, void *context)
 
 static stoa_err metrics(stoa_platform *p, stoa_name_visit visit, void *context);
 
+static stoa_err key_names(stoa_platform *p, stoa_name_visit visit, void *context)
+{
+    stoa_node_keys_visit(p->own_keys, visit, context);
+    return STOA_OK;
+}
+
 static const struct {
     const char *cls;
     stoa_err (*visit)(stoa_platform *p, stoa_name_visit visit, void *context);
@@ -148,6 +155,7 @@ static const struct {
     {"actors", all_actors}, {"accounts", accounts}, {"symbols", symbols}, {"rooms", rooms},
     {"shards", shards},     {"topics", topics},     {"groups", groups},
     {"metrics", metrics},
+    {"keys", key_names},
 };
 
 stoa_err stoa_names_visit(stoa_platform *platform, const char *cls, stoa_name_visit visit, void *context)

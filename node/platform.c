@@ -12,9 +12,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cluster/local/coord.h"
-#include "node/clients.h"
 #include "node/door.h"
 #include "node/http.h"
+#include "node/keys.h"
 #include "node/measure.h"
 #include "node/ports/gateway.h"
 #include "node/archive/archives.h"
@@ -172,7 +172,8 @@ static stoa_err source(stoa_platform *p)
 
 static stoa_err gateway(stoa_platform *p)
 {
-    stoa_err err = stoa_clients_open(p, &p->gateway);
+    stoa_err err = stoa_node_keys_open(p, &p->own_keys);
+    if (!err) { err = stoa_node_keys_start(p->own_keys); }
     if (!err && p->gateway) { stoa_log(STOA_LOG_INFO, "gateway_listens", STOA_KV("address", stoa_gateway_address(p->gateway))); }
     return err;
 }
@@ -229,6 +230,7 @@ void stoa_platform_close(stoa_platform *p)
     atomic_store(&p->phase, STOA_DRAINING);
     if (p->gateway) { stoa_gateway_drain(p->gateway); }
     stoa_door_close(p->door); /* its commands look into all that goes now */
+    stoa_node_keys_stop(p->own_keys);
     stoa_source_close(p->source);
     stoa_gateway_close(p->gateway, p->settings.drain_ns);
     stoa_http_close(p->http);
@@ -239,6 +241,7 @@ void stoa_platform_close(stoa_platform *p)
     stoa_node_close(p->node, p->settings.drain_ns);
     stoa_archives_free(p->archives); /* the journals read through them */
     stoa_metrics_free(p->metrics);
+    stoa_node_keys_close(p->own_keys);
     stoa_keyring_close(p->keys);
     if (p->coord) { p->coord->ops->close(p->coord); }
     stoa_works_deinit(&p->works);

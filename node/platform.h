@@ -31,6 +31,7 @@ typedef struct stoa_platform {
     stoa_shard *trade, *room, *venue; /* venue: NULL unless the market is simulated */
     struct stoa_coord *coord;
     struct stoa_keyring *keys; /* that seal what is stored; NULL: nothing is sealed */
+    struct stoa_node_keys *own_keys; /* of the node and of who may come in */
     uint64_t epoch; /* of the lease on the data folder */
     struct stoa_gateway *gateway;
     struct stoa_market_source *source;

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,20 +19,100 @@ static _Thread_local char open_text[512]; /* why the last open failed */
 
 /* --- opening */
 
-static stoa_err open_link(stoa_client *c, const stoa_client_options *options)
+static stoa_err open_link(stoa_client *c, const stoa_key_pair *own, const char *server, stoa_link **out)
 {
-    stoa_key_pair own;
-    char server[STOA_KEY_TEXT_BYTES];
-    stoa_err err = stoa_key_load(options->key, &own);
-    if (!err) { err = stoa_key_load_public(options->server_key, server); }
-    if (err) { return err; }
-    stoa_link_options link = {.secret_key = own.secret_key,
-                              .public_key = own.public_key,
+    stoa_link_options link = {.secret_key = own->secret_key,
+                              .public_key = own->public_key,
                               .server_key = server,
                               .frame_limit = STOA_PROTOCOL_FRAME_MAX,
                               .queue_frames = QUEUE_FRAMES};
-    return stoa_link_open(options->endpoint, &link, &c->link);
+    return stoa_link_open(c->endpoint, &link, out);
 }
+
+static stoa_err open_first(stoa_client *c)
+{
+    stoa_key_pair own;
+    stoa_err err = stoa_key_load(c->key, &own);
+    if (!err) { err = stoa_key_load_public(c->server_key, c->server); }
+    if (err) { return err; }
+    memcpy(c->own_public, own.public_key, sizeof c->own_public);
+    err = open_link(c, &own, c->server, &c->link);
+    explicit_bzero(&own, sizeof own);
+    return err;
+}
+
+/* --- other keys */
+
+/* SERVER.next.pub beside SERVER.pub: what the node has announced; false: there is none. */
+static bool next_server(const stoa_client *c, char key_out[STOA_KEY_TEXT_BYTES])
+{
+    char path[PATH_MAX];
+    size_t length = strlen(c->server_key);
+    if (length < 4 || strcmp(c->server_key + length - 4, ".pub") != 0) { return false; }
+    int used = snprintf(path, sizeof path, "%.*s.next.pub", (int)(length - 4), c->server_key);
+    return used < (int)sizeof path && stoa_key_load_public(path, key_out) == STOA_OK;
+}
+
+static bool was_refused(const stoa_client *c, const char *server)
+{
+    return strcmp(c->refused_keys[0], server) == 0 || strcmp(c->refused_keys[1], server) == 0;
+}
+
+static void choose(stoa_client *c, const char server[STOA_KEY_TEXT_BYTES])
+{
+    memcpy(c->next_server, server, sizeof c->next_server);
+    c->redial = c->redial || strcmp(server, c->server) != 0;
+}
+
+static bool own_differs(const stoa_client *c)
+{
+    stoa_key_pair own;
+    bool differs = stoa_key_load(c->key, &own) == STOA_OK && strcmp(own.public_key, c->own_public) != 0;
+    explicit_bzero(&own, sizeof own);
+    return differs;
+}
+
+bool client_refused(stoa_client *c)
+{
+    char has[2][STOA_KEY_TEXT_BYTES] = {"", ""};
+    if (stoa_key_load_public(c->server_key, has[0])) { return true; }
+    unsigned count = next_server(c, has[1]) ? 2 : 1;
+    c->redial = own_differs(c);
+    if (c->redial) { memset(c->refused_keys, 0, sizeof c->refused_keys); }
+    if (!c->redial && !was_refused(c, c->server)) {
+        memcpy(c->refused_keys[1], c->refused_keys[0], sizeof c->refused_keys[1]);
+        memcpy(c->refused_keys[0], c->server, sizeof c->refused_keys[0]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (was_refused(c, has[i])) { continue; }
+        choose(c, has[i]);
+        return false;
+    }
+    memset(c->refused_keys, 0, sizeof c->refused_keys); /* and from the beginning */
+    choose(c, strcmp(has[0], c->server) != 0 || count == 1 ? has[0] : has[1]);
+    return true;
+}
+
+void client_redial(stoa_client *c)
+{
+    stoa_key_pair own;
+    stoa_link *link = NULL;
+    c->redial = false;
+    if (!stoa_key_load(c->key, &own) && !open_link(c, &own, c->next_server, &link)) {
+        struct epoll_event readable = {.events = EPOLLIN};
+        (void)epoll_ctl(c->epoll, EPOLL_CTL_DEL, c->link->ops->fd(c->link), NULL);
+        c->link->ops->close(c->link, 0);
+        c->link = link;
+        (void)epoll_ctl(c->epoll, EPOLL_CTL_ADD, link->ops->fd(link), &readable);
+        memcpy(c->own_public, own.public_key, sizeof c->own_public);
+        memcpy(c->server, c->next_server, sizeof c->server);
+        c->phase = PHASE_DOWN;
+        calls_unsent(c);
+    }
+    explicit_bzero(&own, sizeof own);
+}
+
+/* --- opening */
 
 static stoa_err watch(stoa_client *c, int fd)
 {
@@ -63,7 +144,11 @@ static stoa_err set_up(stoa_client *c, const stoa_client_options *options)
     session_number_own(c);
     c->now_ns = stoa_clock_real.now_ns(&stoa_clock_real);
     c->due_ns = UINT64_MAX;
-    stoa_err err = open_link(c, options);
+    c->endpoint = strdup(options->endpoint);
+    c->key = strdup(options->key);
+    c->server_key = strdup(options->server_key);
+    if (!c->endpoint || !c->key || !c->server_key) { return STOA_FAIL(STOA_E_NOMEM, "client"); }
+    stoa_err err = open_first(c);
     return err ? err : open_descriptors(c);
 }
 
@@ -108,6 +193,9 @@ void stoa_client_close(stoa_client *client)
     if (client->timer >= 0) { (void)close(client->timer); }
     if (client->epoll >= 0) { (void)close(client->epoll); }
     free(client->calls);
+    free(client->endpoint);
+    free(client->key);
+    free(client->server_key);
     free(client);
 }
 

@@ -64,6 +64,11 @@ typedef enum phase { PHASE_DOWN, PHASE_GREETING, PHASE_READY } phase;
 
 struct stoa_client {
     stoa_link *link;
+    char *endpoint, *key, *server_key;    /* as they were said: the files are read again after a refusal */
+    char own_public[STOA_KEY_TEXT_BYTES], server[STOA_KEY_TEXT_BYTES]; /* that it dials with */
+    char refused_keys[2][STOA_KEY_TEXT_BYTES]; /* of the node, in this round of what the files have */
+    char next_server[STOA_KEY_TEXT_BYTES];     /* to dial with */
+    bool redial;                               /* it is another one, or the own key is */
     int epoll, timer;
     uint64_t armed_ns; /* what the timer is set to */
     phase phase;
@@ -103,6 +108,11 @@ struct stoa_client {
 
 /* Something was begun outside the loop: have the descriptor ring, as the link wants to be polled after a send. */
 void client_stir(stoa_client *c);
+/* What it dials with was refused: read the files again - NAME.key and server.pub may have been rotated, server.next.pub beside it is what the
+ * node has announced - and choose what to dial with next. Whether all that they have was refused by now. */
+bool client_refused(stoa_client *c);
+/* Dial again with what was chosen. */
+void client_redial(stoa_client *c);
 /* Run the loop until *done. */
 void client_run(stoa_client *c, const bool *done);
 

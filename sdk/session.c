@@ -106,7 +106,7 @@ static void on_refused(void *context, stoa_err why)
 {
     stoa_client *c = context;
     bool lasting = why == STOA_E_DENIED || why == STOA_E_VERSION || why == STOA_E_MALFORMED;
-    if (lasting && ++c->refusals >= REFUSALS_MEANT) { refuse(c, why); }
+    if (lasting && client_refused(c) && ++c->refusals >= REFUSALS_MEANT) { refuse(c, why); }
 }
 
 static void welcomed(stoa_client *c, const stoa_server_frame *frame)
@@ -123,6 +123,7 @@ static void welcomed(stoa_client *c, const stoa_server_frame *frame)
     c->pinged_ns = 0;
     c->sessions++;
     c->refusals = 0;
+    memset(c->refused_keys, 0, sizeof c->refused_keys);
     c->refused = STOA_OK;
     streams_again(c);
 }
@@ -206,6 +207,7 @@ bool session_step(stoa_client *c)
         c->now_ns = stoa_clock_real.now_ns(&stoa_clock_real);
         c->sent = false;
         uint32_t told = c->link->ops->poll(c->link, &events, EVENTS_PER_POLL);
+        if (c->redial) { client_redial(c); }
         if (told == 0) { keep_alive(c); }
         streams_step(c);
         calls_step(c);

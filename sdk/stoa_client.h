@@ -20,7 +20,8 @@
  * unknown outcome: make it again with the same id, or query.
  *
  * Connection. It is made and made again by the library. Calls wait for it within their deadline. DENIED: the node does not
- * know this key, or is another one than server_key says; VERSION: it speaks another version.
+ * know this key, or is another one than server_key says; VERSION: it speaks another version. Before DENIED is told the files of both
+ * keys are read again, and NAME.next.pub beside NAME.pub of the node, so that either may be rotated while a program runs.
  *
  * Streams. After a lost connection a stream goes on where it was. Numbers that cannot be had any more are told by an item of
  * class GAP. For books and orders a fresh snapshot follows the gap.

@@ -22,6 +22,7 @@ enum {
     SLEEP_MS_MAX = 1000,
     SLEEP_MS_ASKING = 5, /* the port tells of deadlines only when it is polled */
     LINGER_MS = 200,
+    LISTEN_AGAIN_MS = 100,
 };
 
 /* --- frames out */
@@ -65,6 +66,7 @@ static void sent(session *s, bool answers)
 
 bool gateway_push(stoa_gateway *g, const session *s, const void *bytes, size_t size_bytes)
 {
+    if (!g->link) { return true; } /* its sessions are gone */
     stoa_err err = g->link->ops->send(g->link, s->peer, bytes, (uint32_t)size_bytes);
     g->sent = g->sent || !err;
     return err != STOA_E_FULL; /* a peer that is gone takes everything: down is on its way */
@@ -148,6 +150,9 @@ static stoa_err check_clients(const stoa_gateway_client *clients, uint32_t count
     for (uint32_t i = 0; i < count; i++) {
         const stoa_gateway_client *c = &clients[i];
         if (!name_valid(&c->name)) { return STOA_FAIL(STOA_E_INVALID, "client %u: name", i); }
+        if (c->key_count > STOA_GATEWAY_KEYS_MAX) {
+            return STOA_FAIL(STOA_E_INVALID, "client %.*s: more than %d keys", STOA_TEXT_ARGS(&c->name), STOA_GATEWAY_KEYS_MAX);
+        }
         if (c->account_count > STOA_GATEWAY_ACCOUNTS_MAX) {
             return STOA_FAIL(STOA_E_INVALID, "client %.*s: more than %d accounts", STOA_TEXT_ARGS(&c->name),
                              STOA_GATEWAY_ACCOUNTS_MAX);
@@ -166,14 +171,21 @@ static stoa_err check_clients(const stoa_gateway_client *clients, uint32_t count
     return STOA_OK;
 }
 
-/* The link's view of the clients; to be freed. NULL: no memory. */
-static stoa_link_allowed *link_allowed(const stoa_gateway_client *clients, uint32_t count)
+static void add_keys(const stoa_gateway_client *c, stoa_link_allowed *allowed, uint32_t *used)
 {
-    stoa_link_allowed *allowed = calloc(count ? count : 1, sizeof *allowed);
-    for (uint32_t i = 0; allowed && i < count; i++) {
-        memcpy(allowed[i].name, clients[i].name.at, clients[i].name.len);
-        memcpy(allowed[i].public_key, clients[i].public_key, sizeof allowed[i].public_key);
+    for (uint32_t i = 0; i < c->key_count; i++) {
+        stoa_link_allowed *to = &allowed[(*used)++];
+        memcpy(to->name, c->name.at, c->name.len);
+        memcpy(to->public_key, c->keys[i], sizeof to->public_key);
     }
+}
+
+/* The link's view of the clients; to be freed. NULL: no memory. */
+static stoa_link_allowed *link_allowed(const stoa_gateway_client *clients, uint32_t count, uint32_t *count_out)
+{
+    stoa_link_allowed *allowed = calloc((size_t)count * STOA_GATEWAY_KEYS_MAX + 1, sizeof *allowed);
+    *count_out = 0;
+    for (uint32_t i = 0; allowed && i < count; i++) { add_keys(&clients[i], allowed, count_out); }
     return allowed;
 }
 
@@ -237,9 +249,10 @@ static void adopt_clients(stoa_gateway *g, client **clients, uint32_t count)
 static stoa_err allow(stoa_gateway *g, const stoa_gateway_client *from, uint32_t count)
 {
     client **clients = NULL;
-    stoa_link_allowed *allowed = link_allowed(from, count);
+    uint32_t key_count;
+    stoa_link_allowed *allowed = link_allowed(from, count, &key_count);
     stoa_err err = allowed ? new_clients(from, count, &clients) : STOA_FAIL(STOA_E_NOMEM, "%u clients", count);
-    if (!err) { err = g->link->ops->allow(g->link, allowed, count); }
+    if (!err && g->link) { err = g->link->ops->allow(g->link, allowed, key_count); }
     free(allowed);
     if (err) {
         if (clients) { free_clients(clients, count); }
@@ -258,6 +271,61 @@ static void allow_if_wanted(stoa_gateway *g)
         (void)pthread_cond_broadcast(&g->done);
     }
     (void)pthread_mutex_unlock(&g->lock);
+}
+
+/* --- another key */
+
+static stoa_err listen_at(stoa_gateway *g, const char *address, const stoa_gateway_client *clients, uint32_t count)
+{
+    uint32_t key_count;
+    stoa_link_allowed *allowed = link_allowed(clients, count, &key_count);
+    if (!allowed) { return STOA_FAIL(STOA_E_NOMEM, "gateway: clients"); }
+    stoa_link_options link = {.listen = true,
+                              .secret_key = g->secret_key,
+                              .allowed = allowed,
+                              .allowed_count = key_count,
+                              .frame_limit = STOA_PROTOCOL_FRAME_MAX,
+                              .queue_frames = g->options.queue_frames,
+                              .peer_limit = g->options.sessions_max};
+    stoa_err err = stoa_link_open(address, &link, &g->link);
+    free(allowed);
+    return err;
+}
+
+/* Listen with the present key, where it does not; at most now and then. */
+static void listen_again(stoa_gateway *g)
+{
+    if (g->link || g->now_ns < g->listen_ns) { return; }
+    stoa_gateway_client *clients = calloc(g->client_count ? g->client_count : 1, sizeof *clients);
+    for (uint32_t i = 0; clients && i < g->client_count; i++) { clients[i] = g->clients[i]->is; }
+    stoa_err err = clients ? listen_at(g, g->address, clients, g->client_count) : STOA_FAIL(STOA_E_NOMEM, "gateway: clients");
+    free(clients);
+    g->listen_ns = g->now_ns + STOA_MS(LISTEN_AGAIN_MS);
+    if (err) {
+        stoa_log_error("gateway_rekey_failed", err);
+    } else {
+        stoa_log(STOA_LOG_INFO, "gateway_rekeyed", STOA_KV("address", g->address));
+    }
+}
+
+static void rekey_if_wanted(stoa_gateway *g)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    bool wanted = g->rekey_wanted;
+    if (wanted) {
+        memcpy(g->secret_key, g->next_key, sizeof g->secret_key);
+        explicit_bzero(g->next_key, sizeof g->next_key);
+        g->rekey_wanted = false;
+        (void)pthread_cond_broadcast(&g->done);
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    if (!wanted) { return; }
+    for (uint32_t b = 0; b < SESSION_BUCKETS; b++) {
+        while (g->sessions[b]) { session_close(g, g->sessions[b]); }
+    }
+    if (g->link) { g->link->ops->close(g->link, LINGER_MS); }
+    g->link = NULL;
+    g->listen_ns = 0;
 }
 
 static void wake(stoa_gateway *g)
@@ -285,6 +353,16 @@ stoa_err stoa_gateway_allow(stoa_gateway *gateway, const stoa_gateway_client *cl
     err = gateway->allow_err;
     (void)pthread_mutex_unlock(&gateway->lock);
     return err ? STOA_FAIL(err, "gateway: clients") : STOA_OK;
+}
+
+void stoa_gateway_rekey(stoa_gateway *gateway, const char *secret_key)
+{
+    (void)pthread_mutex_lock(&gateway->lock);
+    (void)snprintf(gateway->next_key, sizeof gateway->next_key, "%s", secret_key);
+    gateway->rekey_wanted = true;
+    wake(gateway);
+    while (gateway->rekey_wanted) { (void)pthread_cond_wait(&gateway->done, &gateway->lock); }
+    (void)pthread_mutex_unlock(&gateway->lock);
 }
 
 /* --- events */
@@ -343,11 +421,12 @@ static void pump(stoa_gateway *g)
 
 static void sleep_until_work(stoa_gateway *g, uint64_t next_ns)
 {
-    struct pollfd at[] = {{.fd = g->link->ops->fd(g->link), .events = POLLIN},
+    struct pollfd at[] = {{.fd = g->link ? g->link->ops->fd(g->link) : -1, .events = POLLIN},
                           {.fd = stoa_port_fd(g->port), .events = POLLIN},
                           {.fd = g->wake_fd, .events = POLLIN}};
     uint64_t wait_ms = SLEEP_MS_MAX;
     if (next_ns != UINT64_MAX) { wait_ms = next_ns <= g->now_ns ? 0 : (next_ns - g->now_ns) / STOA_MS(1) + 1; }
+    if (!g->link && wait_ms > LISTEN_AGAIN_MS) { wait_ms = LISTEN_AGAIN_MS; }
     if (g->under_way && wait_ms > SLEEP_MS_ASKING) { wait_ms = SLEEP_MS_ASKING; }
     if (wait_ms > SLEEP_MS_MAX) { wait_ms = SLEEP_MS_MAX; }
     (void)poll(at, sizeof at / sizeof at[0], (int)wait_ms);
@@ -367,7 +446,9 @@ static void *run(void *context)
         g->now_ns = stoa_clock_real.now_ns(&stoa_clock_real);
         g->sent = false;
         allow_if_wanted(g);
-        uint32_t work = g->link->ops->poll(g->link, &events, EVENTS_PER_ROUND);
+        rekey_if_wanted(g);
+        listen_again(g);
+        uint32_t work = g->link ? g->link->ops->poll(g->link, &events, EVENTS_PER_ROUND) : 0;
         work += stoa_port_poll(g->port, on_delivery, g, EVENTS_PER_ROUND);
         uint64_t next_ns = stream_retry(g);
         pump(g);
@@ -469,17 +550,9 @@ static stoa_err open_counters(stoa_gateway *g)
 
 static stoa_err listen_for_clients(stoa_gateway *g, const stoa_gateway_options *options)
 {
-    stoa_link_allowed *allowed = link_allowed(options->clients, options->client_count);
-    if (!allowed) { return STOA_FAIL(STOA_E_NOMEM, "gateway: clients"); }
-    stoa_link_options link = {.listen = true,
-                              .secret_key = options->secret_key,
-                              .allowed = allowed,
-                              .allowed_count = options->client_count,
-                              .frame_limit = STOA_PROTOCOL_FRAME_MAX,
-                              .queue_frames = g->options.queue_frames,
-                              .peer_limit = g->options.sessions_max};
-    stoa_err err = stoa_link_open(options->listen, &link, &g->link);
-    free(allowed);
+    (void)snprintf(g->secret_key, sizeof g->secret_key, "%s", options->secret_key);
+    stoa_err err = listen_at(g, options->listen, options->clients, options->client_count);
+    if (!err) { (void)snprintf(g->address, sizeof g->address, "%s", g->link->ops->address(g->link)); }
     return err;
 }
 
@@ -511,6 +584,7 @@ static void release(stoa_gateway *g)
     if (g->wake_fd >= 0) { (void)close(g->wake_fd); }
     (void)pthread_mutex_destroy(&g->lock);
     (void)pthread_cond_destroy(&g->done);
+    explicit_bzero(g->secret_key, sizeof g->secret_key);
     free(g);
 }
 
@@ -556,7 +630,7 @@ stoa_err stoa_gateway_open(stoa_node *node, const stoa_gateway_options *options,
 
 const char *stoa_gateway_address(const stoa_gateway *gateway)
 {
-    return gateway->link->ops->address(gateway->link);
+    return gateway->address;
 }
 
 void stoa_gateway_drain(stoa_gateway *gateway)

@@ -40,12 +40,14 @@
 #include "runtime/node.h"
 #include "transport/link.h"
 
-enum { STOA_GATEWAY_ACCOUNTS_MAX = 16 };
+enum { STOA_GATEWAY_ACCOUNTS_MAX = 16, STOA_GATEWAY_KEYS_MAX = 4 };
 
-/* A client: the name its key stands for, and the accounts it may use and listen to. Rooms and books are open to all. */
+/* A client: the name its keys stand for, and the accounts it may use and listen to. Rooms and books are open to all. Who has no key
+ * cannot come in, and who loses the key it came with is cut off. */
 typedef struct stoa_gateway_client {
     stoa_text30 name; /* of [A-Za-z0-9_-] */
-    char public_key[STOA_KEY_TEXT_BYTES];
+    char keys[STOA_GATEWAY_KEYS_MAX][STOA_KEY_TEXT_BYTES];
+    uint32_t key_count;
     stoa_text30 accounts[STOA_GATEWAY_ACCOUNTS_MAX];
     uint32_t account_count;
 } stoa_gateway_client;
@@ -83,6 +85,10 @@ const char *stoa_gateway_address(const stoa_gateway *gateway);
 /* Replace the clients. Who is no longer there is cut off; who lost an account loses its streams (DENIED). Any thread; blocks
  * until the gateway's thread has done it. On an error the old ones stay. Errors: INVALID, NOMEM. */
 stoa_err stoa_gateway_allow(stoa_gateway *gateway, const stoa_gateway_client *clients, uint32_t count);
+
+/* Another key of its own (Z85): all connections end, and the gateway listens again at the same address; clients that know the key come
+ * back by themselves. Where that fails it is tried again and again. Any thread; blocks until the gateway's thread has begun it. */
+void stoa_gateway_rekey(stoa_gateway *gateway, const char *secret_key);
 
 /* Take no new requests and no new sessions. Any thread; returns at once. */
 void stoa_gateway_drain(stoa_gateway *gateway);

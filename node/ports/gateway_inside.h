@@ -138,7 +138,9 @@ struct stoa_gateway {
     char server_name[64];
     stoa_node *node;
     stoa_port *port;
-    stoa_link *link;
+    stoa_link *link; /* NULL: between two keys */
+    char address[320], secret_key[STOA_KEY_TEXT_BYTES]; /* address: as bound */
+    uint64_t listen_ns; /* when it is tried again, while link is NULL */
     client **clients;
     uint32_t client_count;
     uint64_t sessions_given; /* in this life */
@@ -170,6 +172,8 @@ struct stoa_gateway {
     uint32_t allow_count;
     bool allow_wanted;
     stoa_err allow_err;
+    char next_key[STOA_KEY_TEXT_BYTES]; /* wanted by stoa_gateway_rekey */
+    bool rekey_wanted;
 };
 
 /* --- gateway.c */

@@ -17,6 +17,7 @@ import collections
 import decimal
 import os
 import random
+import re
 import time
 
 import msgpack
@@ -339,7 +340,9 @@ class Client:
         secret = read_key(key + ".key")
         if os.stat(key + ".key").st_mode & 0o077:
             raise StoaError("DENIED", f"{key}.key may be read by others")
+        self.files = (server_key, key + ".key")
         self.link = Link(endpoint, read_key(server_key), zmq.curve_public(secret), secret)
+        self.refused_keys = set()  # of the node, in this round of what the files have
         self.name, self.session = name, own_number()
         self.renew = False  # the node has forgotten requests of the session: another begins when none of it is under way
         self.ready, self.welcome, self.refused, self.refusals = False, {}, None, 0
@@ -487,7 +490,32 @@ class Client:
         self.lose_session()
         self.greet_at = 0.0
 
+    def other_keys(self):
+        """What it dials with was refused: read the files again, which may have been rotated; server.next.pub is what the node has
+        announced. Whether there is one that was not refused in this round."""
+        server_key, own = self.files
+        try:
+            secret, servers = read_key(own), [read_key(server_key)]
+        except StoaError:
+            return False
+        try:
+            servers.append(read_key(re.sub(r"\.pub$", ".next.pub", server_key)))
+        except StoaError:
+            pass
+        if secret != self.link.keys[2]:
+            self.refused_keys = set()
+        else:
+            self.refused_keys.add(self.link.keys[0])
+        left = [server for server in servers if server not in self.refused_keys]
+        others = left or [server for server in servers if server != self.link.keys[0]] or servers
+        self.link.keys = (others[0], zmq.curve_public(secret), secret)
+        if not left:
+            self.refused_keys = set()
+        return bool(left)
+
     def on_refused(self):
+        if self.other_keys():
+            return
         self.refusals += 1
         if self.refusals >= 2:  # one can be a node that died within the handshake
             self.refuse(StoaError("DENIED", "the node does not know this key, or has another one"))
@@ -538,6 +566,7 @@ class Client:
                 self.refuse(error)
             return
         self.ready, self.welcome, self.refused, self.refusals = True, answer, None, 0
+        self.refused_keys = set()
         self.pinged = None
         self.session = answer["session"] or self.session
         self.sessions += 1

@@ -245,6 +245,7 @@ class WithNode(unittest.TestCase):
             "hash": ("hash", r"equal +yes"),
             "progress": ("work", r"no work"),
             "names": ("names", r"(?m)^trade_account/bob$"),
+            "key show": ("keys", r"demo +client +allowed"),
             "help": ("commands", r"explain order <order>"),
         }
         arguments = {"drop": "room --plan", "actor": "trade_account/alice", "move": "market_book/sim.BTCUSDT 0", "book": "BTCUSDT",
@@ -257,7 +258,8 @@ class WithNode(unittest.TestCase):
                      "channels", "channel restart",  # channels_test.py
                      "outbox settle",  # rotten_log_test.py
                      "state", "diff", "snapshot", "snapshots", "explain event",  # snapshot_test.py
-                     "journal", "journal verify", "journal reindex", "journal rekey"]  # journal_test.py
+                     "journal", "journal verify", "journal reindex", "journal rekey",  # journal_test.py
+                     "key new", "key allow", "key revoke", "key rotate"]  # key_test.py
         known = [command["name"] for command in self.json("help")["commands"]]
         self.assertEqual(sorted(known), sorted([*lines, *elsewhere, "quit", "exit"]))
         for name, (key, pattern) in lines.items():

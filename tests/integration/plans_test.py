@@ -21,7 +21,7 @@ from stoa_client import Client
 WAIT_S, DENIED = 120, 4
 
 # They write, and destroy nothing: what they change is changed back by themselves.
-HARMLESS = {"move", "trace every", "log level", "snapshot", "projection pause", "projection resume"}
+HARMLESS = {"move", "trace every", "log level", "snapshot", "projection pause", "projection resume", "key new", "key allow"}
 
 # line, what the plan says, what else the doing needs
 PLANS = [
@@ -36,6 +36,9 @@ PLANS = [
     ("archive run", "purge the log below|archives"),
     ("archive hold trade 'case 7'", "nothing is purged, moved or forgotten"),
     ("archive release trade", "what is due is purged"),
+    ("key rotate alice", "would be: alice gets in by a new key"),
+    ("key rotate server", "would be: the next key is in server.next.pub"),
+    ("key revoke bob", "would be: 1 key is revoked"),
 ]
 
 
@@ -117,12 +120,13 @@ class Planned:
                     for c in self.ask("channels")["channels"]]
         archives = [{key: a.get(key) for key in ("hold", "log_first", "first", "sealed", "warm_segments", "cold_segments")}
                     for a in self.ask("archive")["archives"]]
+        keys = [{key: k[key] for key in ("name", "standing", "key", "until_ns")} for k in self.ask("key show")["keys"]]
         rows = {key: self.ask("projection status")["projection"][key] for key in ("rebuilds", "rebuild", "paused")}
         schemas = self.postgres.sql("SELECT nspname, oid FROM pg_namespace ORDER BY 1")
         places = {name: sorted(os.listdir(path)) if os.path.isdir(path) else None for name, path in self.places.items() if name != "effect"}
         pending = [effect["name"] for effect in self.ask("outbox")["pending"]]
         snapshots = [s["position"] for s in self.ask("snapshots")["snapshots"]]
-        return [journals, shards, channels, archives, rows, schemas, places, pending, snapshots, self.ask("hash trade")["hash"]["replay"]]
+        return [keys, journals, shards, channels, archives, rows, schemas, places, pending, snapshots, self.ask("hash trade")["hash"]["replay"]]
 
 
 def are_level(shards):
@@ -164,7 +168,8 @@ def main():
         for line, _ in PLANS:
             before = planned.shown()
             planned.ask(line, "--write")
-            if line.split()[0] in ("backup", "restore") or "rekey" in line or "hold" in line or "restart" in line or "settle" in line:
+            if line.split()[0] in ("backup", "restore") or "rekey" in line or "hold" in line or "restart" in line or "settle" in line \
+                    or line.startswith("key "):
                 assert planned.shown() != before, line
         until(lambda: planned.ask("projection status")["projection"]["rebuilds"] == 1)
         planned.node.process.send_signal(signal.SIGTERM)

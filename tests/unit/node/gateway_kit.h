@@ -165,7 +165,8 @@ static world *world_new(stoa_gateway_options options)
     for (int i = 0; i < CLIENTS; i++) {
         stoa_gateway_client *client = &w->clients[i];
         assert_int_equal(STOA_TEXT_SETZ(&client->name, client_names[i]), STOA_OK);
-        memcpy(client->public_key, w->keys[i].public_key, sizeof client->public_key);
+        memcpy(client->keys[0], w->keys[i].public_key, sizeof client->keys[0]);
+        client->key_count = 1;
         client->accounts[0] = client->name;
         client->account_count = 1;
     }

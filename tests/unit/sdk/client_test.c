@@ -206,6 +206,49 @@ static void a_wrong_key_is_denied(void **state)
     world_free(w);
 }
 
+static void replace_pair(const world *w, const char *name, const stoa_key_pair *pair)
+{
+    char path[128], file[160];
+    static const char *const endings[] = {".key", ".pub"};
+    (void)snprintf(path, sizeof path, "%s/%s", w->folder, name);
+    for (unsigned i = 0; i < 2; i++) {
+        (void)snprintf(file, sizeof file, "%s%s", path, endings[i]);
+        (void)unlink(file);
+    }
+    assert_int_equal(stoa_key_save(path, pair), STOA_OK);
+}
+
+/* Either side's key is replaced under a client that runs: it reads the files again, and only what no file has is denied. */
+static void keys_are_rotated_while_a_client_runs(void **state)
+{
+    (void)state;
+    world *w = start((stoa_gateway_options){0});
+    trade_account_holdings holdings;
+    stoa_key_pair next;
+    stoa_client *c = open_as(w, "alice", "server");
+    assert_int_equal(stoa_client_balances(c, "alice", DEADLINE, &holdings, NULL), STOA_OK);
+    assert_int_equal(stoa_key_new(&next), STOA_OK);
+    replace_pair(w, "server.next", &next); /* announced: beside the old one */
+    stoa_gateway_rekey(w->gateway, next.secret_key);
+    assert_int_equal(stoa_client_balances(c, "alice", DEADLINE, &holdings, NULL), STOA_OK);
+    assert_int_equal(stoa_key_new(&next), STOA_OK);
+    replace_pair(w, "server", &next); /* and another one, in its place */
+    stoa_gateway_rekey(w->gateway, next.secret_key);
+    assert_int_equal(stoa_client_balances(c, "alice", DEADLINE, &holdings, NULL), STOA_OK);
+    assert_int_equal(stoa_key_new(&next), STOA_OK);
+    replace_pair(w, "alice", &next);
+    stoa_gateway_client changed[CLIENTS];
+    memcpy(changed, w->clients, sizeof changed);
+    memcpy(changed[ALICE].keys[0], next.public_key, sizeof changed[ALICE].keys[0]);
+    assert_int_equal(stoa_gateway_allow(w->gateway, changed, CLIENTS), STOA_OK);
+    assert_int_equal(stoa_client_balances(c, "alice", DEADLINE, &holdings, NULL), STOA_OK);
+    assert_int_equal(stoa_key_new(&next), STOA_OK);
+    stoa_gateway_rekey(w->gateway, next.secret_key); /* nobody was told */
+    assert_int_equal(stoa_client_balances(c, "alice", DEADLINE, &holdings, NULL), STOA_E_DENIED);
+    stoa_client_close(c);
+    world_free(w);
+}
+
 static void without_a_node_calls_end_at_their_deadline(void **state)
 {
     (void)state;
@@ -488,6 +531,7 @@ int main(void)
         cmocka_unit_test(every_call_has_its_answer),
         cmocka_unit_test(errors_have_names_and_leave_the_output_alone),
         cmocka_unit_test(a_wrong_key_is_denied),
+        cmocka_unit_test(keys_are_rotated_while_a_client_runs),
         cmocka_unit_test(without_a_node_calls_end_at_their_deadline),
         cmocka_unit_test(calls_may_be_started_from_callbacks_and_are_bounded),
         cmocka_unit_test(calls_survive_a_gateway_that_comes_back),
