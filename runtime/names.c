@@ -136,6 +136,9 @@ void stoa_names_watch(stoa_node *node, stoa_port *port)
     (void)pthread_mutex_lock(&node->names.lock);
     node->names.watcher = port ? &port->place : NULL;
     (void)pthread_mutex_unlock(&node->names.lock);
+    (void)pthread_mutex_lock(&node->topics.lock);
+    node->topics.watcher = port ? &port->place : NULL;
+    (void)pthread_mutex_unlock(&node->topics.lock);
 }
 
 void stoa_names_each(stoa_node *node, void (*visit)(void *context, const char *name, stoa_ref ref), void *context)

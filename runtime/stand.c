@@ -258,6 +258,66 @@ bool stoa_port_refuse(stoa_port *port, stoa_ref from, const stoa_passed *passed,
     return true;
 }
 
+/* --- topics */
+
+uint64_t stoa_patterns_changes(stoa_node *node)
+{
+    return atomic_load_explicit(&node->topics.changes, memory_order_relaxed);
+}
+
+static bool wanted(const stoa_audience *audience, uint64_t others)
+{
+    return audience && (atomic_load_explicit(&audience->places, memory_order_relaxed) & others);
+}
+
+void stoa_patterns_each(stoa_port *port, void (*visit)(void *context, const char *pattern), void *context)
+{
+    stoa_topics_table *topics = &port->place.node->topics;
+    uint64_t others = ~(UINT64_C(1) << port->place.index);
+    (void)pthread_mutex_lock(&topics->lock);
+    for (uint32_t i = 0; i < topics->words.chains.size; i++) {
+        for (stoa_link *link = topics->words.chains.at[i]; link; link = link->next) {
+            const stoa_word *word = (const stoa_word *)link;
+            const stoa_audience *members = word->topic ? atomic_load_explicit(&word->topic->members, memory_order_relaxed) : NULL;
+            if (wanted(word->audience, others)) {
+                visit(context, word->audience->pattern);
+            } else if (wanted(members, others)) {
+                visit(context, members->pattern);
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&topics->lock);
+}
+
+stoa_err stoa_port_publish_as(stoa_port *port, stoa_ref from, uint32_t core, const char *name, const stoa_row *row,
+                              const void *payload)
+{
+    uint32_t bytes = row->payload.size_bytes;
+    stoa_topic *topic;
+    if (!stoa_place_room(&port->place, core)) { return STOA_E_FULL; }
+    stoa_err err = stoa_topics_open(port->place.node, name, &topic);
+    if (err) { return err; }
+    atomic_fetch_add_explicit(&topic->published, 1, memory_order_relaxed);
+    stoa_msg *msg = stoa_slab_new(&port->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
+    if (msg) { stoa_topic_takes_off(topic); }
+    stoa_topics_unbind(port->place.node, topic);
+    if (!msg) { return stoa_slab_why_not(bytes); }
+    msg->to = stoa_ref_make(0, core, 0);
+    msg->from = from;
+    msg->row = row;
+    stoa_msg_context(msg)->topic = topic;
+    memcpy(stoa_msg_body(msg), payload, bytes);
+    stoa_place_push(&port->place, core, msg);
+    return STOA_OK;
+}
+
+bool stoa_pattern_hears(const char *pattern, const char *topic)
+{
+    return stoa_topic_matches(pattern, topic);
+}
+
+/* --- the node */
+
 stoa_clock *stoa_node_clock(stoa_node *node)
 {
     return node->clock;

@@ -61,13 +61,22 @@ void stoa_port_exit(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, 
 /* --- names of the node */
 /* Count of changes since the node was opened. Any thread. */
 uint64_t stoa_names_changes(stoa_node *node);
-/* Ring the port's bell at each change (NULL: nobody's). One port. */
+/* Ring the port's bell at each change of names, and of patterns (NULL: nobody's). One port. */
 void stoa_names_watch(stoa_node *node, stoa_port *port);
 /* Visit all, in no order, under their lock: no call into the node from visit. */
 void stoa_names_each(stoa_node *node, void (*visit)(void *context, const char *name, stoa_ref ref), void *context);
 
 /* When the port is to be polled at the latest, for asks past their deadline; UINT64_MAX: never. */
 uint64_t stoa_port_due(const stoa_port *port);
+/* --- topics: patterns that somebody subscribed to, or groups with members, other than this port alone; as names above */
+uint64_t stoa_patterns_changes(stoa_node *node);
+void stoa_patterns_each(stoa_port *port, void (*visit)(void *context, const char *pattern), void *context);
+/* Publish on a topic in the name of `from`, by way of a core; the port hears it too, where it subscribed. Takes a lock. Errors: as
+ * stoa_port_send; INVALID (no name of a topic), NOMEM. */
+stoa_err stoa_port_publish_as(stoa_port *port, stoa_ref from, uint32_t core, const char *topic, const stoa_row *row,
+                              const void *payload);
+bool stoa_pattern_hears(const char *pattern, const char *topic);
+
 /* Whether it names a port, or nobody's place. */
 bool stoa_ref_is_port(stoa_node *node, stoa_ref ref);
 /* The clock that the node lives by: virtual in the simulator. */

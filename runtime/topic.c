@@ -360,6 +360,12 @@ static void owner_prune(stoa_topics_table *topics, stoa_owner *owner)
     free(owner);
 }
 
+static void changed(stoa_topics_table *topics)
+{
+    atomic_fetch_add_explicit(&topics->changes, 1, memory_order_relaxed);
+    if (topics->watcher) { stoa_place_ring_bell(topics->watcher); }
+}
+
 static stoa_err subscription_new(stoa_topics_table *topics, const stoa_wish *wish, stoa_audience *audience,
                                  stoa_subscription **out)
 {
@@ -380,6 +386,7 @@ static stoa_err subscription_new(stoa_topics_table *topics, const stoa_wish *wis
     if (owner->first) { owner->first->previous = s; }
     owner->first = s;
     stoa_chains_add(&topics->subscriptions, &s->link, hash_of(wish->who, audience));
+    changed(topics);
     *out = s;
     return STOA_OK;
 }
@@ -398,6 +405,7 @@ static void quit(stoa_topics_table *topics, stoa_subscription *s)
     }
     owner_prune(topics, owner);
     free(s);
+    changed(topics);
     if (audience->count == 0) { audience_end(topics, audience); }
 }
 

@@ -152,6 +152,8 @@ typedef struct stoa_topics_table {
     stoa_chains subscriptions, owners;
     stoa_topic *head, **hand; /* hand: whose turn it is to be looked at */
     uint32_t count;
+    _Atomic uint64_t changes; /* of subscriptions */
+    stoa_place *watcher;      /* under the lock: rung at each; NULL: nobody */
 } stoa_topics_table;
 
 stoa_err stoa_topics_init(stoa_topics_table *topics);

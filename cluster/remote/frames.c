@@ -29,6 +29,12 @@ static stoa_err read_name(const uint8_t *bytes, uint32_t size_bytes, stoa_remote
     return read_text(out->text, bytes, size_bytes, true);
 }
 
+/* "": all of them. */
+static stoa_err read_unwanted(const uint8_t *bytes, uint32_t size_bytes, stoa_remote_body *out)
+{
+    return size_bytes ? read_name(bytes, size_bytes, out) : STOA_OK;
+}
+
 static stoa_err read_end(const uint8_t *bytes, uint32_t size_bytes, stoa_remote_body *out)
 {
     if (size_bytes < 2 || bytes[0] >= stoa_end_COUNT || bytes[1] > 1) { return STOA_E_MALFORMED; }
@@ -102,7 +108,7 @@ stoa_err stoa_remote_frame_read(uint8_t type, const void *bytes, uint32_t size_b
         [STOA_REMOTE_NAME] = read_name,       [STOA_REMOTE_GONE] = read_end,          [STOA_REMOTE_CAST] = read_message,
         [STOA_REMOTE_ASK] = read_message,     [STOA_REMOTE_ANSWER] = read_answer,     [STOA_REMOTE_REFUSAL] = read_refusal,
         [STOA_REMOTE_EXIT] = read_end,        [STOA_REMOTE_FULL] = read_nothing,      [STOA_REMOTE_ROOM] = read_nothing,
-        [STOA_REMOTE_WANT] = read_name,       [STOA_REMOTE_UNWANT] = read_name,       [STOA_REMOTE_PUBLISH] = read_published,
+        [STOA_REMOTE_WANT] = read_name,       [STOA_REMOTE_UNWANT] = read_unwanted,       [STOA_REMOTE_PUBLISH] = read_published,
         [STOA_REMOTE_CARRY] = read_carried};
     *out = (stoa_remote_body){0};
     return type < STOA_REMOTE_FRAMES && readers[type] ? readers[type](bytes, size_bytes, out) : STOA_E_MALFORMED;

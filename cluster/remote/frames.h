@@ -11,8 +11,8 @@
  *     ANSWER    target: the id; source: who answers, 0; head.error, or head.row and payload
  *     REFUSED   source: my actor; target: yours, which sent; head: id (its token), error, row
  *     EXIT      source: my actor, which was linked and has ended; target: yours; {why, 0}, text
- *     FULL      source: my actor, whose mailbox is full: hold what is for it. ROOM: no more
- *     WANT      bytes: a pattern of topics that somebody here subscribes to. UNWANT: nobody any more
+ *     FULL      source: my actor, whose mailbox is full: hold what is for it. ROOM: no more; source 0: nobody's is
+ *     WANT      bytes: a pattern of topics that somebody here subscribes to. UNWANT: nobody any more; no bytes: to none
  *     PUBLISH   head, bytes in the topic's name, name, payload
  *     CARRY     bytes in each of two names, both, bytes of shards
  *

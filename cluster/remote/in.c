@@ -177,7 +177,27 @@ static void take_exit(stoa_remote *remote, stoa_remote_peer *peer, const frame *
 static void take_full(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
 {
     stoa_remote_stand *stand = &remote->stands[stoa_remote_stand_of(remote, peer, f->message->source, false)];
-    if (stand->ref.at) { stoa_remote_stand_hold(remote, stand, f->message->type == STOA_REMOTE_FULL, stand->backed); }
+    bool full = f->message->type == STOA_REMOTE_FULL;
+    if (stand->ref.at) { stoa_remote_stand_hold(remote, stand, full, stand->backed); }
+    for (uint32_t i = 0; !f->message->source && !full && i < peer->known_size; i++) {
+        stand = &remote->stands[peer->known[i].stand];
+        if (stand->full) { stoa_remote_stand_hold(remote, stand, false, stand->backed); }
+    }
+}
+
+static void take_wanted(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
+{
+    stoa_remote_wanted(remote, peer, f->body.text, f->message->type == STOA_REMOTE_WANT);
+}
+
+static void take_published(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
+{
+    const stoa_row *row = stoa_remote_row(remote, f->body.head.row);
+    stoa_ref from = stand_ref(remote, peer, f->message->source);
+    stoa_err err = read_payload(remote, f, row);
+    if (!err) { err = stoa_remote_published(remote, from, f->body.text, row); }
+    peer->counts.published_in += !err;
+    if (err) { refuse(remote, peer, f, err); }
 }
 
 static void take_carried(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
@@ -195,6 +215,7 @@ void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_se
         [STOA_REMOTE_NAME] = take_name,       [STOA_REMOTE_GONE] = take_gone,     [STOA_REMOTE_CAST] = take_message,
         [STOA_REMOTE_ASK] = take_message,     [STOA_REMOTE_ANSWER] = take_answer, [STOA_REMOTE_REFUSAL] = take_refusal,
         [STOA_REMOTE_EXIT] = take_exit,       [STOA_REMOTE_FULL] = take_full,     [STOA_REMOTE_ROOM] = take_full,
+        [STOA_REMOTE_WANT] = take_wanted,     [STOA_REMOTE_UNWANT] = take_wanted, [STOA_REMOTE_PUBLISH] = take_published,
         [STOA_REMOTE_CARRY] = take_carried};
     frame f = {.message = message};
     remote->busy++;

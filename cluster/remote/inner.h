@@ -3,6 +3,7 @@
  *     remote.c      its life, its thread, a step
  *     peers.c       sessions up, down, lost; lanes, their backlog, what comes in pieces
  *     actors.c      actors of this node that others know; stands of theirs; names
+ *     topics.c      what is published here and wanted there, and the other way
  *     out.c         what stands have handed over, and answers, to other nodes
  *     in.c          what other nodes say, to actors here
  *     look.c        what can be seen and done from other threads
@@ -87,6 +88,17 @@ typedef struct stoa_remote_queue {
     uint64_t bytes;
 } stoa_remote_queue;
 
+/* A pattern of topics. */
+typedef struct stoa_remote_want {
+    char pattern[STOA_NAME_MAX + 1];
+    uint32_t seen;  /* ours: the last look that found it */
+    uint32_t count; /* the port's: peers that want it */
+} stoa_remote_want;
+typedef struct stoa_remote_wants {
+    stoa_remote_want *at;
+    uint32_t count, room;
+} stoa_remote_wants;
+
 typedef struct stoa_remote_peer {
     stoa_session *session; /* NULL: free */
     uint32_t link;
@@ -106,6 +118,7 @@ typedef struct stoa_remote_peer {
         bool broken; /* too large: thrown away up to its last piece */
     } pieces[STOA_LANE_COUNT];
     bool held;             /* stands of its are, for its lane */
+    stoa_remote_wants wants; /* what it wants to hear */
     stoa_remote_queue carried[STOA_LANE_COUNT]; /* under the lock: bytes of shards */
     bool carry_full[STOA_LANE_COUNT];           /* the same: somebody heard FULL */
     stoa_remote_counts counts;
@@ -159,6 +172,9 @@ struct stoa_remote {
     uint64_t names_seen; /* changes of names when they were looked at */
     uint32_t names_look;
     bool names_again;    /* look at them once more */
+    uint64_t patterns_seen; /* the same of topics */
+    uint32_t patterns_look;
+    stoa_remote_wants ours, heard; /* what actors here want to hear; what the port subscribed to */
     stoa_remote_asked *asked;
     uint32_t asked_used, asked_free;
     stoa_remote_answering *answering;
@@ -246,7 +262,23 @@ void stoa_remote_names_look(stoa_remote *remote);
 /* Tell a peer names that it was not told, as long as there is room. */
 void stoa_remote_names_tell(stoa_remote *remote, stoa_remote_peer *peer);
 
+/* --- topics.c */
+/* Look for new patterns here, and for those that are gone; tell. */
+void stoa_remote_patterns_look(stoa_remote *remote);
+/* A peer is told all of them. */
+void stoa_remote_patterns_tell(stoa_remote *remote, stoa_remote_peer *peer);
+void stoa_remote_wanted(stoa_remote *remote, stoa_remote_peer *peer, const char *pattern, bool wants);
+/* It wants to hear nothing any more. */
+void stoa_remote_wants_clear(stoa_remote *remote, stoa_remote_peer *peer);
+/* Something was published here. */
+void stoa_remote_publish(stoa_remote *remote, const stoa_delivery *delivery);
+/* Something was published there; its payload is in remote->payload. */
+stoa_err stoa_remote_published(stoa_remote *remote, stoa_ref from, const char *topic, const stoa_row *row);
+
 /* --- out.c */
+/* A head, a text (NULL: none) behind its length, and a payload, into remote->encoded. Errors: TOO_LARGE. */
+stoa_err stoa_remote_encode(stoa_remote *remote, const stoa_remote_head *head, const char *text, const stoa_row *row,
+                            const void *payload, uint32_t *size_out);
 void stoa_remote_deliver(void *context, const stoa_delivery *delivery);
 stoa_remote_asked *stoa_remote_asked_of(stoa_remote *remote, const stoa_remote_peer *peer, uint64_t id);
 void stoa_remote_asked_free(stoa_remote *remote, stoa_remote_asked *asked);
@@ -255,6 +287,8 @@ void stoa_remote_asks_refuse(stoa_remote *remote, const stoa_remote_peer *peer, 
 uint64_t stoa_remote_asks_sweep(stoa_remote *remote);
 /* Every peer that knows it. */
 void stoa_remote_tell_all(stoa_remote *remote, const stoa_remote_local *local, stoa_remote_frame type);
+/* Tell a peer which mailboxes are full. */
+void stoa_remote_full_tell(stoa_remote *remote, stoa_remote_peer *peer);
 /* A frame of this node's that was never sent: who asked, or wanted to be told, hears why. */
 void stoa_remote_unsent(stoa_remote *remote, stoa_remote_peer *peer, const stoa_remote_waiting *frame, stoa_err why);
 

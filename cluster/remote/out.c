@@ -76,14 +76,19 @@ uint64_t stoa_remote_asks_sweep(stoa_remote *remote)
 
 /* --- frames */
 
-/* A head and a payload in remote->encoded, behind so many bytes. Errors: TOO_LARGE. */
-static stoa_err encode(stoa_remote *remote, const stoa_remote_head *head, const stoa_row *row, const void *payload,
-                       uint32_t *size_out)
+stoa_err stoa_remote_encode(stoa_remote *remote, const stoa_remote_head *head, const char *text, const stoa_row *row,
+                            const void *payload, uint32_t *size_out)
 {
-    stoa_writer w = {.at = remote->encoded + sizeof *head, .cap_bytes = STOA_REMOTE_MESSAGE_MAX};
+    uint32_t text_bytes = text ? (uint32_t)strlen(text) + 1 : 0; /* with its length */
+    uint8_t *at = remote->encoded + sizeof *head;
+    stoa_writer w = {.at = at + text_bytes, .cap_bytes = STOA_REMOTE_MESSAGE_MAX};
     memcpy(remote->encoded, head, sizeof *head);
+    if (text) {
+        at[0] = (uint8_t)(text_bytes - 1);
+        memcpy(at + 1, text, text_bytes - 1);
+    }
     if (row && (stoa_encode(&row->payload, payload, &w) || w.cut)) { return STOA_E_TOO_LARGE; }
-    *size_out = (uint32_t)(sizeof *head + w.used_bytes);
+    *size_out = (uint32_t)(sizeof *head + text_bytes + w.used_bytes);
     return STOA_OK;
 }
 
@@ -121,7 +126,7 @@ static stoa_err send_message(stoa_remote *remote, stoa_remote_peer *peer, stoa_r
         head.flags = STOA_REMOTE_TELLS;
     }
     uint32_t size_bytes;
-    stoa_err err = encode(remote, &head, d->row, d->payload, &size_bytes);
+    stoa_err err = stoa_remote_encode(remote, &head, NULL, d->row, d->payload, &size_bytes);
     uint64_t source = stoa_remote_number(remote, peer, d->from), number = stand->number;
     if (!err) {
         err = stoa_remote_send(remote, peer, passed->urgent ? STOA_LANE_CONTROL : STOA_LANE_NORMAL,
@@ -222,9 +227,9 @@ static void answered(stoa_remote *remote, const stoa_delivery *d)
     bool whole = !d->error && d->payload;
     if (whole) { head.row = stoa_remote_row_word(d->row); }
     if (!whole && !d->error) { head.error = STOA_E_MALFORMED; }
-    if (encode(remote, &head, whole ? d->row : NULL, d->payload, &size_bytes)) {
+    if (stoa_remote_encode(remote, &head, NULL, whole ? d->row : NULL, d->payload, &size_bytes)) {
         head = (stoa_remote_head){.error = STOA_E_TOO_LARGE};
-        (void)encode(remote, &head, NULL, NULL, &size_bytes);
+        (void)stoa_remote_encode(remote, &head, NULL, NULL, NULL, &size_bytes);
     }
     (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_ANSWER, target, id, 0, remote->encoded, size_bytes, false);
     peer->counts.answers_out++;
@@ -236,8 +241,18 @@ void stoa_remote_tell_all(stoa_remote *remote, const stoa_remote_local *local, s
 {
     for (uint32_t i = 0; i < remote->peer_count; i++) {
         stoa_remote_peer *peer = &remote->peers[i];
-        if (!peer->session || !stoa_remote_local_of(remote, peer, local->number)) { continue; }
+        if (!peer->up || !stoa_remote_local_of(remote, peer, local->number)) { continue; }
         (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, type, local->number, 0, 0, NULL, 0, false);
+    }
+}
+
+void stoa_remote_full_tell(stoa_remote *remote, stoa_remote_peer *peer)
+{
+    (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_ROOM, 0, 0, 0, NULL, 0, false);
+    for (uint32_t i = 1; i < remote->local_used; i++) {
+        const stoa_remote_local *local = &remote->locals[i];
+        if (!local->awaited || !stoa_remote_local_of(remote, peer, local->number)) { continue; }
+        (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_FULL, local->number, 0, 0, NULL, 0, false);
     }
 }
 
@@ -261,5 +276,7 @@ void stoa_remote_deliver(void *context, const stoa_delivery *d)
         stoa_remote_local_ended(remote, d->payload);
     } else if (d->row == &embassy_rows[embassy_ROW_roomy]) {
         has_room(remote, (stoa_ref){((const embassy_roomy *)d->payload)->ref});
+    } else if (d->topic[0]) {
+        stoa_remote_publish(remote, d);
     }
 }

@@ -189,6 +189,7 @@ void stoa_remote_peer_free(stoa_remote_peer *peer)
     clear_inbox(peer);
     free(peer->told);
     free(peer->known);
+    free(peer->wants.at);
 }
 
 /* --- what sessions tell */
@@ -208,6 +209,8 @@ static void on_up(void *context, stoa_session *session, bool resumed)
         if (peer->told[place]) { peer->told[place] = STOA_REMOTE_TOLD_OF; }
     }
     peer->tell_from = 1;
+    stoa_remote_patterns_tell(remote, peer);
+    stoa_remote_full_tell(remote, peer);
     remote->busy++;
     tell(remote, peer, STOA_REMOTE_UP, STOA_OK);
 }
@@ -253,6 +256,7 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     clear_pieces(peer);
     clear_inbox(peer);
     if (peer->told_size) { memset(peer->told, 0, peer->told_size); }
+    stoa_remote_wants_clear(remote, peer);
     peer->told_count = 0;
     peer->asks_in = 0;
     peer->life++;

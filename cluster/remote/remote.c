@@ -163,6 +163,8 @@ static void remote_free(stoa_remote *remote)
     free(remote->answering);
     free(remote->payload);
     free(remote->encoded);
+    free(remote->ours.at);
+    free(remote->heard.at);
     free(remote->trail);
     if (remote->bell >= 0) { (void)close(remote->bell); }
     (void)pthread_mutex_destroy(&remote->lock);
@@ -310,6 +312,7 @@ uint64_t stoa_remote_step(stoa_remote *remote)
     stoa_remote_lines_retry(remote);
     stoa_remote_carried_send(remote);
     stoa_remote_names_look(remote);
+    stoa_remote_patterns_look(remote);
     remote->busy += stoa_port_poll(remote->port, stoa_remote_deliver, remote, DELIVERIES_A_STEP);
     remote->busy += poll_links(remote);
     uint64_t next = stoa_remote_peers_step(remote), at = stoa_remote_asks_sweep(remote);

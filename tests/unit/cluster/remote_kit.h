@@ -37,6 +37,9 @@ STOA_BYTES_DEFINE(talk_bytes, 200000)
 #define talker_go_FIELDS(F, S)   F(S, stoa_text62, to) F(S, uint64_t, how) F(S, uint64_t, n) F(S, uint64_t, within_ns)
 #define talker_end_FIELDS(F, S)  F(S, uint64_t, fails)
 #define talker_spam_FIELDS(F, S) F(S, stoa_text62, to) F(S, uint64_t, count)
+#define talker_news_FIELDS(F, S) F(S, uint64_t, n)
+#define talker_hear_FIELDS(F, S) talker_spam_FIELDS(F, S)
+#define talker_tell_FIELDS(F, S) talker_spam_FIELDS(F, S)
 #define talker_ROWS(ROW, K)                                               \
     ROW(K, CAST, say, _, "A number; it is echoed to who sent it.")        \
     ROW(K, CAST, echo, _, "A number that came back.")                     \
@@ -46,12 +49,15 @@ STOA_BYTES_DEFINE(talk_bytes, 200000)
     ROW(K, CAST, long, _, "Much.")                                        \
     ROW(K, CAST, go, _, "Do something to another one.")                   \
     ROW(K, CAST, end, _, "End.")                                          \
-    ROW(K, CAST, spam, _, "Send as many as are taken.")
+    ROW(K, CAST, spam, _, "Send as many as are taken.")                   \
+    ROW(K, TOPIC, news, _, "What is published.")                          \
+    ROW(K, CAST, hear, _, "Subscribe; count 1: unsubscribe.")             \
+    ROW(K, CAST, tell, _, "Publish.")
 STOA_TABLE_HERE(talker)
 
 typedef struct talker {
     uint64_t said, said_last, echoed, echoed_last, poked, sum, answers, answer_sum, answer_errors, downs, refused, rooms, exits, longs,
-        taken, full;
+        taken, full, heard, heard_last;
     stoa_err answer_error, refused_error;
     stoa_end down_reason, exit_reason;
     char down_text[64];
@@ -59,6 +65,7 @@ typedef struct talker {
 } talker;
 
 #define talker_HEARS(HEAR, K)       \
+    HEAR(K, talker, news)           \
     HEAR(K, talker, sum)            \
     HEAR(K, stoa_system, down)      \
     HEAR(K, stoa_system, refused)   \
@@ -171,6 +178,31 @@ static stoa_err talker_on_spam(stoa_turn *turn, talker *self, const talker_spam 
     return STOA_OK;
 }
 
+static stoa_err talker_on_hear(stoa_turn *turn, talker *self, const talker_hear *in)
+{
+    char name[64] = "";
+    (void)self;
+    memcpy(name, in->to.at, in->to.len);
+    return in->count ? stoa_turn_unsubscribe(turn, name) : stoa_turn_subscribe(turn, name);
+}
+
+static stoa_err talker_on_tell(stoa_turn *turn, talker *self, const talker_tell *in)
+{
+    char name[64] = "";
+    (void)self;
+    memcpy(name, in->to.at, in->to.len);
+    stoa_err err = stoa_turn_bind(turn, 0, name);
+    return err ? err : talker_publish_news(turn, 0, &(talker_news){in->count});
+}
+
+static stoa_err talker_on_talker_news(stoa_turn *turn, talker *self, const talker_news *in)
+{
+    self->heard++;
+    self->heard_last = in->n;
+    (void)talker_send_echo(turn, turn->from, (talker_echo){in->n});
+    return STOA_OK;
+}
+
 static stoa_err talker_on_stoa_system_down(stoa_turn *turn, talker *self, const stoa_system_down *in)
 {
     (void)turn;
@@ -270,7 +302,7 @@ static inline void kit_begin(kit *k, uint32_t i)
                                    .kinds = kinds,
                                    .links = &link,
                                    .link_count = 1,
-                                   .core = 1,
+                                   .core = 0,
                                    .lost_ns = k->lost_ns,
                                    .events = &events};
     stoa_err err = stoa_remote_new(&options, &n->remote);
@@ -323,6 +355,13 @@ static inline void kit_go(kit *k, uint32_t i, stoa_ref who, const char *to, uint
     talker_go go = {.how = how, .n = n, .within_ns = STOA_MS(within_ms)};
     assert_int_equal(STOA_TEXT_SETZ(&go.to, to), STOA_OK);
     assert_int_equal(talker_post_go(k->nodes[i].node, who, go), STOA_OK);
+}
+
+static inline void kit_topic(kit *k, uint32_t i, stoa_ref who, const stoa_row *row, const char *topic, uint64_t count)
+{
+    talker_spam spam = {.count = count}; /* hear and tell are the same */
+    assert_int_equal(STOA_TEXT_SETZ(&spam.to, topic), STOA_OK);
+    assert_int_equal(stoa_post(k->nodes[i].node, who, row, &spam), STOA_OK);
 }
 
 static inline void kit_find_peer(void *context, const stoa_remote_peer_view *view)

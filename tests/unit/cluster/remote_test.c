@@ -320,6 +320,102 @@ static void bytes_of_shards_are_carried_in_order(void **state)
     assert_int_equal(k->nodes[0].rooms, 1);
 }
 
+/* --- room */
+
+static void who_floods_hears_full_and_then_room(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    /* a core that does nothing: bob's mailbox fills */
+    stoa_sim_injection stall = {.fault = STOA_SIM_CORE_STALLED, .core = 0, .for_ns = STOA_MS(100)};
+    assert_int_equal(stoa_sim_inject(k->nodes[1].sim, &stall), STOA_OK);
+    for (uint32_t i = 0; i < 400; i++) {
+        kit_topic(k, 0, ann, &talker_rows[talker_ROW_spam], "talker/bob", 8);
+        if (i % 8 == 0) { kit_run(k, 1); }
+    }
+    kit_run(k, 20);
+    kit_go(k, 0, ann, "talker/bob", TALK_ROOM, 0, 0);
+    kit_run(k, 500);
+    const talker *a = kit_state(k, 0, ann), *b = kit_state(k, 1, bob);
+    stoa_remote_peer_view there = kit_peer(k, 1, "a");
+    assert_true(b->said > 0);
+    assert_int_equal(b->said + there.counts.dropped[STOA_DROP_FULL], a->taken); /* all are accounted for */
+    assert_int_equal(a->rooms, 1);
+    assert_true(a->full > 0);
+    assert_int_equal(kit_peer(k, 0, "b").backlog_bytes, 0);
+    uint64_t said = b->said;
+    kit_go(k, 0, ann, "talker/bob", TALK_SAY, 4242, 0);
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 1, bob)->said, said + 1);
+}
+
+static void a_paused_node_is_full_in_time_and_loses_nothing(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    assert_int_equal(stoa_remote_pause(k->nodes[0].remote, "b", true), STOA_OK);
+    assert_int_equal(stoa_remote_pause(k->nodes[0].remote, "x", true), STOA_E_NOT_FOUND);
+    for (uint64_t n = 0; n < 30; n++) { kit_go(k, 0, ann, "talker/bob", TALK_LONG, 100000, 0); }
+    kit_go(k, 1, bob, "talker/ann", TALK_SAY, 5, 0);
+    kit_run(k, 5000);
+    assert_int_equal(kit_state(k, 1, bob)->longs, 0);
+    assert_int_equal(kit_state(k, 0, ann)->said, 0);
+    stoa_remote_peer_view b = kit_peer(k, 0, "b");
+    assert_true(b.paused && b.backlog_bytes > 1 << 20);
+    assert_int_equal(k->nodes[0].losts + k->nodes[1].losts, 0); /* heartbeats go on */
+    kit_topic(k, 0, ann, &talker_rows[talker_ROW_spam], "talker/bob", 10);
+    kit_run(k, 5);
+    assert_int_equal(kit_state(k, 0, ann)->full + kit_state(k, 0, ann)->taken, 1 + kit_state(k, 0, ann)->taken);
+    assert_int_equal(stoa_remote_pause(k->nodes[0].remote, "b", false), STOA_OK);
+    kit_run(k, 2000);
+    assert_int_equal(kit_state(k, 1, bob)->longs % 100000, 0);
+    assert_true(kit_state(k, 1, bob)->longs > 1000000);
+    assert_int_equal(kit_state(k, 0, ann)->said_last, 5);
+    assert_int_equal(kit_peer(k, 0, "b").backlog_bytes, 0);
+}
+
+/* --- topics */
+
+static void a_topic_crosses_once_a_node_and_no_further(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 3);
+    const stoa_row *hear = &talker_rows[talker_ROW_hear], *publish = &talker_rows[talker_ROW_tell];
+    stoa_ref a = kit_spawn(k, 0, "talker/a"), b = kit_spawn(k, 1, "talker/b"), b2 = kit_spawn(k, 1, "talker/b2");
+    stoa_ref c = kit_spawn(k, 2, "talker/c");
+    kit_topic(k, 0, a, hear, "news.>", 0);
+    kit_topic(k, 1, b, hear, "news.*", 0);
+    kit_topic(k, 1, b, hear, "news.sport", 0);
+    kit_topic(k, 1, b2, hear, "news.sport", 0);
+    kit_topic(k, 2, c, hear, "news.sport", 0);
+    kit_run(k, 10);
+    kit_topic(k, 0, a, publish, "news.sport", 7);
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 0, a)->heard, 1);
+    assert_int_equal(kit_state(k, 1, b)->heard, 1);
+    assert_int_equal(kit_state(k, 1, b2)->heard_last, 7);
+    assert_int_equal(kit_state(k, 2, c)->heard, 1);
+    assert_int_equal(kit_state(k, 0, a)->echoed, 4); /* whoever heard it could answer */
+    assert_int_equal(kit_peer(k, 0, "b").counts.published_out, 1);
+    kit_topic(k, 1, b, publish, "news.sport", 8);
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 0, a)->heard, 2);
+    assert_int_equal(kit_state(k, 1, b2)->heard, 2);
+    assert_int_equal(kit_state(k, 2, c)->heard, 1); /* it knows no way there but by a */
+    kit_topic(k, 2, c, hear, "news.sport", 1);
+    kit_topic(k, 0, a, hear, "news.>", 1);
+    kit_run(k, 10);
+    kit_topic(k, 0, a, publish, "news.sport", 9);
+    kit_run(k, 10);
+    assert_int_equal(kit_state(k, 2, c)->heard, 1);
+    assert_int_equal(kit_peer(k, 0, "c").counts.published_out, 1);
+    assert_int_equal(kit_state(k, 1, b)->heard, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +432,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_connection_that_comes_and_goes_is_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_wants_to_be_told_of_a_refusal_is, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deadline_that_passes_on_the_way_is_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_floods_hears_full_and_then_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_paused_node_is_full_in_time_and_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_topic_crosses_once_a_node_and_no_further, setup, teardown),
         cmocka_unit_test_setup_teardown(bytes_of_shards_are_carried_in_order, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
