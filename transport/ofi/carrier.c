@@ -27,16 +27,20 @@
 #include <rdma/fi_eq.h>
 #include <rdma/fi_errno.h>
 
-enum { BUFFERS = 32, QUEUE = 4096, PEERS = 64, READ_MAX = 16, PROGRESS_MAX = 64, API = FI_VERSION(1, 11) };
+enum { BUFFERS = 32, POSTS = 64, QUEUE = 4096, PEERS = 64, READ_MAX = 16, PROGRESS_MAX = 64, API = FI_VERSION(1, 11) };
 
 struct stoa_carrier_end {
     fi_addr_t address;
     void *owner;
 };
 
+/* A large message is fetched in two parts, and where its sender dies meanwhile rxm tells two failures of the one buffer. So each
+ * time a buffer is posted that has a context of its own, and what is told of an earlier time is not taken for this one's. */
 typedef struct buffer {
     uint8_t *bytes;
     bool posted;
+    uint32_t times;      /* posted so far */
+    uint8_t post[POSTS]; /* contexts: the address of [times % POSTS] */
 } buffer;
 
 struct stoa_carrier {
@@ -70,7 +74,8 @@ static stoa_err fail(stoa_err err, const char *what, long number)
 
 static void post(stoa_carrier *carrier, buffer *into)
 {
-    into->posted = fi_recv(carrier->ep, into->bytes, carrier->message_bytes, NULL, FI_ADDR_UNSPEC, into) == 0;
+    void *context = &into->post[++into->times % POSTS];
+    into->posted = fi_recv(carrier->ep, into->bytes, carrier->message_bytes, NULL, FI_ADDR_UNSPEC, context) == 0;
     carrier->starved = carrier->starved || !into->posted;
 }
 
@@ -83,10 +88,11 @@ static void post_all(stoa_carrier *carrier)
 }
 
 /* The buffer that an operation's context belongs to, NULL: it is a token of something sent. */
-static buffer *buffer_of(stoa_carrier *carrier, void *context)
+static buffer *buffer_of(stoa_carrier *carrier, const void *context)
 {
     uintptr_t at = (uintptr_t)context, first = (uintptr_t)carrier->buffers;
-    return at >= first && at < first + sizeof carrier->buffers ? context : NULL;
+    bool is = at >= first && at < first + sizeof carrier->buffers;
+    return is ? &carrier->buffers[(at - first) / sizeof carrier->buffers[0]] : NULL;
 }
 
 static void take(stoa_carrier *carrier, buffer *from, size_t size_bytes)
@@ -107,6 +113,7 @@ static void complete(stoa_carrier *carrier, void *context, size_t size_bytes, bo
         if (context) { stoa_carrier_sent(context, good); }
         return;
     }
+    if (!from->posted || context != &from->post[from->times % POSTS]) { return; }
     from->posted = false;
     if (good) { take(carrier, from, size_bytes); }
     post(carrier, from);

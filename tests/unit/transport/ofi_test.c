@@ -1,0 +1,170 @@
+/* ofi_test.c - goal: a peer that dies while a large message of it is fetched costs its connection and nothing else: what others
+ * send afterwards arrives as it was sent. Method: a process that sends large frames, stops looking after them and is killed; then
+ * a good peer that sends many.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "transport/link.h"
+
+enum { FRAME_BYTES = 60000, FRAME_LIMIT = 64 << 10, LARGE = 8, GOOD = 300, LOOKS = 50, DEADLINE_S = 60, DEATHS = 3 };
+
+typedef struct told {
+    uint32_t ups, downs, frames, refusals;
+    uint64_t next; /* number of the frame that is expected, from the good peer */
+} told;
+
+static uint8_t bytes[FRAME_BYTES];
+
+static uint64_t now_ns(void)
+{
+    return stoa_clock_real.now_ns(&stoa_clock_real);
+}
+
+static void on_up(void *context, stoa_peer peer)
+{
+    (void)peer;
+    ((told *)context)->ups++;
+}
+
+static void on_down(void *context, stoa_peer peer)
+{
+    (void)peer;
+    ((told *)context)->downs++;
+}
+
+static void on_frame(void *context, stoa_peer peer, const char *identity, const void *frame, uint32_t size_bytes)
+{
+    told *t = context;
+    const uint8_t *is = frame;
+    (void)peer, (void)identity;
+    t->frames++;
+    if (is[0] == 'd') { return; } /* of one that dies */
+    for (uint32_t i = 1; i < size_bytes; i++) {
+        if (is[i] != (uint8_t)t->next) { fail_msg("byte %u of frame %u", i, (unsigned)t->next); }
+    }
+    t->next++;
+}
+
+static void on_refused(void *context, stoa_err why)
+{
+    (void)why;
+    ((told *)context)->refusals++;
+}
+
+static void look(stoa_link *link, told *t)
+{
+    const stoa_link_events events = {
+        .frame = on_frame, .down = on_down, .up = on_up, .refused = on_refused, .context = t};
+    (void)link->ops->poll(link, &events, 64);
+}
+
+static stoa_link *link_open(const char *address, bool listens)
+{
+    stoa_link *link = NULL;
+    stoa_link_options options = {.listen = listens, .frame_limit = FRAME_LIMIT, .queue_frames = 64};
+    stoa_err err = stoa_link_open(address, &options, &link);
+    if (err) { fail_msg("%s: %s", address, stoa_err_trail()); }
+    return link;
+}
+
+/* Look until *count is as many. */
+static void wait_for(stoa_link *link, told *t, const uint32_t *count, uint32_t least)
+{
+    for (uint64_t until_ns = now_ns() + STOA_S(DEADLINE_S); *count < least;) {
+        look(link, t);
+        struct pollfd fd = {.fd = link->ops->fd(link), .events = POLLIN};
+        if (now_ns() > until_ns) { fail_msg("%u of %u came in time", *count, least); }
+        (void)poll(&fd, 1, 1);
+    }
+}
+
+/* The process that dies: sends frames that the other side has to fetch, and does not look again. */
+static int die_sending(const char *address)
+{
+    told t = {0};
+    stoa_link *link = link_open(address, false);
+    wait_for(link, &t, &t.ups, 1);
+    memset(bytes, 'd', sizeof bytes);
+    for (unsigned i = 0; i < LARGE; i++) {
+        (void)link->ops->send(link, 0, bytes, sizeof bytes);
+    }
+    look(link, &t);
+    if (write(STDOUT_FILENO, ".", 1) != 1) { return 1; }
+    (void)pause();
+    return 0;
+}
+
+static void child_dies(stoa_link *server, told *t)
+{
+    int pipes[2];
+    char done = 0;
+    uint32_t downs = t->downs;
+    assert_int_equal(pipe(pipes), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)dup2(pipes[1], STDOUT_FILENO);
+        (void)execl("/proc/self/exe", "ofi_test", "--die", server->ops->address(server), (char *)NULL);
+        _exit(1);
+    }
+    wait_for(server, t, &t->ups, downs + 1);
+    assert_int_equal(read(pipes[0], &done, 1), 1);
+    for (unsigned i = 0; i < LOOKS; i++) { /* and so it begins to fetch what nobody gives it */
+        look(server, t);
+        (void)poll(NULL, 0, 1);
+    }
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    wait_for(server, t, &t->downs, downs + 1);
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+}
+
+static void a_peer_that_dies_while_it_is_fetched_from_spoils_no_other(void **state)
+{
+    told of_server = {0}, of_client = {0};
+    stoa_link *server = link_open("ofi+tcp://127.0.0.1:0", true);
+    (void)state;
+    for (unsigned i = 0; i < DEATHS; i++) {
+        child_dies(server, &of_server);
+    }
+    stoa_link *client = link_open(server->ops->address(server), false);
+    wait_for(server, &of_server, &of_server.frames, of_server.frames);
+    uint64_t sent = 0;
+    for (uint64_t until_ns = now_ns() + STOA_S(DEADLINE_S); of_server.next < GOOD;) {
+        look(client, &of_client);
+        for (bool room = of_client.ups > 0; room && sent < GOOD;) {
+            memset(bytes, (uint8_t)sent, sizeof bytes);
+            bytes[0] = 'g';
+            room = client->ops->send(client, 0, bytes, sizeof bytes) == STOA_OK;
+            sent += room;
+        }
+        look(client, &of_client);
+        look(server, &of_server);
+        if (now_ns() > until_ns) { fail_msg("%u of %u came", (unsigned)of_server.next, GOOD); }
+    }
+    assert_int_equal(of_server.refusals + of_client.refusals, 0);
+    assert_int_equal(of_client.downs, 0);
+    client->ops->close(client, 0);
+    server->ops->close(server, 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--die") == 0) { return die_sending(argv[2]); }
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_peer_that_dies_while_it_is_fetched_from_spoils_no_other)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
