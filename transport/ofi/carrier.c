@@ -7,7 +7,9 @@
  * where it lies; from which size on the other side fetches it, the provider decides.
  *
  * libfabric connects with the first message, and says AGAIN until it has; after a peer's death it may say so for ever. The
- * door beside the connection bounds both.
+ * door beside the connection bounds both. And it never says what became of a message that was to be fetched by a peer that
+ * is no more: what is under way to an end is told as not sent some time after the end has gone, and the operation, which the
+ * library may yet name, is all that stays.
  *
  * Both sides must poll: progress is manual.
  *
@@ -27,12 +29,28 @@
 #include <rdma/fi_eq.h>
 #include <rdma/fi_errno.h>
 
+#include "base/clock.h"
+
+enum { OPERATIONS = 256, FORGET_MS = 2000 };
 enum { BUFFERS = 32, POSTS = 64, QUEUE = 4096, PEERS = 64, READ_MAX = 16, PROGRESS_MAX = 64, API = FI_VERSION(1, 11) };
+
+typedef struct operation {
+    struct operation *next,
+        **at;    /* of the end's that are under way, and what points to this one; or of the free ones */
+    void *token; /* NULL: it was told already */
+} operation;
 
 struct stoa_carrier_end {
     fi_addr_t address;
-    void *owner;
+    stoa_carrier_end *next; /* of those that are gone */
+    uint64_t forget_ns;     /* when what is under way is told as not sent */
+    operation *under_way;
 };
+
+typedef struct operations {
+    struct operations *next;
+    operation all[OPERATIONS];
+} operations;
 
 /* A large message is fetched in two parts, and where its sender dies meanwhile rxm tells two failures of the one buffer. So each
  * time a buffer is posted that has a context of its own, and what is told of an earlier time is not taken for this one's. */
@@ -58,6 +76,9 @@ struct stoa_carrier {
     size_t name_bytes;
     uint8_t *memory; /* of the buffers */
     bool starved;    /* a buffer could not be posted */
+    operation *free_operations;
+    operations *chunks; /* in which they lie */
+    stoa_carrier_end *gone;
     buffer buffers[BUFFERS];
 };
 
@@ -68,6 +89,64 @@ static const struct {
 static stoa_err fail(stoa_err err, const char *what, long number)
 {
     return STOA_FAIL(err, "libfabric: %s: %s", what, fi_strerror((int)(number < 0 ? -number : number)));
+}
+
+/* --- what is under way */
+
+static operation *operation_begin(stoa_carrier *carrier, stoa_carrier_end *end, void *token)
+{
+    if (!carrier->free_operations) {
+        operations *more = calloc(1, sizeof *more);
+        if (!more) { return NULL; }
+        more->next = carrier->chunks;
+        carrier->chunks = more;
+        for (unsigned i = 0; i < OPERATIONS; i++) {
+            more->all[i].next = carrier->free_operations;
+            carrier->free_operations = &more->all[i];
+        }
+    }
+    operation *is = carrier->free_operations;
+    carrier->free_operations = is->next;
+    *is = (operation){.next = end->under_way, .at = &end->under_way, .token = token};
+    if (is->next) { is->next->at = &is->next; }
+    end->under_way = is;
+    return is;
+}
+
+/* Its token, NULL: that was told. */
+static void *operation_leave(operation *is)
+{
+    void *token = is->token;
+    if (!token) { return NULL; }
+    *is->at = is->next;
+    if (is->next) { is->next->at = is->at; }
+    is->token = NULL;
+    return token;
+}
+
+static void *operation_end(stoa_carrier *carrier, operation *is)
+{
+    void *token = operation_leave(is);
+    is->next = carrier->free_operations;
+    carrier->free_operations = is;
+    return token;
+}
+
+/* Ends that have been gone for long enough. */
+static void forget(stoa_carrier *carrier, uint64_t now_ns)
+{
+    for (stoa_carrier_end **at = &carrier->gone; *at;) {
+        stoa_carrier_end *end = *at;
+        if (end->under_way && now_ns < end->forget_ns) {
+            at = &end->next;
+            continue;
+        }
+        *at = end->next;
+        while (end->under_way) {
+            stoa_carrier_sent(operation_leave(end->under_way), false);
+        }
+        free(end);
+    }
 }
 
 /* --- what comes */
@@ -87,7 +166,7 @@ static void post_all(stoa_carrier *carrier)
     }
 }
 
-/* The buffer that an operation's context belongs to, NULL: it is a token of something sent. */
+/* The buffer that a context belongs to, NULL: it is of something sent. */
 static buffer *buffer_of(stoa_carrier *carrier, const void *context)
 {
     uintptr_t at = (uintptr_t)context, first = (uintptr_t)carrier->buffers;
@@ -110,7 +189,8 @@ static void complete(stoa_carrier *carrier, void *context, size_t size_bytes, bo
 {
     buffer *from = buffer_of(carrier, context);
     if (!from) {
-        if (context) { stoa_carrier_sent(context, good); }
+        void *token = context ? operation_end(carrier, context) : NULL;
+        if (token) { stoa_carrier_sent(token, good); }
         return;
     }
     if (!from->posted || context != &from->post[from->times % POSTS]) { return; }
@@ -139,6 +219,7 @@ static uint32_t progress(stoa_carrier *carrier)
         moved += (uint32_t)count;
     }
     if (carrier->starved) { post_all(carrier); }
+    if (carrier->gone) { forget(carrier, stoa_clock_real.now_ns(&stoa_clock_real)); }
     return moved;
 }
 
@@ -151,8 +232,8 @@ static stoa_err connect_end(stoa_carrier *carrier, const void *address, uint32_t
     if (size_bytes != carrier->name_bytes) { return STOA_E_MALFORMED; }
     stoa_carrier_end *end = calloc(1, sizeof *end);
     if (!end) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a connection"); }
+    (void)owner; /* that it is broken, the door says */
     memcpy(name, address, size_bytes);
-    end->owner = owner;
     int count = fi_av_insert(carrier->av, name, 1, &end->address, 0, NULL);
     if (count != 1) {
         free(end);
@@ -165,7 +246,9 @@ static stoa_err connect_end(stoa_carrier *carrier, const void *address, uint32_t
 static void disconnect_end(stoa_carrier *carrier, stoa_carrier_end *end)
 {
     (void)fi_av_remove(carrier->av, &end->address, 1, 0);
-    free(end);
+    end->forget_ns = stoa_clock_real.now_ns(&stoa_clock_real) + STOA_MS(FORGET_MS);
+    end->next = carrier->gone;
+    carrier->gone = end;
 }
 
 static stoa_err send_message(stoa_carrier *carrier, stoa_carrier_end *end, const void *header, const void *body,
@@ -174,8 +257,12 @@ static stoa_err send_message(stoa_carrier *carrier, stoa_carrier_end *end, const
     struct iovec parts[2] = {{.iov_len = STOA_CARRIER_HEADER_BYTES}, {.iov_len = body_bytes}};
     memcpy(&parts[0].iov_base, &header, sizeof header); /* the library does not write there, but says it may */
     memcpy(&parts[1].iov_base, &body, sizeof body);
-    ssize_t rc = fi_sendv(carrier->ep, parts, NULL, body_bytes ? 2 : 1, end->address, token);
-    return rc == 0 ? STOA_OK : rc == -FI_EAGAIN ? STOA_E_AGAIN : STOA_E_CLOSED;
+    operation *is = operation_begin(carrier, end, token);
+    if (!is) { return STOA_E_AGAIN; }
+    ssize_t rc = fi_sendv(carrier->ep, parts, NULL, body_bytes ? 2 : 1, end->address, is);
+    if (rc == 0) { return STOA_OK; }
+    (void)operation_end(carrier, is);
+    return rc == -FI_EAGAIN ? STOA_E_AGAIN : STOA_E_CLOSED;
 }
 
 static int fd_of(stoa_carrier *carrier)
@@ -211,6 +298,14 @@ static void close_carrier(stoa_carrier *carrier)
     close_fid(carrier->fabric ? &carrier->fabric->fid : NULL);
     if (carrier->info) { fi_freeinfo(carrier->info); }
     if (carrier->memory) { (void)munmap(carrier->memory, (size_t)BUFFERS * carrier->message_bytes); }
+    for (stoa_carrier_end *end; (end = carrier->gone) != NULL;) {
+        carrier->gone = end->next;
+        free(end);
+    }
+    for (operations *chunk; (chunk = carrier->chunks) != NULL;) {
+        carrier->chunks = chunk->next;
+        free(chunk);
+    }
     free(carrier);
 }
 

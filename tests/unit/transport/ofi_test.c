@@ -1,6 +1,6 @@
-/* ofi_test.c - goal: a peer that dies while a large message of it is fetched costs its connection and nothing else: what others
- * send afterwards arrives as it was sent. Method: a process that sends large frames, stops looking after them and is killed; then
- * a good peer that sends many.
+/* ofi_test.c - goal: a peer that dies while large messages are fetched, from it or by it, costs its connection and nothing else:
+ * what others send afterwards arrives as it was sent, and the memory is given back. Method: processes that send large frames, or
+ * are sent some, stop looking after them and are killed; then a good peer that sends many.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -20,11 +20,21 @@
 #include "base/clock.h"
 #include "transport/link.h"
 
-enum { FRAME_BYTES = 60000, FRAME_LIMIT = 64 << 10, LARGE = 8, GOOD = 300, LOOKS = 50, DEADLINE_S = 60, DEATHS = 3 };
+enum {
+    FRAME_BYTES = 60000,
+    FRAME_LIMIT = 64 << 10,
+    LARGE = 8,
+    GOOD = 300,
+    LOOKS = 50,
+    DEADLINE_S = 60,
+    DEATHS = 3,
+    DEAF = 6
+};
 
 typedef struct told {
     uint32_t ups, downs, frames, refusals;
-    uint64_t next; /* number of the frame that is expected, from the good peer */
+    stoa_peer peer; /* the last */
+    uint64_t next;  /* number of the frame that is expected, from the good peer */
 } told;
 
 static uint8_t bytes[FRAME_BYTES];
@@ -36,8 +46,8 @@ static uint64_t now_ns(void)
 
 static void on_up(void *context, stoa_peer peer)
 {
-    (void)peer;
     ((told *)context)->ups++;
+    ((told *)context)->peer = peer;
 }
 
 static void on_down(void *context, stoa_peer peer)
@@ -92,14 +102,14 @@ static void wait_for(stoa_link *link, told *t, const uint32_t *count, uint32_t l
     }
 }
 
-/* The process that dies: sends frames that the other side has to fetch, and does not look again. */
-static int die_sending(const char *address)
+/* The process that dies: sends frames that the other side has to fetch, or none, and does not look again. */
+static int die(const char *address, bool sends)
 {
     told t = {0};
     stoa_link *link = link_open(address, false);
     wait_for(link, &t, &t.ups, 1);
     memset(bytes, 'd', sizeof bytes);
-    for (unsigned i = 0; i < LARGE; i++) {
+    for (unsigned i = 0; i < LARGE && sends; i++) {
         (void)link->ops->send(link, 0, bytes, sizeof bytes);
     }
     look(link, &t);
@@ -108,7 +118,7 @@ static int die_sending(const char *address)
     return 0;
 }
 
-static void child_dies(stoa_link *server, told *t)
+static void child_dies(stoa_link *server, told *t, bool sends)
 {
     int pipes[2];
     char done = 0;
@@ -117,11 +127,15 @@ static void child_dies(stoa_link *server, told *t)
     pid_t child = fork();
     if (child == 0) {
         (void)dup2(pipes[1], STDOUT_FILENO);
-        (void)execl("/proc/self/exe", "ofi_test", "--die", server->ops->address(server), (char *)NULL);
+        (void)execl("/proc/self/exe", "ofi_test", sends ? "--die" : "--deaf", server->ops->address(server),
+                    (char *)NULL);
         _exit(1);
     }
     wait_for(server, t, &t->ups, downs + 1);
     assert_int_equal(read(pipes[0], &done, 1), 1);
+    for (unsigned i = 0; i < LARGE && !sends; i++) {
+        assert_int_equal(server->ops->send(server, t->peer, bytes, sizeof bytes), STOA_OK);
+    }
     for (unsigned i = 0; i < LOOKS; i++) { /* and so it begins to fetch what nobody gives it */
         look(server, t);
         (void)poll(NULL, 0, 1);
@@ -139,7 +153,7 @@ static void a_peer_that_dies_while_it_is_fetched_from_spoils_no_other(void **sta
     stoa_link *server = link_open("ofi+tcp://127.0.0.1:0", true);
     (void)state;
     for (unsigned i = 0; i < DEATHS; i++) {
-        child_dies(server, &of_server);
+        child_dies(server, &of_server, true);
     }
     stoa_link *client = link_open(server->ops->address(server), false);
     wait_for(server, &of_server, &of_server.frames, of_server.frames);
@@ -162,9 +176,44 @@ static void a_peer_that_dies_while_it_is_fetched_from_spoils_no_other(void **sta
     server->ops->close(server, 0);
 }
 
+static uint64_t mapped_kib(void)
+{
+    char line[256];
+    uint64_t kib = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    assert_non_null(status);
+    while (fgets(line, sizeof line, status)) {
+        if (strncmp(line, "VmSize:", 7) == 0) { kib = strtoull(line + 7, NULL, 10); }
+    }
+    (void)fclose(status);
+    return kib;
+}
+
+/* A connection has two rings of 4 MiB. */
+static void what_was_sent_to_peers_that_died_is_given_back(void **state)
+{
+    told of_server = {0};
+    stoa_link *server = link_open("ofi+tcp://127.0.0.1:0", true);
+    (void)state;
+    child_dies(server, &of_server, false);
+    uint64_t before_kib = mapped_kib(), most_kib = before_kib + DEAF * (4 << 10);
+    for (unsigned i = 0; i < DEAF; i++) {
+        child_dies(server, &of_server, false);
+    }
+    for (uint64_t until_ns = now_ns() + STOA_S(DEADLINE_S); mapped_kib() > most_kib && now_ns() < until_ns;) {
+        look(server, &of_server);
+        (void)poll(NULL, 0, 10);
+    }
+    assert_true(mapped_kib() <= most_kib);
+    server->ops->close(server, 0);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "--die") == 0) { return die_sending(argv[2]); }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_peer_that_dies_while_it_is_fetched_from_spoils_no_other)};
+    if (argc == 3) { return die(argv[2], strcmp(argv[1], "--die") == 0); }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_peer_that_dies_while_it_is_fetched_from_spoils_no_other),
+        cmocka_unit_test(what_was_sent_to_peers_that_died_is_given_back),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
