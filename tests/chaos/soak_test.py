@@ -1,0 +1,158 @@
+"""soak_test.py - goal: links and sessions may run for as long as they like: no growth of memory, descriptors, threads or files in
+/dev/shm, and who is killed leaves nothing behind that the next start does not clean. Method: over each kind of link two pairs of
+processes talk and send large things to each other; in one the listener stays and who dials is killed with -9 again and again, in
+the other it is the other way round. Of those that stay, what they hold at the end is compared with what they held when they
+were warm, in the same state: up, with messages that come.
+
+15 seconds, or 5 minutes with STOA_DEEP. The seed of what is sent and when is printed; STOA_SEED repeats it. Every start at an
+address where a killed process listened is such a cleaning; order, resets and their counts are partition_test.py's.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import os
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+
+import wired
+
+DEEP = bool(os.environ.get("STOA_DEEP"))
+WARM_S, SOAK_S = (60, 240) if DEEP else (6, 9)
+LIFE_S = (0.5, 3.0)
+GROWTH_KIB = 4096        # of 4 MiB rings, of which a connection has two, not one may stay
+PER_LIFE_KIB = 16
+SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
+LINKS = {"shm": "shm://{}/link", "zmq+ipc": "zmq+ipc://{}/link", "zmq+tcp": "zmq+tcp://127.0.0.1:0",
+         "ucx+tcp": "ucx+tcp://127.0.0.1:0", "ofi+tcp": "ofi+tcp://127.0.0.1:0"}
+QUIET = {"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=0"}   # freed memory is not what grows
+
+
+def held_by(process):
+    """(KiB resident, descriptors, threads) of a process."""
+    folder = f"/proc/{process.pid}"
+    with open(f"{folder}/status", encoding="ascii") as file:
+        status = dict(line.split(":", 1) for line in file)
+    return int(status["VmRSS"].split()[0]), len(os.listdir(f"{folder}/fd")), int(status["Threads"])
+
+
+class Pair:
+    """Two that talk over a link; the one that stays, and the lives of the other."""
+
+    def __init__(self, link, stays):
+        self.link, self.stays, self.dies = link, stays, "b" if stays == "a" else "a"
+        self.chance = random.Random(f"{SEED} {link} {stays}")
+        self.folder = tempfile.mkdtemp(prefix="stoa-soak-")
+        self.address = LINKS[link].format(self.folder)
+        self.keys = wired.Keys() if link.endswith("tcp") else None
+        self.now, self.clock = {}, 0
+        for side in "ab":
+            self.start(side)
+
+    def start(self, side):
+        self.clock += 1
+        options = self.keys.of(side) if self.keys else {}
+        life = wired.Talker("listen" if side == "a" else "dial", self.address, self.folder, self.clock, env=QUIET, name=side,
+                            peer="b" if side == "a" else "a", seed=self.chance.getrandbits(32), pace_us=5000, transfers=1,
+                            trusts=int(self.link == "shm"), **options)
+        self.address = life.address
+        life.order("talk")
+        self.now[side] = life
+
+    def replace(self):
+        life = self.now[self.dies]
+        life.kill()
+        life.map.close()
+        self.start(self.dies)
+
+    def talking(self):
+        """Up, and messages and a transfer have come, both ways, since."""
+        for life in self.now.values():
+            life.check_alive_or_killed()
+            wired.wait_until(f"{self.what()} is up", lambda life=life: life.state()[0])
+        before = {life: (life.came(), life.transfers()[1]) for life in self.now.values()}
+        wired.wait_until(lambda: f"{self.what()}: more comes than {list(before.values())}: "
+                                 f"{[life.read()[-3:] for life in self.now.values()]}",
+                         lambda: all(life.came() > before[life][0] and life.transfers()[1] > before[life][1] for life in before))
+
+    def what(self):
+        return f"{self.link}, where {self.stays} stays"
+
+    def soak(self, seconds):
+        """How often the other one died."""
+        lives, until = 0, time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(self.chance.uniform(*LIFE_S))
+            self.replace()
+            lives += 1
+            if self.chance.random() < 0.7:
+                self.talking()
+        self.talking()
+        return lives
+
+    def run(self):
+        self.soak(WARM_S)
+        life = self.now[self.stays]
+        rss, descriptors, threads = held_by(life.process)
+        lives = self.soak(SOAK_S)
+        most = (rss + GROWTH_KIB + PER_LIFE_KIB * lives, descriptors, threads)
+        wired.wait_until(lambda: f"{self.what()} holds no more than {most} after {lives} lives: {held_by(life.process)}",
+                         lambda: all(is_now <= limit for is_now, limit in zip(held_by(life.process), most)))
+        grown = held_by(life.process)[0] - rss
+        return (f"{self.what()}: {lives} deaths, {life.came()} messages and {life.transfers()[1]} transfers came; {rss} KiB grew "
+                f"by {grown}, {descriptors} descriptors, {threads} threads")
+
+    def close(self):
+        for life in self.now.values():
+            life.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def try_pair(link, stays, results):
+    pair = None
+    try:
+        pair = Pair(link, stays)
+        text = pair.run()
+        results.append(True)
+    except Exception as why:  # pylint: disable=broad-except
+        text = f"WRONG: {link}, where {stays} stays: {type(why).__name__}: {why}"
+        results.append(False)
+    if pair:
+        pair.close()
+    print(text, flush=True)
+
+
+def unowned(before):
+    """Files in /dev/shm that were not there before and that no process has mapped or open."""
+    names = {name for name in os.listdir("/dev/shm") if name not in before}
+    for pid in filter(str.isdigit, os.listdir("/proc")) if names else ():
+        try:
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
+                text = file.read()
+            text += " ".join(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+        except OSError:
+            continue
+        names = {name for name in names if f"/dev/shm/{name}" not in text}
+    return names
+
+
+def main():
+    print(f"STOA_SEED={SEED}, {WARM_S + SOAK_S} s", flush=True)
+    before, results = set(os.listdir("/dev/shm")), []
+    threads = [threading.Thread(target=try_pair, args=(link, stays, results)) for link in LINKS for stays in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        wired.wait_until(lambda: f"nothing is left in /dev/shm: {unowned(before)}", lambda: not unowned(before))
+    except wired.Wrong as why:
+        print(f"WRONG: {why}", flush=True)
+        results.append(False)
+    return 0 if all(results) and len(results) == 2 * len(LINKS) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

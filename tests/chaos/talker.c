@@ -1,0 +1,423 @@
+/* talker.c - chaos_talker: one end of a session over a real link, that talks until it is killed. Driven by tests/wired.py.
+ *
+ *     chaos_talker keys                              a fresh pair: "PUBLIC SECRET"
+ *     chaos_talker listen|dial ADDRESS KEY=VALUE...
+ *
+ *     name, peer             of this node and of the other
+ *     incarnation, seed
+ *     ledger                 path of a file for what it has done (ledger.h)
+ *     net                    path of the network namespace to be in; 77 is the end where that is not permitted
+ *     secret, public         keys of its own; trusted of the other side: "theirs"
+ *     transfers              1: large things are sent, too, one after the other
+ *     trusts                 1: no checksums (shared memory)
+ *     pace_us                so often it sends some messages; 0: as often as it can
+ *
+ * Each message carries its sender's incarnation, its number on its lane and a pattern made of both; who gets one checks all of
+ * it, and that its number is the next. What is wrong is said as "wrong ..." and ends the process with 3. Lines of its output
+ * begin with a word and the time, CLOCK_MONOTONIC in ns:
+ *
+ *     ready NS ADDRESS
+ *     up NS INCARNATION RESUMED SILENCE_NS    down NS WHY LATE_NS     refused NS WHY HERE
+ *     reset NS OLD NEW {ACKED LOST RECEIVED} of each lane
+ *     state NS UP QUEUED REFUSED WHY          answer to "state"; refused, by the link and of strangers, and the last reason
+ *
+ * LATE_NS: how much longer than it asked for it has slept, or been busy, since "mark". Orders: "talk", "rest", "state", "mark".
+ * It ends when its input does.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "tests/chaos/ledger.h"
+#include "transport/keys.h"
+#include "transport/sessions.h"
+
+enum {
+    SMALL_BYTES = 128,
+    LARGE_BYTES = 8000,
+    LARGE_PERMILLE = 10,
+    BURST = 64,
+    POLL_MAX = 64,
+    WAIT_MAX_MS = 100,
+    LINE_BYTES = 64,
+    FRAME_LIMIT = 64 << 10,
+    QUEUE_FRAMES = 64,
+    TRANSFER_MAX = 1 << 20,
+    SKIPPED = 77
+};
+
+static stoa_link *link_to;
+static stoa_sessions *sessions;
+static ledger *done;
+static stoa_random chance;
+static bool talks, sends_transfers, transfer_under_way;
+static uint64_t late_ns, pace_ns, burst_ns; /* burst: when the next one is due */
+static uint8_t transfer_out[TRANSFER_MAX], transfers_in[STOA_TRANSFERS][TRANSFER_MAX];
+
+static uint64_t now_ns(void)
+{
+    return stoa_clock_real.now_ns(&stoa_clock_real);
+}
+
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+{
+    char line[512];
+    va_list values;
+    va_start(values, format);
+    int size = vsnprintf(line, sizeof line, format, values);
+    va_end(values);
+    if (write(STDOUT_FILENO, line, (size_t)size) != size) { exit(1); }
+}
+
+static void check(bool good, const char *what, uint64_t is, uint64_t wanted)
+{
+    if (good) { return; }
+    say("wrong %s: %" PRIu64 ", not %" PRIu64 "\n", what, is, wanted);
+    exit(3);
+}
+
+static _Noreturn void die(const char *what)
+{
+    (void)fprintf(stderr, "%s: %s\n", what, stoa_err_trail());
+    exit(1);
+}
+
+static ledger_book *book(void)
+{
+    return &done->book[done->books - 1];
+}
+
+static uint8_t pattern(uint64_t incarnation, stoa_lane lane, uint64_t number)
+{
+    return (uint8_t)(incarnation * 31 + number * 7 + (uint64_t)lane);
+}
+
+/* --- what the session tells */
+
+static void on_message(void *context, stoa_session *session, const stoa_session_message *m)
+{
+    ledger_book *b = book();
+    uint64_t number;
+    (void)context, (void)session;
+    check(m->size_bytes >= sizeof number, "size", m->size_bytes, sizeof number);
+    memcpy(&number, m->bytes, sizeof number);
+    check(m->source == b->peer_incarnation, "sender", m->source, b->peer_incarnation);
+    check(number == b->lanes[m->lane].came + 1, "number", number, b->lanes[m->lane].came + 1);
+    check(sends_transfers || m->seq == number, "number of the session", m->seq, number); /* transfers take some, too */
+    for (uint32_t i = sizeof number; i < m->size_bytes; i++) {
+        uint8_t is = ((const uint8_t *)m->bytes)[i];
+        check(is == pattern(m->source, m->lane, number), "byte", is, pattern(m->source, m->lane, number));
+    }
+    b->lanes[m->lane].came = number;
+}
+
+static void on_up(void *context, stoa_session *session, bool resumed)
+{
+    stoa_session_view view;
+    (void)context;
+    stoa_session_look(session, &view);
+    uint64_t known = book()->peer_incarnation;
+    check(known == 0 || known == view.peer_incarnation, "up without a reset, with", view.peer_incarnation, known);
+    book()->peer_incarnation = view.peer_incarnation;
+    say("up %" PRIu64 " %" PRIu64 " %d %" PRIu64 "\n", now_ns(), view.peer_incarnation, resumed, view.silence_ns);
+}
+
+static void on_down(void *context, stoa_session *session, stoa_err why)
+{
+    (void)context, (void)session;
+    say("down %" PRIu64 " %s %" PRIu64 "\n", now_ns(), stoa_err_name(why), late_ns);
+}
+
+static void on_reset(void *context, stoa_session *session, const stoa_session_reset *r)
+{
+    (void)context, (void)session;
+    uint64_t known = book()->peer_incarnation;
+    check(known == 0 || known == r->old_incarnation, "reset of", r->old_incarnation, known);
+    check(done->books < LEDGER_BOOKS, "books", done->books, LEDGER_BOOKS);
+    book()->peer_incarnation = r->old_incarnation;
+    done->book[done->books].peer_incarnation = r->new_incarnation;
+    done->books++;
+    char lanes[256];
+    int at = 0;
+    for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
+        at += snprintf(lanes + at, sizeof lanes - (size_t)at, " %" PRIu64 " %" PRIu64 " %" PRIu64, r->lanes[i].acked,
+                       r->lanes[i].lost, r->lanes[i].received);
+    }
+    say("reset %" PRIu64 " %" PRIu64 " %" PRIu64 "%s\n", now_ns(), r->old_incarnation, r->new_incarnation, lanes);
+}
+
+static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
+{
+    (void)context, (void)session;
+    say("refused %" PRIu64 " %s %d\n", now_ns(), stoa_err_name(why), here);
+}
+
+static void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+{
+    (void)context, (void)session, (void)lane, (void)here;
+    check(false, "expired", seq, 0); /* none has a deadline */
+}
+
+static void on_room(void *context, stoa_session *session, stoa_lane lane)
+{
+    (void)context, (void)session, (void)lane;
+}
+
+static const stoa_session_events events = {.message = on_message,
+                                           .up = on_up,
+                                           .down = on_down,
+                                           .reset = on_reset,
+                                           .refused = on_refused,
+                                           .expired = on_expired,
+                                           .room = on_room};
+
+/* --- transfers: a slot of memory for each that may be under way */
+
+static stoa_err on_offered(void *context, stoa_session *session, const stoa_transfer *offer, void **into,
+                           uint64_t *have)
+{
+    (void)context, (void)session;
+    check(offer->size_bytes <= TRANSFER_MAX, "size of a transfer", offer->size_bytes, TRANSFER_MAX);
+    *into = transfers_in[offer->id % STOA_TRANSFERS];
+    *have = 0;
+    return STOA_OK;
+}
+
+static void on_came(void *context, stoa_session *session, const stoa_transfer *offer, uint64_t have, stoa_err why)
+{
+    (void)context, (void)session;
+    check(why == STOA_OK || why == STOA_E_CLOSED, "transfer came", (uint64_t)-why, 0);
+    check(why != STOA_OK || have == offer->size_bytes, "transfer", have, offer->size_bytes);
+    done->transfers_came += why == STOA_OK;
+}
+
+static void on_gone(void *context, stoa_session *session, uint64_t id, stoa_err why)
+{
+    (void)context, (void)session, (void)id;
+    check(why == STOA_OK || why == STOA_E_CLOSED, "transfer gone", (uint64_t)-why, 0);
+    done->transfers_gone += why == STOA_OK;
+    transfer_under_way = false;
+}
+
+static const stoa_transfer_events transfer_events = {on_offered, on_came, on_gone, NULL};
+
+static void transfer_begin(stoa_session *session)
+{
+    uint64_t id, size_bytes = 1 + stoa_random_below(&chance, TRANSFER_MAX);
+    if (transfer_under_way) { return; }
+    for (uint64_t i = 0; i < size_bytes; i += 4096) {
+        transfer_out[i] = (uint8_t)stoa_random_next(&chance);
+    }
+    transfer_under_way = stoa_session_transfer(session, 0, transfer_out, size_bytes, &id) == STOA_OK;
+}
+
+/* --- talking */
+
+static bool message_send(stoa_session *session)
+{
+    static uint8_t bytes[LARGE_BYTES];
+    stoa_lane lane = (stoa_lane)stoa_random_below(&chance, STOA_LANE_COUNT);
+    uint64_t *sending = &book()->lanes[lane].sending, number = book()->lanes[lane].sent + 1, seq;
+    uint64_t most = stoa_random_chance(&chance, LARGE_PERMILLE) ? LARGE_BYTES : SMALL_BYTES;
+    uint32_t size_bytes = (uint32_t)(sizeof number + stoa_random_below(&chance, most - sizeof number));
+    memset(bytes, pattern(done->incarnation, lane, number), size_bytes);
+    memcpy(bytes, &number, sizeof number);
+    *sending = number;
+    if (stoa_session_send(session, lane, 1, done->incarnation, 0, 0, bytes, size_bytes, now_ns(), &seq)) {
+        *sending = number - 1;
+        return false;
+    }
+    check(sends_transfers || seq == number, "number given", seq, number);
+    book()->lanes[lane].sent = number;
+    return true;
+}
+
+static void talk(uint64_t is_ns)
+{
+    stoa_session *session = stoa_sessions_at(sessions, 0);
+    if (!talks || !session || is_ns < burst_ns) { return; }
+    burst_ns = is_ns + pace_ns;
+    for (unsigned i = 0; i < BURST && message_send(session); i++) {}
+    if (sends_transfers) { transfer_begin(session); }
+}
+
+static void note_acked(void)
+{
+    stoa_session *session = stoa_sessions_at(sessions, 0);
+    stoa_session_view view;
+    if (!session || sends_transfers) { return; }
+    stoa_session_look(session, &view);
+    for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
+        book()->lanes[i].acked = view.lanes[i].acked;
+    }
+}
+
+/* --- orders */
+
+static void state_say(void)
+{
+    stoa_session *session = stoa_sessions_at(sessions, 0);
+    stoa_sessions_counts counts;
+    stoa_session_view view = {0};
+    uint64_t queued = 0;
+    stoa_sessions_counted(sessions, &counts);
+    if (session) { stoa_session_look(session, &view); }
+    for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
+        queued += view.lanes[i].queued;
+    }
+    stoa_err why = counts.strangers_refused ? counts.stranger_why : counts.link_why;
+    say("state %" PRIu64 " %d %" PRIu64 " %" PRIu64 " %s\n", now_ns(), view.state == STOA_SESSION_UP, queued,
+        counts.strangers_refused + counts.link_refused, stoa_err_name(why));
+}
+
+static void obey(const char *line)
+{
+    if (strcmp(line, "state") == 0) { state_say(); }
+    if (strcmp(line, "mark") == 0) {
+        late_ns = 0;
+        say("marked %" PRIu64 "\n", now_ns());
+    }
+    if (strcmp(line, "talk") == 0 || strcmp(line, "rest") == 0) { talks = line[0] == 't'; }
+}
+
+static void orders_read(void)
+{
+    static char text[LINE_BYTES];
+    static size_t length;
+    ssize_t size_bytes = read(STDIN_FILENO, text + length, sizeof text - 1 - length);
+    if (size_bytes <= 0) { _exit(0); }
+    length += (size_t)size_bytes;
+    text[length] = '\0';
+    for (char *end; (end = strchr(text, '\n')) != NULL;) {
+        *end = '\0';
+        obey(text);
+        length -= (size_t)(end + 1 - text);
+        memmove(text, end + 1, length + 1);
+    }
+}
+
+static void run(void)
+{
+    uint64_t began_ns = now_ns(), asked_ns = 0; /* to sleep */
+    for (;;) {
+        uint64_t is_ns = now_ns();
+        if (is_ns - began_ns > asked_ns) { late_ns += is_ns - began_ns - asked_ns; }
+        began_ns = is_ns;
+        uint32_t told = stoa_sessions_poll(sessions, is_ns, POLL_MAX);
+        talk(is_ns);
+        is_ns = now_ns();
+        uint64_t next_ns = stoa_sessions_step(sessions, is_ns);
+        note_acked();
+        asked_ns = next_ns > is_ns ? next_ns - is_ns : 0;
+        if (asked_ns > STOA_MS(WAIT_MAX_MS)) { asked_ns = STOA_MS(WAIT_MAX_MS); }
+        if (talks && pace_ns > 0 && asked_ns > pace_ns) { asked_ns = pace_ns; }
+        if (told == POLL_MAX) { asked_ns = 0; }
+        struct pollfd fds[] = {{link_to->ops->fd(link_to), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
+        const struct timespec wait = {0, (long)asked_ns};
+        (void)ppoll(fds, 2, &wait, NULL);
+        if (fds[1].revents) { orders_read(); }
+    }
+}
+
+/* --- beginning */
+
+static const char *value_of(char **argv, const char *key)
+{
+    size_t length = strlen(key);
+    for (; *argv; argv++) {
+        if (strncmp(*argv, key, length) == 0 && (*argv)[length] == '=') { return *argv + length + 1; }
+    }
+    return NULL;
+}
+
+static uint64_t number_of(char **argv, const char *key)
+{
+    const char *value = value_of(argv, key);
+    return value ? strtoull(value, NULL, 10) : 0;
+}
+
+/* With a /sys that shows this namespace's devices: UCX looks for them there. */
+static void net_enter(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool in = fd >= 0 && setns(fd, CLONE_NEWNET) == 0 && unshare(CLONE_NEWNS) == 0 &&
+              mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 && mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
+    if (!in) {
+        (void)fprintf(stderr, "%s: %s\n", path, strerror(errno));
+        exit(SKIPPED);
+    }
+    (void)close(fd);
+}
+
+static void ledger_open(const char *path, uint64_t incarnation)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, sizeof *done)) { die(path); }
+    done = mmap(NULL, sizeof *done, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (done == MAP_FAILED) { die(path); }
+    (void)close(fd);
+    done->incarnation = incarnation;
+    done->books = 1;
+}
+
+static void open_all(bool listens, const char *address, char **argv)
+{
+    stoa_link_allowed allowed = {{0}, {0}};
+    const char *theirs = value_of(argv, "theirs"), *peer = value_of(argv, "peer");
+    stoa_link_options options = {.listen = listens,
+                                 .secret_key = value_of(argv, "secret"),
+                                 .frame_limit = FRAME_LIMIT,
+                                 .queue_frames = QUEUE_FRAMES};
+    if (listens && theirs) {
+        (void)snprintf(allowed.name, sizeof allowed.name, "%s", peer);
+        (void)snprintf(allowed.public_key, sizeof allowed.public_key, "%s", theirs);
+        options.allowed = &allowed;
+        options.allowed_count = 1;
+    }
+    if (!listens) {
+        options.public_key = value_of(argv, "public");
+        options.server_key = theirs;
+    }
+    if (stoa_link_open(address, &options, &link_to)) { die(address); }
+    stoa_sessions_options all = {.link = link_to, .listens = listens};
+    all.session = (stoa_session_options){.name = value_of(argv, "name"),
+                                         .peer = listens ? NULL : peer,
+                                         .incarnation = done->incarnation,
+                                         .trusts_link = number_of(argv, "trusts") > 0,
+                                         .transfers = &transfer_events,
+                                         .events = &events};
+    if (stoa_sessions_new(&all, &sessions)) { die("sessions"); }
+    say("ready %" PRIu64 " %s\n", now_ns(), link_to->ops->address(link_to));
+}
+
+static int keys_say(void)
+{
+    stoa_key_pair pair;
+    if (stoa_key_new(&pair)) { die("keys"); }
+    say("%s %s\n", pair.public_key, pair.secret_key);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "keys") == 0) { return keys_say(); }
+    if (argc < 4 || !value_of(argv, "ledger")) { return 2; }
+    if (value_of(argv, "net")) { net_enter(value_of(argv, "net")); }
+    stoa_random_seed(&chance, number_of(argv, "seed"));
+    sends_transfers = number_of(argv, "transfers") > 0;
+    pace_ns = number_of(argv, "pace_us") * 1000;
+    ledger_open(value_of(argv, "ledger"), number_of(argv, "incarnation"));
+    open_all(strcmp(argv[1], "listen") == 0, argv[2], argv);
+    run();
+}
