@@ -83,6 +83,7 @@ struct stoa_node {
     stoa_flight *flight; /* NULL: none */
     stoa_watch *watch;   /* NULL: none */
     struct stoa_follower *follower; /* NULL: none */
+    struct stoa_warden *warden; /* of isolates' processes; NULL: there was none (isolate/warden.h) */
 };
 
 /* Count what was lost at a port. Any thread. */

@@ -13,6 +13,7 @@
 #include "runtime/distant_internal.h"
 #include "runtime/follow.h"
 #include "runtime/internal.h"
+#include "runtime/isolate/warden.h"
 #include "runtime/move.h"
 #include "runtime/shard.h"
 
@@ -24,6 +25,7 @@ static void node_free(stoa_node *node)
     for (uint32_t i = 0; i < node->core_count; i++) {
         if (node->cores[i]) { stoa_core_end_actors(node->cores[i]); }
     }
+    stoa_warden_close(node->warden); /* whose children they have released */
     for (uint32_t i = 0; i < node->core_count; i++) {
         if (!node->cores[i]) { continue; }
         stoa_core_deinit(node->cores[i]);

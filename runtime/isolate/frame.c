@@ -24,9 +24,35 @@ uint32_t stoa_isolate_know(uint64_t *known, uint32_t count, uint32_t max, uint64
     return count;
 }
 
-uint32_t stoa_isolate_frame_write(uint8_t *to, stoa_isolate_head *head, const stoa_row *row, const void *payload)
+/* Whether grant says all that pattern does. */
+static bool covers(const char *grant, const char *pattern)
 {
-    stoa_writer w = {.at = to + sizeof *head, .cap_bytes = STOA_ISOLATE_PAYLOAD_MAX};
+    for (;;) {
+        size_t here = strcspn(grant, "."), there = strcspn(pattern, ".");
+        if (here == 1 && *grant == '>') { return there > 0; }
+        bool any = here == 1 && *grant == '*' && !(there == 1 && *pattern == '>');
+        if (!there || (!any && (here != there || memcmp(grant, pattern, here) != 0))) { return false; }
+        if (!grant[here] || !pattern[there]) { return grant[here] == pattern[there]; }
+        grant += here + 1;
+        pattern += there + 1;
+    }
+}
+
+bool stoa_isolate_grants(char (*grants)[64], uint32_t count, const char *pattern)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (covers(grants[i], pattern)) { return true; }
+    }
+    return false;
+}
+
+uint32_t stoa_isolate_frame_write(uint8_t *to, stoa_isolate_head *head, const char *text, const stoa_row *row, const void *payload)
+{
+    size_t text_bytes = text ? strlen(text) : 0;
+    stoa_writer w = {.at = to + sizeof *head + text_bytes, .cap_bytes = STOA_ISOLATE_PAYLOAD_MAX};
+    if (text_bytes > STOA_NAME_MAX) { return 0; }
+    head->text_bytes = (uint32_t)text_bytes;
+    if (text_bytes) { memcpy(to + sizeof *head, text, text_bytes); }
     if (row) {
         size_t name_bytes = strlen(row->kind);
         if (name_bytes >= sizeof head->table || stoa_encode(&row->payload, payload, &w)) { return 0; }
@@ -35,5 +61,5 @@ uint32_t stoa_isolate_frame_write(uint8_t *to, stoa_isolate_head *head, const st
         head->row = row->id;
     }
     memcpy(to, head, sizeof *head);
-    return (uint32_t)(sizeof *head + w.used_bytes);
+    return (uint32_t)(sizeof *head + text_bytes + w.used_bytes);
 }

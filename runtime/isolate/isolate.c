@@ -6,8 +6,10 @@
  *     beat      a quarter of turn_ns; where no turn ended in five of them the child hangs. Beats are counted, not times: a process
  *               that was stopped as a whole does not take its child for one that hangs
  *
- * When the child is to end, all who asked are answered FAILED and the actor exits with the reason; stop() then takes the
- * process back. So a restart begins with a new one.
+ *     ended     the child is gone, and its process was not quite over: why it ended is asked again
+ *
+ * When the child is to end, all who asked are answered FAILED and the actor exits with the reason; stop() then leaves the process to the
+ * warden (warden.h), which also started it: a core waits for neither. So a restart begins with a new one.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/isolate/isolate.h"
@@ -22,16 +24,16 @@
 STOA_TABLE_DEFINE(stoa_isolate_self)
 
 #define GONE "isolate: gone"
-enum { FRAMES_A_LOOK = 256, QUIET_LOOKS = 64, BEATS_A_TURN = 4 };
+enum { FRAMES_A_LOOK = 256, QUIET_LOOKS = 64, BEATS_A_TURN = 4, END_LOOKS = 2000, END_LOOK_NS = 1000000 };
 
 static _Thread_local _Alignas(16) uint8_t frame[STOA_ISOLATE_FRAME_MAX];
 
 static void release(stoa_isolated *self)
 {
-    if (!self->pid) { return; }
+    if (!self->ward) { return; }
     stoa_isolate_pipe_close(&self->pipe);
-    if (self->pid > 0) { (void)stoa_isolate_process_end(self->pid); }
-    self->pid = 0;
+    stoa_ward_release(self->ward);
+    self->ward = NULL;
 }
 
 void stoa_isolate_stop(void *state)
@@ -41,11 +43,11 @@ void stoa_isolate_stop(void *state)
 
 /* --- towards the child */
 
-stoa_err stoa_isolate_tell(stoa_isolated *self, stoa_isolate_head *head, const stoa_row *row, const void *payload)
+stoa_err stoa_isolate_tell(stoa_isolated *self, stoa_isolate_head *head, const char *topic, const stoa_row *row, const void *payload)
 {
     if (self->sent - self->done == STOA_ISOLATE_SLOTS) { return STOA_E_FULL; }
     head->turn = self->sent;
-    uint32_t bytes = stoa_isolate_frame_write(frame, head, row, payload);
+    uint32_t bytes = stoa_isolate_frame_write(frame, head, topic, row, payload);
     if (!bytes) { return STOA_E_TOO_LARGE; }
     stoa_err err = stoa_isolate_pipe_write(&self->pipe, frame, bytes);
     if (err == STOA_E_MALFORMED) {
@@ -68,14 +70,33 @@ static void look_soon(stoa_turn *turn, stoa_isolated *self)
     self->quiet = 0;
 }
 
+/* A down as the child knows its monitor; false: it has taken that back. */
+static bool translate(stoa_isolated *self, stoa_system_down *down)
+{
+    for (uint32_t i = 0; i < STOA_ISOLATE_MONITORS; i++) {
+        if (self->monitors[i].id != down->token) { continue; }
+        self->monitors[i].id = 0;
+        down->token = self->monitors[i].token;
+        return true;
+    }
+    return false;
+}
+
 stoa_err stoa_isolate_pass(stoa_turn *turn, void *state, const void *in, void *out)
 {
     stoa_isolated *self = state;
-    const stoa_row *row = ((const stoa_turning *)turn)->msg->row;
-    bool answer = row->cls == STOA_ROW_REPLY;
+    const stoa_turning *turning = (const stoa_turning *)turn;
+    const stoa_row *row = turning->msg->row;
+    stoa_system_down down;
+    bool answer = row->cls == STOA_ROW_REPLY, told = row >= stoa_system_rows && row < stoa_system_rows + stoa_system_ROW_END_;
     (void)out;
     if (self->broken) { return STOA_E_FAILED; }
-    if (!answer && self->sent - self->done >= STOA_ISOLATE_WINDOW) { return STOA_E_FULL; }
+    if (!answer && !told && self->sent - self->done >= STOA_ISOLATE_WINDOW) { return STOA_E_FULL; }
+    if (row == &stoa_system_rows[stoa_system_ROW_down]) {
+        down = *(const stoa_system_down *)in;
+        if (!translate(self, &down)) { return STOA_OK; }
+        in = &down;
+    }
     stoa_isolate_head head = {.word = STOA_ISOLATE_MESSAGE,
                               .ref = turn->from.at,
                               .token = turn->token,
@@ -83,7 +104,7 @@ stoa_err stoa_isolate_pass(stoa_turn *turn, void *state, const void *in, void *o
                               .wall_ns = turn->wall_ns,
                               .command = turn->command,
                               .error = (int32_t)turn->error};
-    stoa_err err = stoa_isolate_tell(self, &head, row, in);
+    stoa_err err = stoa_isolate_tell(self, &head, turning->topic, row, in);
     if (err) { return err; }
     uint64_t slot = (self->sent - 1) % STOA_ISOLATE_SLOTS;
     self->turns[slot].row = row;
@@ -104,7 +125,7 @@ stoa_err stoa_isolate_on_tick(stoa_turn *turn, void *state, const void *in, void
     (void)in, (void)out;
     self->tick = (stoa_timer){0};
     if (self->broken) { return STOA_OK; }
-    stoa_err err = stoa_isolate_tell(self, &head, NULL, NULL);
+    stoa_err err = stoa_isolate_tell(self, &head, NULL, NULL, NULL);
     if (err) { /* it is slow; its timers wait */
         return stoa_turn_after(turn, self->beat_ns, &stoa_isolate_self_rows[stoa_isolate_self_ROW_tick], in, &self->tick);
     }
@@ -115,18 +136,40 @@ stoa_err stoa_isolate_on_tick(stoa_turn *turn, void *state, const void *in, void
 
 /* --- its end */
 
+/* The actor ends, for what its process ended of. That is over within microseconds of the news; a core does not wait for it. */
+static void end_as_process(stoa_turn *turn, stoa_isolated *self)
+{
+    const stoa_row *row = &stoa_isolate_self_rows[stoa_isolate_self_ROW_ended];
+    const char *why = "isolate: its process does not end";
+    stoa_isolate_self_ended nothing = {0};
+    if (!stoa_ward_ended(self->ward, &why) && self->end_looks++ < END_LOOKS &&
+        !stoa_turn_after(turn, END_LOOK_NS, row, &nothing, NULL)) {
+        return;
+    }
+    self->broken = why;
+    (void)stoa_turn_exit(turn, why);
+}
+
+stoa_err stoa_isolate_on_ended(stoa_turn *turn, void *state, const void *in, void *out)
+{
+    (void)in, (void)out;
+    end_as_process(turn, state);
+    return STOA_OK;
+}
+
 static void end(stoa_turn *turn, stoa_isolated *self, const char *why)
 {
-    if (strcmp(why, GONE) == 0) {
-        pid_t pid = self->pid;
-        self->pid = -1; /* the rest goes back with stop */
-        why = stoa_isolate_process_end(pid);
-    }
+    if (self->over) { return; }
+    self->over = true;
     for (; self->done < self->sent; self->done++) {
         (void)stoa_turn_answer_kept(turn, &self->turns[self->done % STOA_ISOLATE_SLOTS].asker, NULL, NULL, STOA_E_FAILED);
     }
     self->broken = *why ? why : "ended";
-    (void)stoa_turn_exit(turn, *why ? why : NULL);
+    if (strcmp(why, GONE) == 0) {
+        end_as_process(turn, self);
+    } else {
+        (void)stoa_turn_exit(turn, *why ? why : NULL);
+    }
 }
 
 /* --- from the child */
@@ -176,7 +219,7 @@ stoa_err stoa_isolate_on_look(stoa_turn *turn, void *state, const void *in, void
     stoa_isolated *self = state;
     (void)in, (void)out;
     self->looking = false;
-    look(turn, self);
+    if (!self->over) { look(turn, self); }
     return STOA_OK;
 }
 
@@ -204,7 +247,7 @@ stoa_err stoa_isolate_on_ready(stoa_turn *turn, void *state, const void *in, voi
     uint32_t found;
     (void)in, (void)out;
     self->watching = false;
-    if (self->broken) { return STOA_OK; }
+    if (self->over) { return STOA_OK; }
     stoa_isolate_pipe_awake(&self->pipe);
     const char *why = hear(self);
     if (why) { /* what it wrote before counts */
@@ -221,6 +264,7 @@ stoa_err stoa_isolate_on_beat(stoa_turn *turn, void *state, const void *in, void
     stoa_isolated *self = state;
     uint32_t found;
     (void)in, (void)out;
+    if (self->over) { return STOA_OK; }
     const char *why = drain(turn, self, &found);
     self->still = self->done != self->sent && self->done == self->seen_done ? self->still + 1 : 0;
     self->seen_done = self->done;
@@ -238,23 +282,46 @@ stoa_err stoa_isolate_on_beat(stoa_turn *turn, void *state, const void *in, void
 
 /* --- its beginning */
 
+static stoa_err copy_grants(char to[STOA_ISOLATE_GRANTS][64], const char *const *from, uint32_t *count_out)
+{
+    for (uint32_t i = 0; from && from[i]; i++) {
+        if (i == STOA_ISOLATE_GRANTS || strlen(from[i]) > STOA_NAME_MAX) { return STOA_FAIL(STOA_E_INVALID, "an isolate's topics"); }
+        strncpy(to[i], from[i], STOA_NAME_MAX);
+        *count_out = i + 1;
+    }
+    return STOA_OK;
+}
+
+static stoa_err find_peers(stoa_turn *turn, stoa_isolated *self, stoa_isolate_given *given)
+{
+    for (uint32_t i = 0; self->options.peers && self->options.peers[i]; i++) {
+        if (i == STOA_ISOLATE_PEERS || strlen(self->options.peers[i]) > STOA_NAME_MAX) { return STOA_FAIL(STOA_E_INVALID, "an isolate's peers"); }
+        strncpy(given->peers[i].name, self->options.peers[i], sizeof given->peers[i].name - 1);
+        self->peers[i] = given->peers[i].ref = stoa_turn_find(turn, self->options.peers[i]).at;
+        given->peer_count = self->peer_count = i + 1;
+    }
+    return STOA_OK;
+}
+
 static stoa_err tell_start(stoa_turn *turn, stoa_isolated *self)
 {
     uint8_t bytes[sizeof(stoa_isolate_head) + sizeof(stoa_isolate_given) + STOA_ISOLATE_ARGS_MAX];
     stoa_isolate_head head = {.word = STOA_ISOLATE_START, .ref = turn->self.at, .ns = turn->now_ns, .wall_ns = turn->wall_ns};
     stoa_isolate_given given = {.sends = self->options.sends ? self->options.sends : STOA_ISOLATE_SENDS};
     strncpy(given.key, stoa_turn_key(turn), sizeof given.key - 1);
-    for (uint32_t i = 0; self->options.peers && self->options.peers[i]; i++) {
-        if (i == STOA_ISOLATE_PEERS || strlen(self->options.peers[i]) > STOA_NAME_MAX) { return STOA_E_INVALID; }
-        strncpy(given.peers[i].name, self->options.peers[i], sizeof given.peers[i].name - 1);
-        self->peers[i] = given.peers[i].ref = stoa_turn_find(turn, self->options.peers[i]).at;
-        given.peer_count = self->peer_count = i + 1;
-    }
+    stoa_err err = find_peers(turn, self, &given);
+    if (!err) { err = copy_grants(self->hears, self->options.hears, &self->hears_count); }
+    if (!err) { err = copy_grants(self->tells, self->options.tells, &self->tells_count); }
+    if (err) { return err; }
+    given.hears_count = self->hears_count;
+    given.tells_count = self->tells_count;
+    memcpy(given.hears, self->hears, sizeof given.hears);
+    memcpy(given.tells, self->tells, sizeof given.tells);
     memcpy(bytes, &head, sizeof head);
     memcpy(bytes + sizeof head, &given, sizeof given);
     if (self->options.args_bytes) { memcpy(bytes + sizeof head + sizeof given, self->options.args, self->options.args_bytes); }
     uint32_t size_bytes = (uint32_t)(sizeof head + sizeof given) + self->options.args_bytes;
-    stoa_err err = stoa_isolate_pipe_write(&self->pipe, bytes, size_bytes);
+    err = stoa_isolate_pipe_write(&self->pipe, bytes, size_bytes);
     self->sent += !err;
     return err;
 }
@@ -275,6 +342,8 @@ stoa_err stoa_isolate_start(stoa_turn *turn, void *state, const void *args)
 {
     stoa_isolated *self = state;
     int socket = -1;
+    stoa_node *node = ((const stoa_turning *)turn)->core->place.node;
+    if (node->options.sim) { return STOA_FAIL(STOA_E_UNSUPPORTED, "a simulated node has no child processes"); }
     if (!args) { return STOA_FAIL(STOA_E_INVALID, "an isolate is spawned with a stoa_isolate as its args"); }
     memcpy(&self->options, args, sizeof self->options);
     bool sane = self->options.args_bytes <= STOA_ISOLATE_ARGS_MAX && self->options.sends <= STOA_ISOLATE_SENDS &&
@@ -282,11 +351,8 @@ stoa_err stoa_isolate_start(stoa_turn *turn, void *state, const void *args)
     if (!sane) { return STOA_FAIL(STOA_E_INVALID, "an isolate's args or sends"); }
     self->beat_ns = (self->options.turn_ns ? self->options.turn_ns : STOA_S(1)) / BEATS_A_TURN;
     if (!self->beat_ns) { return STOA_FAIL(STOA_E_INVALID, "an isolate's turn_ns"); }
-    stoa_err err = stoa_isolate_process_start(&self->options, &self->pid, &socket);
-    if (err) {
-        self->pid = 0;
-        return err;
-    }
+    stoa_err err = stoa_warden_order(node, &self->options, &self->ward, &socket);
+    if (err) { return err; }
     self->pipe.socket = -1;
     err = stoa_isolate_pipe_offer(&self->pipe, socket, STOA_SHM_HELLO);
     if (err) { (void)close(socket); }
@@ -301,5 +367,5 @@ void stoa_isolate_inspect(const void *state, stoa_buf *out)
     const char *status = self->broken ? self->broken : self->done ? "serves" : "starts";
     stoa_buf_printf(out,
                     "{\"pid\":%d,\"status\":\"%s\",\"turns\":%" PRIu64 ",\"under_way\":%" PRIu64 ",\"asks\":%u,\"dropped\":%" PRIu64 "}",
-                    (int)self->pid, status, self->done, self->sent - self->done, self->asks, self->dropped);
+                    self->ward ? (int)stoa_ward_pid(self->ward) : 0, status, self->done, self->sent - self->done, self->asks, self->dropped);
 }

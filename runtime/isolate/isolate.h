@@ -32,6 +32,8 @@ enum {
     STOA_ISOLATE_WINDOW = 256,           /* messages on their way to a child; one more is refused with FULL */
     STOA_ISOLATE_KNOWN = 256,            /* of those who sent to it, the last ones that it may send to */
     STOA_ISOLATE_PEERS = 16,             /* names it may be given */
+    STOA_ISOLATE_GRANTS = 8,             /* patterns of topics it may hear; that it may publish on */
+    STOA_ISOLATE_MONITORS = 64,          /* of a child */
     STOA_ISOLATE_PAYLOAD_MAX = 16 << 10, /* of a message, encoded */
     STOA_ISOLATE_SENDS = 64,             /* of one turn, at most */
     STOA_ISOLATE_ASKS = 256,             /* of a child, under way */
@@ -52,6 +54,8 @@ typedef struct stoa_isolate {
     uint64_t cpu_s;                   /* processor time of its whole life; 0 means an hour */
     uint64_t turn_ns;                 /* that a turn may take; 0 means 1 s */
     uint64_t start_ns;                /* that loading and start may take; 0 means 10 s */
+    const char *const *hears;         /* patterns of topics and groups that it may subscribe to or join; ends with NULL. NULL: none */
+    const char *const *tells;         /* those that it may publish on, likewise */
 } stoa_isolate;
 
 /* What the library exports. */
@@ -69,10 +73,12 @@ typedef struct stoa_plugin {
 #define stoa_isolate_self_look_FIELDS STOA_NO_FIELDS
 #define stoa_isolate_self_beat_FIELDS STOA_NO_FIELDS
 #define stoa_isolate_self_tick_FIELDS STOA_NO_FIELDS
+#define stoa_isolate_self_ended_FIELDS STOA_NO_FIELDS
 #define stoa_isolate_self_ROWS(ROW, K)                                           \
     ROW(K, CAST, look, _, "Look at what the child has written.")                \
     ROW(K, CONTROL, beat, _, "See whether the child comes on.")                 \
-    ROW(K, CAST, tick, _, "A timer of the child is due.")
+    ROW(K, CAST, tick, _, "A timer of the child is due.")                       \
+    ROW(K, CONTROL, ended, _, "See whether its process has ended.")
 STOA_TABLE(stoa_isolate_self)
 
 stoa_err stoa_isolate_start(stoa_turn *turn, void *state, const void *args);
@@ -82,6 +88,7 @@ stoa_err stoa_isolate_pass(stoa_turn *turn, void *state, const void *in, void *o
 stoa_err stoa_isolate_on_look(stoa_turn *turn, void *state, const void *in, void *out);
 stoa_err stoa_isolate_on_beat(stoa_turn *turn, void *state, const void *in, void *out);
 stoa_err stoa_isolate_on_tick(stoa_turn *turn, void *state, const void *in, void *out);
+stoa_err stoa_isolate_on_ended(stoa_turn *turn, void *state, const void *in, void *out);
 stoa_err stoa_isolate_on_ready(stoa_turn *turn, void *state, const void *in, void *out);
 enum { STOA_ISOLATE_STATE_BYTES = 40 << 10 };
 
@@ -93,15 +100,17 @@ enum { STOA_ISOLATE_STATE_BYTES = 40 << 10 };
 #define STOA_ISOLATED_TOPIC_(K, name)
 #define STOA_ISOLATED_ROW_(K, cls, name, reply, doc) STOA_ISOLATED_##cls##_(K, name)
 #define STOA_ISOLATED_HEAR_(K, other, name)          {&other##_rows[other##_ROW_##name], stoa_isolate_pass},
+/* The proxy's own, before all that the kind hears. */
+#define STOA_ISOLATE_HEARS_                                                                                            \
+    {&stoa_isolate_self_rows[stoa_isolate_self_ROW_look], stoa_isolate_on_look},                                       \
+        {&stoa_isolate_self_rows[stoa_isolate_self_ROW_beat], stoa_isolate_on_beat},                                   \
+        {&stoa_isolate_self_rows[stoa_isolate_self_ROW_tick], stoa_isolate_on_tick},                                   \
+        {&stoa_isolate_self_rows[stoa_isolate_self_ROW_ended], stoa_isolate_on_ended},                                 \
+        {&stoa_system_rows[stoa_system_ROW_ready], stoa_isolate_on_ready},
 #define STOA_ISOLATED_KIND(K, ...)                                                                                     \
     STOA_PROXY(K)                                                                                                      \
     static const stoa_handler K##_handlers_[K##_ROW_END_ + 1] = {K##_ROWS(STOA_ISOLATED_ROW_, K)[K##_ROW_END_] = NULL}; \
-    static const stoa_hear K##_hears_[] = {                                                                            \
-        K##_HEARS(STOA_ISOLATED_HEAR_, K){&stoa_isolate_self_rows[stoa_isolate_self_ROW_look], stoa_isolate_on_look},  \
-        {&stoa_isolate_self_rows[stoa_isolate_self_ROW_beat], stoa_isolate_on_beat},                                   \
-        {&stoa_isolate_self_rows[stoa_isolate_self_ROW_tick], stoa_isolate_on_tick},                                   \
-        {&stoa_system_rows[stoa_system_ROW_ready], stoa_isolate_on_ready},                                             \
-        {NULL, NULL}};                                                                                                 \
+    static const stoa_hear K##_hears_[] = {STOA_ISOLATE_HEARS_ K##_HEARS(STOA_ISOLATED_HEAR_, K){NULL, NULL}};         \
     const stoa_kind K##_kind = {.name = #K,                                                                            \
                                 .rows = K##_rows,                                                                      \
                                 .rows_bytes = sizeof(stoa_row) * K##_ROW_END_,                                         \

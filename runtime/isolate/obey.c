@@ -11,6 +11,7 @@
 #define FLOOD   "isolate: too many messages of one turn"
 #define TARGET  "isolate: it sent to whom it may not"
 #define ROW     "isolate: it sent what it may not"
+#define SUBJECT "isolate: a topic that it may not use"
 
 /* Of what is decoded, in memory: rows that take more do not pass. */
 enum { DECODED_MAX = 64 << 10 };
@@ -42,12 +43,17 @@ static const stoa_row *row_of(const stoa_table *table, const stoa_isolate_head *
     return here ? &table->rows[head->row] : NULL;
 }
 
-/* One of the child's own table, or of a table that it was given. */
+/* One of the child's own table, of those that others send it, or of a table that it was given. */
 static const stoa_row *find_row(const stoa_turn *turn, const stoa_isolated *self, const stoa_isolate_head *head)
 {
-    const stoa_row *row = row_of(((const stoa_turning *)turn)->actor->kind->table, head);
+    const stoa_kind *kind = ((const stoa_turning *)turn)->actor->kind;
+    const stoa_row *row = row_of(kind->table, head);
     for (uint32_t i = 0; !row && self->options.tables && self->options.tables[i]; i++) {
         row = row_of(self->options.tables[i], head);
+    }
+    for (const stoa_hear *hear = kind->hears; !row && hear->row; hear++) {
+        bool passed = hear->handler == stoa_isolate_pass && strcmp(hear->row->kind, stoa_system_table.name) != 0;
+        if (passed && hear->row->id == head->row && strcmp(hear->row->kind, head->table) == 0) { row = hear->row; }
     }
     return row;
 }
@@ -64,7 +70,7 @@ static const char *read_message(const stoa_turn *turn, stoa_isolated *self, cons
     uint32_t sends = self->options.sends ? self->options.sends : STOA_ISOLATE_SENDS;
     const stoa_row *row = find_row(turn, self, o->head);
     if (++self->ops > sends) { return FLOOD; }
-    if (!may_send_to(turn, self, o->head->ref)) { return TARGET; }
+    if (o->head->word != STOA_ISOLATE_PUBLISH && !may_send_to(turn, self, o->head->ref)) { return TARGET; }
     if (!row || row->cls == STOA_ROW_EVENT || row->cls == STOA_ROW_REPLY) { return ROW; }
     if (!read_payload(row, o)) { return GARBAGE; }
     *row_out = row;
@@ -75,8 +81,41 @@ static const char *obey_send(stoa_turn *turn, stoa_isolated *self, const order *
 {
     const stoa_row *row;
     const char *fault = read_message(turn, self, o, &row);
-    if (!fault && stoa_turn_send(turn, (stoa_ref){o->head->ref}, row, decoded)) { self->dropped++; }
+    if (fault) { return fault; }
+    stoa_ref to = {o->head->ref};
+    uint64_t within_ns = o->head->ns;
+    stoa_err err = within_ns ? stoa_turn_send_within(turn, to, row, decoded, within_ns) : stoa_turn_send(turn, to, row, decoded);
+    self->dropped += err != STOA_OK;
+    return NULL;
+}
+
+/* What the runtime would tell the child. Where so much is under way that there is no turn for it, it is lost, and counted. */
+static void tell_system(stoa_turn *turn, stoa_isolated *self, unsigned row, const void *payload)
+{
+    stoa_isolate_head head = {.word = STOA_ISOLATE_MESSAGE, .ns = turn->now_ns, .wall_ns = turn->wall_ns};
+    self->dropped += stoa_isolate_tell(self, &head, NULL, &stoa_system_rows[row], payload) != STOA_OK;
+}
+
+static const char *obey_told(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    const stoa_row *row;
+    const char *fault = read_message(turn, self, o, &row);
+    stoa_ref to = {o->head->ref};
+    stoa_err err = fault ? STOA_OK : stoa_turn_send_told(turn, to, row, decoded, o->head->token);
+    stoa_system_refused refused = {.ref = to.at, .token = o->head->token, .error = (int32_t)err, .row = o->head->row};
+    if (err) { tell_system(turn, self, stoa_system_ROW_refused, &refused); }
     return fault;
+}
+
+static const char *obey_publish(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    const stoa_row *row;
+    const char *fault = read_message(turn, self, o, &row);
+    if (fault) { return fault; }
+    if (row->cls == STOA_ROW_COMMAND || o->head->token >= STOA_TOPIC_SLOTS) { return ROW; }
+    stoa_err err = stoa_turn_publish(turn, (unsigned)o->head->token, row, decoded);
+    self->dropped += err && err != STOA_E_INVALID;
+    return err == STOA_E_INVALID ? SUBJECT : NULL;
 }
 
 /* An ask that cannot be sent is answered here, as it would be by who refuses it. */
@@ -99,20 +138,104 @@ static const char *obey_ask(stoa_turn *turn, stoa_isolated *self, const order *o
                               .ns = turn->now_ns,
                               .wall_ns = turn->wall_ns,
                               .error = (int32_t)err};
-    if (stoa_isolate_tell(self, &head, row->reply, decoded)) { return "isolate: no room to answer it"; }
+    if (stoa_isolate_tell(self, &head, NULL, row->reply, decoded)) { return "isolate: no room to answer it"; }
     self->known_count = stoa_isolate_know(self->known, self->known_count, STOA_ISOLATE_KNOWN_HERE, head.ref);
     return NULL;
 }
 
 static const char *obey_wake(stoa_turn *turn, stoa_isolated *self, const order *o)
 {
-    if (++self->ops > STOA_ISOLATE_SENDS || o->payload_bytes) { return FLOOD; }
+    if (++self->ops > STOA_ISOLATE_SENDS + 1 || o->payload_bytes) { return FLOOD; } /* it comes on top of what a turn sent */
     stoa_turn_cancel(turn, self->tick);
     self->tick = (stoa_timer){0};
     stoa_isolate_self_tick nothing = {0};
     const stoa_row *row = &stoa_isolate_self_rows[stoa_isolate_self_ROW_tick];
     return stoa_turn_after(turn, o->head->ns, row, &nothing, &self->tick) ? "isolate: no room for its timer" : NULL;
 }
+
+/* --- rooms, monitors, links, topics: each counts as a message of the turn */
+
+/* One without a payload that names an actor. */
+static const char *read_actor(const stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    if (++self->ops > STOA_ISOLATE_SENDS) { return FLOOD; }
+    if (o->payload_bytes) { return GARBAGE; }
+    return may_send_to(turn, self, o->head->ref) ? NULL : TARGET;
+}
+
+static const char *obey_when_room(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    const char *fault = read_actor(turn, self, o);
+    stoa_ref to = {o->head->ref};
+    stoa_err err = fault ? STOA_OK : stoa_turn_when_room(turn, to, o->head->token);
+    stoa_system_room room = {.ref = to.at, .token = o->head->token, .error = (int32_t)err};
+    if (err) { tell_system(turn, self, stoa_system_ROW_room, &room); }
+    return fault;
+}
+
+static const char *obey_monitor(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    const char *fault = read_actor(turn, self, o);
+    uint32_t at = 0;
+    if (fault) { return fault; }
+    while (at < STOA_ISOLATE_MONITORS && self->monitors[at].id) { at++; }
+    if (at == STOA_ISOLATE_MONITORS) { return FLOOD; }
+    self->monitors[at].id = stoa_turn_monitor(turn, (stoa_ref){o->head->ref});
+    self->monitors[at].token = o->head->token;
+    return self->monitors[at].id ? NULL : "isolate: no room for its monitor";
+}
+
+static const char *obey_demonitor(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    if (++self->ops > STOA_ISOLATE_SENDS || o->payload_bytes) { return FLOOD; }
+    for (uint32_t i = 0; i < STOA_ISOLATE_MONITORS; i++) {
+        if (!self->monitors[i].id || self->monitors[i].token != o->head->token) { continue; }
+        stoa_turn_demonitor(turn, self->monitors[i].id);
+        self->monitors[i].id = 0;
+    }
+    return NULL;
+}
+
+static const char *obey_link(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    const char *fault = read_actor(turn, self, o);
+    if (fault) { return fault; }
+    return stoa_turn_link(turn, (stoa_ref){o->head->ref}) ? "isolate: no room for its link" : NULL;
+}
+
+static const char *obey_unlink(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    const char *fault = read_actor(turn, self, o);
+    if (!fault) { stoa_turn_unlink(turn, (stoa_ref){o->head->ref}); }
+    return fault;
+}
+
+static stoa_err bind(stoa_turn *turn, uint32_t slot, const char *name)
+{
+    return slot < STOA_TOPIC_SLOTS ? stoa_turn_bind(turn, slot, name) : STOA_E_INVALID;
+}
+
+static const char *obey_topic(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    static stoa_err (*const take[])(stoa_turn *turn, const char *name) = {
+        [STOA_ISOLATE_SUBSCRIBE] = stoa_turn_subscribe,
+        [STOA_ISOLATE_UNSUBSCRIBE] = stoa_turn_unsubscribe,
+        [STOA_ISOLATE_JOIN] = stoa_turn_join,
+        [STOA_ISOLATE_LEAVE] = stoa_turn_leave};
+    char name[STOA_NAME_MAX + 1];
+    if (++self->ops > STOA_ISOLATE_SENDS) { return FLOOD; }
+    if (o->payload_bytes || o->head->token >= STOA_ISOLATE_TOPIC_COUNT) { return GARBAGE; }
+    bool binds = o->head->token == STOA_ISOLATE_BIND;
+    stoa_isolate_frame_text(o->head, o->payload, name);
+    bool may = binds ? stoa_isolate_grants(self->tells, self->tells_count, name)
+                     : stoa_isolate_grants(self->hears, self->hears_count, name);
+    if (!may) { return SUBJECT; }
+    stoa_err err = binds ? bind(turn, o->head->row, name) : take[o->head->token](turn, name);
+    if (err == STOA_E_INVALID) { return SUBJECT; }
+    return err ? "isolate: no room for its topics" : NULL;
+}
+
+/* --- ends of a turn */
 
 /* An error is one of the vocabulary, as a handler returns it. */
 static const char *obey_done(stoa_turn *turn, stoa_isolated *self, const order *o)
@@ -156,12 +279,18 @@ const char *stoa_isolate_obey(stoa_turn *turn, stoa_isolated *self, const uint8_
     static const struct {
         uint32_t word;
         const char *(*obey)(stoa_turn *turn, stoa_isolated *self, const order *o);
-    } words[] = {{STOA_ISOLATE_SEND, obey_send}, {STOA_ISOLATE_ASK, obey_ask},       {STOA_ISOLATE_WAKE, obey_wake},
-                 {STOA_ISOLATE_DONE, obey_done}, {STOA_ISOLATE_FAILED, obey_failed}, {STOA_ISOLATE_EXIT, obey_exit}};
+    } words[] = {{STOA_ISOLATE_SEND, obey_send},       {STOA_ISOLATE_ASK, obey_ask},
+                 {STOA_ISOLATE_WAKE, obey_wake},       {STOA_ISOLATE_DONE, obey_done},
+                 {STOA_ISOLATE_FAILED, obey_failed},   {STOA_ISOLATE_EXIT, obey_exit},
+                 {STOA_ISOLATE_TOLD, obey_told},       {STOA_ISOLATE_WHEN_ROOM, obey_when_room},
+                 {STOA_ISOLATE_MONITOR, obey_monitor}, {STOA_ISOLATE_DEMONITOR, obey_demonitor},
+                 {STOA_ISOLATE_LINK, obey_link},       {STOA_ISOLATE_UNLINK, obey_unlink},
+                 {STOA_ISOLATE_TOPIC, obey_topic},     {STOA_ISOLATE_PUBLISH, obey_publish}};
     stoa_isolate_head head;
     order o = {.head = &head};
     if (stoa_isolate_frame_read(bytes, size_bytes, &head, &o.payload, &o.payload_bytes)) { return GARBAGE; }
     if (head.turn != self->done || self->done == self->sent) { return GARBAGE; }
+    if (head.text_bytes && head.word != STOA_ISOLATE_TOPIC) { return GARBAGE; }
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (words[i].word == head.word) { return words[i].obey(turn, self, &o); }
     }

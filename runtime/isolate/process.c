@@ -15,9 +15,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096 };
+enum { PATH_BYTES = 4096, END_TRIES = 5000 /* of a millisecond */ };
 
 static stoa_err host_path(const stoa_isolate *isolate, char path[PATH_BYTES])
 {
@@ -58,30 +59,34 @@ static int spawn(const char *path, char *const *args, int socket, pid_t *pid_out
     return rc;
 }
 
-stoa_err stoa_isolate_process_start(const stoa_isolate *isolate, pid_t *pid_out, int *socket_out)
+stoa_err stoa_isolate_process_order(const stoa_isolate *isolate, stoa_isolate_order *out, int *socket_out)
 {
-    char path[PATH_BYTES], library[PATH_BYTES], memory[24], cpu[24], parent[24];
     int ends[2];
-    stoa_err err = host_path(isolate, path);
+    stoa_err err = host_path(isolate, out->path);
     if (err) { return err; }
-    if (!isolate->library || snprintf(library, sizeof library, "%s", isolate->library) >= (int)sizeof library) {
+    if (access(out->path, X_OK)) { return STOA_FAIL(STOA_E_IO, "%s cannot be started: %s", out->path, strerror(errno)); }
+    if (!isolate->library || snprintf(out->library, sizeof out->library, "%s", isolate->library) >= (int)sizeof out->library) {
         return STOA_FAIL(STOA_E_INVALID, "an isolate without a library, or one of too long a path");
     }
-    (void)snprintf(memory, sizeof memory, "%" PRIu64, isolate->memory_bytes ? isolate->memory_bytes : UINT64_C(256) << 20);
-    (void)snprintf(cpu, sizeof cpu, "%" PRIu64, isolate->cpu_s ? isolate->cpu_s : 3600);
-    (void)snprintf(parent, sizeof parent, "%d", (int)getpid());
-    char *const args[] = {path, library, memory, cpu, parent, NULL};
+    uint64_t memory_bytes = isolate->memory_bytes ? isolate->memory_bytes : UINT64_C(256) << 20;
+    (void)snprintf(out->memory, sizeof out->memory, "%" PRIu64, memory_bytes);
+    (void)snprintf(out->cpu, sizeof out->cpu, "%" PRIu64, isolate->cpu_s ? isolate->cpu_s : 3600);
+    (void)snprintf(out->parent, sizeof out->parent, "%d", (int)getpid());
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends)) {
         return STOA_FAIL(STOA_E_IO, "no socket for an isolate: %s", strerror(errno));
     }
-    int rc = spawn(path, args, ends[1], pid_out);
-    (void)close(ends[1]);
-    if (rc) {
-        (void)close(ends[0]);
-        return STOA_FAIL(STOA_E_IO, "%s cannot be started: %s", path, strerror(rc));
-    }
     *socket_out = ends[0];
+    out->socket = ends[1];
     return STOA_OK;
+}
+
+int stoa_isolate_process_spawn(stoa_isolate_order *order, pid_t *pid_out)
+{
+    char *const args[] = {order->path, order->library, order->memory, order->cpu, order->parent, NULL};
+    int rc = spawn(order->path, args, order->socket, pid_out);
+    (void)close(order->socket);
+    order->socket = -1;
+    return rc;
 }
 
 static const char *reason(const siginfo_t *end)
@@ -91,6 +96,7 @@ static const char *reason(const siginfo_t *end)
         const char *text;
     } reasons[] = {
         {CLD_EXITED, STOA_ISOLATE_NOT_LOADED, "isolate: its library cannot be loaded"},
+        {CLD_EXITED, STOA_ISOLATE_SOURCED, "isolate: its kind is event-sourced"},
         {CLD_EXITED, STOA_ISOLATE_NO_MEMORY, "isolate: above its memory"},
         {CLD_EXITED, STOA_ISOLATE_NOT_HEARD, "isolate: it lost the node"},
         {CLD_KILLED, SIGSYS, "isolate: a system call that it may not make"},
@@ -104,10 +110,22 @@ static const char *reason(const siginfo_t *end)
     return code == CLD_EXITED ? "isolate: its process ended" : "isolate: crashed";
 }
 
-const char *stoa_isolate_process_end(pid_t pid)
+bool stoa_isolate_process_ended(pid_t pid, const char **why_out)
 {
     siginfo_t end = {0};
+    int rc;
+    while ((rc = waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG)) && errno == EINTR) {}
+    if (!rc && end.si_pid != pid) { return false; }
+    *why_out = rc ? "isolate: its process ended" : reason(&end);
+    return true;
+}
+
+const char *stoa_isolate_process_end(pid_t pid)
+{
+    const char *why = "isolate: its process does not end";
     (void)kill(pid, SIGKILL); /* it is ours until it was waited for; what it ended by before stays */
-    while (waitid(P_PID, (id_t)pid, &end, WEXITED) && errno == EINTR) {}
-    return end.si_pid == pid ? reason(&end) : "isolate: its process ended";
+    for (int i = 0; i < END_TRIES && !stoa_isolate_process_ended(pid, &why); i++) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return why;
 }

@@ -10,14 +10,25 @@
 #include "runtime/isolate/isolate.h"
 
 /* How the child itself ends where something is wrong; others are signals. */
-enum { STOA_ISOLATE_NOT_LOADED = 64, STOA_ISOLATE_NO_MEMORY = 65, STOA_ISOLATE_NOT_HEARD = 66 };
+enum { STOA_ISOLATE_NOT_LOADED = 64, STOA_ISOLATE_NO_MEMORY = 65, STOA_ISOLATE_NOT_HEARD = 66, STOA_ISOLATE_SOURCED = 67 };
 /* The descriptor that the child finds its socket at; no other is open. */
 enum { STOA_ISOLATE_FD = 3 };
 
-/* Start the host with one end of a new socket; *socket_out is the other one. posix_spawn: the caller waits until the
- * child has become the host, about 1 ms. Errors: IO (no such program, no more processes), TOO_LARGE (a path). */
-stoa_err stoa_isolate_process_start(const stoa_isolate *isolate, pid_t *pid_out, int *socket_out);
-/* Kill it if it lives, and take it back; waits for its end. Returns why it ended, a static text. */
+/* What a start takes, apart from who ordered it. */
+typedef struct stoa_isolate_order {
+    char path[4096], library[4096], memory[24], cpu[24], parent[24];
+    int socket; /* the child's end; -1: none */
+} stoa_isolate_order;
+
+/* Find the host and make a socket; *socket_out is the node's end. Some us. Errors: IO (no such program, no descriptors), INVALID,
+ * TOO_LARGE (a path). */
+stoa_err stoa_isolate_process_order(const stoa_isolate *isolate, stoa_isolate_order *out, int *socket_out);
+/* Start it, and close the child's end here: posix_spawn, so the caller waits until the child has become the host, about 1 ms. The
+ * child dies with the thread that calls. Returns an errno, or 0. */
+int stoa_isolate_process_spawn(stoa_isolate_order *order, pid_t *pid_out);
+/* Whether it has ended: then it is taken back, and *why_out says why, a static text. Never waits. */
+bool stoa_isolate_process_ended(pid_t pid, const char **why_out);
+/* Kill it if it lives, and take it back; waits for its end, five seconds at most. Returns why it ended, a static text. */
 const char *stoa_isolate_process_end(pid_t pid);
 
 #endif

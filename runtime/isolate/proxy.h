@@ -5,18 +5,19 @@
 #define STOA_RUNTIME_ISOLATE_PROXY_H
 
 #include "runtime/isolate/frame.h"
-#include "runtime/isolate/process.h"
+#include "runtime/isolate/warden.h"
 
-/* Turns under way: what others sent, and answers that could not be asked for. */
-enum { STOA_ISOLATE_SLOTS = STOA_ISOLATE_WINDOW + STOA_ISOLATE_ASKS };
+/* Turns under way: what others sent; answers, and what the runtime tells because it was asked to, on top of that. */
+enum { STOA_ISOLATE_SLOTS = STOA_ISOLATE_WINDOW + 2 * STOA_ISOLATE_ASKS };
 /* Those whom the child may send to, and those whom it may have seen as such: it is up to all of its turns behind. */
 enum { STOA_ISOLATE_KNOWN_HERE = STOA_ISOLATE_KNOWN + STOA_ISOLATE_SLOTS };
 
 typedef struct stoa_isolated {
     stoa_isolate_pipe pipe;
     stoa_isolate options;
-    pid_t pid; /* 0: none */
-    bool met, looking, watching, exits;
+    stoa_ward *ward; /* NULL: none */
+    bool looking, watching, exits, over;
+    uint32_t end_looks;
     const char *exit_reason;
     const char *broken;  /* why it ends; NULL: it serves */
     uint64_t sent, done; /* turns that it was given; of those, over. The first one is its start */
@@ -30,6 +31,11 @@ typedef struct stoa_isolated {
     uint64_t peers[STOA_ISOLATE_PEERS];
     uint64_t known[STOA_ISOLATE_KNOWN_HERE]; /* the last ones who sent, the latest first */
     struct {
+        uint64_t id, token; /* the runtime's, 0: free; the child's */
+    } monitors[STOA_ISOLATE_MONITORS];
+    uint32_t hears_count, tells_count;
+    char hears[STOA_ISOLATE_GRANTS][64], tells[STOA_ISOLATE_GRANTS][64];
+    struct {
         stoa_asker asker;
         const stoa_row *row;
     } turns[STOA_ISOLATE_SLOTS];
@@ -37,7 +43,7 @@ typedef struct stoa_isolated {
 _Static_assert(sizeof(stoa_isolated) <= STOA_ISOLATE_STATE_BYTES, "as the kinds have it");
 
 /* Give the child a turn. Errors: FULL, TOO_LARGE, FAILED (it broke its ring; broken says so). */
-stoa_err stoa_isolate_tell(stoa_isolated *self, stoa_isolate_head *head, const stoa_row *row, const void *payload);
+stoa_err stoa_isolate_tell(stoa_isolated *self, stoa_isolate_head *head, const char *topic, const stoa_row *row, const void *payload);
 
 /* Do what a frame of the child's says. Returns why the child is to end, or NULL. */
 const char *stoa_isolate_obey(stoa_turn *turn, stoa_isolated *self, const uint8_t *bytes, uint32_t size_bytes);

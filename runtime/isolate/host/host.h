@@ -29,6 +29,9 @@ typedef struct stoa_host {
     uint64_t now_ns, timers_made, woken_ns; /* woken_ns: when the node is to wake us, 0: not */
     stoa_host_timer timers[STOA_ISOLATE_TIMERS];
     uint64_t random;
+    uint32_t asks;                             /* under way */
+    uint64_t monitors_made, monitors[STOA_ISOLATE_MONITORS]; /* the child's own numbers, 0: free */
+    bool bound[STOA_TOPIC_SLOTS];
 
     /* of the turn under way */
     stoa_turn turn;
@@ -37,7 +40,13 @@ typedef struct stoa_host {
     const stoa_row *reply; /* of the command being handled */
     void *answer;          /* room for it */
     const char *failed;
-    uint32_t staged_bytes, staged_count;
+    stoa_err refused;      /* it answers so, and takes effect */
+    char topic[STOA_NAME_MAX + 1];
+    uint32_t staged_bytes, staged_count, asked;
+    uint64_t monitors_before; /* those from there on are of this turn */
+    uint64_t demonitored[STOA_ISOLATE_MONITORS];
+    uint32_t demonitored_count;
+    bool bound_before[STOA_TOPIC_SLOTS];
     uint64_t timers_before;               /* timers from there on are of this turn */
     uint64_t cancelled[STOA_ISOLATE_TIMERS];
     uint32_t cancelled_count;
@@ -51,8 +60,27 @@ stoa_err stoa_host_limit(uint64_t memory_bytes, uint64_t cpu_s, int parent);
 /* From now on only the calls of the table; any other kills the process. */
 stoa_err stoa_host_seal(void);
 
-/* Begin a turn: nothing is staged. */
-void stoa_host_begin(const stoa_isolate_head *head);
+/* Take the kind, and make room for its state and for what it hears. */
+void stoa_host_take(const stoa_kind *kind);
+/* Do what a frame of the node's says; what is none ends the process. */
+void stoa_host_turn(const uint8_t *bytes, uint32_t size_bytes);
+/* Look for frames until the node hangs up. */
+__attribute__((noreturn)) void stoa_host_serve(void);
+/* Sleep until the node rings. */
+void stoa_host_wait(void);
+/* Tell the node what the kind is (describe.h), in the turn that asks for it. */
+void stoa_host_describe(const stoa_isolate_head *head);
+
+/* Begin a turn: nothing is staged. topic: what its message was published on. */
+void stoa_host_begin(const stoa_isolate_head *head, const char *topic);
+/* Put a frame aside; text NULL: none; row NULL: without a payload. Errors: FULL, TOO_LARGE. */
+stoa_err stoa_host_stage(stoa_isolate_head *head, const char *text, const stoa_row *row, const void *payload);
+/* Whether the child may send to it, monitor it and so on. Errors: DENIED, CLOSED (nobody). */
+stoa_err stoa_host_may_reach(stoa_ref to);
+/* A down is about to be heard: its monitor is no more. */
+void stoa_host_went_down(uint64_t token);
+/* Monitors and bindings of the turn hold, or never were. */
+void stoa_host_settle_ties(bool ok);
 /* What was staged takes effect (error OK) or not, and the node is told how the turn ended. */
 void stoa_host_settle(stoa_err error);
 /* Write a frame, waiting for room. */

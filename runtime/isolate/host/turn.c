@@ -4,6 +4,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@ stoa_host stoa_the_host;
 
 /* --- staging */
 
-void stoa_host_begin(const stoa_isolate_head *head)
+void stoa_host_begin(const stoa_isolate_head *head, const char *topic)
 {
     host->turn = (stoa_turn){.now_ns = head->ns,
                              .wall_ns = head->wall_ns,
@@ -28,8 +29,12 @@ void stoa_host_begin(const stoa_isolate_head *head)
     host->later = host->exits = host->exits_failed = false;
     host->reply = NULL;
     host->failed = NULL;
-    host->staged_bytes = host->staged_count = host->cancelled_count = 0;
+    host->refused = STOA_OK;
+    (void)snprintf(host->topic, sizeof host->topic, "%s", topic);
+    host->staged_bytes = host->staged_count = host->cancelled_count = host->demonitored_count = host->asked = 0;
     host->timers_before = host->timers_made;
+    host->monitors_before = host->monitors_made;
+    memcpy(host->bound_before, host->bound, sizeof host->bound);
 }
 
 void stoa_host_write(const void *bytes, uint32_t size_bytes)
@@ -47,7 +52,7 @@ void stoa_host_write(const void *bytes, uint32_t size_bytes)
     if (err) { _exit(STOA_ISOLATE_NOT_HEARD); }
 }
 
-static stoa_err stage(stoa_isolate_head *head, const stoa_row *row, const void *payload)
+stoa_err stoa_host_stage(stoa_isolate_head *head, const char *text, const stoa_row *row, const void *payload)
 {
     uint8_t *at = host->staged + host->staged_bytes;
     if (host->staged_count == host->given.sends ||
@@ -55,7 +60,7 @@ static stoa_err stage(stoa_isolate_head *head, const stoa_row *row, const void *
         return STOA_E_FULL;
     }
     head->turn = host->turn_number;
-    uint32_t bytes = stoa_isolate_frame_write(at + sizeof bytes, head, row, payload);
+    uint32_t bytes = stoa_isolate_frame_write(at + sizeof bytes, head, text, row, payload);
     if (!bytes) { return STOA_E_TOO_LARGE; }
     memcpy(at, &bytes, sizeof bytes);
     host->staged_bytes += (uint32_t)sizeof bytes + bytes;
@@ -112,6 +117,7 @@ void stoa_host_settle(stoa_err error)
 {
     static uint8_t frame[STOA_ISOLATE_FRAME_MAX];
     settle_timers(!error && !host->failed);
+    stoa_host_settle_ties(!error && !host->failed);
     if (host->failed) {
         say_failed();
         return;
@@ -121,10 +127,15 @@ void stoa_host_settle(stoa_err error)
         return;
     }
     write_staged();
+    host->asks += host->asked;
     stoa_host_arm();
     if (host->exits) { say(STOA_ISOLATE_EXIT, host->exits_failed ? STOA_E_FAILED : STOA_OK); }
+    if (host->refused) {
+        say(STOA_ISOLATE_DONE, host->refused);
+        return;
+    }
     stoa_isolate_head head = {.word = STOA_ISOLATE_DONE, .turn = host->turn_number};
-    uint32_t bytes = stoa_isolate_frame_write(frame, &head, host->reply, host->answer);
+    uint32_t bytes = stoa_isolate_frame_write(frame, &head, NULL, host->reply, host->answer);
     if (bytes) {
         stoa_host_write(frame, bytes);
     } else {
@@ -142,19 +153,37 @@ static bool may_send_to(stoa_ref to)
     return may && to.at;
 }
 
+stoa_err stoa_host_may_reach(stoa_ref to)
+{
+    if (may_send_to(to)) { return STOA_OK; }
+    return to.at ? STOA_E_DENIED : STOA_E_CLOSED;
+}
+
 stoa_err stoa_turn_send(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload)
 {
     (void)turn;
-    if (!may_send_to(to)) { return to.at ? STOA_E_DENIED : STOA_E_CLOSED; }
-    return stage(&(stoa_isolate_head){.word = STOA_ISOLATE_SEND, .ref = to.at}, row, payload);
+    stoa_err err = stoa_host_may_reach(to);
+    return err ? err : stoa_host_stage(&(stoa_isolate_head){.word = STOA_ISOLATE_SEND, .ref = to.at}, NULL, row, payload);
+}
+
+stoa_err stoa_turn_send_within(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t within_ns)
+{
+    (void)turn;
+    stoa_err err = stoa_host_may_reach(to);
+    stoa_isolate_head head = {.word = STOA_ISOLATE_SEND, .ref = to.at, .ns = within_ns ? within_ns : 1};
+    return err ? err : stoa_host_stage(&head, NULL, row, payload);
 }
 
 stoa_err stoa_turn_ask(stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t deadline_ns, uint64_t token)
 {
     (void)turn;
     if (!row->reply) { return STOA_E_INVALID; }
-    if (!may_send_to(to)) { return to.at ? STOA_E_DENIED : STOA_E_CLOSED; }
-    return stage(&(stoa_isolate_head){.word = STOA_ISOLATE_ASK, .ref = to.at, .ns = deadline_ns, .token = token}, row, payload);
+    stoa_err err = stoa_host_may_reach(to);
+    if (!err && host->asks + host->asked >= STOA_ISOLATE_ASKS) { err = STOA_E_FULL; }
+    stoa_isolate_head head = {.word = STOA_ISOLATE_ASK, .ref = to.at, .ns = deadline_ns, .token = token};
+    if (!err) { err = stoa_host_stage(&head, NULL, row, payload); }
+    host->asked += !err;
+    return err;
 }
 
 stoa_err stoa_turn_answer(stoa_turn *turn, const stoa_row *row, const void *payload)
@@ -163,6 +192,13 @@ stoa_err stoa_turn_answer(stoa_turn *turn, const stoa_row *row, const void *payl
     if (!host->reply) { return STOA_OK; }
     if (row != host->reply) { return STOA_E_INVALID; }
     memcpy(host->answer, payload, row->payload.size_bytes);
+    return STOA_OK;
+}
+
+stoa_err stoa_turn_refuse(stoa_turn *turn, stoa_err why)
+{
+    (void)turn;
+    host->refused = host->reply ? why : STOA_OK;
     return STOA_OK;
 }
 
@@ -262,7 +298,7 @@ uint64_t stoa_turn_random(stoa_turn *turn)
 const char *stoa_turn_topic(const stoa_turn *turn)
 {
     (void)turn;
-    return "";
+    return host->topic;
 }
 
 void *stoa_turn_alloc(stoa_turn *turn, size_t bytes)

@@ -10,25 +10,14 @@
     }
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-NOT_HERE(stoa_turn_send_within, stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t within_ns)
-NOT_HERE(stoa_turn_send_told, stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload, uint64_t token)
-NOT_HERE(stoa_turn_when_room, stoa_turn *turn, stoa_ref to, uint64_t token)
 NOT_HERE(stoa_turn_forward, stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload)
-NOT_HERE(stoa_turn_refuse, stoa_turn *turn, stoa_err why)
 NOT_HERE(stoa_turn_answer_kept, stoa_turn *turn, const stoa_asker *asker, const stoa_row *row, const void *payload, stoa_err error)
 NOT_HERE(stoa_turn_emit, stoa_turn *turn, const stoa_row *row, const void *payload)
 NOT_HERE(stoa_turn_mail, stoa_turn *turn, const char *to, const stoa_row *row, const void *payload, uint64_t token)
 NOT_HERE(stoa_turn_returned, const stoa_turn *turn, const stoa_row *row, void *payload_out)
 NOT_HERE(stoa_turn_effect, stoa_turn *turn, const stoa_row *row, const void *payload)
-NOT_HERE(stoa_turn_subscribe, stoa_turn *turn, const char *pattern)
-NOT_HERE(stoa_turn_unsubscribe, stoa_turn *turn, const char *pattern)
-NOT_HERE(stoa_turn_bind, stoa_turn *turn, unsigned slot, const char *topic)
-NOT_HERE(stoa_turn_publish, stoa_turn *turn, unsigned slot, const stoa_row *row, const void *payload)
-NOT_HERE(stoa_turn_join, stoa_turn *turn, const char *group)
-NOT_HERE(stoa_turn_leave, stoa_turn *turn, const char *group)
 NOT_HERE(stoa_turn_stop, stoa_turn *turn, stoa_ref actor, const char *reason)
 NOT_HERE(stoa_turn_spawn, stoa_turn *turn, const stoa_kind *kind, const stoa_child *child, stoa_ref *out)
-NOT_HERE(stoa_turn_link, stoa_turn *turn, stoa_ref actor)
 NOT_HERE(stoa_turn_gather, stoa_turn *turn, uint64_t deadline_ns, uint64_t token, stoa_gather *out)
 NOT_HERE(stoa_turn_gather_ask, stoa_turn *turn, const stoa_gather *gather, stoa_ref to, const stoa_row *row, const void *payload)
 NOT_HERE(stoa_turn_watch, stoa_turn *turn, int fd, unsigned events, uint64_t token)
@@ -42,7 +31,6 @@ NOT_HERE(stoa_post, stoa_node *node, stoa_ref to, const stoa_row *row, const voi
     {                                                                                                                  \
         return none;                                                                                                   \
     }
-NONE(uint64_t, stoa_turn_monitor, 0, stoa_turn *turn, stoa_ref actor)
 NONE(stoa_ref, stoa_turn_member, STOA_REF_NONE, stoa_turn *turn, unsigned slot, uint64_t key)
 NONE(stoa_ref, stoa_turn_member_next, STOA_REF_NONE, stoa_turn *turn, unsigned slot)
 NONE(stoa_ref, stoa_turn_member_near, STOA_REF_NONE, stoa_turn *turn, unsigned slot)
@@ -56,6 +44,4 @@ NONE(const char *, stoa_turn_mailed_by, "", const stoa_turn *turn)
     void name(__VA_ARGS__)                                                                                             \
     {                                                                                                                  \
     }
-NOTHING(stoa_turn_demonitor, stoa_turn *turn, uint64_t id)
-NOTHING(stoa_turn_unlink, stoa_turn *turn, stoa_ref actor)
 NOTHING(stoa_turn_cancel_ask, stoa_turn *turn, uint64_t token)

@@ -54,7 +54,7 @@ static void next(void)
 static void put(stoa_isolate_head *what, const stoa_row *row, const void *payload)
 {
     what->turn = head.turn;
-    uint32_t size_bytes = stoa_isolate_frame_write(frame, what, row, payload);
+    uint32_t size_bytes = stoa_isolate_frame_write(frame, what, NULL, row, payload);
     while (stoa_isolate_pipe_write(&tube, frame, size_bytes) == STOA_E_FULL) { stoa_isolate_pipe_wake(&tube); }
     stoa_isolate_pipe_wake(&tube);
 }
