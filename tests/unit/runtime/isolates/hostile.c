@@ -64,7 +64,7 @@ static void done(void)
     put(&(stoa_isolate_head){.word = STOA_ISOLATE_DONE}, NULL, NULL);
 }
 
-/* --- what it does once it was started and a message came */
+/* --- what it does once it was started and a message came, or is asked to describe itself */
 
 static void do_garbage(void)
 {
@@ -146,11 +146,56 @@ static void do_mute(void)
     rest();
 }
 
+static void describe(void)
+{
+    uint8_t random[1000];
+    for (unsigned i = 0; i < sizeof random; i++) { random[i] = (uint8_t)rand(); }
+    memcpy(frame, &(stoa_isolate_head){.word = STOA_ISOLATE_DESCRIPTION, .turn = head.turn}, sizeof head);
+    memcpy(frame + sizeof head, random, sizeof random);
+    while (stoa_isolate_pipe_write(&tube, frame, sizeof head + sizeof random) == STOA_E_FULL) { stoa_isolate_pipe_wake(&tube); }
+    stoa_isolate_pipe_wake(&tube);
+}
+static void do_described(void)
+{
+    describe();
+    done();
+}
+static void do_endless(void)
+{
+    for (;;) { describe(); }
+}
+static void do_untold(void)
+{
+    done();
+}
+static void do_topic(void)
+{
+    stoa_isolate_head what = {.word = STOA_ISOLATE_TOPIC, .turn = head.turn, .token = STOA_ISOLATE_SUBSCRIBE};
+    uint32_t size_bytes = stoa_isolate_frame_write(frame, &what, "helper.>", NULL, NULL);
+    (void)stoa_isolate_pipe_write(&tube, frame, size_bytes);
+    stoa_isolate_pipe_wake(&tube);
+}
+static void do_publish(void)
+{
+    helper_note note = {1};
+    put(&(stoa_isolate_head){.word = STOA_ISOLATE_PUBLISH, .token = 3}, &helper_rows[helper_ROW_note], &note);
+}
+static void do_link(void)
+{
+    put(&(stoa_isolate_head){.word = STOA_ISOLATE_LINK, .ref = head.ref ^ 0x10000001}, NULL, NULL);
+}
+static void do_demonitor(void)
+{
+    for (;;) { put(&(stoa_isolate_head){.word = STOA_ISOLATE_DEMONITOR, .token = 1}, NULL, NULL); }
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } deeds[] = {{"garbage", do_garbage},   {"huge", do_huge},     {"short", do_short},   {"word", do_word},     {"bytes", do_bytes},
              {"beyond", do_beyond},     {"row", do_row},       {"reply", do_reply},   {"flood", do_flood},   {"error", do_error},
+             {"described", do_described}, {"endless", do_endless}, {"untold", do_untold},
+             {"topic", do_topic}, {"publish", do_publish}, {"link", do_link}, {"demonitor", do_demonitor},
              {"stranger", do_stranger}, {"cursor", do_cursor}, {"noise", do_noise},   {"again", do_memory_again}, {"mute", do_mute}};
 
 /* Memory that can shrink under its reader. */
@@ -173,8 +218,10 @@ int main(int count, char **args)
     if (stoa_isolate_pipe_offer(&tube, STOA_ISOLATE_FD, STOA_SHM_WELCOME)) { return 1; }
     while (!stoa_isolate_pipe_met(&tube)) { hear(); }
     next();
-    done();
-    next();
+    if (head.word != STOA_ISOLATE_DESCRIBE) {
+        done();
+        next();
+    }
     for (unsigned i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
         if (strcmp(deeds[i].name, deed) == 0) { deeds[i].run(); }
     }
