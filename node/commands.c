@@ -140,6 +140,12 @@ static stoa_err groups(stoa_platform *p, stoa_name_visit visit, void *context)
     return stoa_groups(p->node, NULL, visit_group, &l);
 }
 
+static stoa_err plugins(stoa_platform *p, stoa_name_visit visit, void *context)
+{
+    for (uint32_t i = 0; i < p->settings.plugin_count; i++) { visit(context, p->settings.plugins[i].name); }
+    return STOA_OK;
+}
+
 static stoa_err metrics(stoa_platform *p, stoa_name_visit visit, void *context);
 
 static stoa_err key_names(stoa_platform *p, stoa_name_visit visit, void *context)
@@ -156,6 +162,7 @@ static const struct {
     {"shards", shards},     {"topics", topics},     {"groups", groups},
     {"metrics", metrics},
     {"keys", key_names},
+    {"plugins", plugins},
 };
 
 stoa_err stoa_names_visit(stoa_platform *platform, const char *cls, stoa_name_visit visit, void *context)

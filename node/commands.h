@@ -16,6 +16,7 @@
  *     commands_progress.c what is under way and takes long
  *     commands_state.c    snapshots, states in the past
  *     commands_projection.c  rows in PostgreSQL
+ *     commands_plugin.c   kinds from libraries
  *
  * A command writes its document and its view (admin/document.h) and returns an error with a sentence for the user in
  * the trail, or OK. It keeps to the call's deadline: every question to an actor is asked with what is left of it.

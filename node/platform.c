@@ -18,6 +18,7 @@
 #include "node/measure.h"
 #include "node/ports/gateway.h"
 #include "node/archive/archives.h"
+#include "node/plugin/plugins.h"
 #include "node/projection/projection.h"
 #include "node/roll.h"
 #include "node/source.h"
@@ -170,6 +171,11 @@ static stoa_err source(stoa_platform *p)
     return stoa_source_open(p, other_core(p), &p->source);
 }
 
+static stoa_err plugins(stoa_platform *p)
+{
+    return stoa_plugins_open(p, &p->plugins);
+}
+
 static stoa_err gateway(stoa_platform *p)
 {
     stoa_err err = stoa_node_keys_open(p, &p->own_keys);
@@ -200,7 +206,7 @@ static stoa_err projection(stoa_platform *p)
 }
 
 static stoa_err (*const steps[])(stoa_platform *p) = {
-    folders, lease, keys, node, http, archives, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, gateway, projection, keeper,
+    folders, lease, keys, node, http, archives, shards, stoa_world_trade, stoa_world_rooms, market, source, stoa_world_quoters, plugins, gateway, projection, keeper,
     door,
 };
 
@@ -239,6 +245,7 @@ void stoa_platform_close(stoa_platform *p)
     stoa_archives_stop(p->archives);
     stoa_projection_close(p->projection); /* what it has not written it finds in the log */
     stoa_node_close(p->node, p->settings.drain_ns);
+    stoa_plugins_free(p->plugins); /* the node had their kinds */
     stoa_archives_free(p->archives); /* the journals read through them */
     stoa_metrics_free(p->metrics);
     stoa_node_keys_close(p->own_keys);

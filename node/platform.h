@@ -5,6 +5,7 @@
  *     room    shard: room/NAME                                                                   journal DATA/room
  *     venue   shard without a journal: trade_book/SIM.SYMBOL, when the market is simulated
  *     plain   market_book/VENUE.SYMBOL, market_connector/VENUE, market_exchange/SYMBOL
+ *     plug-ins  plugin/NAME and below it NAME/KEY, each with a process of its own
  *     ports   gateway (clients), replay or live (market data)
  *     doors   http (health, metrics), admin (the REPL)
  *     archives     sealed segments of the journals; backups       DATA/archive, DATA/cold
@@ -40,6 +41,7 @@ typedef struct stoa_platform {
     struct stoa_projection *projection; /* NULL: none is configured */
     struct stoa_archives *archives; /* NULL: none are kept */
     struct stoa_job *job; /* a backup or a restore */
+    struct stoa_plugins *plugins; /* kinds from libraries; NULL: none are configured */
     stoa_works works;     /* what commands do that takes long */
     uint64_t started_ns; /* wall */
     _Atomic int phase;   /* stoa_phase */

@@ -13,6 +13,7 @@
 
 #include "actors/market/venue.h"
 #include "node/funds.h"
+#include "node/plugin/plan.h"
 #include "storage/postgres/pg.h"
 
 #define AT(member)             offsetof(stoa_settings, member)
@@ -22,6 +23,7 @@ static const char *const idles[] = {"eco", "balanced", "latency", NULL};
 static const char *const levels[] = {"debug", "info", "warn", "error", "off", NULL};
 static const char *const durabilities[] = {"memory", "disk", NULL};
 static const char *const expiries[] = {"drop", "move", NULL};
+static const char *const restarts[] = {"temporary", "transient", "permanent", NULL};
 static const char *const sources[] = {"none", "sim", "replay", "live", NULL};
 
 #define SYMBOL(member) offsetof(stoa_settings_symbol, member)
@@ -75,6 +77,28 @@ static const stoa_config_row quoter_table[] = {
     {.path = "skew", .cls = STOA_CONFIG_DECIMAL, .offset = QUOTER(skew), .fallback = "0", .max = INT64_MAX, .unit = "quote", .doc = "Shift of both quotes at full inventory."},
     {.path = "stale", .cls = STOA_CONFIG_DURATION, .offset = QUOTER(stale_ns), .fallback = "5s", .min = 1000000, .max = INT64_MAX, .doc = "Nothing heard for so long: stop quoting."},
     {.path = "retry", .cls = STOA_CONFIG_DURATION, .offset = QUOTER(retry_ns), .fallback = "1s", .min = 1000000, .max = INT64_MAX, .doc = "Pause behind a refused order."},
+    {0},
+};
+
+#define PLUGIN(member) offsetof(stoa_settings_plugin, member)
+static const stoa_config_row plugin_table[] = {
+    {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(name), .min = 1, .max = 30, .doc = "The kind that the library has; its supervisor is plugin/NAME."},
+    {.path = "library", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(library), .min = 1, .max = STOA_PATH_MAX, .doc = "The .so, loaded by a process of its own for each actor."},
+    {.path = "actors", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(actors), .fallback = "main", .min = 1, .max = 255, .doc = "Keys, with commas between: its actors are NAME/KEY."},
+    {.path = "peers", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(peers), .fallback = "", .max = 511, .doc = "Actors KIND/KEY, with commas between, that it may find and send to; beside them only who sent to it."},
+    {.path = "hears", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(hears), .fallback = "", .max = 255, .doc = "Patterns of topics and groups, with commas between, that it may subscribe to or join."},
+    {.path = "tells", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(tells), .fallback = "", .max = 255, .doc = "Patterns of topics, with commas between, that it may publish on."},
+    {.path = "memory", .cls = STOA_CONFIG_SIZE, .offset = PLUGIN(memory_bytes), .fallback = "256MiB", .min = 16 << 20, .max = INT64_MAX, .doc = "Address space of each process; above it, it ends."},
+    {.path = "cpu", .cls = STOA_CONFIG_DURATION, .offset = PLUGIN(cpu_ns), .fallback = "1h", .min = 1000000000, .max = INT64_MAX, .doc = "Processor time of each process, in whole seconds; above it, it ends."},
+    {.path = "turn", .cls = STOA_CONFIG_DURATION, .offset = PLUGIN(turn_ns), .fallback = "1s", .min = 1000000, .max = INT64_MAX, .doc = "That a message may take; above it, the process is ended."},
+    {.path = "start", .cls = STOA_CONFIG_DURATION, .offset = PLUGIN(start_ns), .fallback = "10s", .min = 1000000, .max = INT64_MAX, .doc = "That loading and starting may take."},
+    {.path = "sends", .cls = STOA_CONFIG_INT, .offset = PLUGIN(sends), .fallback = "64", .min = 1, .max = 64, .unit = "messages", .doc = "That one message may lead to."},
+    {.path = "restart", .cls = STOA_CONFIG_CHOICE, .offset = PLUGIN(restart), .choices = restarts, .fallback = "permanent", .doc = "Which ends are followed by a new beginning: none, failures, all."},
+    {.path = "restarts", .cls = STOA_CONFIG_INT, .offset = PLUGIN(restarts), .fallback = "10", .min = 0, .max = 1000000, .doc = "Of one actor within plugins.per; with one more it stays away until `plugin start`."},
+    {.path = "per", .cls = STOA_CONFIG_DURATION, .offset = PLUGIN(per_ns), .fallback = "1m", .min = 1000000, .max = INT64_C(3600000000000), .doc = "As restarts are counted."},
+    {.path = "backoff", .cls = STOA_CONFIG_DURATION, .offset = PLUGIN(backoff_ns), .fallback = "100ms", .min = 1000000, .max = INT64_C(3600000000000), .doc = "Before the second restart within plugins.per; before each further one twice as long."},
+    {.path = "backoff_max", .cls = STOA_CONFIG_DURATION, .offset = PLUGIN(backoff_max_ns), .fallback = "10s", .min = 1000000, .max = INT64_C(3600000000000), .doc = "At most so long."},
+    {.path = "core", .cls = STOA_CONFIG_INT, .offset = PLUGIN(core), .fallback = "-1", .min = -1, .max = STOA_SETTINGS_CORES - 1, .doc = "Where the actors that stand for the processes run; -1: the last core."},
     {0},
 };
 
@@ -153,6 +177,7 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "clients", .cls = STOA_CONFIG_GROUPS, .offset = AT(clients), .min = 0, .max = STOA_SETTINGS_CLIENTS, .group = client_table, .group_bytes = sizeof(stoa_settings_client), .count_offset = AT(client_count), .doc = "Who may connect, and as whom."},
     {.path = "rooms", .cls = STOA_CONFIG_GROUPS, .offset = AT(rooms), .min = 0, .max = STOA_SETTINGS_ROOMS, .group = room_table, .group_bytes = sizeof(stoa_settings_room), .count_offset = AT(room_count), .doc = "Where people talk."},
     {.path = "quoters", .cls = STOA_CONFIG_GROUPS, .offset = AT(quoters), .min = 0, .max = STOA_SETTINGS_QUOTERS, .group = quoter_table, .group_bytes = sizeof(stoa_settings_quoter), .count_offset = AT(quoter_count), .doc = "Strategies that quote both sides."},
+    {.path = "plugins", .cls = STOA_CONFIG_GROUPS, .offset = AT(plugins), .min = 0, .max = STOA_SETTINGS_PLUGINS, .group = plugin_table, .group_bytes = sizeof(stoa_settings_plugin), .count_offset = AT(plugin_count), .doc = "Kinds from libraries, in processes of their own."},
     {0},
 };
 
@@ -218,6 +243,7 @@ static void check_all_names(const stoa_settings *s, stoa_buf *faults)
     check_names("clients", s->clients[0].name, sizeof s->clients[0], s->client_count, faults);
     check_names("rooms", s->rooms[0].name, sizeof s->rooms[0], s->room_count, faults);
     check_names("quoters", s->quoters[0].name, sizeof s->quoters[0], s->quoter_count, faults);
+    check_names("plugins", s->plugins[0].name, sizeof s->plugins[0], s->plugin_count, faults);
 }
 
 static void check_symbols(const stoa_settings *s, stoa_buf *faults)
@@ -377,6 +403,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     check_accounts(out, faults);
     check_clients(out, faults);
     check_quoters(out, faults);
+    stoa_plugins_check(out, faults);
     check_market(out, faults);
     check_projection(out, faults);
     check_retention(out, faults);

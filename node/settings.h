@@ -19,6 +19,7 @@ enum {
     STOA_SETTINGS_CLIENTS = 64,
     STOA_SETTINGS_ROOMS = 64,
     STOA_SETTINGS_QUOTERS = 16,
+    STOA_SETTINGS_PLUGINS = 16,
     STOA_PATH_MAX = 255,
 };
 
@@ -52,6 +53,17 @@ typedef struct stoa_settings_quoter {
     stoa_decimal qty, half_spread, requote, inventory_max, skew;
     uint64_t stale_ns, retry_ns;
 } stoa_settings_quoter;
+
+typedef struct stoa_settings_plugin {
+    char name[31];
+    char library[STOA_PATH_MAX + 1];
+    char actors[256]; /* "one, other": keys */
+    char peers[512];  /* "kind/key, kind/key" */
+    char hears[256], tells[256]; /* patterns of topics */
+    uint64_t memory_bytes, cpu_ns, turn_ns, start_ns, per_ns, backoff_ns, backoff_max_ns;
+    int64_t sends, restarts, core; /* core -1: the last one */
+    int32_t restart;               /* stoa_restart */
+} stoa_settings_plugin;
 
 typedef struct stoa_settings_core {
     int32_t idle; /* stoa_idle */
@@ -108,7 +120,8 @@ typedef struct stoa_settings {
     stoa_settings_client clients[STOA_SETTINGS_CLIENTS];
     stoa_settings_room rooms[STOA_SETTINGS_ROOMS];
     stoa_settings_quoter quoters[STOA_SETTINGS_QUOTERS];
-    uint32_t symbol_count, account_count, client_count, room_count, quoter_count;
+    stoa_settings_plugin plugins[STOA_SETTINGS_PLUGINS];
+    uint32_t symbol_count, account_count, client_count, room_count, quoter_count, plugin_count;
 } stoa_settings;
 
 /* The table: every setting with default, bounds, unit and doc. */

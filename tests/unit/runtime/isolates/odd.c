@@ -15,6 +15,7 @@ STOA_TABLE_DEFINE(helper)
 STOA_TABLE_DEFINE(odd)
 STOA_PROXY(helper)
 
+enum { FLOOD = 999 }; /* a tick of so many is followed by ten */
 typedef struct odd {
     odd_sum sum;
     stoa_timer beat;
@@ -67,9 +68,10 @@ static stoa_err odd_on_notes(stoa_turn *turn, odd *self, const odd_notes *in, od
 
 static stoa_err odd_on_tick(stoa_turn *turn, odd *self, const odd_tick *in)
 {
-    (void)turn;
+    stoa_err err = STOA_OK;
     self->sum.ticks += in->n;
-    return STOA_OK;
+    for (int i = 0; i < 10 && in->n == FLOOD && !err; i++) { err = odd_send_tick(turn, turn->self, (odd_tick){FLOOD}); }
+    return err;
 }
 
 static stoa_err odd_on_timer(stoa_turn *turn, odd *self, const odd_timer *in, odd_sum *out)
@@ -132,6 +134,10 @@ static void do_exit(void)
 {
     _exit(0);
 }
+static void do_noise(void)
+{
+    for (;;) { (void)send(3, "a noise", 7, 0); }
+}
 
 static stoa_err odd_on_misdo(stoa_turn *turn, odd *self, const odd_misdo *in, odd_sum *out)
 {
@@ -139,11 +145,12 @@ static stoa_err odd_on_misdo(stoa_turn *turn, odd *self, const odd_misdo *in, od
         const char *name;
         void (*run)(void);
     } deeds[] = {{"crash", do_crash}, {"hang", do_hang},       {"abort", do_abort}, {"kill", do_kill},     {"open", do_open}, {"fork", do_fork},
-                 {"exec", do_exec},   {"connect", do_connect}, {"code", do_code},   {"memory", do_memory}, {"exit", do_exit}};
+                 {"exec", do_exec},   {"connect", do_connect}, {"code", do_code},   {"memory", do_memory}, {"exit", do_exit}, {"noise", do_noise}};
     for (unsigned i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
         bool named = strlen(deeds[i].name) == in->what.len && memcmp(deeds[i].name, in->what.at, in->what.len) == 0;
         if (named) { deeds[i].run(); }
     }
     *out = self->sum;
+    if (STOA_TEXT_EQZ(&in->what, "flood")) { return odd_send_tick(turn, turn->self, (odd_tick){FLOOD}); }
     return in->what.len == 4 && memcmp(in->what.at, "fail", 4) == 0 ? stoa_fail(turn, "it was asked to") : stoa_turn_exit(turn, NULL);
 }

@@ -1,0 +1,96 @@
+/* read.c - see read.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "node/plugin/read.h"
+
+#include <string.h>
+
+static stoa_err put_uint(const stoa_type *type, stoa_json value, void *out)
+{
+    uint64_t number;
+    stoa_err err = stoa_json_uint(value, &number);
+    if (err) { return err; }
+    if (type->size_bytes < 8 && number >> (8 * type->size_bytes)) { return STOA_FAIL(STOA_E_RANGE, "it is above the maximum"); }
+    memcpy(out, &number, type->size_bytes); /* little-endian, as the machine is */
+    return STOA_OK;
+}
+
+static stoa_err put_int(const stoa_type *type, stoa_json value, void *out)
+{
+    int64_t number;
+    stoa_err err = stoa_json_int(value, &number);
+    if (err) { return err; }
+    if (type->size_bytes == 4 && (number < INT32_MIN || number > INT32_MAX)) { return STOA_FAIL(STOA_E_RANGE, "it is out of range"); }
+    memcpy(out, &number, type->size_bytes);
+    return STOA_OK;
+}
+
+static stoa_err put_enum(const stoa_type *type, stoa_json value, void *out)
+{
+    const char *text;
+    size_t bytes;
+    stoa_err err = stoa_json_text(value, &text, &bytes);
+    if (err) { return err; }
+    for (uint32_t i = 0; i < type->limit; i++) {
+        if (strlen(type->values[i]) != bytes || memcmp(type->values[i], text, bytes) != 0) { continue; }
+        *(uint8_t *)out = (uint8_t)i;
+        return STOA_OK;
+    }
+    return STOA_FAIL(STOA_E_INVALID, "no value '%.*s'", (int)bytes, text);
+}
+
+static stoa_err put_decimal(const stoa_type *type, stoa_json value, void *out)
+{
+    (void)type;
+    return stoa_json_decimal(value, out);
+}
+
+static stoa_err put_text(const stoa_type *type, stoa_json value, void *out)
+{
+    const char *text;
+    size_t bytes;
+    stoa_err err = stoa_json_text(value, &text, &bytes);
+    if (err) { return err; }
+    if (bytes > type->limit) { return STOA_FAIL(STOA_E_TOO_LARGE, "at most %u bytes", type->limit); }
+    uint16_t length = (uint16_t)bytes;
+    memcpy(out, &length, sizeof length);
+    memcpy((uint8_t *)out + sizeof length, text, bytes);
+    return STOA_OK;
+}
+
+static stoa_err put_list(const stoa_type *type, stoa_json value, void *out)
+{
+    stoa_json_iter it;
+    uint32_t count = 0;
+    uint8_t *at = (uint8_t *)out + sizeof(stoa_list_head);
+    stoa_err err = stoa_json_first(value, &it);
+    for (; !err && it.more; stoa_json_next(&it), at += type->element->size_bytes) {
+        if (count++ == type->limit) { return STOA_FAIL(STOA_E_TOO_LARGE, "at most %u elements", type->limit); }
+        err = stoa_payload_from_json(type->element, it.value, at);
+    }
+    memcpy(out, &count, sizeof count);
+    return err;
+}
+
+static stoa_err put_record(const stoa_type *type, stoa_json value, void *out)
+{
+    stoa_json_members it;
+    stoa_err err = stoa_json_first_member(value, &it);
+    for (; !err && it.more; stoa_json_next_member(&it)) {
+        uint32_t at = 0;
+        while (at < type->field_count && strcmp(type->fields[at].name, it.key) != 0) { at++; }
+        if (at == type->field_count) { return STOA_FAIL(STOA_E_INVALID, "%s has no field '%s'", type->name, it.key); }
+        err = stoa_payload_from_json(type->fields[at].type, it.value, (uint8_t *)out + type->fields[at].offset);
+        if (err) { err = STOA_PASS(err, "%s.%s", type->name, it.key); }
+    }
+    return err;
+}
+
+stoa_err stoa_payload_from_json(const stoa_type *type, stoa_json value, void *out)
+{
+    static stoa_err (*const put[])(const stoa_type *type, stoa_json value, void *out) = {
+        [STOA_CLASS_UINT] = put_uint, [STOA_CLASS_INT] = put_int,   [STOA_CLASS_ENUM] = put_enum,    [STOA_CLASS_DECIMAL] = put_decimal,
+        [STOA_CLASS_TEXT] = put_text, [STOA_CLASS_LIST] = put_list, [STOA_CLASS_RECORD] = put_record};
+    bool can = (size_t)type->cls < sizeof put / sizeof put[0] && put[type->cls];
+    return can ? put[type->cls](type, value, out) : STOA_FAIL(STOA_E_INVALID, "%s cannot be given as JSON", type->name);
+}

@@ -1,0 +1,252 @@
+"""plugins_test.py - goal: a node runs plug-ins from its settings: they are reached by name, restarted, given up and begun anew, and
+whatever one does - crash, hang, flood, take memory, make a forbidden call, never come to an end of loading - is told at its
+supervisor and nobody else's. A node that is killed leaves no process of theirs. Method: a real node, the example's plug-in and one
+that misbehaves on request (tests/unit/runtime/isolates/odd.c); after each deed the example's plug-in and the market still answer.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+BIN, BUILD = os.environ["STOA_BIN"], os.environ["STOA_BUILD"]
+STOA, STOAD = os.path.join(BIN, "stoa"), os.path.join(BIN, "stoad")
+PLUGINS = os.path.join(BUILD, "plugins")
+WAIT_S = 120
+BASE = """
+symbols:
+  - {name: BTCUSDT, base: BTC, quote: USDT, tick: 0.01, lot: 0.00001, qty_min: 0.00001, qty_max: 100}
+accounts:
+  - {name: treasury, issuer: true}
+"""
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("STOA_")}
+
+
+def lives(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(what, why):
+    until = time.monotonic() + WAIT_S
+    while time.monotonic() < until:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(why)
+
+
+class Node:
+    def __init__(self, plugins):
+        self.closed = None
+        self.folder = tempfile.mkdtemp(prefix="stoa-plugins-")
+        self.settings = os.path.join(self.folder, "settings.yaml")
+        with open(self.settings, "w") as out:
+            out.write(BASE + "plugins:\n" + "".join(f"  - {row}\n" for row in plugins))
+        self.data = os.path.join(self.folder, "data")
+        self.log = open(os.path.join(self.folder, "log"), "w+")
+        self.process = subprocess.Popen(
+            [STOAD, "--config", self.settings, "--data", self.data, "--http.port=-1", "--node.cores=2",
+             "--gateway.listen=zmq+ipc://" + os.path.join(self.folder, "gw")],
+            stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=CLEAN)
+        wait_until(lambda: '"event":"ready"' in self.text() or self.process.poll() is not None, "it does not come up")
+        assert self.process.poll() is None, self.text()
+
+    def text(self):
+        with open(os.path.join(self.folder, "log")) as log:
+            return log.read()
+
+    def run(self, *words):
+        done = subprocess.run([STOA, "--data", self.data, "--write", "--timeout", "60000", "-o", "json", *words],
+                              capture_output=True, text=True, timeout=WAIT_S, env=CLEAN)
+        return done.returncode, done.stdout, json.loads(done.stdout)["error"]["text"] if done.returncode else ""
+
+    def ok(self, *words):
+        code, out, err = self.run(*words)
+        assert code == 0, (words, out, err)
+        return json.loads(out)
+
+    def ask(self, plugin, key, message, **fields):
+        return self.ok("plugin", "ask", plugin, key, message, json.dumps(fields))["answer"]
+
+    def fails(self, plugin, key, message, **fields):
+        code, _, err = self.run("plugin", "ask", plugin, key, message, json.dumps(fields))
+        assert code != 0
+        return err
+
+    def actor(self, name):
+        return next(row for row in self.ok("plugins")["plugins"] if row["actor"] == name)
+
+    def serves(self, name, ends=0):
+        def look():
+            row = self.actor(name)
+            served = row["ends"] >= ends and row["process"] and row["process"]["status"] == "serves"
+            return row if served else None
+        return wait_until(look, f"{name} does not serve")
+
+    def gone(self, name):
+        return wait_until(lambda: next((row for row in [self.actor(name)] if row["status"] == "gone"), None), f"{name} is not gone")
+
+    def pids(self):
+        return [row["process"]["pid"] for row in self.ok("plugins")["plugins"] if row["process"]]
+
+    def close(self):
+        if self.closed is not None:
+            return self.closed
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.closed = self.process.wait(WAIT_S)
+        self.log.close()
+        shutil.rmtree(self.folder)
+        return self.closed
+
+
+def tally(more=""):
+    return "{name: tally, library: %s, actors: \"t, u\"%s}" % (os.path.join(PLUGINS, "tally.so"), more)
+
+
+def helper():
+    return "{name: helper, library: %s, actors: h}" % os.path.join(PLUGINS, "helper.so")
+
+
+def odd(more=""):
+    return "{name: odd, library: %s, actors: o, peers: \"helper/h\"%s}" % (os.path.join(PLUGINS, "odd.so"), more)
+
+
+class Test(unittest.TestCase):
+    def node(self, plugins):
+        node = Node(plugins)
+        self.addCleanup(node.close)
+        return node
+
+    def assert_others_serve(self, node, total):
+        self.assertEqual(node.ask("tally", "u", "add", n=1), {"total": total})
+        self.assertEqual(len(node.ok("book", "SIM.BTCUSDT", "1")["levels"]), 1)
+
+    def test_it_is_reached_by_name_and_shown(self):
+        node = self.node([tally()])
+        self.assertEqual(node.ask("tally", "t", "add", n=5), {"total": 5})
+        self.assertEqual(node.ask("tally", "t", "add", n=6), {"total": 11})
+        self.assertEqual(node.ask("tally", "u", "add"), {"total": 0})
+        shown = node.ok("plugin", "tally")
+        self.assertEqual([row["name"] for row in shown["messages"]], ["add", "total", "crash"])
+        self.assertEqual(node.ok("actor", "tally/t")["actor"]["kind"], "tally")
+        self.assertEqual(node.ok("actor", "tally/t", "inspect")["state"]["status"], "serves")
+        self.assertIn("tally/t", json.dumps(node.ok("tree")))
+        self.assertEqual(node.ok("names", "plugins")["names"], ["tally"])
+        self.assertIn("no field 'm'", node.fails("tally", "t", "add", m=1))
+        self.assertIn("takes no message", node.fails("tally", "t", "total"))
+        self.assertIn("did you mean 'tally/t'", node.run("plugin", "ask", "tally", "tt", "add")[2])
+        self.assertIn("did you mean 'tally'", node.run("plugin", "tallly")[2])
+        pids = node.pids()
+        self.assertEqual(len(pids), 2)
+        self.assertEqual(node.close(), 0)
+        self.assertFalse([pid for pid in pids if lives(pid)])
+
+    def test_what_one_does_is_its_supervisors_problem(self):
+        deeds = {"crash": "isolate: crashed", "hang": "isolate: a turn took too long", "memory": "isolate: above its memory",
+                 "open": "isolate: a system call that it may not make", "fork": "isolate: a system call that it may not make",
+                 "noise": "isolate: noise on its socket", "exit": "isolate: its process ended", "fail": "isolate: its turn failed",
+                 "normal": "normal"}
+        node = self.node([helper(), tally(),
+                     odd(", turn: 2s, memory: 64MiB, restarts: 1000, backoff: 1ms, backoff_max: 1ms")])
+        for total, (deed, why) in enumerate(deeds.items(), 1):
+            row = node.serves("odd/o", total - 1)
+            node.run("plugin", "ask", "odd", "o", "misdo", json.dumps({"what": deed}))
+            ended = node.serves("odd/o", total)
+            self.assertEqual((ended["last_why"], ended["ends"]), (why, total))
+            self.assertNotEqual(ended["process"]["pid"], row["process"]["pid"])
+            self.assertFalse(lives(row["process"]["pid"]))
+            self.assert_others_serve(node, total)
+        self.assertEqual(node.close(), 0)
+
+    def test_one_asks_another(self):
+        node = self.node([helper(), tally(), odd(", restarts: 5, backoff: 1ms")])
+        node.ask("odd", "o", "ask", n=21)
+        wait_until(lambda: node.ask("odd", "o", "add")["doubled"] == 42, "no answer came")
+        self.assertEqual(node.fails("odd", "o", "refuse"), "it answers RANGE")
+        node.ask("odd", "o", "notes", n=10)
+        wait_until(lambda: node.ask("helper", "h", "look") == {"notes": 10, "sum": 45}, "no notes came")
+        self.assertEqual(node.close(), 0)
+
+    def test_a_flood_is_bounded(self):
+        node = self.node([helper(), tally(), odd()])
+        node.run("plugin", "ask", "odd", "o", "misdo", '{"what": "flood"}')
+        for total in range(1, 21):
+            self.assert_others_serve(node, total)
+        self.assertLessEqual(node.ok("actor", "odd/o")["actor"]["queued"], 1024)
+        self.assertEqual(node.close(), 0)
+
+    def test_it_is_given_up_and_begun_anew(self):
+        node = self.node([helper(), tally(), odd(", restarts: 3, per: 1h, backoff: 1ms, backoff_max: 5ms")])
+        for ends in range(4):
+            node.serves("odd/o", ends)
+            node.run("plugin", "ask", "odd", "o", "misdo", '{"what": "crash"}')
+        row = node.gone("odd/o")
+        self.assertEqual((row["ends"], row["last_why"], row["process"]), (4, "isolate: crashed", None))
+        self.assertIn("no actor", node.fails("odd", "o", "add", n=1))
+        self.assertIn('"plugin_given_up"', node.text())
+        self.assert_others_serve(node, 1)
+        self.assertEqual(node.ok("plugin", "start", "odd")["plugin"]["started"], 1)
+        node.serves("odd/o")
+        self.assertEqual(node.ask("odd", "o", "add", n=2)["sum"], 2)
+        self.assertEqual(node.close(), 0)
+
+    def test_what_cannot_be_had_is_refused_and_the_node_comes_up(self):
+        stuck, sourced = (os.path.join(PLUGINS, name + ".so") for name in ("stuck", "sourced"))
+        node = self.node([f"{{name: stuck, library: {stuck}, start: 500ms}}", f"{{name: sourced, library: {sourced}}}",
+                     tally().replace("name: tally", "name: tilly"), tally(", peers: \"nobody/n\"")])
+        rows = {row["actor"]: row for row in node.ok("plugins")["plugins"]}
+        for name, why in {"stuck": "TIMEOUT", "sourced": "its kind is event-sourced", "tilly": "the kind of its library is tally",
+                          "tally": "there is no such kind here"}.items():
+            self.assertEqual(rows[name]["status"], "refused")
+            self.assertIn(why, rows[name]["last_why"])
+            self.assertIn(why, node.ok("plugin", name)["plugin"]["refused"])
+        self.assertIn("refused when the node came up", node.run("plugin", "start", "stuck")[2])
+        self.assertEqual(node.close(), 0)
+
+    def test_a_killed_node_leaves_no_child(self):
+        node = self.node([helper(), tally(), odd()])
+        for name in ("tally/t", "tally/u", "odd/o"):
+            node.serves(name)
+        pids = node.pids()
+        self.assertEqual(len(pids), 4)
+        node.process.kill()
+        node.process.wait(WAIT_S)
+        wait_until(lambda: not [pid for pid in pids if lives(pid)], "children are left")
+        node.close()
+
+    def test_settings_are_checked_with_lines(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "s.yaml")
+
+            def check(rows):
+                with open(path, "w") as out:
+                    out.write(BASE.lstrip() + "plugins:\n" + "".join(f"  - {row}\n" for row in rows))
+                done = subprocess.run([STOAD, "--check", path], capture_output=True, text=True, env=CLEAN)
+                return done.returncode, done.stderr
+            self.assertEqual(check([tally()])[0], 0)
+            code, said = check([tally(", memory: 1KiB"), tally(", turn: soon, restart: often")])
+            self.assertEqual(code, 2)
+            for line in ("s.yaml:6: plugins[0].memory:", "s.yaml:7: plugins[1].turn:", "s.yaml:7: plugins[1].restart:"):
+                self.assertIn(line, said)
+            code, said = check([tally(), "{name: tally, library: /nowhere.so, actors: \"a, a, b/c\"}",
+                                "{name: 9lives, library: /bin/true, peers: nobody, hears: \"a..b, >.a\", core: 7, backoff: 1h}"])
+            self.assertEqual(code, 2)
+            for line in ("plugins: tally is there twice", "tally: library: /nowhere.so: No such file", "actors: a is there twice",
+                         "'b/c' is not a key", "9lives: a kind's name", "'nobody' is not the name of an actor",
+                         "'a..b' is not a pattern", "'>.a' is not a pattern", "9lives: core 7", "backoff is above"):
+                self.assertIn(line, said)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
