@@ -10,7 +10,7 @@
 #     lib/pkgconfig/stoa-client.pc   pkg-config --cflags --libs stoa-client
 #     lib/cmake/StoaClient/          find_package(StoaClient), target Stoa::client
 #     bin/stoad, bin/stoa
-#     bin/stoa-isolate               what runs plug-ins (component lib)
+#     bin/stoa-isolate               what runs plug-ins (components lib, node)
 include(CMakePackageConfigHelpers)
 
 # install_headers(component headers...): these and what they include (cmake/install_headers.cmake says how).
@@ -58,7 +58,7 @@ function(shared_library target name)
 endfunction()
 
 # --- libstoa's headers; in the tree build/PRESET/include/stoa leads to the same ones
-set(stoa_headers runtime/stoa.h runtime/isolate/isolate.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h storage/seal.h
+set(stoa_headers runtime/stoa.h runtime/isolate/isolate.h runtime/isolate/plugin.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h storage/seal.h
   runtime/cause.h runtime/log_reader.h runtime/readers.h base/log.h base/map64.h base/omap.h base/pool.h base/random.h base/text_map.h base/texts.h
   base/wire.h)
 install_headers(lib ${stoa_headers})
@@ -99,3 +99,4 @@ install_headers(client sdk/stoa_client.h)
 
 install(TARGETS stoad stoa RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT node)
 install(TARGETS stoa-isolate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT lib)
+install(TARGETS stoa-isolate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT node)

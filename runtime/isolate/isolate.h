@@ -10,14 +10,16 @@
  *
  * Nothing that the child writes is trusted: it is copied, then decoded against the row's type, then held to what the child may do. It
  * may send to whom has sent to it (the last STOA_ISOLATE_KNOWN of them) and to the peers it was given by name, rows of its own
- * table, of those it hears and of those it was given. It acts only in turns that the node has it run: what it writes
+ * table, those it hears and those of the tables it was given. It may subscribe to, join and publish on topics that it was given. It acts only in turns that the node has it run: what it writes
  * beyond that ends it. Each of these ends the child, and the proxy fails with a reason that says which, so that its supervisor
  * restarts it or not: a crash, a kill, a turn above turn_ns, a system call that is not allowed, memory or processor time above
- * its limits, more messages in a turn than `sends`, bytes that are no message, a receiver or a row it may not use.
+ * its limits, more messages in a turn than `sends`, bytes that are no message, a receiver, a row or a topic it may not use.
  *
- * What a handler may call there: send, ask, after, every, cancel, answer, refuse, fail, exit, key, random, alloc and free, and find for
- * its peers. All else answers UNSUPPORTED. A send is not refused in the child's turn: casts that find their receiver full are
- * dropped and counted (`inspect`); asks are answered with the error. An event-sourced kind is refused by the child: UNSUPPORTED.
+ * What a handler may call there: send, within, told, when_room, ask, after, every, cancel, answer, refuse, fail, exit, key, random, alloc
+ * and free, find for its peers, monitor and link for whom it may send to, subscribe, join, bind and publish (topics it was not given:
+ * DENIED). All else answers UNSUPPORTED. A send is not refused in the child's turn: casts that find their receiver full are
+ * dropped and counted (`inspect`); asks are answered with the error, and who is told is told. An event-sourced kind is refused by the
+ * child (docs/decisions/0030), an isolate in a simulated node by its start: UNSUPPORTED.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_ISOLATE_ISOLATE_H

@@ -223,6 +223,7 @@ class WithNode(unittest.TestCase):
             "tree": ("cores", r"│  ├─ risk/main +event-sourced"),
             "topics": ("topics", r"market\.sim\.BTCUSDT\.diff"),
             "groups": ("groups", r"no groups"),
+            "plugins": ("plugins", r"no plugins"),
             "shards": ("shards", r"trade +disk"),
             "outbox": ("outboxes", r"trade +0"),
             "outbox unreadable": ("pending", r"no pending"),
@@ -256,6 +257,7 @@ class WithNode(unittest.TestCase):
                      "backup", "backup status", "backup verify", "restore", "archive", "archive run", "archive hold",
                      "archive release",  # archive_test.py
                      "channels", "channel restart",  # channels_test.py
+                     "plugin", "plugin start", "plugin ask",  # plugins_test.py
                      "outbox settle",  # rotten_log_test.py
                      "state", "diff", "snapshot", "snapshots", "explain event",  # snapshot_test.py
                      "journal", "journal verify", "journal reindex", "journal rekey",  # journal_test.py

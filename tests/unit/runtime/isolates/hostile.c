@@ -41,7 +41,7 @@ static void hear(void)
 static void next(void)
 {
     uint32_t size_bytes = 0, payload_bytes;
-    const uint8_t *payload;
+    const uint8_t *payload = frame;
     while (!size_bytes) {
         if (stoa_isolate_pipe_read(&tube, frame, &size_bytes)) { _exit(1); }
         if (!size_bytes && stoa_isolate_pipe_sleep(&tube)) { hear(); }
