@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <spawn.h>
@@ -45,7 +46,10 @@ static int spawn(const char *path, char *const *args, int socket, pid_t *pid_out
     int rc = posix_spawn_file_actions_init(&files);
     if (rc) { return rc; }
     rc = posix_spawnattr_init(&how);
-    if (!rc) { rc = posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP); }
+    short what = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSCHEDULER;
+    if (!rc) { rc = posix_spawnattr_setflags(&how, what); }
+    if (!rc) { rc = posix_spawnattr_setschedpolicy(&how, SCHED_OTHER); }
+    if (!rc) { rc = posix_spawnattr_setschedparam(&how, &(struct sched_param){0}); }
     if (!rc) { rc = posix_spawnattr_setsigmask(&how, &none); }
     if (!rc) { rc = posix_spawnattr_setsigdefault(&how, &all); }
     for (int fd = 0; fd < STOA_ISOLATE_FD && !rc; fd++) {

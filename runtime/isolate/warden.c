@@ -7,6 +7,7 @@
 #include "runtime/isolate/warden.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,7 +129,10 @@ static int start_thread(stoa_warden *warden)
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     int rc = pthread_create(&warden->thread, NULL, run, warden);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
+    if (rc) { return rc; }
+    (void)pthread_setname_np(warden->thread, "stoa-warden");
+    (void)pthread_setschedparam(warden->thread, SCHED_BATCH, &(struct sched_param){0}); /* its waking pushes no core aside */
+    return 0;
 }
 
 static stoa_warden *warden_new(void)

@@ -51,7 +51,7 @@ static void take_answers(void)
     uint32_t size_bytes = 1;
     for (answer_count = 0; size_bytes; answer_count += size_bytes > 0) {
         told *answer = &answers[answer_count];
-        const uint8_t *payload;
+        const uint8_t *payload = frame;
         assert_int_equal(stoa_isolate_pipe_read(&node, frame, &size_bytes), STOA_OK);
         if (!size_bytes) { break; }
         assert_true(answer_count < FRAMES);
