@@ -7,7 +7,7 @@
  *
  *     bench_isolate [--quick]      quick: every row once, for a moment: for tests, no figure
  *
- * The kind is examples/plugins/tally.c, as a library and in this program. One core asks, on whose CPU the asked one in the
+ * The kind is bench/isolate/asked.c, as a library and in this program. One core asks, on whose CPU the asked one in the
  * node runs, too; the child has another CPU, where there is one. Both sides spin while asks are under way. "in the node" is the peer of
  * the first two rows: what the process boundary costs is the ratio.
  *
@@ -20,9 +20,10 @@
 #include "base/log.h"
 #include "bench/common/arguments.h"
 #include "bench/common/figure.h"
+#include "bench/isolate/asked.h"
 #include "runtime/stoa.h"
 
-#include "examples/plugins/tally.c"
+STOA_PROXY(asked)
 
 enum { RUNS = 11, ASKS = 20000, ASKS_QUICK = 200, STARTS = 20, STARTS_QUICK = 2 };
 
@@ -38,12 +39,12 @@ typedef struct asker {
     stoa_asker who;
     uint64_t left, under_way, sum;
 } asker;
-#define asker_HEARS(HEAR, K) HEAR(K, tally, total)
+#define asker_HEARS(HEAR, K) HEAR(K, asked, total)
 STOA_PLAIN_KIND(asker, .mailbox_limit = 1024)
 
 static stoa_err ask_next(stoa_turn *turn, asker *self)
 {
-    stoa_err err = tally_ask_add(turn, self->to, (tally_add){1}, STOA_S(60), 1);
+    stoa_err err = asked_ask_add(turn, self->to, (asked_add){1}, STOA_S(60), 1);
     if (err) { return err; }
     self->left--;
     self->under_way++;
@@ -60,7 +61,7 @@ static stoa_err asker_on_run(stoa_turn *turn, asker *self, const asker_run *in, 
     return err;
 }
 
-static stoa_err asker_on_tally_total(stoa_turn *turn, asker *self, const tally_total *in)
+static stoa_err asker_on_asked_total(stoa_turn *turn, asker *self, const asked_total *in)
 {
     if (turn->error) { bench_must(turn->error, "an ask"); }
     self->under_way--;
@@ -72,7 +73,7 @@ static stoa_err asker_on_tally_total(stoa_turn *turn, asker *self, const tally_t
 
 /* --- who is asked: the kind in the node, and the same with its handlers in a child */
 
-static const stoa_handler passes[tally_ROW_END_ + 1] = {[tally_ROW_add] = stoa_isolate_pass, [tally_ROW_crash] = stoa_isolate_pass};
+static const stoa_handler passes[asked_ROW_END_ + 1] = {[asked_ROW_add] = stoa_isolate_pass};
 static const stoa_hear hears[] = {STOA_ISOLATE_HEARS_{NULL, NULL}};
 static stoa_kind isolated;
 static stoa_isolate isolate;
@@ -84,9 +85,9 @@ static void find_library(void)
     if (length <= 0) { bench_fail("where is this program?"); }
     library[length] = '\0';
     *strrchr(library, '/') = '\0';
-    (void)strcpy(strrchr(library, '/'), "/plugins/tally.so");
+    (void)strcpy(strrchr(library, '/'), "/plugins/bench_asked.so");
     isolate = (stoa_isolate){.library = library, .turn_ns = STOA_S(60)};
-    isolated = tally_kind;
+    isolated = asked_kind;
     isolated.handlers = passes;
     isolated.hears = hears;
     isolated.state_bytes = STOA_ISOLATE_STATE_BYTES;
@@ -102,12 +103,12 @@ typedef struct stage {
 
 static void open_stage(stage *s)
 {
-    tally_total total;
+    asked_total total;
     bench_must(stoa_node_open(&(stoa_options){.cores = 1, .idle = STOA_IDLE_LATENCY}, &s->node), "node");
     bench_must(stoa_spawn(s->node, &asker_kind, "asker/a", NULL, &s->asker), "asker");
-    bench_must(stoa_spawn(s->node, &tally_kind, "tally/inside", NULL, &s->inside), "inside");
-    bench_must(stoa_spawn(s->node, &isolated, "tally/outside", &(stoa_spawn_options){.args = &isolate}, &s->outside), "outside");
-    bench_must(tally_call_add(s->node, s->outside, (tally_add){0}, STOA_S(60), &total), "its first answer");
+    bench_must(stoa_spawn(s->node, &asked_kind, "asked/inside", NULL, &s->inside), "inside");
+    bench_must(stoa_spawn(s->node, &isolated, "asked/outside", &(stoa_spawn_options){.args = &isolate}, &s->outside), "outside");
+    bench_must(asked_call_add(s->node, s->outside, (asked_add){0}, STOA_S(60), &total), "its first answer");
 }
 
 static double asks_us(stage *s, stoa_ref to, uint64_t asks, uint64_t window)
@@ -133,11 +134,11 @@ static void measure_lives(stage *s, uint32_t starts)
     bench_figure core = {.name = "isolate.start_core", .unit = "us", .less = true}, life = {.name = "isolate.life", .unit = "us", .less = true};
     for (uint32_t i = 0; i < starts; i++) {
         stoa_ref ref;
-        tally_total total;
+        asked_total total;
         uint64_t from_ns = bench_now_ns();
-        bench_must(stoa_spawn(s->node, &isolated, "tally/short", &(stoa_spawn_options){.args = &isolate}, &ref), "a start");
+        bench_must(stoa_spawn(s->node, &isolated, "asked/short", &(stoa_spawn_options){.args = &isolate}, &ref), "a start");
         bench_add(&core.ours, (double)(bench_now_ns() - from_ns) / 1000.0);
-        bench_must(tally_call_add(s->node, ref, (tally_add){1}, STOA_S(60), &total), "its first answer");
+        bench_must(asked_call_add(s->node, ref, (asked_add){1}, STOA_S(60), &total), "its first answer");
         bench_must(stoa_stop(s->node, ref), "its end");
         bench_add(&life.ours, (double)(bench_now_ns() - from_ns) / 1000.0);
     }
