@@ -439,7 +439,8 @@ static void restart_on_core(stoa_core *core, void *context)
         return;
     }
     look_at(r->shard, channel, &r->view);
-    if (r->shard->mailing->out[channel].phase != STOA_CHANNEL_FORKED) { r->err = STOA_E_INVALID; }
+    if (r->shard->down) { r->err = STOA_E_UNAVAILABLE; }
+    if (!r->err && r->shard->mailing->out[channel].phase != STOA_CHANNEL_FORKED) { r->err = STOA_E_INVALID; }
     if (!r->err && !r->plan) { restart(r, channel); }
 }
 
@@ -450,5 +451,6 @@ stoa_err stoa_channel_restart(stoa_shard *shard, const char *to, bool again, boo
     if (r.err == STOA_E_NOT_FOUND) { return STOA_FAIL(r.err, "shard %s has no channel to %s", shard->name, to); }
     *out = r.view;
     if (r.err == STOA_E_INVALID) { return STOA_FAIL(r.err, "the channel from %s to %s is not forked", shard->name, to); }
+    if (r.err == STOA_E_UNAVAILABLE) { return STOA_FAIL(r.err, "shard %s is down", shard->name); }
     return r.err ? STOA_FAIL(r.err, "the channel from %s to %s: not all of it could be returned", shard->name, to) : STOA_OK;
 }

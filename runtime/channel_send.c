@@ -216,6 +216,7 @@ void stoa_channels_pump(struct stoa_shard *shard)
 {
     struct stoa_mailing *m = shard->mailing;
     const stoa_channel_book *book = &shard->ledger->channels;
+    if (shard->down) { return; }
     for (uint32_t i = 1; i <= book->out_count; i++) {
         stoa_out_live *live = &m->out[i];
         if (live->phase == STOA_CHANNEL_APART && live->peer) { greet(shard, i); }

@@ -189,18 +189,20 @@ static bool deliver(struct stoa_shard *shard, uint32_t channel, const stoa_mail 
         m->again_ns = m->scarce_ns + STOA_MAIL_PATIENCE_NS;
         return false;
     }
+    stoa_channels_begin(shard, false);
+    if (shard->down) { return false; }
     stoa_err err = full ? STOA_E_FULL : unpack(shard, mail, &actor, &msg);
     if (err == STOA_E_AGAIN) {
         m->again_ns = shard->core->now_ns + STOA_MS(1);
         return false;
     }
-    stoa_channels_begin(shard, false);
     m->taking = mail;
     m->taking_channel = channel;
     m->taking_epoch = epoch;
     if (!err) { err = stoa_channels_turn(shard, actor, msg); }
     m->taking = NULL;
     if (!err) { err = stoa_shard_cascade(shard); }
+    if (shard->down) { return false; }
     if (err) { note_refused(shard, channel, mail, epoch, err); }
     return true;
 }
@@ -291,12 +293,17 @@ stoa_err stoa_channel_return(struct stoa_shard *shard, uint32_t channel, const s
     stoa_shard_log_returned event = {
         .seq = mail->seq, .channel = channel, .error = (int32_t)error, .stream = mail->stream};
     stoa_channels_begin(shard, !stoa_channels_room(shard));
+    if (shard->down) {
+        stoa_place_free(&shard->core->place, msg);
+        return STOA_E_AGAIN;
+    }
     m->returning = &event;
     m->returned = mail;
     stoa_err err = stoa_channels_turn(shard, actor, msg);
     m->returning = NULL;
     m->returned = NULL;
     bool undone = !err && (err = stoa_shard_cascade(shard)) != STOA_OK;
+    if (shard->down) { return STOA_E_AGAIN; }
     if (err == STOA_E_FAILED || (undone && ++m->tries < STOA_RETURN_TRIES)) {
         m->again_ns = shard->core->now_ns + STOA_MS(1);
         return STOA_E_AGAIN;

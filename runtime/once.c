@@ -356,6 +356,7 @@ void stoa_once_end(struct stoa_shard *shard)
     once->answer = NULL;
     if (answer && answer->row && answer->row != slot->reply) { stoa_msg_refuse(answer, STOA_E_MALFORMED); }
     slot->effect = slot->effect || shard->applied != once->began;
+    if (shard->down) { slot->effect = false; } /* nothing is noted */
     if (answer) {
         if (slot->effect) {
             note(shard, slot, stoa_request_state_ANSWERED, answer);

@@ -93,6 +93,7 @@ uint64_t stoa_shard_due_ns(const struct stoa_shard *shard)
 static void seal(struct stoa_shard *shard)
 {
     stoa_block_slot *block = open_block(shard);
+    if (shard->down) { return; }
     if (!worth_sealing(shard, block) || !slot_free(shard) || journal_busy(shard, block)) { return; }
     stoa_channels_sealing(shard, shard->block_open % STOA_BLOCKS);
     stoa_core_note(shard->core, STOA_FLIGHT_SEALED, NULL, NULL, shard->name, block->first + block->count - 1, block->count);
@@ -188,6 +189,7 @@ static void journal_event(struct stoa_shard *shard, uint32_t stream, const stoa_
                           const stoa_turning *turning)
 {
     stoa_block_slot *block = open_block(shard);
+    STOA_ASSERT(!shard->down); /* its states may be of nothing that the log says */
     stoa_writer w = {.at = block->bytes, .used_bytes = block->used_bytes, .cap_bytes = STOA_SHARD_BLOCK_BYTES};
     stoa_actor *sender = turning && stoa_ref_place(turning->turn.from) == shard->core->place.index
                              ? stoa_core_actor(shard->core, turning->turn.from)
@@ -213,6 +215,7 @@ static void journal_event(struct stoa_shard *shard, uint32_t stream, const stoa_
 /* Where an acknowledgement does not wait for the disk, what is applied is committed: not before its cascade is over. */
 static void commit_at_once(struct stoa_shard *shard)
 {
+    if (shard->down) { return; }
     shard->acks.memory = shard->applied;
     if (shard->durability <= stoa_durability_MEMORY) { shard->committed = stoa_acks_committed(&shard->acks, shard->durability); }
 }
@@ -486,7 +489,7 @@ static stoa_actor *receiver(struct stoa_shard *shard, stoa_msg **msg)
 
 void stoa_shard_begin(struct stoa_shard *shard)
 {
-    while (__builtin_expect(shard->cascade.head != NULL, 0)) { /* what resumes have left */
+    while (__builtin_expect(shard->cascade.head != NULL, 0) && !shard->down) { /* what resumes have left */
         mark(shard);
         if (stoa_shard_cascade(shard)) { break; }
     }
@@ -516,6 +519,7 @@ stoa_err stoa_shard_cascade(struct stoa_shard *shard)
 
 bool stoa_shard_room(struct stoa_shard *shard)
 {
+    if (shard->down) { return false; }
     if (!room_in_block(shard)) { seal(shard); }
     bool room = room_in_block(shard);
     if (!room) { shard->mailing->blocked = true; }
@@ -525,10 +529,11 @@ bool stoa_shard_room(struct stoa_shard *shard)
 /* A message from outside, and all that follows from it. */
 static void take_one(struct stoa_shard *shard)
 {
+    stoa_channels_begin(shard, false);
+    if (shard->down) { return; }
     stoa_msg *msg = next_waiting(shard);
     STOA_ASSERT(msg);
     stoa_actor *actor = stoa_core_actor(shard->core, msg->to);
-    stoa_channels_begin(shard, false);
     if (actor) {
         left(actor, msg);
         if (actor->flags & STOA_ACTOR_AWAITED) { stoa_room_tell(shard->core, actor, STOA_OK); }
@@ -545,10 +550,8 @@ static void take_one(struct stoa_shard *shard)
     commit_at_once(shard);
 }
 
-bool stoa_shard_run(struct stoa_shard *shard)
+static void take_all(struct stoa_shard *shard)
 {
-    if (shard->down) { return false; }
-    stoa_channels_hear(shard);
     uint32_t waits = shard->control.count + shard->inbox.count;
     uint32_t budget = waits < CASCADES_PER_RUN ? waits : CASCADES_PER_RUN;
     uint64_t enough = shard->core->messages + stoa_core_quantum(shard->core, TURNS_PER_RUN); /* long ones: fewer at one go */
@@ -560,9 +563,16 @@ bool stoa_shard_run(struct stoa_shard *shard)
         }
         take_one(shard);
     }
-    if (shard->cascade.head) { stoa_shard_begin(shard); } /* what a resume left */
-    bool more = stoa_channels_take(shard, CASCADES_PER_RUN);
+    if (shard->cascade.head && !shard->down) { stoa_shard_begin(shard); } /* what a resume left */
+}
+
+bool stoa_shard_run(struct stoa_shard *shard)
+{
+    if (!shard->down) { stoa_channels_hear(shard); }
+    if (!shard->down) { take_all(shard); }
+    bool more = !shard->down && stoa_channels_take(shard, CASCADES_PER_RUN);
     stoa_effects_hear(shard);
+    if (shard->down) { return false; } /* since one of these, perhaps */
     seal(shard);
     (void)stoa_shard_release_committed(shard);
     stoa_channels_pump(shard);
@@ -572,6 +582,7 @@ bool stoa_shard_run(struct stoa_shard *shard)
 
 bool stoa_shard_may_go_on(const struct stoa_shard *shard)
 {
+    if (shard->down) { return false; }
     return (shard->stalled && room_for_cascade(shard)) || ((shard->mailing->blocked || stoa_effects_waiting(shard)) && room_in_block(shard));
 }
 
@@ -586,6 +597,7 @@ static bool resume_stalled(struct stoa_shard *shard)
 bool stoa_shard_poll(struct stoa_shard *shard)
 {
     if (atomic_load_explicit(&shard->refused, memory_order_relaxed)) { return stoa_shard_drop_refused(shard); }
+    if (shard->down) { return false; }
     if (shard->core->now_ns >= stoa_shard_due_ns(shard)) { seal(shard); }
     if (shard->mailing->again_ns && shard->core->now_ns >= shard->mailing->again_ns) {
         shard->mailing->again_ns = 0;

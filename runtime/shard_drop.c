@@ -93,6 +93,7 @@ static void answer_all(struct stoa_shard *shard)
     for (stoa_msg *msg; (msg = stoa_msg_list_pop(&wall));) { take_back(shard, msg); }
     (void)stoa_shard_release_unstamped(shard);
     stoa_once_drop(shard, STOA_E_UNAVAILABLE);
+    for (stoa_msg *msg; (msg = stoa_msg_list_pop(&shard->cascade));) { stoa_core_refuse(shard->core, msg, STOA_E_UNAVAILABLE); }
     refuse_list(shard, &shard->control);
     refuse_list(shard, &shard->inbox);
 }

@@ -161,6 +161,7 @@ static void clear_state(stoa_actor *actor)
 static void restart(stoa_core *core, stoa_actor *actor)
 {
     timer_clear(core, actor);
+    if (actor->shard && actor->shard->down) { return; } /* all of its actors begin anew when it comes back */
     core->restarts++;
     actor->restarts++;
     stoa_core_note(core, STOA_FLIGHT_RESTART, actor, NULL, NULL, actor->restarts, 0);
