@@ -65,6 +65,11 @@ const char *stoa_distant_name(const stoa_distant *distant)
     return distant->name;
 }
 
+uint32_t stoa_node_shards(stoa_node *node)
+{
+    return atomic_load_explicit(&node->shards_open, memory_order_acquire);
+}
+
 bool stoa_node_shard_at(stoa_node *node, uint32_t index, const char **name_out)
 {
     bool found = false;

@@ -42,6 +42,8 @@ bool stoa_distant_frame(const stoa_delivery *delivery, void *bytes, stoa_distant
  * another shard than those), NOT_FOUND (for a shard that is not open here), FULL (say so to the other side: it begins again). */
 stoa_err stoa_distant_take(stoa_port *port, stoa_distant *const *from, uint32_t count, const void *bytes, uint32_t size_bytes);
 
+/* How many shards have been opened here: a look for whether there are more now. */
+uint32_t stoa_node_shards(stoa_node *node);
 /* The shards of this node that others may mail to, by number from 0; false: no more. They stay until the node closes. */
 bool stoa_node_shard_at(stoa_node *node, uint32_t index, const char **name_out);
 

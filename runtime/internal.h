@@ -62,6 +62,7 @@ struct stoa_node {
     stoa_topics_table topics;
     struct stoa_shard *shards[64];
     uint32_t shard_count;
+    _Atomic uint32_t shards_open; /* ever */
     stoa_distant *distants; /* of other nodes (distant.c) */
     struct stoa_shard *own; /* options.journal's; NULL: none */
     pthread_mutex_t lock; /* opening of ports and shards, errands */

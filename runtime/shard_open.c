@@ -69,6 +69,7 @@ static void serve_on_core(stoa_core *core, void *context)
     }
     stoa_core_enqueue(core, &shard->run);
     atomic_store_explicit(&shard->open, true, memory_order_release);
+    atomic_fetch_add_explicit(&shard->node->shards_open, 1, memory_order_release);
 }
 
 /* Who found one of its actors meanwhile and watches it is told. */

@@ -92,14 +92,12 @@ static stoa_err read_published(const uint8_t *bytes, uint32_t size_bytes, stoa_r
     return err;
 }
 
-static stoa_err read_carried(const uint8_t *bytes, uint32_t size_bytes, stoa_remote_body *out)
+/* Whose it is reads it (runtime/distant.h). */
+static stoa_err read_mail(const uint8_t *bytes, uint32_t size_bytes, stoa_remote_body *out)
 {
-    if (size_bytes < 2 || 2U + bytes[0] + bytes[1] > size_bytes) { return STOA_E_MALFORMED; }
-    stoa_err err = read_text(out->text, bytes + 2, bytes[0], true);
-    if (!err) { err = read_text(out->other, bytes + 2 + bytes[0], bytes[1], true); }
-    out->payload = bytes + 2 + bytes[0] + bytes[1];
-    out->payload_bytes = size_bytes - 2 - bytes[0] - bytes[1];
-    return err;
+    out->payload = bytes;
+    out->payload_bytes = size_bytes;
+    return STOA_OK;
 }
 
 stoa_err stoa_remote_frame_read(uint8_t type, const void *bytes, uint32_t size_bytes, stoa_remote_body *out)
@@ -108,8 +106,8 @@ stoa_err stoa_remote_frame_read(uint8_t type, const void *bytes, uint32_t size_b
         [STOA_REMOTE_NAME] = read_name,       [STOA_REMOTE_GONE] = read_end,          [STOA_REMOTE_CAST] = read_message,
         [STOA_REMOTE_ASK] = read_message,     [STOA_REMOTE_ANSWER] = read_answer,     [STOA_REMOTE_REFUSAL] = read_refusal,
         [STOA_REMOTE_EXIT] = read_end,        [STOA_REMOTE_FULL] = read_nothing,      [STOA_REMOTE_ROOM] = read_nothing,
-        [STOA_REMOTE_WANT] = read_name,       [STOA_REMOTE_UNWANT] = read_unwanted,       [STOA_REMOTE_PUBLISH] = read_published,
-        [STOA_REMOTE_CARRY] = read_carried};
+        [STOA_REMOTE_WANT] = read_name,       [STOA_REMOTE_UNWANT] = read_unwanted,   [STOA_REMOTE_PUBLISH] = read_published,
+        [STOA_REMOTE_SHARD] = read_name,      [STOA_REMOTE_MAIL] = read_mail};
     *out = (stoa_remote_body){0};
     return type < STOA_REMOTE_FRAMES && readers[type] ? readers[type](bytes, size_bytes, out) : STOA_E_MALFORMED;
 }

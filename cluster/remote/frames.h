@@ -14,9 +14,10 @@
  *     FULL      source: my actor, whose mailbox is full: hold what is for it. ROOM: no more; source 0: nobody's is
  *     WANT      bytes: a pattern of topics that somebody here subscribes to. UNWANT: nobody any more; no bytes: to none
  *     PUBLISH   head, bytes in the topic's name, name, payload
- *     CARRY     bytes in each of two names, both, bytes of shards
+ *     SHARD     bytes: the name of a shard that my node serves
+ *     MAIL      bytes: what a channel of its says to one of a shard of yours
  *
- * NAME, GONE and all of an actor's go on the normal lane, but for rows of class CONTROL. What is larger than a message of the session
+ * NAME, GONE and all of an actor's go on the normal lane, but for rows of class CONTROL; SHARD and MAIL on the bulk lane. What is larger than a message of the session
  * comes in pieces, one behind the other on its lane; all but the last have MORE in their type.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -44,7 +45,8 @@ typedef enum stoa_remote_frame {
     STOA_REMOTE_WANT,
     STOA_REMOTE_UNWANT,
     STOA_REMOTE_PUBLISH,
-    STOA_REMOTE_CARRY,
+    STOA_REMOTE_SHARD,
+    STOA_REMOTE_MAIL,
     STOA_REMOTE_FRAMES
 } stoa_remote_frame;
 enum { STOA_REMOTE_MORE = 0x80, STOA_REMOTE_TELLS = 1 /* head.flags: who sent wants to be told of a refusal */ };
@@ -64,8 +66,7 @@ uint64_t stoa_remote_row_word(const stoa_row *row);
 /* A frame taken apart; what points, points into its bytes. */
 typedef struct stoa_remote_body {
     stoa_remote_head head;
-    char text[STOA_NAME_MAX + 1];  /* name, reason, pattern, topic; the shard it comes from */
-    char other[STOA_NAME_MAX + 1]; /* the shard it is for */
+    char text[STOA_NAME_MAX + 1];  /* name, reason, pattern, topic, shard */
     stoa_end why;
     bool returns;
     const uint8_t *payload;

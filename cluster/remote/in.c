@@ -200,12 +200,16 @@ static void take_published(stoa_remote *remote, stoa_remote_peer *peer, const fr
     if (err) { refuse(remote, peer, f, err); }
 }
 
-static void take_carried(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
+/* --- shards */
+
+static void take_shard(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
 {
-    peer->counts.carried_in++;
-    if (!remote->events.carried) { return; }
-    remote->events.carried(remote->events.context, peer->name, f->message->lane, f->body.text, f->body.other, f->body.payload,
-                           f->body.payload_bytes);
+    stoa_remote_shard_told(remote, peer, f->body.text);
+}
+
+static void take_mail(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
+{
+    stoa_remote_mail_taken(remote, peer, f->body.payload, f->body.payload_bytes);
 }
 
 void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_session_message *message, const void *bytes,
@@ -216,7 +220,7 @@ void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_se
         [STOA_REMOTE_ASK] = take_message,     [STOA_REMOTE_ANSWER] = take_answer, [STOA_REMOTE_REFUSAL] = take_refusal,
         [STOA_REMOTE_EXIT] = take_exit,       [STOA_REMOTE_FULL] = take_full,     [STOA_REMOTE_ROOM] = take_full,
         [STOA_REMOTE_WANT] = take_wanted,     [STOA_REMOTE_UNWANT] = take_wanted, [STOA_REMOTE_PUBLISH] = take_published,
-        [STOA_REMOTE_CARRY] = take_carried};
+        [STOA_REMOTE_SHARD] = take_shard,     [STOA_REMOTE_MAIL] = take_mail};
     frame f = {.message = message};
     remote->busy++;
     stoa_err err = stoa_remote_frame_read(message->type, bytes, size_bytes, &f.body);

@@ -6,6 +6,7 @@
  *     topics.c      what is published here and wanted there, and the other way
  *     out.c         what stands have handed over, and answers, to other nodes
  *     in.c          what other nodes say, to actors here
+ *     shards.c      durable channels between shards of different nodes
  *     look.c        what can be seen and done from other threads
  *
  * Everything here is the remote's thread's, but for what is under its lock.
@@ -21,6 +22,7 @@
 #include "cluster/remote/frames.h"
 #include "cluster/remote/index.h"
 #include "cluster/remote/remote.h"
+#include "runtime/distant.h"
 #include "runtime/stand.h"
 
 enum { STOA_REMOTE_PLACE_BITS = 24, STOA_REMOTE_PLACE_MASK = (1 << STOA_REMOTE_PLACE_BITS) - 1 };
@@ -119,8 +121,9 @@ typedef struct stoa_remote_peer {
     } pieces[STOA_LANE_COUNT];
     bool held;             /* stands of its are, for its lane */
     stoa_remote_wants wants; /* what it wants to hear */
-    stoa_remote_queue carried[STOA_LANE_COUNT]; /* under the lock: bytes of shards */
-    bool carry_full[STOA_LANE_COUNT];           /* the same: somebody heard FULL */
+    stoa_distant *distants[STOA_REMOTE_SHARDS]; /* shards that it serves */
+    uint32_t distant_count, shards_told;
+    bool shards_begin;     /* their channels are to begin again, when there is room */
     stoa_remote_counts counts;
 } stoa_remote_peer;
 enum { STOA_REMOTE_TOLD_NOT, STOA_REMOTE_TOLD_OF, STOA_REMOTE_TOLD_NAME };
@@ -213,7 +216,6 @@ void stoa_remote_line_forget(stoa_remote_line *line);
 void stoa_remote_ring(stoa_remote *remote);
 
 /* --- look.c */
-void stoa_remote_carried_send(stoa_remote *remote);
 void stoa_remote_lines_retry(stoa_remote *remote);
 
 /* --- peers.c */
@@ -291,6 +293,15 @@ void stoa_remote_tell_all(stoa_remote *remote, const stoa_remote_local *local, s
 void stoa_remote_full_tell(stoa_remote *remote, stoa_remote_peer *peer);
 /* A frame of this node's that was never sent: who asked, or wanted to be told, hears why. */
 void stoa_remote_unsent(stoa_remote *remote, stoa_remote_peer *peer, const stoa_remote_waiting *frame, stoa_err why);
+
+/* --- shards.c */
+void stoa_remote_shard_told(stoa_remote *remote, stoa_remote_peer *peer, const char *name);
+void stoa_remote_mail_taken(stoa_remote *remote, stoa_remote_peer *peer, const void *bytes, uint32_t size_bytes);
+/* Whether it was for a distant shard. */
+bool stoa_remote_mail_sent(stoa_remote *remote, const stoa_delivery *delivery);
+void stoa_remote_shards_up(stoa_remote_peer *peer);
+void stoa_remote_shards_step(stoa_remote *remote, stoa_remote_peer *peer);
+void stoa_remote_shards_close(stoa_remote_peer *peer);
 
 /* --- in.c */
 void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_session_message *message, const void *bytes,

@@ -1,4 +1,4 @@
-/* remote/look.c - what other threads see and do: an errand of the remote's thread, for which they wait; bytes of shards.
+/* remote/look.c - what other threads see and do: an errand of the remote's thread, for which they wait.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/remote/inner.h"
@@ -242,73 +242,4 @@ stoa_err stoa_remote_allow(stoa_remote *remote, uint32_t link, const stoa_link_a
     request r = {.index = link, .allowed = allowed, .allowed_count = count};
     do_there(remote, allow, &r);
     return r.err;
-}
-
-/* --- bytes of shards: any thread puts them into a peer's queue, the remote's takes them out */
-
-enum { CARRIED_HEAD = 2 };
-
-static stoa_err carry(stoa_remote_peer *peer, stoa_lane lane, const uint8_t *head, uint32_t head_bytes, const void *bytes,
-                      uint32_t size_bytes)
-{
-    stoa_remote_queue *queue = &peer->carried[lane];
-    uint32_t all = head_bytes + size_bytes;
-    if (queue->bytes + all > STOA_REMOTE_BACKLOG_BYTES) {
-        peer->carry_full[lane] = true;
-        return STOA_E_FULL;
-    }
-    stoa_remote_waiting *w = malloc(sizeof *w + all);
-    if (!w) { return STOA_E_NOMEM; }
-    *w = (stoa_remote_waiting){.size_bytes = all, .lane = lane, .type = STOA_REMOTE_CARRY};
-    memcpy(w->bytes, head, head_bytes);
-    if (size_bytes) { memcpy(w->bytes + head_bytes, bytes, size_bytes); }
-    stoa_remote_push(queue, w);
-    return STOA_OK;
-}
-
-stoa_err stoa_remote_carry(stoa_remote *remote, const char *peer, stoa_lane lane, const char *from, const char *to,
-                           const void *bytes, uint32_t size_bytes)
-{
-    size_t from_bytes = strlen(from), to_bytes = strlen(to);
-    bool good = lane < STOA_LANE_COUNT && from_bytes && from_bytes < 32 && to_bytes && to_bytes < 32;
-    if (!good) { return STOA_E_INVALID; }
-    if (size_bytes > STOA_REMOTE_MESSAGE_MAX) { return STOA_E_TOO_LARGE; }
-    uint8_t head[CARRIED_HEAD + 64] = {(uint8_t)from_bytes, (uint8_t)to_bytes};
-    memcpy(head + CARRIED_HEAD, from, from_bytes);
-    memcpy(head + CARRIED_HEAD + from_bytes, to, to_bytes);
-    (void)pthread_mutex_lock(&remote->lock);
-    stoa_remote_peer *found = stoa_remote_peer_named(remote, peer);
-    stoa_err err = found ? carry(found, lane, head, (uint32_t)(CARRIED_HEAD + from_bytes + to_bytes), bytes, size_bytes)
-                         : STOA_E_NOT_FOUND;
-    (void)pthread_mutex_unlock(&remote->lock);
-    if (!err && remote->threaded) { stoa_remote_ring(remote); }
-    return err;
-}
-
-static void send_carried(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane lane)
-{
-    bool room = false;
-    while (peer->backlog[lane].bytes < STOA_REMOTE_BACKLOG_BYTES / 4) {
-        (void)pthread_mutex_lock(&remote->lock);
-        stoa_remote_waiting *w = stoa_remote_pop(&peer->carried[lane]);
-        if (peer->carry_full[lane] && peer->carried[lane].bytes <= STOA_REMOTE_BACKLOG_BYTES / 2) {
-            peer->carry_full[lane] = false;
-            room = true;
-        }
-        (void)pthread_mutex_unlock(&remote->lock);
-        if (!w) { break; }
-        if (!stoa_remote_send(remote, peer, lane, STOA_REMOTE_CARRY, 0, 0, 0, w->bytes, w->size_bytes, false)) {
-            peer->counts.carried_out++;
-        }
-        free(w);
-        remote->busy++;
-    }
-    if (room && remote->events.room) { remote->events.room(remote->events.context, peer->name, lane); }
-}
-
-void stoa_remote_carried_send(stoa_remote *remote)
-{
-    for (uint32_t i = 0; i < remote->peer_count; i++) {
-        for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { send_carried(remote, &remote->peers[i], (stoa_lane)lane); }
-    }
 }

@@ -272,6 +272,8 @@ void stoa_remote_deliver(void *context, const stoa_delivery *d)
         answered(remote, d);
     } else if (d->passed) {
         handed_over(remote, d);
+    } else if (stoa_remote_mail_sent(remote, d)) {
+        return;
     } else if (d->row == &embassy_rows[embassy_ROW_ended]) {
         stoa_remote_local_ended(remote, d->payload);
     } else if (d->row == &embassy_rows[embassy_ROW_roomy]) {

@@ -173,9 +173,7 @@ static stoa_remote_peer *peer_new(stoa_remote *remote, const stoa_remote_line *l
     peer->session = session;
     peer->link = (uint32_t)(line - remote->lines);
     memcpy(peer->name, name, strlen(name) + 1);
-    (void)pthread_mutex_lock(&remote->lock); /* who carries looks for peers */
     remote->peer_count++;
-    (void)pthread_mutex_unlock(&remote->lock);
     return peer;
 }
 
@@ -183,7 +181,6 @@ void stoa_remote_peer_free(stoa_remote_peer *peer)
 {
     for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) {
         for (stoa_remote_waiting *w; (w = stoa_remote_pop(&peer->backlog[lane]));) { free(w); }
-        for (stoa_remote_waiting *w; (w = stoa_remote_pop(&peer->carried[lane]));) { free(w); }
     }
     clear_pieces(peer);
     clear_inbox(peer);
@@ -211,6 +208,7 @@ static void on_up(void *context, stoa_session *session, bool resumed)
     peer->tell_from = 1;
     stoa_remote_patterns_tell(remote, peer);
     stoa_remote_full_tell(remote, peer);
+    stoa_remote_shards_up(peer);
     remote->busy++;
     tell(remote, peer, STOA_REMOTE_UP, STOA_OK);
 }
@@ -403,6 +401,7 @@ uint64_t stoa_remote_peers_step(stoa_remote *remote)
         if (peer->lost_due_ns && peer->lost_due_ns < next) { next = peer->lost_due_ns; }
         for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { flush(remote, peer, (stoa_lane)lane); }
         if (peer->up && !peer->paused) { stoa_remote_names_tell(remote, peer); }
+        stoa_remote_shards_step(remote, peer);
         if (peer->held && !stoa_remote_peer_backed(peer)) { stoa_remote_stands_release(remote, peer); }
     }
     return next;

@@ -232,6 +232,7 @@ static void close_all(stoa_remote *remote, uint32_t linger_ms)
         if (line->link) { line->link->ops->close(line->link, linger_ms); }
         stoa_sessions_free(line->sessions);
     }
+    for (uint32_t i = 0; i < remote->peer_count; i++) { stoa_remote_shards_close(&remote->peers[i]); }
     if (remote->embassy.at) { (void)stoa_stop(remote->node, remote->embassy); }
     stoa_port_close(remote->port);
 }
@@ -310,7 +311,6 @@ uint64_t stoa_remote_step(stoa_remote *remote)
     remote->busy = 0;
     run_errands(remote);
     stoa_remote_lines_retry(remote);
-    stoa_remote_carried_send(remote);
     stoa_remote_names_look(remote);
     stoa_remote_patterns_look(remote);
     remote->busy += stoa_port_poll(remote->port, stoa_remote_deliver, remote, DELIVERIES_A_STEP);

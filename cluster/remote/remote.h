@@ -14,6 +14,7 @@
  *                silent for too long, or the connection did not come back within lost_ns. A stand that has ended is not revived:
  *                who comes back is found by name
  *     topics     what is published here on a topic that somebody elsewhere subscribed to goes there once
+ *     mail       of shards to "shard:kind/key" reaches shards of other nodes as it does those of this (runtime/channel.h)
  *     bytes      of other nodes are input: read by the row's type before any actor sees them, refused by name, and counted
  *
  * What may be sent to an actor here are rows of `kinds` and of what they hear; nothing of stoa_system. Payloads take up to
@@ -36,6 +37,7 @@ enum {
     STOA_REMOTE_LINKS = 16,
     STOA_REMOTE_PEERS = 256,              /* nodes, of all links */
     STOA_REMOTE_ACTORS = 65536,           /* of this node that others know; and of all others, that this one does */
+    STOA_REMOTE_SHARDS = 64,              /* of one node */
     STOA_REMOTE_ASKS = 65536,             /* under way to others, and as many from them */
     STOA_REMOTE_BACKLOG_BYTES = 4 << 20,  /* that wait for a lane to one node, then FULL */
     STOA_REMOTE_MESSAGE_MAX = 1 << 20,
@@ -60,14 +62,9 @@ typedef enum stoa_remote_what {
     STOA_REMOTE_REFUSED /* a greeting was refused, why: as stoa_session_events.refused */
 } stoa_remote_what;
 
-/* What a remote tells, on its thread; a callback may call stoa_remote_carry, and nothing else of the remote. Each may be NULL. */
+/* What a remote tells, on its thread; a callback calls nothing of the remote. May be NULL. */
 typedef struct stoa_remote_events {
     void (*peer)(void *context, const char *peer, stoa_remote_what what, stoa_err why);
-    /* Bytes from a shard of another node to one of this (stoa_remote_carry there); they live until return. */
-    void (*carried)(void *context, const char *peer, stoa_lane lane, const char *from, const char *to, const void *bytes,
-                    uint32_t size_bytes);
-    /* After a carry that was FULL: there is room. */
-    void (*room)(void *context, const char *peer, stoa_lane lane);
     void *context;
 } stoa_remote_events;
 
@@ -99,12 +96,6 @@ void stoa_remote_stop(stoa_remote *remote, uint32_t linger_ms);
 /* As the end of its process would leave it, for simulations: nobody says good-bye and no stand ends. Before stoa_sim_crash. */
 void stoa_remote_abandon(stoa_remote *remote);
 
-/* --- bytes between shards of different nodes (durable channels): in order per node and lane while neither side restarts. Any thread,
- * never waits. from, to: names of shards, at most 31 bytes. Errors: NOT_FOUND (no session with peer), FULL (events.room tells), TOO_LARGE,
- * INVALID. */
-stoa_err stoa_remote_carry(stoa_remote *remote, const char *peer, stoa_lane lane, const char *from, const char *to,
-                           const void *bytes, uint32_t size_bytes);
-
 /* --- what can be seen of it */
 
 typedef struct stoa_remote_link_view {
@@ -124,7 +115,8 @@ void stoa_remote_links(stoa_remote *remote, void (*visit)(void *context, const s
 /* Messages to and from one node; dropped by reason, here: what came too late (STALE), found no actor (CLOSED), no row (NO_HANDLER), no
  * room (FULL), answers nobody waits for (LATE), what cannot be read (REFUSED). */
 typedef struct stoa_remote_counts {
-    uint64_t casts_out, casts_in, asks_out, asks_in, answers_out, answers_in, published_out, published_in, carried_out, carried_in;
+    uint64_t casts_out, casts_in, asks_out, asks_in, answers_out, answers_in, published_out, published_in;
+    uint64_t mail_out, mail_in;       /* frames of channels between shards */
     uint64_t refused_out, refused_in; /* refusals told to the other side, and by it */
     uint64_t malformed;               /* frames that cannot be */
     uint64_t lost;                    /* times it was lost */

@@ -231,15 +231,14 @@ static stoa_err talker_on_stoa_system_room(stoa_turn *turn, talker *self, const 
 
 /* --- the world */
 
-enum { KIT_NODES = 3, KIT_CARRIED = 64 << 10 };
+enum { KIT_NODES = 3 };
 
 typedef struct kit_node {
     stoa_sim *sim;
     stoa_node *node;
     stoa_remote *remote;
     uint64_t incarnation;
-    uint32_t ups, downs, losts, resets, carried, carried_bytes, rooms;
-    uint8_t last[KIT_CARRIED];
+    uint32_t ups, downs, losts, resets;
     struct kit *kit;
 } kit_node;
 
@@ -263,25 +262,6 @@ static inline void kit_on_peer(void *context, const char *peer, stoa_remote_what
     n->resets += what == STOA_REMOTE_RESET;
 }
 
-static inline void kit_on_carried(void *context, const char *peer, stoa_lane lane, const char *from, const char *to,
-                                  const void *bytes, uint32_t size_bytes)
-{
-    kit_node *n = context;
-    (void)peer, (void)lane;
-    assert_string_equal(from, "trade");
-    assert_string_equal(to, "market");
-    n->carried++;
-    n->carried_bytes += size_bytes;
-    memcpy(n->last, bytes, size_bytes < sizeof n->last ? size_bytes : sizeof n->last);
-}
-
-static inline void kit_on_room(void *context, const char *peer, stoa_lane lane)
-{
-    kit_node *n = context;
-    (void)peer, (void)lane;
-    n->rooms++;
-}
-
 static const char *const kit_names[KIT_NODES] = {"a", "b", "c"};
 
 static inline void kit_begin(kit *k, uint32_t i)
@@ -294,7 +274,7 @@ static inline void kit_begin(kit *k, uint32_t i)
     if (!n->sim) { assert_int_equal(stoa_sim_new(&sim, &n->sim, &n->node), STOA_OK); }
     (void)snprintf(uri, sizeof uri, "%ssim://remote/hub%s%s", i ? "fault+" : "", i ? "?seed=3" : "", i ? k->dials : "");
     stoa_remote_link link = {.uri = uri, .link.listen = i == 0};
-    stoa_remote_events events = {.peer = kit_on_peer, .carried = kit_on_carried, .room = kit_on_room, .context = n};
+    stoa_remote_events events = {.peer = kit_on_peer, .context = n};
     stoa_remote_options options = {.node = n->node,
                                    .name = kit_names[i],
                                    .incarnation = ++n->incarnation,

@@ -296,30 +296,6 @@ static void a_deadline_that_passes_on_the_way_is_counted(void **state)
     assert_int_equal(kit_peer(k, 0, "b").counts.dropped[STOA_DROP_STALE] + kit_peer(k, 1, "a").counts.dropped[STOA_DROP_STALE], 1);
 }
 
-/* --- bytes of shards */
-
-static void bytes_of_shards_are_carried_in_order(void **state)
-{
-    kit *k = *state;
-    kit_open(k, 2);
-    static uint8_t much[40000];
-    memset(much, 5, sizeof much);
-    assert_int_equal(stoa_remote_carry(k->nodes[0].remote, "b", STOA_LANE_BULK, "trade", "market", much, sizeof much), STOA_OK);
-    assert_int_equal(stoa_remote_carry(k->nodes[0].remote, "b", STOA_LANE_BULK, "trade", "market", "end", 3), STOA_OK);
-    assert_int_equal(stoa_remote_carry(k->nodes[0].remote, "x", STOA_LANE_BULK, "trade", "market", "end", 3), STOA_E_NOT_FOUND);
-    assert_int_equal(stoa_remote_carry(k->nodes[0].remote, "b", STOA_LANE_BULK, "", "market", "end", 3), STOA_E_INVALID);
-    kit_run(k, 30);
-    assert_int_equal(k->nodes[1].carried, 2);
-    assert_int_equal(k->nodes[1].carried_bytes, sizeof much + 3);
-    assert_memory_equal(k->nodes[1].last, "end", 3);
-    uint32_t taken = 0;
-    while (!stoa_remote_carry(k->nodes[0].remote, "b", STOA_LANE_BULK, "trade", "market", much, sizeof much)) { taken++; }
-    assert_in_range(taken, 90, 120); /* 4 MiB */
-    kit_run(k, 500);
-    assert_int_equal(k->nodes[1].carried, 2 + taken);
-    assert_int_equal(k->nodes[0].rooms, 1);
-}
-
 /* --- room */
 
 static void who_floods_hears_full_and_then_room(void **state)
@@ -432,7 +408,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_floods_hears_full_and_then_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_paused_node_is_full_in_time_and_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_topic_crosses_once_a_node_and_no_further, setup, teardown),
-        cmocka_unit_test_setup_teardown(bytes_of_shards_are_carried_in_order, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
