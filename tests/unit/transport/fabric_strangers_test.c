@@ -1,6 +1,7 @@
-/* fabric_strangers_test.c - goal: whoever comes to the door of a fabric link with something that is no greeting is refused by
- * name, and who is served notices nothing. Method: a listener with keys and one good peer; raw sockets that say garbage, an old
- * version, half a greeting, a recorded greeting, or nothing, and random bytes from a printed seed.
+/* fabric_strangers_test.c - goal: whoever comes to the door of a fabric link with something that is no greeting is
+ * refused by name, and who is served notices nothing. Method: over each library a listener with keys and one good
+ * peer; raw sockets that say garbage, an old version, half a greeting, a recorded greeting, or nothing, and random
+ * bytes from a printed seed.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -26,6 +27,7 @@
 enum { DEADLINE_MS = 30000, HELLO_AT_VERSION = 7, HELLO_AT_NAME = 11, RECORD_MAX = 512 };
 
 typedef struct world {
+    const char *scheme;
     stoa_link *server, *client;
     uint32_t ups, downs, frames, refusals, client_ups, client_downs;
     stoa_err why;
@@ -94,6 +96,7 @@ static int world_open(void **state)
 {
     world *w = calloc(1, sizeof *w);
     assert_non_null(w);
+    w->scheme = *state;
     assert_int_equal(stoa_key_new(&w->server_keys) || stoa_key_new(&w->client_keys), 0);
     stoa_link_allowed allowed = {.name = "client"};
     memcpy(allowed.public_key, w->client_keys.public_key, sizeof allowed.public_key);
@@ -103,7 +106,9 @@ static int world_open(void **state)
                                  .allowed = &allowed,
                                  .allowed_count = 1,
                                  .secret_key = w->server_keys.secret_key};
-    assert_int_equal(stoa_link_open("ucx+tcp://127.0.0.1:0", &options, &w->server), STOA_OK);
+    char any[64];
+    (void)snprintf(any, sizeof any, "%s://127.0.0.1:0", w->scheme);
+    assert_int_equal(stoa_link_open(any, &options, &w->server), STOA_OK);
     const char *address = w->server->ops->address(w->server);
     w->port = (uint16_t)atoi(strrchr(address, ':') + 1);
     options = (stoa_link_options){.frame_limit = 65536,
@@ -170,7 +175,7 @@ static size_t record_hello(world *w, uint8_t *out)
     assert_int_equal(listen(listener, 1), 0);
     assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &at_bytes), 0);
     char address[64];
-    (void)snprintf(address, sizeof address, "ucx+tcp://127.0.0.1:%u", ntohs(at.sin_port));
+    (void)snprintf(address, sizeof address, "%s://127.0.0.1:%u", w->scheme, ntohs(at.sin_port));
     stoa_link_options options = {.frame_limit = 65536,
                                  .queue_frames = 64,
                                  .secret_key = w->client_keys.secret_key,
@@ -256,10 +261,15 @@ int main(void)
     uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
     (void)printf("STOA_TEST_SEED=%llu\n", (unsigned long long)seed);
     stoa_random_seed(&chance, seed);
+    static char ucx[] = "ucx+tcp", ofi[] = "ofi+tcp";
+#define TEST(name, scheme) cmocka_unit_test_prestate_setup_teardown(name, world_open, world_close, scheme)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_no_greeting_is_named, world_open, world_close),
-        cmocka_unit_test_setup_teardown(a_recorded_greeting_comes_to_nothing, world_open, world_close),
-        cmocka_unit_test_setup_teardown(random_bytes_harm_nobody, world_open, world_close),
+        TEST(what_is_no_greeting_is_named, ucx),
+        TEST(what_is_no_greeting_is_named, ofi),
+        TEST(a_recorded_greeting_comes_to_nothing, ucx),
+        TEST(a_recorded_greeting_comes_to_nothing, ofi),
+        TEST(random_bytes_harm_nobody, ucx),
+        TEST(random_bytes_harm_nobody, ofi),
     };
     return cmocka_run_group_tests_name("transport/fabric, strangers", tests, NULL, NULL);
 }
