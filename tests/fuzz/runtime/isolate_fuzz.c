@@ -22,7 +22,8 @@ typedef struct stand {
     stoa_isolated proxy;
 } stand;
 #define stand_HEARS(HEAR, K)                                                                                           \
-    HEAR(K, stoa_isolate_self, tick) HEAR(K, stand, tried)
+    HEAR(K, stoa_isolate_self, tick) HEAR(K, stand, tried) HEAR(K, stoa_system, down) HEAR(K, stoa_system, refused)      \
+    HEAR(K, stoa_system, room)
 STOA_PLAIN_KIND(stand, .mailbox_limit = 64)
 
 static const uint8_t *input;
@@ -37,6 +38,21 @@ static stoa_err stand_on_cast(stoa_turn *turn, stand *self, const stand_cast *in
     return in->text.len <= sizeof in->text.at ? STOA_OK : STOA_E_INVALID;
 }
 static stoa_err stand_on_stand_tried(stoa_turn *turn, stand *self, const stand_tried *in)
+{
+    (void)turn, (void)self, (void)in;
+    return STOA_OK;
+}
+static stoa_err stand_on_stoa_system_down(stoa_turn *turn, stand *self, const stoa_system_down *in)
+{
+    (void)turn, (void)self, (void)in;
+    return STOA_OK;
+}
+static stoa_err stand_on_stoa_system_refused(stoa_turn *turn, stand *self, const stoa_system_refused *in)
+{
+    (void)turn, (void)self, (void)in;
+    return STOA_OK;
+}
+static stoa_err stand_on_stoa_system_room(stoa_turn *turn, stand *self, const stoa_system_room *in)
 {
     (void)turn, (void)self, (void)in;
     return STOA_OK;
@@ -57,6 +73,8 @@ static void reset(stoa_isolated *proxy, stoa_ref self)
     proxy->turns[1].row = &stand_rows[stand_ROW_try];
     proxy->known[0] = self.at;
     proxy->known_count = 1;
+    proxy->hears_count = proxy->tells_count = 1;
+    proxy->hears[0][0] = proxy->tells[0][0] = '>';
 }
 
 /* Frames of [size, size, bytes]; where a frame asks for the actor itself by ref 1, it is meant. */
