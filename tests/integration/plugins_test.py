@@ -35,6 +35,12 @@ def lives(pid):
         return False
 
 
+def ticks(pid):
+    """Processor time that it has used."""
+    with open(f"/proc/{pid}/stat") as stat:
+        return int(stat.read().rsplit(")", 1)[1].split()[11])
+
+
 def wait_until(what, why):
     until = time.monotonic() + WAIT_S
     while time.monotonic() < until:
@@ -66,7 +72,7 @@ class Node:
             return log.read()
 
     def run(self, *words):
-        done = subprocess.run([STOA, "--data", self.data, "--write", "--timeout", "60000", "-o", "json", *words],
+        done = subprocess.run([STOA, "--data", self.data, "--write", "-o", "json", "--timeout", "60000", *words],
                               capture_output=True, text=True, timeout=WAIT_S, env=CLEAN)
         return done.returncode, done.stdout, json.loads(done.stdout)["error"]["text"] if done.returncode else ""
 
@@ -215,11 +221,15 @@ class Test(unittest.TestCase):
         self.assertEqual(node.close(), 0)
 
     def test_a_killed_node_leaves_no_child(self):
-        node = self.node([helper(), tally(), odd()])
-        for name in ("tally/t", "tally/u", "odd/o"):
+        node = self.node([helper(), tally(), odd(", turn: 10m")])
+        for name in ("tally/t", "tally/u"):
             node.serves(name)
+        hung = node.serves("odd/o")["process"]["pid"]
         pids = node.pids()
         self.assertEqual(len(pids), 4)
+        node.run("--timeout", "1", "plugin", "ask", "odd", "o", "misdo", '{"what": "hang"}')
+        used = ticks(hung)
+        wait_until(lambda: ticks(hung) > used + 5, "it does not hang")
         node.process.kill()
         node.process.wait(WAIT_S)
         wait_until(lambda: not [pid for pid in pids if lives(pid)], "children are left")
