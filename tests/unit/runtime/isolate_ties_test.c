@@ -238,6 +238,7 @@ static void test_other_topics_are_denied(void **state)
     open_stage(&s);
     assert_int_equal(deed(&s, "overreach", 0, &seen), STOA_E_DENIED);
     assert_int_equal(deed(&s, "forge", 0, &seen), STOA_E_DENIED);
+    assert_int_equal(deed(&s, "half", 0, &seen), STOA_E_RANGE); /* what a refused turn bound is not bound */
     assert_int_equal(deed(&s, "unbound", 0, &seen), STOA_E_INVALID);
     stoa_node_close(s.node, STOA_S(10));
 }

@@ -104,6 +104,12 @@ static stoa_err do_unbound(stoa_turn *turn, tied *self, uint64_t n)
     (void)self;
     return tied_publish_echo(turn, 1, &(tied_echo){n});
 }
+static stoa_err do_half(stoa_turn *turn, tied *self, uint64_t n)
+{
+    (void)self, (void)n;
+    stoa_err err = stoa_turn_bind(turn, 1, "tied.echo");
+    return err ? err : STOA_E_RANGE;
+}
 static stoa_err do_publish(stoa_turn *turn, tied *self, uint64_t n)
 {
     (void)self;
@@ -138,7 +144,7 @@ static stoa_err tied_on_deed(stoa_turn *turn, tied *self, const tied_deed *in, t
                  {"unlink", do_unlink},       {"told", do_told},               {"within", do_within},       {"room", do_room},
                  {"subscribe", do_subscribe}, {"unsubscribe", do_unsubscribe}, {"join", do_join},           {"leave", do_leave},
                  {"overreach", do_overreach}, {"forge", do_forge},             {"unbound", do_unbound},     {"publish", do_publish},
-                 {"refuse", do_refuse},       {"base", do_base}};
+                 {"half", do_half},           {"refuse", do_refuse},       {"base", do_base}};
     for (unsigned i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
         if (!STOA_TEXT_EQZ(&in->what, deeds[i].name)) { continue; }
         stoa_err err = deeds[i].run(turn, self, in->n);
