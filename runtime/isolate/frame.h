@@ -2,7 +2,7 @@
  * runtime/.
  *
  *     node:   START, then MESSAGE and TICK, each a turn with a number of its own, counted from 0
- *     child:  for each of them, in order: SEND and what else the turn asked for, then DONE or FAILED or EXIT with its number
+ *     child:  for each of them, in order: SEND and what else the turn asked for, then DONE or KEPT or FAILED or EXIT with its number
  *     node:   DESCRIBE in place of START; child: DESCRIPTION, as many as it takes, then DONE. No turn follows (describe.h)
  *
  * Nothing else may be said, so a child acts only when it is its turn, and what it may do in one is bounded.
@@ -39,6 +39,8 @@ typedef enum stoa_isolate_word {
     STOA_ISOLATE_TOPIC,     /* text; token: a stoa_isolate_topic; row: the slot that it is bound to */
     STOA_ISOLATE_PUBLISH,   /* token: the slot; table, row, payload */
     STOA_ISOLATE_DESCRIPTION, /* payload: the next bytes of it */
+    STOA_ISOLATE_KEPT,        /* as DONE, but who asked is answered later; token: the child's own, not 0 */
+    STOA_ISOLATE_ANSWER,      /* token, of such a one; error, or the reply as payload */
 } stoa_isolate_word;
 
 typedef enum stoa_isolate_topic {

@@ -164,6 +164,9 @@ static void end(stoa_turn *turn, stoa_isolated *self, const char *why)
     for (; self->done < self->sent; self->done++) {
         (void)stoa_turn_answer_kept(turn, &self->turns[self->done % STOA_ISOLATE_SLOTS].asker, NULL, NULL, STOA_E_FAILED);
     }
+    for (uint32_t i = 0; i < STOA_ISOLATE_KEEPS; i++) {
+        if (self->kept[i].token) { (void)stoa_turn_answer_kept(turn, &self->kept[i].asker, NULL, NULL, STOA_E_FAILED); }
+    }
     self->broken = *why ? why : "ended";
     if (strcmp(why, GONE) == 0) {
         end_as_process(turn, self);

@@ -15,7 +15,7 @@
  * restarts it or not: a crash, a kill, a turn above turn_ns, a system call that is not allowed, memory or processor time above
  * its limits, more messages in a turn than `sends`, bytes that are no message, a receiver, a row or a topic it may not use.
  *
- * What a handler may call there: send, within, told, when_room, ask, after, every, cancel, answer, refuse, fail, exit, key, random, alloc
+ * What a handler may call there: send, within, told, when_room, ask, after, every, cancel, answer, refuse, keep, fail, exit, key, random, alloc
  * and free, find for its peers, monitor and link for whom it may send to, subscribe, join, bind and publish (topics it was not given:
  * DENIED). All else answers UNSUPPORTED. A send is not refused in the child's turn: casts that find their receiver full are
  * dropped and counted (`inspect`); asks are answered with the error, and who is told is told. An event-sourced kind is refused by the
@@ -36,6 +36,7 @@ enum {
     STOA_ISOLATE_PEERS = 16,             /* names it may be given */
     STOA_ISOLATE_GRANTS = 8,             /* patterns of topics it may hear; that it may publish on */
     STOA_ISOLATE_MONITORS = 64,          /* of a child */
+    STOA_ISOLATE_KEEPS = 128,            /* askers that it keeps; with one more the oldest is forgotten, and ends at its deadline */
     STOA_ISOLATE_PAYLOAD_MAX = 16 << 10, /* of a message, encoded */
     STOA_ISOLATE_SENDS = 64,             /* of one turn, at most */
     STOA_ISOLATE_ASKS = 256,             /* of a child, under way */
@@ -92,7 +93,7 @@ stoa_err stoa_isolate_on_beat(stoa_turn *turn, void *state, const void *in, void
 stoa_err stoa_isolate_on_tick(stoa_turn *turn, void *state, const void *in, void *out);
 stoa_err stoa_isolate_on_ended(stoa_turn *turn, void *state, const void *in, void *out);
 stoa_err stoa_isolate_on_ready(stoa_turn *turn, void *state, const void *in, void *out);
-enum { STOA_ISOLATE_STATE_BYTES = 40 << 10 };
+enum { STOA_ISOLATE_STATE_BYTES = 48 << 10 };
 
 #define STOA_ISOLATED_COMMAND_(K, name) [K##_ROW_##name] = stoa_isolate_pass,
 #define STOA_ISOLATED_CAST_(K, name)    STOA_ISOLATED_COMMAND_(K, name)

@@ -237,20 +237,57 @@ static const char *obey_topic(stoa_turn *turn, stoa_isolated *self, const order 
 
 /* --- ends of a turn */
 
-/* An error is one of the vocabulary, as a handler returns it. */
+static const char *over(stoa_isolated *self)
+{
+    self->done++;
+    self->ops = 0;
+    return self->exits ? self->exit_reason : NULL;
+}
+
+/* One of the vocabulary, as a handler returns it. */
+static bool is_error(int32_t error)
+{
+    return error < 0 && strcmp(stoa_err_name((stoa_err)error), "UNKNOWN") != 0;
+}
+
 static const char *obey_done(stoa_turn *turn, stoa_isolated *self, const order *o)
 {
     uint64_t slot = self->done % STOA_ISOLATE_SLOTS;
     const stoa_row *row = self->turns[slot].row, *reply = row ? row->reply : NULL;
     stoa_err error = (stoa_err)o->head->error;
-    if (error && (o->head->error > 0 || strcmp(stoa_err_name(error), "UNKNOWN") == 0)) { return GARBAGE; }
+    if (error && !is_error(o->head->error)) { return GARBAGE; }
     if (reply && !error && !read_payload(reply, o)) { return GARBAGE; }
     if ((!reply || error) && o->payload_bytes) { return GARBAGE; }
     if (self->done == 0 && error) { return "isolate: it refused to start"; }
     if (reply) { (void)stoa_turn_answer_kept(turn, &self->turns[slot].asker, reply, decoded, error); }
-    self->done++;
-    self->ops = 0;
-    if (self->exits) { return self->exit_reason; }
+    return over(self);
+}
+
+static const char *obey_kept(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    uint64_t slot = self->done % STOA_ISOLATE_SLOTS, at = o->head->token % STOA_ISOLATE_KEEPS;
+    const stoa_row *row = self->turns[slot].row;
+    (void)turn;
+    if (!row || !row->reply || !o->head->token || o->payload_bytes) { return GARBAGE; }
+    self->kept[at].asker = self->turns[slot].asker;
+    self->kept[at].reply = row->reply;
+    self->kept[at].token = o->head->token;
+    return over(self);
+}
+
+/* One that was answered, or forgotten, is nobody any more. */
+static const char *obey_answer(stoa_turn *turn, stoa_isolated *self, const order *o)
+{
+    uint64_t at = o->head->token % STOA_ISOLATE_KEEPS;
+    stoa_err error = (stoa_err)o->head->error;
+    if (++self->ops > STOA_ISOLATE_SENDS) { return FLOOD; }
+    if (error && !is_error(o->head->error)) { return GARBAGE; }
+    if (!o->head->token || self->kept[at].token != o->head->token) { return NULL; }
+    const stoa_row *reply = self->kept[at].reply;
+    if (!error && (o->head->row != reply->id || strcmp(o->head->table, reply->kind) != 0)) { return ROW; }
+    if (error ? o->payload_bytes != 0 : !read_payload(reply, o)) { return GARBAGE; }
+    (void)stoa_turn_answer_kept(turn, &self->kept[at].asker, reply, decoded, error);
+    self->kept[at].token = 0;
     return NULL;
 }
 
@@ -285,7 +322,8 @@ const char *stoa_isolate_obey(stoa_turn *turn, stoa_isolated *self, const uint8_
                  {STOA_ISOLATE_TOLD, obey_told},       {STOA_ISOLATE_WHEN_ROOM, obey_when_room},
                  {STOA_ISOLATE_MONITOR, obey_monitor}, {STOA_ISOLATE_DEMONITOR, obey_demonitor},
                  {STOA_ISOLATE_LINK, obey_link},       {STOA_ISOLATE_UNLINK, obey_unlink},
-                 {STOA_ISOLATE_TOPIC, obey_topic},     {STOA_ISOLATE_PUBLISH, obey_publish}};
+                 {STOA_ISOLATE_TOPIC, obey_topic},     {STOA_ISOLATE_PUBLISH, obey_publish},
+                 {STOA_ISOLATE_KEPT, obey_kept},       {STOA_ISOLATE_ANSWER, obey_answer}};
     stoa_isolate_head head;
     order o = {.head = &head};
     if (stoa_isolate_frame_read(bytes, size_bytes, &head, &o.payload, &o.payload_bytes)) { return GARBAGE; }

@@ -33,6 +33,11 @@ typedef struct stoa_isolated {
     struct {
         uint64_t id, token; /* the runtime's, 0: free; the child's */
     } monitors[STOA_ISOLATE_MONITORS];
+    struct {
+        stoa_asker asker;
+        const stoa_row *reply;
+        uint64_t token; /* 0: none */
+    } kept[STOA_ISOLATE_KEEPS]; /* by token */
     uint32_t hears_count, tells_count;
     char hears[STOA_ISOLATE_GRANTS][64], tells[STOA_ISOLATE_GRANTS][64];
     struct {

@@ -35,7 +35,8 @@ typedef struct stoa_host {
 
     /* of the turn under way */
     stoa_turn turn;
-    bool later; /* it would answer in another turn, which it cannot here */
+    bool later; /* somebody else would answer, which nobody can here */
+    uint64_t kept, keeps_made; /* the asker it keeps, 0: none; all it has kept */
     bool exits, exits_failed;
     const stoa_row *reply; /* of the command being handled */
     void *answer;          /* room for it */

@@ -27,6 +27,7 @@ void stoa_host_begin(const stoa_isolate_head *head, const char *topic)
     host->now_ns = head->ns;
     host->turn_number = head->turn;
     host->later = host->exits = host->exits_failed = false;
+    host->kept = 0;
     host->reply = NULL;
     host->failed = NULL;
     host->refused = STOA_OK;
@@ -100,6 +101,7 @@ static void settle_timers(bool ok)
 static void say(uint32_t word, stoa_err error)
 {
     stoa_isolate_head head = {.word = word, .turn = host->turn_number, .error = (int32_t)error};
+    if (word == STOA_ISOLATE_KEPT) { head.token = host->kept; }
     stoa_host_write(&head, sizeof head);
 }
 
@@ -130,8 +132,8 @@ void stoa_host_settle(stoa_err error)
     host->asks += host->asked;
     stoa_host_arm();
     if (host->exits) { say(STOA_ISOLATE_EXIT, host->exits_failed ? STOA_E_FAILED : STOA_OK); }
-    if (host->refused) {
-        say(STOA_ISOLATE_DONE, host->refused);
+    if (host->refused || host->kept) {
+        say(host->refused ? STOA_ISOLATE_DONE : STOA_ISOLATE_KEPT, host->refused);
         return;
     }
     stoa_isolate_head head = {.word = STOA_ISOLATE_DONE, .turn = host->turn_number};
@@ -210,9 +212,19 @@ void stoa_turn_no_answer(stoa_turn *turn)
 
 void stoa_turn_keep(stoa_turn *turn, stoa_asker *out)
 {
-    (void)turn;
     *out = (stoa_asker){0};
-    host->later = true;
+    if (!host->reply) { return; } /* nobody asked */
+    if (!host->kept) { host->kept = ++host->keeps_made; }
+    *out = (stoa_asker){.who = turn->self, .ask = host->kept, .command = host->reply->id};
+}
+
+stoa_err stoa_turn_answer_kept(stoa_turn *turn, const stoa_asker *asker, const stoa_row *row, const void *payload, stoa_err error)
+{
+    (void)turn;
+    stoa_isolate_head head = {.word = STOA_ISOLATE_ANSWER, .token = asker->ask, .error = (int32_t)error};
+    if (!asker->who.at) { return STOA_OK; }
+    if (error) { return stoa_host_stage(&head, NULL, NULL, NULL); }
+    return row->id == asker->command ? stoa_host_stage(&head, NULL, row, payload) : STOA_E_INVALID;
 }
 
 /* --- time */

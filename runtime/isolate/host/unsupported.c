@@ -11,7 +11,6 @@
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
 NOT_HERE(stoa_turn_forward, stoa_turn *turn, stoa_ref to, const stoa_row *row, const void *payload)
-NOT_HERE(stoa_turn_answer_kept, stoa_turn *turn, const stoa_asker *asker, const stoa_row *row, const void *payload, stoa_err error)
 NOT_HERE(stoa_turn_emit, stoa_turn *turn, const stoa_row *row, const void *payload)
 NOT_HERE(stoa_turn_mail, stoa_turn *turn, const char *to, const stoa_row *row, const void *payload, uint64_t token)
 NOT_HERE(stoa_turn_returned, const stoa_turn *turn, const stoa_row *row, void *payload_out)

@@ -280,6 +280,21 @@ static void test_its_timers_fire_and_are_cancelled(void **state)
     close_stage(&s);
 }
 
+static void test_it_answers_later_whom_it_has_kept(void **state)
+{
+    stage s;
+    odd_sum sum = {0};
+    (void)state;
+    open_with(&s, plug_in(), STOA_TEMPORARY);
+    for (uint64_t i = 20; i < 20 + 3 * STOA_ISOLATE_KEEPS; i++) {
+        assert_int_equal(odd_call_later(s.node, s.odd, (odd_later){i}, STOA_S(60), &sum), STOA_OK);
+        assert_int_equal(sum.doubled, 2 * i);
+        assert_int_equal(add(&s, 1).sum, i - 19); /* it serves meanwhile */
+    }
+    assert_int_equal(odd_call_later(s.node, s.odd, (odd_later){13}, STOA_S(60), &sum), STOA_E_RANGE);
+    close_stage(&s);
+}
+
 static booker_state wait_for_booking(stage *s, stoa_ref ref, uint64_t sum, uint64_t refused)
 {
     booker_state seen = {0};
@@ -449,6 +464,8 @@ static void test_hostile_children_end_alone(void **state)
                 {"topic", "isolate: a topic that it may not use"},
                 {"publish", "isolate: a topic that it may not use"},
                 {"demonitor", "isolate: too many messages of one turn"},
+                {"kept", "isolate: what it wrote is no message"},
+                {"answer", "isolate: too many messages of one turn"},
                 {"row", "isolate: it sent what it may not"},
                 {"reply", "isolate: it sent what it may not"},
                 {"flood", "isolate: too many messages of one turn"},
@@ -511,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_it_starts_with_its_args_or_is_refused),
         cmocka_unit_test(test_it_asks_and_sends_in_turns_that_take_effect),
         cmocka_unit_test(test_its_timers_fire_and_are_cancelled),
+        cmocka_unit_test(test_it_answers_later_whom_it_has_kept),
         cmocka_unit_test(test_an_actor_of_a_shard_asks_it_by_name_and_books_its_answers),
         cmocka_unit_test(test_each_end_has_its_reason),
         cmocka_unit_test(test_above_its_processor_time_it_ends),

@@ -180,6 +180,14 @@ static void do_publish(void)
     helper_note note = {1};
     put(&(stoa_isolate_head){.word = STOA_ISOLATE_PUBLISH, .token = 3}, &helper_rows[helper_ROW_note], &note);
 }
+static void do_kept(void)
+{
+    put(&(stoa_isolate_head){.word = STOA_ISOLATE_KEPT}, NULL, NULL); /* without a number */
+}
+static void do_answer(void)
+{
+    for (;;) { put(&(stoa_isolate_head){.word = STOA_ISOLATE_ANSWER, .token = 7}, NULL, NULL); }
+}
 static void do_link(void)
 {
     put(&(stoa_isolate_head){.word = STOA_ISOLATE_LINK, .ref = head.ref ^ 0x10000001}, NULL, NULL);
@@ -195,7 +203,7 @@ static const struct {
 } deeds[] = {{"garbage", do_garbage},   {"huge", do_huge},     {"short", do_short},   {"word", do_word},     {"bytes", do_bytes},
              {"beyond", do_beyond},     {"row", do_row},       {"reply", do_reply},   {"flood", do_flood},   {"error", do_error},
              {"described", do_described}, {"endless", do_endless}, {"untold", do_untold},
-             {"topic", do_topic}, {"publish", do_publish}, {"link", do_link}, {"demonitor", do_demonitor},
+             {"topic", do_topic}, {"publish", do_publish}, {"link", do_link}, {"kept", do_kept}, {"answer", do_answer}, {"demonitor", do_demonitor},
              {"stranger", do_stranger}, {"cursor", do_cursor}, {"noise", do_noise},   {"again", do_memory_again}, {"mute", do_mute}};
 
 /* Memory that can shrink under its reader. */

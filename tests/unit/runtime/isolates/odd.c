@@ -15,10 +15,11 @@ STOA_TABLE_DEFINE(helper)
 STOA_TABLE_DEFINE(odd)
 STOA_PROXY(helper)
 
-enum { FLOOD = 999 }; /* a tick of so many is followed by ten */
+enum { FIRST_WAITING = 100, FLOOD = 999 }; /* a tick of so many is followed by ten */
 typedef struct odd {
     odd_sum sum;
     stoa_timer beat;
+    stoa_asker waiting[8]; /* by token, from FIRST_WAITING on */
 } odd;
 static stoa_err odd_start(stoa_turn *turn, void *state, const void *args);
 STOA_PLAIN_KIND(odd, .start = odd_start, .args_bytes = sizeof(uint64_t))
@@ -52,8 +53,24 @@ static stoa_err odd_on_ask(stoa_turn *turn, odd *self, const odd_ask *in, odd_su
     return helper_ask_double(turn, stoa_turn_find(turn, "helper/h"), (helper_double){in->n}, STOA_S(10), 7);
 }
 
+static stoa_err odd_on_later(stoa_turn *turn, odd *self, const odd_later *in, odd_sum *out)
+{
+    stoa_asker *asker = &self->waiting[in->n % 8];
+    (void)out;
+    stoa_turn_keep(turn, asker);
+    return helper_ask_double(turn, stoa_turn_find(turn, "helper/h"), (helper_double){in->n}, STOA_S(10), FIRST_WAITING + in->n % 8);
+}
+
+static stoa_err answer_later(stoa_turn *turn, const stoa_asker *asker, uint64_t doubled)
+{
+    odd_sum sum = {.doubled = doubled};
+    stoa_err error = doubled == 26 ? STOA_E_RANGE : STOA_OK;
+    return stoa_turn_answer_kept(turn, asker, &odd_rows[odd_ROW_sum], &sum, error);
+}
+
 static stoa_err odd_on_helper_doubled(stoa_turn *turn, odd *self, const helper_doubled *in)
 {
+    if (turn->token >= FIRST_WAITING) { return answer_later(turn, &self->waiting[turn->token - FIRST_WAITING], in->n); }
     self->sum.doubled = turn->error ? 0 : in->n + (turn->token == 7 ? 0 : 1000);
     return STOA_OK;
 }
