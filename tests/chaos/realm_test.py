@@ -82,7 +82,10 @@ class Life:
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait()
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:  # it had ended before it read the last line
+            pass
         self.process.stdout.close()
         return code
 
