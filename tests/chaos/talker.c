@@ -25,21 +25,19 @@
  * It ends when its input does.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/random.h"
 #include "tests/chaos/ledger.h"
+#include "tests/chaos/net.h"
 #include "transport/keys.h"
 #include "transport/sessions.h"
 
@@ -53,8 +51,7 @@ enum {
     LINE_BYTES = 64,
     FRAME_LIMIT = 64 << 10,
     QUEUE_FRAMES = 64,
-    TRANSFER_MAX = 1 << 20,
-    SKIPPED = 77
+    TRANSFER_MAX = 1 << 20
 };
 
 static stoa_link *link_to;
@@ -345,19 +342,6 @@ static uint64_t number_of(char **argv, const char *key)
 {
     const char *value = value_of(argv, key);
     return value ? strtoull(value, NULL, 10) : 0;
-}
-
-/* With a /sys that shows this namespace's devices: UCX looks for them there. */
-static void net_enter(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool in = fd >= 0 && setns(fd, CLONE_NEWNET) == 0 && unshare(CLONE_NEWNS) == 0 &&
-              mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 && mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
-    if (!in) {
-        (void)fprintf(stderr, "%s: %s\n", path, strerror(errno));
-        exit(SKIPPED);
-    }
-    (void)close(fd);
 }
 
 static void ledger_open(const char *path, uint64_t incarnation)
