@@ -398,8 +398,9 @@ static void cases_add(const variant *over, size_t over_count, const named *tests
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 2) { cmocka_set_test_filter(argv[1]); }
     const char *given = getenv("STOA_TEST_SEED");
     seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
     (void)printf("STOA_TEST_SEED=%llu\n", (unsigned long long)seed);
