@@ -45,8 +45,8 @@ typedef struct stoa_ship stoa_ship;
 
 /* What a ship tells. A callback may send, release and note; it may not step, take or free. */
 typedef struct stoa_ship_events {
-    /* Receiver. bytes stay until everything up to end is released. */
-    void (*record)(void *context, stoa_ship *ship, const void *bytes, uint32_t size_bytes, uint64_t end);
+    /* Receiver. bytes stay until everything up to end is released. False: not now; it is told again with a later step. */
+    bool (*record)(void *context, stoa_ship *ship, const void *bytes, uint32_t size_bytes, uint64_t end);
     /* The stream goes on over a new connection, or begins: then so many bytes were sent and not released, and some of them may
      * have arrived (lost; receiver: 0). A sender knows the receiver's note by then. */
     void (*begun)(void *context, stoa_ship *ship, bool resumed, uint64_t lost);

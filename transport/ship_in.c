@@ -32,11 +32,14 @@ static void take_all(stoa_ship *ship)
             ship->taken += ship->options.ring_bytes - offset;
             continue;
         }
-        ship->taken += stoa_ship_span(header.bytes);
+        const stoa_ship_events *events = &ship->options.events;
+        uint64_t end = ship->taken + stoa_ship_span(header.bytes);
+        ship->waits = !events->record(events->context, ship, ship->ring + offset + sizeof header, header.bytes, end);
+        if (ship->waits) { return; }
+        ship->taken = end;
+        ship->taken_due = true;
         ship->counts.records++;
         ship->counts.bytes += header.bytes;
-        ship->options.events.record(ship->options.events.context, ship, ship->ring + offset + sizeof header, header.bytes,
-                                    ship->taken);
     }
     if (!ship->broken) { return; }
     ship->counts.broken++;
@@ -45,8 +48,8 @@ static void take_all(stoa_ship *ship)
 
 void stoa_ship_release(stoa_ship *ship, uint64_t end)
 {
-    STOA_ASSERT(end <= ship->taken);
     if (end <= ship->released) { return; }
+    STOA_ASSERT(end - ship->released <= ship->options.ring_bytes);
     ship->released = end;
     ship->taken_due = true;
 }
@@ -75,7 +78,7 @@ stoa_err stoa_ship_take_start(stoa_ship *ship, const stoa_ship_word *word, const
     if (!resumed) { stoa_ship_begin(ship, word->from); }
     ship->announced = ship->taken;
     ship->round = 0;
-    ship->broken = false;
+    ship->broken = ship->waits = false;
     ship->number = 0;
     ship->begun = ship->taken_due = true;
     ship->counts.begins += !resumed;
@@ -133,7 +136,9 @@ void stoa_ship_in_step(stoa_ship *ship, uint64_t now_ns)
         if (stoa_ship_again(ship, now_ns)) { say_hello(ship); }
         return;
     }
+    if (ship->waits) { take_all(ship); }
     if (ship->taken_due) {
+        STOA_ASSERT(ship->released <= ship->taken);
         stoa_ship_word word = {.kind = STOA_SHIP_TAKEN,
                                .flags = ship->broken ? STOA_SHIP_AGAIN : 0,
                                .number = ship->number + 1,
@@ -145,5 +150,5 @@ void stoa_ship_in_step(stoa_ship *ship, uint64_t now_ns)
             ship->taken_due = false;
         }
     }
-    ship->again_ns = UINT64_MAX; /* the sender asks */
+    ship->again_ns = ship->waits ? now_ns + ship->options.again_ns : UINT64_MAX; /* else the sender asks */
 }

@@ -84,7 +84,7 @@ struct stoa_ship {
 
     /* receiver */
     uint64_t announced; /* there is all below it */
-    bool taken_due, broken;
+    bool taken_due, broken, waits; /* waits: the user does not take the next record now */
 };
 
 /* Send a word, and what is behind it. Errors: those of the link's send. */

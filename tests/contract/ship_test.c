@@ -94,19 +94,21 @@ static void fill(uint8_t *bytes, uint64_t number)
     memcpy(bytes, &number, sizeof number);
 }
 
-static void on_record(void *context, stoa_ship *ship, const void *bytes, uint32_t size_bytes, uint64_t end)
+static bool on_record(void *context, stoa_ship *ship, const void *bytes, uint32_t size_bytes, uint64_t end)
 {
     side *s = context;
+    if (stoa_random_chance(&s->world->random, 5)) { return false; } /* it comes again */
     fill(s->world->bytes, s->next);
     assert_int_equal(size_bytes, size_of(s->next));
     assert_memory_equal(bytes, s->world->bytes, size_bytes);
     s->next++;
     assert_true(s->held_count < HELD_MAX);
     s->held[s->held_count++] = end;
-    if (s->held_count < HELD_MAX && !stoa_random_chance(&s->world->random, 300)) { return; }
+    if (s->held_count < HELD_MAX && !stoa_random_chance(&s->world->random, 300)) { return true; }
     stoa_ship_release(ship, end);
     assert_int_equal(stoa_ship_note(ship, &s->next, sizeof s->next), STOA_OK);
     s->held_count = 0;
+    return true;
 }
 
 static void on_begun(void *context, stoa_ship *ship, bool resumed, uint64_t lost)
