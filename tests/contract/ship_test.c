@@ -31,21 +31,23 @@ enum {
 
 typedef struct variant {
     const char *name, *scheme, *place; /* place: NULL for a fresh name */
-    bool faults, one_sided;
+    bool faults, one_sided, writes; /* writes: the provider does, which has to be asked for */
 } variant;
 
 static const variant variants[] = {
-    {"sim", "sim", NULL, false, false},
-    {"shm", "shm", NULL, false, false},
-    {"zmq+ipc", "zmq+ipc", "@", false, false},
-    {"zmq+tcp", "zmq+tcp", "127.0.0.1:0", false, false},
-    {"ucx+tcp", "ucx+tcp", "127.0.0.1:0", false, true},
-    {"ofi+tcp", "ofi+tcp", "127.0.0.1:0", false, true},
-    {"fault+sim", "sim", NULL, true, false},
-    {"fault+shm", "shm", NULL, true, false},
-    {"fault+zmq+tcp", "zmq+tcp", "127.0.0.1:0", true, false},
-    {"fault+ucx+tcp", "ucx+tcp", "127.0.0.1:0", true, true},
-    {"fault+ofi+tcp", "ofi+tcp", "127.0.0.1:0", true, true},
+    {"sim", "sim", NULL, false, false, false},
+    {"shm", "shm", NULL, false, false, false},
+    {"zmq+ipc", "zmq+ipc", "@", false, false, false},
+    {"zmq+tcp", "zmq+tcp", "127.0.0.1:0", false, false, false},
+    {"ucx+tcp", "ucx+tcp", "127.0.0.1:0", false, true, false},
+    {"ucx+tcp that writes", "ucx+tcp", "127.0.0.1:0", false, true, true},
+    {"ofi+tcp", "ofi+tcp", "127.0.0.1:0", false, true, false},
+    {"fault+sim", "sim", NULL, true, false, false},
+    {"fault+shm", "shm", NULL, true, false, false},
+    {"fault+zmq+tcp", "zmq+tcp", "127.0.0.1:0", true, false, false},
+    {"fault+ucx+tcp", "ucx+tcp", "127.0.0.1:0", true, true, false},
+    {"fault+ucx+tcp that writes", "ucx+tcp", "127.0.0.1:0", true, true, true},
+    {"fault+ofi+tcp", "ofi+tcp", "127.0.0.1:0", true, true, false},
 };
 enum { VARIANT_COUNT = sizeof variants / sizeof variants[0] };
 
@@ -335,6 +337,7 @@ static int world_open(void **state)
     if (!w || !(w->bytes = malloc(RING_BYTES))) { return -1; }
     w->as = *state;
     stoa_random_seed(&w->random, seed);
+    (void)(w->as->writes ? setenv("STOA_UCX_WRITES", "1", 1) : unsetenv("STOA_UCX_WRITES"));
     char place[96], faults[128] = "";
     (void)snprintf(place, sizeof place, "%sstoa-ship-%d-%u", w->as->place ? w->as->place : "", (int)getpid(), count++);
     bool at_port = w->as->place && strchr(w->as->place, ':');

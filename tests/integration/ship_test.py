@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-WAIT_S = 60
+WAIT_S = 240
 DEEP = bool(os.environ.get("STOA_DEEP"))
 KILLS = 30 if DEEP else 4
 LAST = 160_000 if DEEP else 12_000  # position; a block has 8 events

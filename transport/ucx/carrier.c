@@ -30,6 +30,7 @@ struct stoa_carrier_end {
     void *owner;            /* NULL: disconnected */
     ucp_ep_h ep;
     ucs_status_ptr_t closing;
+    bool broken;
 };
 
 struct stoa_carrier {
@@ -41,12 +42,15 @@ struct stoa_carrier {
     size_t address_bytes;
     uint32_t body_limit;
     int fd;
+    bool writes; /* memory from afar */
     stoa_carrier_end *closing;
 };
 
 static const struct {
     const char *transport, *layers; /* UCX_TLS */
-} transports[] = {{"tcp", "tcp,self"}, {"rdma", "rc,ud,self"}};
+    bool writes;
+} transports[] = {{"tcp", "tcp,self", false}, {"rdma", "rc,ud,self", true}};
+static const char writes_setting[] = "STOA_UCX_WRITES"; /* in the environment: whatever the transport */
 
 static stoa_err fail(stoa_err err, const char *what, ucs_status_t status)
 {
@@ -92,6 +96,7 @@ static void on_broken(void *context, ucp_ep_h ep, ucs_status_t status)
 {
     stoa_carrier_end *end = context;
     (void)ep, (void)status;
+    end->broken = true;
     if (end->owner) { stoa_carrier_broken(end->owner); }
 }
 
@@ -219,6 +224,11 @@ static stoa_err expose_memory(stoa_carrier *carrier, void *memory, uint64_t size
     ucp_mem_h handle = NULL;
     void *key = NULL;
     size_t key_bytes = 0;
+    if (!carrier->writes) { /* no key, so nobody will */
+        *key_bytes_out = 0;
+        *region_out = NULL;
+        return STOA_OK;
+    }
     ucs_status_t status = ucp_mem_map(carrier->context, &params, &handle);
     if (status != UCS_OK) { return fail(STOA_E_NOMEM, "memory cannot be registered", status); }
     status = ucp_rkey_pack(carrier->context, handle, &key, &key_bytes);
@@ -260,6 +270,7 @@ static stoa_err write_memory(stoa_carrier *carrier, stoa_carrier_end *end, void 
 {
     ucp_request_param_t params = params_of(token);
     (void)carrier;
+    if (end->broken) { return STOA_E_CLOSED; } /* UCX would end the process */
     return begun(ucp_put_nbx(end->ep, bytes, size_bytes, address, far, &params), token);
 }
 
@@ -268,6 +279,7 @@ static stoa_err read_memory(stoa_carrier *carrier, stoa_carrier_end *end, void *
 {
     ucp_request_param_t params = params_of(token);
     (void)carrier;
+    if (end->broken) { return STOA_E_CLOSED; }
     return begun(ucp_get_nbx(end->ep, bytes, size_bytes, address, far, &params), token);
 }
 
@@ -275,6 +287,7 @@ static stoa_err settle(stoa_carrier *carrier, stoa_carrier_end *end, void *token
 {
     ucp_request_param_t params = params_of(token);
     (void)carrier;
+    if (end->broken) { return STOA_E_CLOSED; }
     return begun(ucp_ep_flush_nbx(end->ep, &params), token);
 }
 
@@ -332,7 +345,9 @@ static stoa_err context_open(stoa_carrier *carrier, const struct sockaddr *local
     const char *layers = NULL;
     ucp_config_t *config = NULL;
     for (unsigned i = 0; i < sizeof transports / sizeof transports[0]; i++) {
-        if (strcmp(transports[i].transport, carrier->transport) == 0) { layers = transports[i].layers; }
+        if (strcmp(transports[i].transport, carrier->transport) != 0) { continue; }
+        layers = transports[i].layers;
+        carrier->writes = transports[i].writes || getenv(writes_setting);
     }
     STOA_ASSERT(layers);
     ucs_status_t status = ucp_config_read(NULL, NULL, &config);
@@ -342,8 +357,8 @@ static stoa_err context_open(stoa_carrier *carrier, const struct sockaddr *local
         device_of(local, device);
         status = ucp_config_modify(config, "NET_DEVICES", device);
     }
-    ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES,
-                           .features = UCP_FEATURE_AM | UCP_FEATURE_RMA | UCP_FEATURE_WAKEUP};
+    uint64_t rma = carrier->writes ? UCP_FEATURE_RMA : 0;
+    ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP | rma};
     if (status == UCS_OK) { status = ucp_init(&params, config, &carrier->context); }
     ucp_config_release(config);
     return status == UCS_OK ? STOA_OK : fail(STOA_E_UNSUPPORTED, carrier->transport, status);
@@ -387,7 +402,7 @@ static stoa_err open_carrier(const stoa_carrier_settings *settings, stoa_carrier
 static void describe(stoa_carrier *carrier, char *provider, size_t provider_bytes, char *note, size_t note_bytes)
 {
     (void)snprintf(provider, provider_bytes, "ucx %s, %s", ucp_get_version_string(), carrier->transport);
-    (void)snprintf(note, note_bytes, "%s", "");
+    (void)snprintf(note, note_bytes, "%s", carrier->writes ? "" : "what is put goes in frames");
 }
 
 const stoa_carrier_ops stoa_ucx_carrier = {
