@@ -180,7 +180,8 @@ static stoa_err make_row(const stoa_description *from, uint32_t id, stoa_plugged
     if (told->type >= from->types.count || to->types[told->type].cls != STOA_CLASS_RECORD) { return WRONG("row %s has no payload", name); }
     if (command != (told->reply != 0) || told->reply > from->rows.count) { return WRONG("row %s: its reply", name); }
     if (command && from->rows.at[told->reply - 1].cls != STOA_ROW_REPLY) { return WRONG("row %s: its reply is none", name); }
-    (void)snprintf(to->payload_names[id], sizeof to->payload_names[id], "%s.%s", to->name, name);
+    (void)snprintf(to->payload_names[id], sizeof to->payload_names[id], "%s.%.*s", to->name, (int)told->name.len,
+                   told->name.at);
     copy_shown(told->doc.at, told->doc.len, to->docs[id]);
     to->rows[id] = (stoa_row){.kind = to->name,
                               .name = name,
