@@ -58,7 +58,8 @@ extern stoa_host stoa_the_host;
 
 /* Put limits on this process: memory, processor time, descriptors, processes; no core, no new rights; it dies with its parent. */
 stoa_err stoa_host_limit(uint64_t memory_bytes, uint64_t cpu_s, int parent);
-/* From now on only the calls of the table; any other kills the process. */
+/* From now on only the calls of a table, any other kills the process: while the library is loaded, and behind that. */
+stoa_err stoa_host_seal_for_loading(void);
 stoa_err stoa_host_seal(void);
 
 /* Take the kind, and make room for its state and for what it hears. */

@@ -1,9 +1,11 @@
 /* host/limits.c - what the child may not do: limits, then a filter over its system calls.
  *
- * The filter allows what its turns, malloc and the pipe need, by number; memory cannot be made executable any more. Everything
- * else ends the process with SIGSYS, which the node tells from other ends.
+ * The filter allows what its turns, malloc and the pipe need, by number; memory cannot be made executable any more. While the library
+ * is loaded, and with it whatever it runs then, files may be read as well and code mapped, and the next filter put on, which only
+ * takes away. Everything else ends the process with SIGSYS, which the node tells from other ends.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -49,21 +51,37 @@ stoa_err stoa_host_limit(uint64_t memory_bytes, uint64_t cpu_s, int parent)
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 4), LOAD(DATA(args[2])),                                       \
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (bit), 0, 1), KILL, ALLOW
 
-stoa_err stoa_host_seal(void)
+#ifdef __NR_poll
+#define MAY_POLL MAY(ppoll), MAY(poll)
+#else
+#define MAY_POLL MAY(ppoll)
+#endif
+#define HERE LOAD(DATA(arch)), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0), KILL, LOAD(DATA(nr))
+#define TURNS                                                                                                          \
+    MAY(recvmsg), MAY(sendto), MAY_POLL,                              /* the pipe */                                   \
+        MAY(futex), MAY(brk), MAY(munmap), MAY(mremap), MAY(madvise), /* malloc */                                     \
+        MAY(clock_gettime), MAY(getrandom), MAY(sched_yield), MAY(rt_sigreturn), MAY(restart_syscall), MAY(exit), MAY(exit_group)
+
+/* On every thread that there is. */
+static stoa_err put_on(struct sock_filter *rules, size_t count)
+{
+    struct sock_fprog program = {.len = (unsigned short)count, .filter = rules};
+    return syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0 ? STOA_OK : STOA_E_IO;
+}
+
+stoa_err stoa_host_seal_for_loading(void)
 {
     static struct sock_filter rules[] = {
-        LOAD(DATA(arch)), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0), KILL,
-        LOAD(DATA(nr)),
-        MAY(recvmsg), MAY(sendto), MAY(ppoll),            /* the pipe */
-#ifdef __NR_poll
-        MAY(poll),
-#endif
-        MAY(futex), MAY(brk), MAY(munmap), MAY(mremap), MAY(madvise), /* malloc */
-        MAY(clock_gettime), MAY(getrandom), MAY(sched_yield),
-        MAY(rt_sigreturn), MAY(restart_syscall), MAY(exit), MAY(exit_group),
-        MAY_WITHOUT(mmap, PROT_EXEC), MAY_WITHOUT(mprotect, PROT_EXEC),
+        HERE, TURNS,
+        MAY_WITHOUT(openat, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND), MAY(read), MAY(pread64), MAY(newfstatat), MAY(fstat),
+        MAY(close), MAY(mmap), MAY(mprotect), MAY(seccomp),
         KILL,
     };
-    struct sock_fprog program = {.len = sizeof rules / sizeof rules[0], .filter = rules};
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0 ? STOA_OK : STOA_E_IO;
+    return put_on(rules, sizeof rules / sizeof rules[0]);
+}
+
+stoa_err stoa_host_seal(void)
+{
+    static struct sock_filter rules[] = {HERE, TURNS, MAY_WITHOUT(mmap, PROT_EXEC), MAY_WITHOUT(mprotect, PROT_EXEC), KILL};
+    return put_on(rules, sizeof rules / sizeof rules[0]);
 }

@@ -1,10 +1,10 @@
-/* host/main.c - stoa-isolate, the child of a node that runs one library's kind: limits first, then the library, then a filter over system
- * calls, then turns until the node hangs up.
+/* host/main.c - stoa-isolate, the child of a node that runs one library's kind: limits and a filter over
+ * system calls first, then the library, then a narrower filter, then turns until the node hangs up.
  *
  *     stoa-isolate LIBRARY MEMORY_BYTES CPU_SECONDS PARENT     with a socket of the node's as descriptor 3
  *
- * A node starts it (isolate/process.c); nobody else has a use for it. What loading a library runs is under the limits, but not yet
- * under the filter. Ends are told by exit status (isolate/process.h).
+ * A node starts it (isolate/process.c); nobody else has a use for it. What loading a library runs - constructors are foreign code, too - is
+ * under the limits and the first filter: it may read files that its user may read, and nothing else outside. Ends are told by exit status (isolate/process.h).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <dlfcn.h>
@@ -30,6 +30,7 @@ int main(int count, char **args)
     if (stoa_host_limit(strtoull(args[2], NULL, 10), strtoull(args[3], NULL, 10), atoi(args[4]))) { return STOA_ISOLATE_NOT_HEARD; }
     if (stoa_isolate_pipe_offer(&host->pipe, STOA_ISOLATE_FD, STOA_SHM_WELCOME)) { return STOA_ISOLATE_NO_MEMORY; }
     while (!stoa_isolate_pipe_met(&host->pipe)) { stoa_host_wait(); }
+    if (stoa_host_seal_for_loading()) { return STOA_ISOLATE_NOT_LOADED; }
     const stoa_kind *kind = load(args[1]);
     if (!kind) { return STOA_ISOLATE_NOT_LOADED; }
     if (kind->sourced) { return STOA_ISOLATE_SOURCED; }

@@ -379,6 +379,24 @@ static void test_each_end_has_its_reason(void **state)
     }
 }
 
+/* What a library runs when it is loaded is foreign code, too. */
+static void test_what_loading_runs_may_not_reach_outside(void **state)
+{
+    static const char *const early[] = {"early_socket", "early_write"};
+    (void)state;
+    for (unsigned i = 0; i < sizeof early / sizeof early[0]; i++) {
+        stage s;
+        char path[512];
+        (void)snprintf(path, sizeof path, "%s/plugins/%s.so", getenv("STOA_BUILD"), early[i]);
+        stoa_isolate isolate = plug_in();
+        isolate.library = path;
+        open_with(&s, isolate, STOA_TEMPORARY);
+        boss_seen seen = wait_for_end(&s, 1);
+        assert_ended(&seen, "isolate: a system call that it may not make");
+        close_stage(&s);
+    }
+}
+
 static void test_above_its_processor_time_it_ends(void **state)
 {
     stage s;
@@ -531,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_it_answers_later_whom_it_has_kept),
         cmocka_unit_test(test_an_actor_of_a_shard_asks_it_by_name_and_books_its_answers),
         cmocka_unit_test(test_each_end_has_its_reason),
+        cmocka_unit_test(test_what_loading_runs_may_not_reach_outside),
         cmocka_unit_test(test_above_its_processor_time_it_ends),
         cmocka_unit_test(test_killed_and_stopped_children_are_noticed),
         cmocka_unit_test(test_it_is_restarted_under_its_name),
