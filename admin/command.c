@@ -416,9 +416,11 @@ const char *stoa_invocation_option(const stoa_invocation *said, const char *name
 
 bool stoa_command_writes(const stoa_invocation *said)
 {
+    stoa_signature takes;
+    stoa_command_signature(said->command, &takes);
     switch (said->command->right) {
     case STOA_RIGHT_WRITE: return true;
-    case STOA_RIGHT_SETS: return said->count > 0;
+    case STOA_RIGHT_SETS: return said->count > takes.required && !stoa_invocation_option(said, "plan");
     case STOA_RIGHT_PLANS: return !stoa_invocation_option(said, "plan");
     case STOA_RIGHT_READ: break;
     }

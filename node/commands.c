@@ -154,6 +154,12 @@ static stoa_err key_names(stoa_platform *p, stoa_name_visit visit, void *context
     return STOA_OK;
 }
 
+static stoa_err link_names(stoa_platform *p, stoa_name_visit visit, void *context)
+{
+    for (uint32_t i = 0; i < p->settings.link_count; i++) { visit(context, p->settings.links[i].name); }
+    return STOA_OK;
+}
+
 static const struct {
     const char *cls;
     stoa_err (*visit)(stoa_platform *p, stoa_name_visit visit, void *context);
@@ -163,6 +169,7 @@ static const struct {
     {"metrics", metrics},
     {"keys", key_names},
     {"plugins", plugins},
+    {"links", link_names},
 };
 
 stoa_err stoa_names_visit(stoa_platform *platform, const char *cls, stoa_name_visit visit, void *context)

@@ -13,6 +13,7 @@
  *     commands_archive.c  backups, restores, archives
  *     commands_journal.c  journals: figures, proof, index, keys
  *     commands_key.c      keys of clients and of the node
+ *     commands_link.c     links to other nodes
  *     commands_progress.c what is under way and takes long
  *     commands_state.c    snapshots, states in the past
  *     commands_projection.c  rows in PostgreSQL

@@ -15,9 +15,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/clients.h"
+#include "node/links.h"
 #include "node/ports/gateway.h"
 
-enum { LOOK_MS = 1000, USERS_MAX = STOA_SETTINGS_CLIENTS };
+enum { LOOK_MS = 1000, USERS_MAX = STOA_SETTINGS_CLIENTS + 256 };
 
 struct stoa_node_keys {
     stoa_platform *platform;
@@ -27,6 +28,7 @@ struct stoa_node_keys {
     struct stat seen;     /* the list's file, when it was read */
     uint64_t due_ns;      /* UTC */
     stoa_key_user users[USERS_MAX];
+    char link_nodes[STOA_SETTINGS_LINKS][sizeof(((stoa_settings_link *)0)->nodes)]; /* names of users */
     uint32_t user_count;
     pthread_mutex_t busy; /* of all of these, once the thread runs */
 
@@ -109,7 +111,9 @@ static stoa_err apply(stoa_node_keys *k)
     }
     have_list(k, &list);
     stoa_log(STOA_LOG_INFO, "keys_read", STOA_KU("rows", k->list.count));
-    return apply_own(k);
+    err = apply_own(k);
+    stoa_node_links_keys(k->platform->links, &k->own, &k->list);
+    return err;
 }
 
 stoa_err stoa_node_keys_apply(stoa_node_keys *k)
@@ -134,6 +138,7 @@ static void look(stoa_node_keys *k)
         }
     }
     (void)pthread_mutex_unlock(&k->busy);
+    stoa_node_links_look(k->platform->links);
 }
 
 /* Whether the node goes on. */
@@ -179,6 +184,13 @@ static void find_users(stoa_node_keys *k)
         const stoa_settings_client *client = &s->clients[i];
         k->users[k->user_count++] = (stoa_key_user){.name = client->name, .use = "client", .file = client->key[0] ? client->key : NULL};
     }
+    for (uint32_t i = 0; i < s->link_count; i++) {
+        char *rest = k->link_nodes[i];
+        memcpy(rest, s->links[i].nodes, sizeof k->link_nodes[i]);
+        for (char *name = strtok_r(NULL, ", ", &rest); name && k->user_count < USERS_MAX; name = strtok_r(NULL, ", ", &rest)) {
+            k->users[k->user_count++] = (stoa_key_user){.name = name, .use = "link", .file = s->links[i].key[0] ? s->links[i].key : NULL};
+        }
+    }
 }
 
 stoa_err stoa_node_keys_open(stoa_platform *p, stoa_node_keys **out)
@@ -209,6 +221,7 @@ stoa_err stoa_node_keys_open(stoa_platform *p, stoa_node_keys **out)
 stoa_err stoa_node_keys_start(stoa_node_keys *k)
 {
     stoa_err err = stoa_clients_open(k->platform, &k->own, &k->list, &k->platform->gateway);
+    if (!err) { err = stoa_node_links_open(k->platform, &k->own, &k->list, &k->platform->links); }
     return err ? err : start_thread(k);
 }
 

@@ -16,7 +16,7 @@ typedef struct stoa_node_keys stoa_node_keys;
 
 /* Do what is due, read the list, load the node's own pair or make it. */
 stoa_err stoa_node_keys_open(stoa_platform *platform, stoa_node_keys **out);
-/* Open the gateway with them, and begin to watch. */
+/* Open the gateway and the links with them, and begin to watch. */
 stoa_err stoa_node_keys_start(stoa_node_keys *keys);
 /* End the thread: nobody is told of changes any more. NULL is allowed. */
 void stoa_node_keys_stop(stoa_node_keys *keys);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "node/links.h"
 #include "node/projection/projection.h"
 
 typedef struct figure {
@@ -157,5 +158,6 @@ void stoa_measure(stoa_platform *p)
     for (uint32_t i = 0; i < p->settings.vault_count; i++) { measure_shard(p, p->vaults[i]); }
     measure_shard(p, p->room);
     measure_shard(p, p->venue);
+    stoa_node_links_measure(p->links);
     if (p->projection) { stoa_projector_measure(stoa_projection_projector(p->projection)); }
 }

@@ -15,6 +15,7 @@
 #include "node/door.h"
 #include "node/http.h"
 #include "node/keys.h"
+#include "node/links.h"
 #include "node/measure.h"
 #include "node/ports/gateway.h"
 #include "node/archive/archives.h"
@@ -243,6 +244,7 @@ void stoa_platform_close(stoa_platform *p)
     if (p->job) { stoa_job_deinit(p->job); }
     free(p->job);
     stoa_archives_stop(p->archives);
+    stoa_node_links_close(p->links);
     stoa_projection_close(p->projection); /* what it has not written it finds in the log */
     stoa_node_close(p->node, p->settings.drain_ns);
     stoa_plugins_free(p->plugins); /* the node had their kinds */

@@ -33,6 +33,7 @@ typedef struct stoa_platform {
     struct stoa_coord *coord;
     struct stoa_keyring *keys; /* that seal what is stored; NULL: nothing is sealed */
     struct stoa_node_keys *own_keys; /* of the node and of who may come in */
+    struct stoa_node_links *links; /* to other nodes; NULL: none are configured */
     uint64_t epoch; /* of the lease on the data folder */
     struct stoa_gateway *gateway;
     struct stoa_market_source *source;

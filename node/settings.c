@@ -13,6 +13,7 @@
 
 #include "actors/market/venue.h"
 #include "node/funds.h"
+#include "node/link_check.h"
 #include "node/plugin/plan.h"
 #include "storage/postgres/pg.h"
 
@@ -102,6 +103,19 @@ static const stoa_config_row plugin_table[] = {
     {0},
 };
 
+#define LINK(member) offsetof(stoa_settings_link, member)
+static const stoa_config_row link_table[] = {
+    {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = LINK(name), .min = 1, .max = 30, .doc = "What the REPL calls it."},
+    {.path = "uri", .cls = STOA_CONFIG_TEXT, .offset = LINK(uri), .min = 1, .max = STOA_PATH_MAX, .doc = "Where, and over what: shm://NAME, zmq+tcp://HOST:PORT, ucx+tcp://HOST:PORT, ofi+tcp://HOST:PORT, ... (transport/README.md)."},
+    {.path = "listen", .cls = STOA_CONFIG_BOOL, .offset = LINK(listen), .fallback = "false", .doc = "Others dial it; else it dials."},
+    {.path = "nodes", .cls = STOA_CONFIG_TEXT, .offset = LINK(nodes), .fallback = "", .max = 255, .doc = "Node names, with commas between: listen: who may connect; else the one that must answer."},
+    {.path = "key", .cls = STOA_CONFIG_TEXT, .offset = LINK(key), .fallback = "", .max = STOA_PATH_MAX, .doc = "The node's public key file, where there is one node; empty: DATA/keys/NODE.pub, and what `stoa key allow` let in. Shared memory needs none: both run as one user."},
+    {.path = "trusted", .cls = STOA_CONFIG_BOOL, .offset = LINK(trusted), .fallback = "false", .doc = "ucx, ofi: the network between is the operator's own. Keys are proven all the same, and nothing is encrypted where both sides say so."},
+    {.path = "heartbeat", .cls = STOA_CONFIG_DURATION, .offset = LINK(heartbeat_ns), .fallback = "100ms", .min = 1000000, .max = INT64_C(60) * 1000000000, .doc = "How often it is asked whether the other side lives."},
+    {.path = "silence", .cls = STOA_CONFIG_DURATION, .offset = LINK(silence_ns), .fallback = "2s", .min = 10000000, .max = INT64_C(3600) * 1000000000, .doc = "It is down when no answer came for so long, at the latest; the time adapts from three heartbeats up to this."},
+    {0},
+};
+
 static const stoa_config_row core_table[] = {
     {.path = "idle", .cls = STOA_CONFIG_CHOICE, .offset = offsetof(stoa_settings_core, idle), .choices = idles, .doc = "As node.idle, for this core."},
     {0},
@@ -115,6 +129,8 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "node.idle", .cls = STOA_CONFIG_CHOICE, .offset = AT(idle), .fallback = "eco", .choices = idles, .doc = "What an idle core does: sleep; spin 50 us, then sleep; spin."},
     {.path = "node.memory", .cls = STOA_CONFIG_SIZE, .offset = AT(memory_bytes), .fallback = "256MiB", .min = 16 << 20, .max = INT64_C(1) << 40, .doc = "For messages, per core."},
     {.path = "node.drain", .cls = STOA_CONFIG_DURATION, .offset = AT(drain_ns), .fallback = "5s", .max = INT64_C(3600) * 1000000000, .doc = "How long SIGTERM lets work under way finish."},
+    {.path = "node.shares", .cls = STOA_CONFIG_TEXT, .offset = AT(shares), .fallback = "", .max = TEXT_MAX(stoa_settings, shares), .doc = "Kinds whose actors other nodes find by name, with commas between: room, trade_book; and whose messages they may send. Empty: none."},
+    {.path = "node.lost", .cls = STOA_CONFIG_DURATION, .offset = AT(lost_ns), .fallback = "2s", .min = 1000000, .max = INT64_C(3600) * 1000000000, .doc = "A node whose connection is gone for so long is lost: its actors have ended, for those here."},
     {.path = "log.level", .cls = STOA_CONFIG_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = levels, .doc = "Lines below it are not written."},
     {.path = "flight.file", .cls = STOA_CONFIG_TEXT, .offset = AT(flight_file), .fallback = "", .max = STOA_PATH_MAX - 8, .doc = "The flight recorder, read with `stoa flight`; those of earlier runs end in .1 to .4; empty: DATA/flight."},
     {.path = "flight.size", .cls = STOA_CONFIG_SIZE, .offset = AT(flight_bytes), .fallback = "1MiB", .min = 64 << 10, .max = INT64_C(1) << 30, .doc = "Its records, per core."},
@@ -178,6 +194,7 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "rooms", .cls = STOA_CONFIG_GROUPS, .offset = AT(rooms), .min = 0, .max = STOA_SETTINGS_ROOMS, .group = room_table, .group_bytes = sizeof(stoa_settings_room), .count_offset = AT(room_count), .doc = "Where people talk."},
     {.path = "quoters", .cls = STOA_CONFIG_GROUPS, .offset = AT(quoters), .min = 0, .max = STOA_SETTINGS_QUOTERS, .group = quoter_table, .group_bytes = sizeof(stoa_settings_quoter), .count_offset = AT(quoter_count), .doc = "Strategies that quote both sides."},
     {.path = "plugins", .cls = STOA_CONFIG_GROUPS, .offset = AT(plugins), .min = 0, .max = STOA_SETTINGS_PLUGINS, .group = plugin_table, .group_bytes = sizeof(stoa_settings_plugin), .count_offset = AT(plugin_count), .doc = "Kinds from libraries, in processes of their own."},
+    {.path = "links", .cls = STOA_CONFIG_GROUPS, .offset = AT(links), .min = 0, .max = STOA_SETTINGS_LINKS, .group = link_table, .group_bytes = sizeof(stoa_settings_link), .count_offset = AT(link_count), .doc = "Links to other nodes."},
     {0},
 };
 
@@ -242,6 +259,7 @@ static void check_all_names(const stoa_settings *s, stoa_buf *faults)
     check_names("accounts", s->accounts[0].name, sizeof s->accounts[0], s->account_count, faults);
     check_names("clients", s->clients[0].name, sizeof s->clients[0], s->client_count, faults);
     check_names("rooms", s->rooms[0].name, sizeof s->rooms[0], s->room_count, faults);
+    check_names("links", s->links[0].name, sizeof s->links[0], s->link_count, faults);
     check_names("quoters", s->quoters[0].name, sizeof s->quoters[0], s->quoter_count, faults);
     check_names("plugins", s->plugins[0].name, sizeof s->plugins[0], s->plugin_count, faults);
 }
@@ -404,6 +422,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     check_clients(out, faults);
     check_quoters(out, faults);
     stoa_plugins_check(out, faults);
+    stoa_links_check(out, faults);
     check_market(out, faults);
     check_projection(out, faults);
     check_retention(out, faults);

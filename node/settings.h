@@ -20,6 +20,7 @@ enum {
     STOA_SETTINGS_ROOMS = 64,
     STOA_SETTINGS_QUOTERS = 16,
     STOA_SETTINGS_PLUGINS = 16,
+    STOA_SETTINGS_LINKS = 16,
     STOA_PATH_MAX = 255,
 };
 
@@ -65,6 +66,14 @@ typedef struct stoa_settings_plugin {
     int32_t restart;               /* stoa_restart */
 } stoa_settings_plugin;
 
+typedef struct stoa_settings_link {
+    char name[31], uri[STOA_PATH_MAX + 1];
+    char nodes[256]; /* "b, c" */
+    char key[STOA_PATH_MAX + 1]; /* public key file */
+    bool listen, trusted;
+    uint64_t heartbeat_ns, silence_ns;
+} stoa_settings_link;
+
 typedef struct stoa_settings_core {
     int32_t idle; /* stoa_idle */
 } stoa_settings_core;
@@ -81,6 +90,8 @@ typedef struct stoa_settings {
     uint32_t by_core_count;
     uint64_t memory_bytes;
     uint64_t drain_ns;
+    char shares[256]; /* kinds: "room, trade_book" */
+    uint64_t lost_ns;
     int32_t log_level;
     char flight_file[STOA_PATH_MAX + 1];
     uint64_t flight_bytes;
@@ -121,7 +132,8 @@ typedef struct stoa_settings {
     stoa_settings_room rooms[STOA_SETTINGS_ROOMS];
     stoa_settings_quoter quoters[STOA_SETTINGS_QUOTERS];
     stoa_settings_plugin plugins[STOA_SETTINGS_PLUGINS];
-    uint32_t symbol_count, account_count, client_count, room_count, quoter_count, plugin_count;
+    stoa_settings_link links[STOA_SETTINGS_LINKS];
+    uint32_t symbol_count, account_count, client_count, room_count, quoter_count, plugin_count, link_count;
 } stoa_settings;
 
 /* The table: every setting with default, bounds, unit and doc. */

@@ -32,6 +32,18 @@ const stoa_kind *const stoa_world_kinds[] = {
     &trade_account_kind, &trade_book_kind, &risk_kind, &room_kind, &strategy_quoter_kind, NULL,
 };
 
+const stoa_kind *stoa_world_kind(const char *name)
+{
+    static const stoa_kind *const plain[] = {&market_book_kind, NULL};
+    const stoa_kind *const *lists[] = {stoa_world_kinds, plain};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        for (const stoa_kind *const *kind = lists[i]; *kind; kind++) {
+            if (strcmp((*kind)->name, name) == 0) { return *kind; }
+        }
+    }
+    return NULL;
+}
+
 static stoa_err spawn(stoa_platform *p, stoa_shard *shard, const stoa_kind *kind, const char *key, stoa_ref *out)
 {
     char name[2 * STOA_NAME_MAX];

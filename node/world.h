@@ -10,6 +10,9 @@
 /* The kinds that journals may name. NULL-terminated. */
 extern const stoa_kind *const stoa_world_kinds[];
 
+/* Of them, the one of that name; or of the market's; NULL: none. */
+const stoa_kind *stoa_world_kind(const char *name);
+
 /* Risk, books, accounts with their funds. Errors: what the actors answer. */
 stoa_err stoa_world_trade(stoa_platform *platform);
 stoa_err stoa_world_rooms(stoa_platform *platform);

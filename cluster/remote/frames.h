@@ -16,6 +16,7 @@
  *     PUBLISH   head, bytes in the topic's name, name, payload
  *     SHARD     bytes: the name of a shard that my node serves
  *     MAIL      bytes: what a channel of its says to one of a shard of yours
+ *     AGAIN     I took you for lost, and you may not have noticed: tell me names and patterns once more
  *
  * NAME, GONE and all of an actor's go on the normal lane, but for rows of class CONTROL; SHARD and MAIL on the bulk lane. What is larger than a message of the session
  * comes in pieces, one behind the other on its lane; all but the last have MORE in their type.
@@ -47,6 +48,7 @@ typedef enum stoa_remote_frame {
     STOA_REMOTE_PUBLISH,
     STOA_REMOTE_SHARD,
     STOA_REMOTE_MAIL,
+    STOA_REMOTE_AGAIN,
     STOA_REMOTE_FRAMES
 } stoa_remote_frame;
 enum { STOA_REMOTE_MORE = 0x80, STOA_REMOTE_TELLS = 1 /* head.flags: who sent wants to be told of a refusal */ };

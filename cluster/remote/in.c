@@ -212,6 +212,12 @@ static void take_mail(stoa_remote *remote, stoa_remote_peer *peer, const frame *
     stoa_remote_mail_taken(remote, peer, f->body.payload, f->body.payload_bytes);
 }
 
+static void take_again(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
+{
+    (void)f;
+    stoa_remote_peer_retell(remote, peer);
+}
+
 void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_session_message *message, const void *bytes,
                       uint32_t size_bytes)
 {
@@ -220,7 +226,7 @@ void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_se
         [STOA_REMOTE_ASK] = take_message,     [STOA_REMOTE_ANSWER] = take_answer, [STOA_REMOTE_REFUSAL] = take_refusal,
         [STOA_REMOTE_EXIT] = take_exit,       [STOA_REMOTE_FULL] = take_full,     [STOA_REMOTE_ROOM] = take_full,
         [STOA_REMOTE_WANT] = take_wanted,     [STOA_REMOTE_UNWANT] = take_wanted, [STOA_REMOTE_PUBLISH] = take_published,
-        [STOA_REMOTE_SHARD] = take_shard,     [STOA_REMOTE_MAIL] = take_mail};
+        [STOA_REMOTE_SHARD] = take_shard,     [STOA_REMOTE_MAIL] = take_mail,   [STOA_REMOTE_AGAIN] = take_again};
     frame f = {.message = message};
     remote->busy++;
     stoa_err err = stoa_remote_frame_read(message->type, bytes, size_bytes, &f.body);

@@ -230,6 +230,8 @@ stoa_err stoa_remote_send(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane
 uint64_t stoa_remote_peers_step(stoa_remote *remote);
 void stoa_remote_peer_free(stoa_remote_peer *peer);
 void stoa_remote_peer_pause(stoa_remote *remote, stoa_remote_peer *peer, bool paused);
+/* Have it told all names and patterns once more. */
+void stoa_remote_peer_retell(stoa_remote *remote, stoa_remote_peer *peer);
 /* All stands of a node end; asks to it are refused. */
 void stoa_remote_peer_lost(stoa_remote *remote, stoa_remote_peer *peer);
 static inline bool stoa_remote_peer_backed(const stoa_remote_peer *peer)

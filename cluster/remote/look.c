@@ -36,6 +36,14 @@ typedef struct request {
 
 /* --- looking */
 
+static void look_at_link(const stoa_remote_line *line, stoa_remote_link_view *view)
+{
+    view->address = line->link->ops->address(line->link);
+    (void)memccpy(view->scheme, line->link->ops->scheme, 0, sizeof view->scheme - 1);
+    stoa_link_describe(line->link, &view->traits);
+    line->link->ops->counts(line->link, &view->counts);
+}
+
 static void look_at_links(stoa_remote *remote, void *context)
 {
     const request *r = context;
@@ -43,12 +51,10 @@ static void look_at_links(stoa_remote *remote, void *context)
         const stoa_remote_line *line = &remote->lines[i];
         stoa_remote_link_view view = {.index = i,
                                       .uri = line->options.uri,
-                                      .address = line->link->ops->address(line->link),
+                                      .address = line->options.uri,
                                       .listens = line->options.link.listen,
                                       .sessions = stoa_sessions_count(line->sessions)};
-        (void)memccpy(view.scheme, line->link->ops->scheme, 0, sizeof view.scheme - 1);
-        stoa_link_describe(line->link, &view.traits);
-        line->link->ops->counts(line->link, &view.counts);
+        if (line->link) { look_at_link(line, &view); } /* else it could not be opened again, yet */
         stoa_sessions_counted(line->sessions, &view.strangers);
         r->link(r->context, &view);
     }

@@ -191,6 +191,17 @@ void stoa_remote_peer_free(stoa_remote_peer *peer)
 
 /* --- what sessions tell */
 
+void stoa_remote_peer_retell(stoa_remote *remote, stoa_remote_peer *peer)
+{
+    for (uint32_t place = 0; place < peer->told_size; place++) {
+        if (peer->told[place]) { peer->told[place] = STOA_REMOTE_TOLD_OF; }
+    }
+    peer->tell_from = 1;
+    stoa_remote_patterns_tell(remote, peer);
+    stoa_remote_full_tell(remote, peer);
+    stoa_remote_shards_up(peer);
+}
+
 static void on_up(void *context, stoa_session *session, bool resumed)
 {
     stoa_remote_line *line = context;
@@ -199,16 +210,12 @@ static void on_up(void *context, stoa_session *session, bool resumed)
     (void)resumed;
     if (!peer) { peer = peer_new(remote, line, session); }
     if (!peer) { return; }
+    bool was_lost = peer->lost;
     peer->up = true;
     peer->lost = false;
     peer->lost_due_ns = 0;
-    for (uint32_t place = 0; place < peer->told_size; place++) {
-        if (peer->told[place]) { peer->told[place] = STOA_REMOTE_TOLD_OF; }
-    }
-    peer->tell_from = 1;
-    stoa_remote_patterns_tell(remote, peer);
-    stoa_remote_full_tell(remote, peer);
-    stoa_remote_shards_up(peer);
+    if (was_lost) { (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_AGAIN, 0, 0, 0, NULL, 0, false); }
+    stoa_remote_peer_retell(remote, peer);
     remote->busy++;
     tell(remote, peer, STOA_REMOTE_UP, STOA_OK);
 }

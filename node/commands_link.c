@@ -1,0 +1,361 @@
+/* commands_link.c - links to other nodes: which there are, what their providers were seen to do, one node's session in full; paused,
+ * resumed, dropped.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "node/commands.h"
+#include "node/links.h"
+
+static const char *const lane_names[] = {[STOA_LANE_CONTROL] = "control", [STOA_LANE_NORMAL] = "normal", [STOA_LANE_BULK] = "bulk"};
+
+static const char *state_of(const stoa_node_seen *node)
+{
+    static const char *const names[] = {[STOA_SESSION_AWAY] = "away", [STOA_SESSION_GREETING] = "greeting", [STOA_SESSION_UP] = "up"};
+    if (node->view.paused) { return "paused"; }
+    if (node->view.session.state == STOA_SESSION_UP) { return "up"; }
+    return node->view.lost ? "lost" : names[node->view.session.state];
+}
+
+/* --- links */
+
+static const char *note_of(const stoa_link_seen *link)
+{
+    if (link->keyless) { return "no key of that node is known: key allow"; }
+    return link->traits.note[0] ? link->traits.note : NULL;
+}
+
+static void put_link(stoa_doc *doc, const stoa_link_seen *link)
+{
+    stoa_doc_text(doc, "link", link->is->name);
+    stoa_doc_text(doc, "role", link->is->listen ? "listens" : "dials");
+    stoa_doc_text(doc, "nodes", link->is->nodes[0] ? link->is->nodes : NULL);
+    stoa_doc_text(doc, "address", link->address);
+    stoa_doc_text(doc, "provider", link->traits.provider);
+    stoa_doc_bool(doc, "proves", link->traits.proves);
+    stoa_doc_bool(doc, "encrypts", link->traits.encrypts);
+    stoa_doc_text(doc, "one_sided", !link->traits.one_sided ? "no" : link->traits.writes_memory ? "by the provider" : "in frames");
+    stoa_doc_bool(doc, "rendezvous", link->traits.rendezvous);
+    stoa_doc_bool(doc, "trusted", link->is->trusted);
+    stoa_doc_uint(doc, "connections", link->counts.ups);
+    stoa_doc_uint(doc, "refused", link->counts.refused);
+    stoa_doc_text(doc, "refused_why", link->strangers.link_refused ? stoa_err_name(link->strangers.link_why) : NULL);
+    stoa_doc_uint(doc, "strangers", link->strangers.strangers_refused);
+    stoa_doc_text(doc, "strangers_why", link->strangers.strangers_refused ? stoa_err_name(link->strangers.stranger_why) : NULL);
+    stoa_doc_text(doc, "note", note_of(link));
+}
+
+static void put_node(stoa_doc *doc, const stoa_node_seen *node)
+{
+    uint64_t queued = 0, in_flight = 0;
+    for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) {
+        queued += node->view.session.lanes[lane].queued;
+        in_flight += node->view.session.lanes[lane].in_flight;
+    }
+    stoa_doc_text(doc, "node", node->name[0] ? node->name : NULL);
+    stoa_doc_text(doc, "link", node->link->name);
+    stoa_doc_text(doc, "state", state_of(node));
+    stoa_doc_uint(doc, "rtt_ns", node->view.session.rtt_ns);
+    stoa_doc_uint(doc, "queued", queued);
+    stoa_doc_uint(doc, "in_flight", in_flight);
+    stoa_doc_uint(doc, "resent", node->view.session.counts.resent);
+    stoa_doc_uint(doc, "resets", node->view.session.counts.resets);
+    stoa_doc_uint(doc, "silences", node->view.session.counts.silences);
+    stoa_doc_uint(doc, "names", node->view.names);
+    stoa_doc_text(doc, "last_fault", node->fault.down_why ? stoa_err_name(node->fault.down_why) : NULL);
+}
+
+static stoa_links_seen *look(stoa_platform *platform, const char *rtt_of)
+{
+    stoa_links_seen *seen = calloc(1, sizeof *seen);
+    if (!seen) { return NULL; }
+    seen->rtt_of = rtt_of;
+    stoa_node_links_see(platform->links, seen);
+    return seen;
+}
+
+stoa_err stoa_command_links(stoa_platform *platform, stoa_door_call *call)
+{
+    stoa_links_seen *seen = look(platform, NULL);
+    if (!seen) { return STOA_FAIL(STOA_E_NOMEM, "links"); }
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "links", '[');
+    for (uint32_t i = 0; i < seen->link_count; i++) {
+        stoa_doc_open(&doc, NULL, '{');
+        put_link(&doc, &seen->links[i]);
+        stoa_doc_close(&doc, '}');
+    }
+    stoa_doc_close(&doc, ']');
+    stoa_doc_open(&doc, "nodes", '[');
+    for (uint32_t i = 0; i < seen->node_count; i++) {
+        stoa_doc_open(&doc, NULL, '{');
+        put_node(&doc, &seen->nodes[i]);
+        stoa_doc_close(&doc, '}');
+    }
+    stoa_doc_close(&doc, ']');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "table links: link, role, provider, encrypts, one_sided=one-sided, connections/n, refused/n, refused_why=why?, "
+                               "address?, note?\n"
+                               "table nodes: node, link, state, rtt_ns=rtt/ns, queued/n, in_flight=in flight/bytes, resent/n, resets/n, silences/n, "
+                               "names/n?, last_fault=last fault?\n");
+    free(seen);
+    return STOA_OK;
+}
+
+/* --- one node's session */
+
+static void put_lanes(stoa_doc *doc, const stoa_session_view *session)
+{
+    stoa_doc_open(doc, "lanes", '[');
+    for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
+        const stoa_session_lane *lane = &session->lanes[i];
+        stoa_doc_open(doc, NULL, '{');
+        stoa_doc_text(doc, "lane", lane_names[i]);
+        stoa_doc_uint(doc, "queued", lane->queued);
+        stoa_doc_uint(doc, "in_flight", lane->in_flight);
+        stoa_doc_uint(doc, "credit", lane->credit);
+        stoa_doc_uint(doc, "next", lane->next);
+        stoa_doc_uint(doc, "acked", lane->acked);
+        stoa_doc_uint(doc, "received", lane->received);
+        stoa_doc_close(doc, '}');
+    }
+    stoa_doc_close(doc, ']');
+}
+
+/* Round trips between powers of two. */
+static void put_rtt(stoa_doc *doc, const stoa_histogram *rtt)
+{
+    uint64_t count = rtt ? stoa_histogram_count(rtt) : 0, from = 0;
+    stoa_doc_open(doc, "round_trips", '[');
+    for (unsigned octave = 0; rtt && octave * 16 < STOA_HISTOGRAM_BUCKETS; octave++) {
+        uint64_t in = 0, to = octave == 0 ? 16 : octave < 60 ? UINT64_C(1) << (octave + 4) : UINT64_MAX;
+        for (unsigned i = 0; i < 16; i++) { in += atomic_load_explicit(&rtt->buckets[octave * 16 + i], memory_order_relaxed); }
+        if (in) {
+            stoa_doc_open(doc, NULL, '{');
+            stoa_doc_uint(doc, "from_ns", from);
+            stoa_doc_uint(doc, "to_ns", to);
+            stoa_doc_uint(doc, "count", in);
+            stoa_doc_uint(doc, "permille", in * 1000 / count);
+            stoa_doc_close(doc, '}');
+        }
+        from = to;
+    }
+    stoa_doc_close(doc, ']');
+}
+
+static void put_time(stoa_doc *doc, const char *key, uint64_t wall_ns)
+{
+    if (wall_ns) {
+        stoa_doc_uint(doc, key, wall_ns);
+    } else {
+        stoa_doc_null(doc, key);
+    }
+}
+
+/* What is noticed within which time: transport/session.h. */
+static void put_times(stoa_doc *doc, const stoa_platform *p, const stoa_node_seen *node)
+{
+    const stoa_session_view *s = &node->view.session;
+    stoa_doc_open(doc, "times", '{');
+    stoa_doc_uint(doc, "rtt_ns", s->rtt_ns);
+    stoa_doc_uint(doc, "rtt_spread_ns", s->rtt_spread_ns);
+    stoa_doc_uint(doc, "rtt_p50_ns", node->rtt ? stoa_histogram_quantile(node->rtt, 5000) : 0);
+    stoa_doc_uint(doc, "rtt_p99_ns", node->rtt ? stoa_histogram_quantile(node->rtt, 9900) : 0);
+    stoa_doc_uint(doc, "heartbeat_ns", node->link->heartbeat_ns);
+    stoa_doc_uint(doc, "silence_ns", s->silence_ns);
+    stoa_doc_uint(doc, "noticed_within_ns", node->link->heartbeat_ns + node->link->silence_ns);
+    stoa_doc_uint(doc, "lost_after_ns", p->settings.lost_ns);
+    put_time(doc, "up_ns", node->fault.up_ns);
+    put_time(doc, "down_ns", node->fault.down_ns);
+    put_time(doc, "lost_ns", node->fault.lost_ns);
+    put_time(doc, "refused_ns", node->fault.refused_ns);
+    stoa_doc_close(doc, '}');
+}
+
+static void put_traffic(stoa_doc *doc, const stoa_node_seen *node)
+{
+    const stoa_session_counts *c = &node->view.session.counts;
+    const stoa_remote_counts *r = &node->view.counts;
+    stoa_doc_open(doc, "traffic", '{');
+    stoa_doc_uint(doc, "sent", c->sent);
+    stoa_doc_uint(doc, "received", c->received);
+    stoa_doc_uint(doc, "bytes_sent", c->bytes_sent);
+    stoa_doc_uint(doc, "bytes_received", c->bytes_received);
+    stoa_doc_uint(doc, "batches_sent", c->batches_sent);
+    stoa_doc_uint(doc, "batches_received", c->batches_received);
+    stoa_doc_uint(doc, "casts_out", r->casts_out);
+    stoa_doc_uint(doc, "casts_in", r->casts_in);
+    stoa_doc_uint(doc, "asks_out", r->asks_out);
+    stoa_doc_uint(doc, "asks_in", r->asks_in);
+    stoa_doc_uint(doc, "published_out", r->published_out);
+    stoa_doc_uint(doc, "published_in", r->published_in);
+    stoa_doc_uint(doc, "mail_out", r->mail_out);
+    stoa_doc_uint(doc, "mail_in", r->mail_in);
+    stoa_doc_uint(doc, "backlog_bytes", node->view.backlog_bytes);
+    stoa_doc_uint(doc, "names", node->view.names);
+    stoa_doc_uint(doc, "told", node->view.told);
+    stoa_doc_close(doc, '}');
+}
+
+static void put_faults(stoa_doc *doc, const stoa_node_seen *node)
+{
+    const stoa_session_counts *c = &node->view.session.counts;
+    stoa_doc_open(doc, "faults", '{');
+    stoa_doc_uint(doc, "resent", c->resent);
+    stoa_doc_uint(doc, "gaps", c->gaps);
+    stoa_doc_uint(doc, "duplicates", c->duplicates);
+    stoa_doc_uint(doc, "early", c->early);
+    stoa_doc_uint(doc, "full", c->full);
+    stoa_doc_uint(doc, "expired_here", c->expired_here);
+    stoa_doc_uint(doc, "expired_there", c->expired_there);
+    stoa_doc_uint(doc, "downs", c->downs);
+    stoa_doc_uint(doc, "silences", c->silences);
+    stoa_doc_uint(doc, "resumes", c->resumes);
+    stoa_doc_uint(doc, "resets", c->resets);
+    stoa_doc_uint(doc, "lost", node->view.counts.lost);
+    stoa_doc_uint(doc, "malformed", c->malformed + node->view.counts.malformed);
+    stoa_doc_uint(doc, "corrupt", c->corrupt);
+    stoa_doc_uint(doc, "version", c->version);
+    stoa_doc_uint(doc, "stale", c->stale);
+    stoa_doc_uint(doc, "over_credit", c->over_credit);
+    stoa_doc_uint(doc, "forked", c->forked);
+    stoa_doc_uint(doc, "denied", c->denied);
+    stoa_doc_text(doc, "down_why", node->fault.down_why ? stoa_err_name(node->fault.down_why) : NULL);
+    stoa_doc_text(doc, "refused_why", node->fault.refused_why ? stoa_err_name(node->fault.refused_why) : NULL);
+    stoa_doc_close(doc, '}');
+}
+
+static void put_session(stoa_doc *doc, const stoa_platform *p, const stoa_node_seen *node)
+{
+    stoa_doc_open(doc, "session", '{');
+    put_node(doc, node);
+    stoa_doc_uint(doc, "incarnation", node->view.session.incarnation);
+    stoa_doc_uint(doc, "peer_incarnation", node->view.session.peer_incarnation);
+    stoa_doc_uint(doc, "peer_epoch", node->view.session.peer_epoch);
+    stoa_doc_close(doc, '}');
+    put_times(doc, p, node);
+    put_lanes(doc, &node->view.session);
+    put_rtt(doc, node->rtt);
+    put_traffic(doc, node);
+    put_faults(doc, node);
+}
+
+static const char link_view[] =
+    "fields link: link, role, nodes, address, provider, proves, encrypts, trusted, one_sided=one-sided, rendezvous, connections/n, refused/n, "
+    "refused_why=why, strangers/n, strangers_why=why, note/wrap\n"
+    "fields session: node, state, incarnation=own incarnation/id, peer_incarnation=its incarnation/id, peer_epoch=its epoch/id\n"
+    "fields times: rtt_ns=rtt/ns, rtt_spread_ns=spread/ns, rtt_p50_ns=median/ns, rtt_p99_ns=99 %/ns, heartbeat_ns=heartbeat/ns, "
+    "silence_ns=silence now/ns, noticed_within_ns=noticed within/ns, lost_after_ns=lost after/ns, up_ns=up/time, down_ns=down/time, "
+    "lost_ns=lost/time, refused_ns=refused/time\n"
+    "table lanes: lane, queued/n, in_flight=in flight/bytes, credit/bytes, next/id, acked/id, received/id\n"
+    "table round_trips: from_ns=from/ns, to_ns=to/ns, count/n, permille/permille\n"
+    "fields traffic: sent/n, received/n, bytes_sent/bytes, bytes_received/bytes, batches_sent/n, batches_received/n, casts_out/n, casts_in/n, "
+    "asks_out/n, asks_in/n, published_out/n, published_in/n, mail_out/n, mail_in/n, backlog_bytes=backlog/bytes, names/n, told/n\n"
+    "fields faults: resent/n, gaps/n, duplicates/n, early/n, full/n, expired_here/n, expired_there/n, downs/n, silences/n, resumes/n, resets/n, "
+    "lost/n, malformed/n, corrupt/n, version/n, stale/n, over_credit/n, forked/n, denied/n, down_why, refused_why\n";
+
+/* The link of that name, or of the node of that name; and the node, where there is one only. */
+static const stoa_link_seen *find(const stoa_links_seen *seen, const char *name, const stoa_node_seen **node_out)
+{
+    const stoa_settings_link *is = NULL;
+    *node_out = NULL;
+    for (uint32_t i = 0; i < seen->node_count && !is; i++) {
+        if (strcmp(seen->nodes[i].name, name) != 0) { continue; }
+        *node_out = &seen->nodes[i];
+        is = seen->nodes[i].link;
+    }
+    for (uint32_t i = 0; i < seen->link_count; i++) {
+        const stoa_link_seen *link = &seen->links[i];
+        if (is ? link->is != is : strcmp(link->is->name, name) != 0) { continue; }
+        for (uint32_t k = 0; !is && k < seen->node_count; k++) {
+            if (seen->nodes[k].link == link->is) { *node_out = link->sessions == 1 ? &seen->nodes[k] : NULL; }
+        }
+        return link;
+    }
+    return NULL;
+}
+
+static void show(const stoa_platform *p, stoa_door_call *call, const stoa_link_seen *link, const stoa_node_seen *node)
+{
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "link", '{');
+    put_link(&doc, link);
+    stoa_doc_close(&doc, '}');
+    if (node) { put_session(&doc, p, node); }
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, link_view);
+}
+
+/* --- what can be done */
+
+typedef struct deed {
+    const char *name, *outcome;
+    stoa_err (*run)(stoa_remote *remote, const char *node);
+} deed;
+
+static stoa_err pause_node(stoa_remote *remote, const char *node) { return stoa_remote_pause(remote, node, true); }
+static stoa_err resume_node(stoa_remote *remote, const char *node) { return stoa_remote_pause(remote, node, false); }
+
+static const deed deeds[] = {
+    {"pause", "nothing is sent to it and nothing taken from it until it is resumed; it is not lost, and who talks to it hears FULL in time", pause_node},
+    {"resume", "messages pass again", resume_node},
+    {"drop", "its connection ends and comes back by itself; what is under way is sent again, and nothing is lost", stoa_remote_drop},
+};
+
+static stoa_err act(stoa_platform *platform, stoa_door_call *call, const stoa_node_seen *node, const char *action)
+{
+    const deed *d = deeds;
+    bool plan = stoa_invocation_option(&call->said, "plan") != NULL;
+    while (strcmp(d->name, action) != 0) { d++; }
+    stoa_err err = plan ? STOA_OK : d->run(stoa_node_links_remote(platform->links), node->name);
+    if (err) { return STOA_FAIL(err, "%s %s: %s", action, node->name, stoa_err_text(err)); }
+    stoa_doc doc = stoa_doc_to(&call->document);
+    stoa_doc_open(&doc, NULL, '{');
+    stoa_doc_open(&doc, "link", '{');
+    stoa_doc_text(&doc, "node", node->name);
+    stoa_doc_text(&doc, "link", node->link->name);
+    stoa_doc_printf(&doc, "outcome", "%s: %s", plan ? "would be" : "done", d->outcome);
+    stoa_doc_close(&doc, '}');
+    stoa_doc_close(&doc, '}');
+    stoa_buf_puts(&call->view, "fields link: node, link, outcome/wrap");
+    return STOA_OK;
+}
+
+/* Whose round trips are wanted: the node of that name, or the only one of the link. */
+static stoa_links_seen *look_at(stoa_platform *platform, const char *name, char node_name[STOA_NODE_NAME_BYTES])
+{
+    const stoa_node_seen *node = NULL;
+    stoa_links_seen *seen = look(platform, NULL);
+    if (!seen) { return NULL; }
+    (void)find(seen, name, &node);
+    node_name[0] = '\0';
+    if (node) { memcpy(node_name, node->name, STOA_NODE_NAME_BYTES); }
+    free(seen);
+    return look(platform, node_name);
+}
+
+stoa_err stoa_command_link(stoa_platform *platform, stoa_door_call *call)
+{
+    char node_name[STOA_NODE_NAME_BYTES];
+    const char *name = stoa_call_arg(call, 0), *action = stoa_call_arg(call, 1);
+    const stoa_node_seen *node = NULL;
+    stoa_links_seen *seen = look_at(platform, name, node_name);
+    if (!seen) { return STOA_FAIL(STOA_E_NOMEM, "links"); }
+    const stoa_link_seen *link = find(seen, name, &node);
+    stoa_err err = STOA_OK;
+    if (!link) {
+        err = stoa_not_found(platform, "link or node", "links", name);
+    } else if (!action) {
+        show(platform, call, link, node);
+    } else if (!node || !node->name[0]) {
+        err = STOA_FAIL(STOA_E_NOT_FOUND, link->sessions > 1 ? "%s has several nodes: name one of them" : "no node has come over %s yet", name);
+    } else {
+        err = act(platform, call, node, action);
+    }
+    free(seen);
+    return err;
+}

@@ -1,0 +1,72 @@
+/* links.h - the node's links to other nodes, as the settings have them: a remote (cluster/remote/remote.h) with the keys of DATA/keys.
+ *
+ * Who is on the other side is proven by its key, on shared memory by its user. A link that listens lets in the nodes it names, by any
+ * of their keys; one that dials wants the node it names, and tries its keys in turn when it is refused, so that keys overlap while
+ * they are rotated (decision 0031). A node without a known key is not met, and `links` says so; nothing else suffers.
+ *
+ * All functions: any thread but a core's and the remote's.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_NODE_LINKS_H
+#define STOA_NODE_LINKS_H
+
+#include "cluster/remote/remote.h"
+#include "node/platform.h"
+#include "transport/key_list.h"
+
+typedef struct stoa_node_links stoa_node_links;
+
+/* Open them all. OK with NULL where the settings have none. */
+stoa_err stoa_node_links_open(stoa_platform *platform, const stoa_key_pair *own, const stoa_key_list *list, stoa_node_links **out);
+/* Say good-bye and close. NULL is allowed, here and below. */
+void stoa_node_links_close(stoa_node_links *links);
+
+/* The node's own pair or the list is another one: who has lost a key is cut off. */
+void stoa_node_links_keys(stoa_node_links *links, const stoa_key_pair *own, const stoa_key_list *list);
+/* Now and then: a link that was refused tries the node's next key. */
+void stoa_node_links_look(stoa_node_links *links);
+
+/* --- what can be seen */
+
+/* What happened to a node's session last. */
+typedef struct stoa_link_fault {
+    char node[STOA_NODE_NAME_BYTES];
+    stoa_err down_why, refused_why; /* OK: it never was */
+    uint64_t down_ns, lost_ns, refused_ns, up_ns; /* UTC; 0: it never was */
+} stoa_link_fault;
+
+typedef struct stoa_link_seen {
+    const stoa_settings_link *is;
+    char address[STOA_PATH_MAX + 1];
+    stoa_link_traits traits;
+    stoa_link_counts counts;
+    stoa_sessions_counts strangers;
+    uint32_t sessions;
+    bool keyless; /* no key of the node that it dials is known */
+} stoa_link_seen;
+
+typedef struct stoa_node_seen {
+    const stoa_settings_link *link;
+    char name[STOA_NODE_NAME_BYTES]; /* "": not known yet */
+    stoa_remote_peer_view view;      /* without its pointers */
+    stoa_link_fault fault;
+    stoa_histogram *rtt; /* a copy, for one node only */
+} stoa_node_seen;
+
+typedef struct stoa_links_seen {
+    stoa_link_seen links[STOA_REMOTE_LINKS];
+    uint32_t link_count;
+    stoa_node_seen nodes[STOA_REMOTE_PEERS];
+    uint32_t node_count;
+    stoa_histogram rtt;   /* of rtt_of */
+    const char *rtt_of;   /* the node whose round trips are wanted; NULL: nobody's */
+} stoa_links_seen;
+
+/* All of them; seen is the caller's, zeroed but for rtt_of. */
+void stoa_node_links_see(stoa_node_links *links, stoa_links_seen *seen);
+stoa_remote *stoa_node_links_remote(stoa_node_links *links);
+
+/* Figures of all links and nodes into the platform's metrics. */
+void stoa_node_links_measure(stoa_node_links *links);
+
+#endif

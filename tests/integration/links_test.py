@@ -1,0 +1,361 @@
+"""links_test.py - goal: two nodes that know each other, as an operator sees them: `links`, `link X`, paused, resumed, dropped, killed, started
+again, stopped, cut off one way, rotated, revoked; each is noticed, named, and over when it is over. Method: two real nodes over each kind of
+link that this machine has, with a proxy between them that can hold, mute and cut. Times are the node's own words, never this test's clock.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+import urllib.request
+
+from running_node import BIN, Proxy, free_port
+
+WAIT_S = 120
+OK, FAILED, USAGE, NOT_FOUND, DENIED = range(5)
+HEARTBEAT_NS, SILENCE_NS = 50_000_000, 500_000_000
+
+CONFIG = """
+node: {name: %(name)s, shares: "room, market_book", lost: 1s}
+symbols:
+  - {name: BTCUSDT, base: BTC, quote: USDT, tick: 0.01, lot: 0.00001, qty_min: 0.00001, qty_max: 100}
+accounts:
+  - {name: treasury, issuer: true}
+clients:
+  - {name: demo}
+rooms:
+  - {name: %(room)s}
+market: {source: none}
+quoters: []
+links:
+  - {name: %(link)s, uri: "%(uri)s", nodes: %(other)s, %(more)s, heartbeat: 50ms, silence: 500ms}
+"""
+
+
+def until(look, what="it", more=lambda: ""):
+    end = time.monotonic() + WAIT_S
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < end, f"{what} did not come; {more()}"
+        time.sleep(0.05)
+
+
+class Node:
+    def __init__(self, folder, name, other, uri, more, link):
+        self.name, self.folder = name, os.path.join(folder, name)
+        self.data = os.path.join(self.folder, "data")
+        os.makedirs(self.folder)
+        self.process = None
+        with open(os.path.join(self.folder, "stoa.yaml"), "w", encoding="utf-8") as out:
+            out.write(CONFIG % {"name": name, "other": other, "uri": uri, "more": more, "link": link, "room": "room-" + name})
+
+    def stoa(self, line, *flags):
+        return subprocess.run([os.path.join(BIN, "stoa"), "-o", "json", "--data", self.data, "--timeout", "60000", *flags, "--eval", line],
+                              capture_output=True, text=True, timeout=WAIT_S, check=False, stdin=subprocess.DEVNULL)
+
+    def ask(self, line, *flags):
+        done = self.stoa(line, *flags)
+        assert done.returncode == OK, (line, done.stdout, done.stderr, self.log())
+        return json.loads(done.stdout)
+
+    def write(self, line):
+        return self.ask(line, "--write")
+
+    def public(self):
+        return os.path.join(self.data, "keys", "server.pub")
+
+    def start(self):
+        with open(os.path.join(self.folder, "log"), "ab") as log:
+            at = log.tell()
+            self.process = subprocess.Popen([os.path.join(BIN, "stoad"), "--config", os.path.join(self.folder, "stoa.yaml"), "--data", self.data,
+                                             "--http.port=0", "--gateway.listen=zmq+ipc://" + self.folder + "/gw"],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+        def ready():
+            assert self.process.poll() is None, self.log()
+            return '"event":"ready"' in self.log(at)
+        until(ready, "ready", self.log)
+        self.port = json.loads(next(line for line in self.log(at).splitlines() if '"http_listens"' in line))["port"]
+
+    def log(self, at=0):
+        with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as log:
+            log.seek(at)
+            return log.read()
+
+    def size(self):
+        return os.path.getsize(os.path.join(self.folder, "log"))
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(WAIT_S)
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.kill()
+
+    def node(self, name):
+        return next((row for row in self.ask("links")["nodes"] if row["node"] == name), {"state": "none", "names": 0})
+
+    def metrics(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=WAIT_S) as page:
+            return page.read().decode()
+
+
+class Links(unittest.TestCase):
+    def two(self, listens, dials=None, memory=False, more=""):
+        """Two nodes, a listening and b dialling, each with the other's key."""
+        self.folder = tempfile.mkdtemp(prefix="stoa-links-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.a = Node(self.folder, "a", "b", listens, "listen: true" + more, "in")
+        self.b = Node(self.folder, "b", "a", dials or listens, "listen: false" + more, "to-a")
+        self.addCleanup(self.a.close)
+        self.addCleanup(self.b.close)
+        if not memory:
+            for node in (self.a, self.b):
+                node.write("key new server")  # before the first start
+            self.a.write("key allow b " + self.b.public())
+            self.b.write("key allow a " + self.a.public())
+
+    def start(self):
+        self.a.start()
+        self.b.start()
+        self.both_up()
+
+    def both_up(self):
+        for one, other in ((self.a, "b"), (self.b, "a")):
+            until(lambda: one.node(other)["state"] == "up" and one.node(other)["names"] >= 1, f"{one.name}: {other} up",
+                  lambda: one.stoa("links").stdout + one.log()[-3000:])
+
+    def other_room_is_found(self):
+        """Its actors stand here while it is up."""
+        names = self.a.ask("links")["nodes"][0]["names"]
+        self.assertGreaterEqual(names, 1)
+
+    def down(self, node, other, state=("lost", "away", "greeting")):
+        return until(lambda: node.node(other)["state"] in state and node.node(other), f"{node.name}: {other} down",
+                     lambda: node.stoa("links").stdout)
+
+    # --- what is shown
+
+    def check_shown(self, scheme, encrypts):
+        for node, other, link, role in ((self.a, "b", "in", "listens"), (self.b, "a", "to-a", "dials")):
+            (row,) = node.ask("links")["links"]
+            self.assertEqual((row["link"], row["role"], row["encrypts"], row["proves"]), (link, role, encrypts, scheme != "shm://"), row)
+            self.assertTrue(row["provider"] and row["address"].startswith(scheme), row)
+            for name in (other, link):
+                shown = node.ask("link " + name)
+                self.assertEqual(shown["link"]["link"], link)
+                self.assertEqual((shown["session"]["node"], shown["session"]["state"]), (other, "up"))
+                self.assertEqual([lane["lane"] for lane in shown["lanes"]], ["control", "normal", "bulk"])
+                self.assertTrue(all(lane["credit"] > 0 for lane in shown["lanes"]))
+                self.assertEqual(shown["times"]["heartbeat_ns"], HEARTBEAT_NS)
+                self.assertEqual(shown["times"]["noticed_within_ns"], HEARTBEAT_NS + SILENCE_NS)
+                self.assertTrue(3 * HEARTBEAT_NS <= shown["times"]["silence_ns"] <= SILENCE_NS, shown["times"])
+                until(lambda: node.ask("link " + name)["round_trips"], "a round trip")
+                trips = node.ask("link " + name)["round_trips"]
+                self.assertTrue(all(trip["from_ns"] < trip["to_ns"] and trip["count"] for trip in trips))
+                self.assertEqual((shown["faults"]["resets"], shown["faults"]["corrupt"], shown["faults"]["denied"]), (0, 0, 0))
+            text = node.metrics()
+            self.assertIn(f'stoa_session_up{{link="{link}",node="{other}"}} 1', text)
+            self.assertIn(f'stoa_link_connections_total{{link="{link}"}}', text)
+            self.assertIn("stoa_session_rtt_ns", text)
+        self.assertEqual(self.a.stoa("link nobody").returncode, NOT_FOUND)
+        self.assertEqual(self.a.stoa("link b stop").returncode, USAGE)
+        table = subprocess.run([os.path.join(BIN, "stoa"), "--data", self.a.data, "links"], capture_output=True, text=True, timeout=WAIT_S, check=True,
+                               stdin=subprocess.DEVNULL).stdout
+        self.assertRegex(table, r"(?m)^in +listens ")
+        self.assertRegex(table, r"(?m)^b +in +up ")
+
+    def check_deeds(self):
+        self.assertEqual(self.a.stoa("link b pause").returncode, DENIED)  # needs --write
+        self.assertIn("would be", self.a.ask("link b pause --plan")["link"]["outcome"])
+        self.assertEqual(self.a.node("b")["state"], "up")
+        self.a.write("link b pause")
+        self.assertEqual(self.a.node("b")["state"], "paused")
+        time.sleep(2 * SILENCE_NS / 1e9)  # longer than a silence: heartbeats go on
+        self.assertEqual((self.b.node("a")["state"], self.b.node("a")["silences"]), ("up", 0))
+        self.a.write("link in resume")
+        self.assertEqual(self.a.node("b")["state"], "up")
+        self.assertIn("would be", self.b.ask("link a drop --plan")["link"]["outcome"])
+        for node, other in ((self.b, "a"), (self.a, "b")):
+            before = node.ask("link " + other)["faults"]
+            node.write(f"link {other} drop")
+            until(lambda: node.ask("link " + other)["faults"]["downs"] > before["downs"], "a drop")
+            self.both_up()
+            after = node.ask("link " + other)["faults"]
+            self.assertEqual((after["resets"], after["lost"]), (before["resets"], before["lost"]))
+
+    def check_restart(self):
+        at = self.a.size()
+        self.b.kill()
+        self.down(self.a, "b")
+        until(lambda: '"link_lost"' in self.a.log(at), "word of the loss", self.a.log)
+        self.assertEqual(self.a.node("b")["names"], 0)
+        self.b.start()
+        self.both_up()
+        until(lambda: self.a.ask("link b")["faults"]["resets"] == 1, "a reset")
+        self.assertEqual(self.a.ask("link b")["session"]["peer_incarnation"], self.b.ask("link a")["session"]["incarnation"])
+        self.a.kill()
+        self.down(self.b, "a")
+        self.a.start()
+        self.both_up()
+
+    def check_stopped(self):
+        silences = self.b.node("a")["silences"]
+        self.a.process.send_signal(signal.SIGSTOP)
+        row = self.down(self.b, "a")
+        self.assertIn(row["last_fault"], ("TIMEOUT", "CLOSED"))
+        until(lambda: self.b.node("a")["state"] == "lost", "the loss")
+        self.a.process.send_signal(signal.SIGCONT)
+        self.both_up()
+        self.assertEqual(self.b.ask("link a")["faults"]["resets"], 0)  # the same life
+        self.assertGreaterEqual(self.b.node("a")["silences"] + 1, silences)
+
+    # --- over each link
+
+    def over(self, scheme, uri, encrypts, memory=False, more=""):
+        self.two(uri, memory=memory, more=more)
+        self.start()
+        self.check_shown(scheme, encrypts)
+        self.check_deeds()
+        self.check_stopped()
+        self.check_restart()
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+
+    def test_over_zmq(self):
+        self.over("zmq+tcp://", f"zmq+tcp://127.0.0.1:{free_port()}", True)
+
+    def test_over_shared_memory(self):
+        self.over("shm://", f"shm://stoa-links-test-{os.getpid()}", False, memory=True)
+
+    def test_over_ucx(self):
+        self.over("ucx+tcp://", f"ucx+tcp://127.0.0.1:{free_port()}", True)
+
+    def test_over_libfabric_on_a_trusted_network(self):
+        self.over("ofi+tcp://", f"ofi+tcp://127.0.0.1:{free_port()}", False, more=", trusted: true")
+
+    # --- half open, one way, cut
+
+    def test_what_a_network_does_is_noticed_and_over_when_it_is_over(self):
+        port = free_port()
+        proxy = Proxy(port)
+        self.two(f"zmq+tcp://127.0.0.1:{port}", "zmq+tcp" + proxy.endpoint[len("zmq+tcp"):])
+        self.start()
+        resets = []
+
+        def over_again():
+            for node, other in ((self.a, "b"), (self.b, "a")):
+                until(lambda: node.node(other)["state"] == "up", f"{node.name}: {other} up again", lambda: node.stoa("links").stdout)
+            resets.append(self.a.ask("link b")["faults"]["resets"] + self.b.ask("link a")["faults"]["resets"])
+
+        proxy.cut()  # a connection that breaks
+        over_again()
+        proxy.mute(True)  # one way only: what a says is lost, and neither side may take that for a path
+        for node, other in ((self.a, "b"), (self.b, "a")):
+            self.down(node, other)
+        self.assertGreaterEqual(self.b.node("a")["silences"], 1)
+        proxy.mute(False)
+        proxy.cut()
+        over_again()
+        proxy.hold(True)  # nobody comes through
+        self.down(self.b, "a")
+        proxy.hold(False)
+        over_again()
+        self.assertEqual(set(resets), {0}, "both live: nothing is reset")
+
+    # --- keys
+
+    def test_keys_of_nodes(self):
+        self.two(f"zmq+tcp://127.0.0.1:{free_port()}")
+        self.start()
+        self.assertEqual([row["use"] for row in self.a.ask("key show b")["keys"]], ["link"])
+        # the listener's own: announced, known to the other beside the old one, taken over
+        following = self.a.write("key rotate server --overlap 1h")["key"]["key"]
+        self.b.write(f"key allow a z85:{following}")
+        self.both_up()
+        at = self.a.size()
+        self.a.write("key rotate server --overlap 0s")
+        until(lambda: '"server_key_rotated"' in self.a.log(at), "the rotation")
+        until(lambda: self.b.ask("link a")["faults"]["downs"] >= 1, "the switch")
+        self.both_up()
+        # the dialler's own: let in beside the old one before it takes over
+        following = self.b.write("key rotate server --overlap 1h")["key"]["key"]
+        self.a.write(f"key rotate b z85:{following} --overlap 1h")
+        self.both_up()
+        self.b.write("key rotate server --overlap 0s")
+        until(lambda: self.b.ask("link a")["link"]["connections"] >= 1 and self.b.node("a")["state"] == "up", "the other key")
+        self.both_up()
+        for node, other in ((self.a, "b"), (self.b, "a")):
+            faults = node.ask("link " + other)["faults"]
+            self.assertEqual((faults["resets"], faults["denied"]), (0, 0))
+        # and out
+        self.a.write("key revoke b")
+        self.down(self.b, "a")
+        until(lambda: self.b.ask("links")["links"][0]["refused_why"] == "DENIED", "the reason", lambda: self.b.stoa("links").stdout)
+        self.a.kill()
+        self.a.start()
+        self.assertNotEqual(self.b.node("a")["state"], "up")
+        # who dials a node that it has no key of any more
+        self.b.write("key revoke a")
+        until(lambda: "key allow" in (self.b.ask("links")["links"][0]["note"] or ""), "the note")
+
+    def test_a_stranger_and_a_false_name_stay_out(self):
+        port = free_port()
+        self.two(f"zmq+tcp://127.0.0.1:{port}")
+        self.a.start()
+        with open(os.path.join(self.b.folder, "stoa.yaml"), encoding="utf-8") as file:
+            text = file.read()
+        with open(os.path.join(self.b.folder, "stoa.yaml"), "w", encoding="utf-8") as file:
+            file.write(text.replace("name: b,", "name: c,"))  # the right key, another name
+        self.b.start()
+        until(lambda: self.a.ask("links")["links"][0]["strangers_why"] == "DENIED", "the refusal", lambda: self.a.stoa("links").stdout)
+        self.assertEqual([row for row in self.a.ask("links")["nodes"] if row["state"] == "up"], [])
+
+    # --- settings
+
+    def check(self, text):
+        path = os.path.join(self.folder, "check.yaml")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        done = subprocess.run([os.path.join(BIN, "stoad"), "--check", path], capture_output=True, text=True, timeout=WAIT_S, check=False)
+        return done.returncode, done.stderr
+
+    def test_faults_of_the_settings_are_named(self):
+        self.folder = tempfile.mkdtemp(prefix="stoa-links-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        rows = [('- {name: x, nodes: b}', r"check.yaml:\d+: links.*uri"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", heartbeat: 0s, nodes: b}', r"check.yaml:\d+: links.*heartbeat"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1"}', "links: x: nodes: whose keys"),
+                ('- {name: x, uri: "pigeon://roof", nodes: b}', "links: x: uri: .*pigeon"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, c"}', "links: x: nodes: a link that dials has one node"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: stoa}', "links: x: nodes: stoa is this node's own name"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: server}', "links: x: nodes: server is the node's own key's name"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: demo}', "links: x: nodes: demo is a client"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, c", listen: true, key: /b.pub}', "links: x: key: a key is of one node"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: b, heartbeat: 1s, silence: 2s}', "links: x: silence: less than three"),
+                ('- {name: x, uri: "shm://x"}\n  - {name: x, uri: "shm://y"}', "links: x is there twice")]
+        for row, says in rows:
+            code, said = self.check("clients:\n  - {name: demo}\nlinks:\n  " + row + "\n")
+            self.assertEqual(code, 2, row)
+            self.assertRegex(said, says)
+        code, said = self.check("node: {shares: \"room, pigeon\"}\n")
+        self.assertEqual(code, 2)
+        self.assertIn("node.shares: there is no kind 'pigeon'", said)
+        code, said = self.check('links:\n  - {name: x, uri: "shm://x", listen: true}\n')
+        self.assertEqual((code, said), (0, ""))
+
+
+if __name__ == "__main__":
+    unittest.main()
