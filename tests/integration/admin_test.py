@@ -246,6 +246,7 @@ class WithNode(unittest.TestCase):
             "hash": ("hash", r"equal +yes"),
             "progress": ("work", r"no work"),
             "names": ("names", r"(?m)^trade_account/bob$"),
+            "links": ("links", r"no links"),
             "key show": ("keys", r"demo +client +allowed"),
             "help": ("commands", r"explain order <order>"),
         }
@@ -261,7 +262,7 @@ class WithNode(unittest.TestCase):
                      "outbox settle",  # rotten_log_test.py
                      "state", "diff", "snapshot", "snapshots", "explain event",  # snapshot_test.py
                      "journal", "journal verify", "journal reindex", "journal rekey",  # journal_test.py
-                     "key new", "key allow", "key revoke", "key rotate"]  # key_test.py
+                     "key new", "key allow", "key revoke", "key rotate", "link"]  # key_test.py
         known = [command["name"] for command in self.json("help")["commands"]]
         self.assertEqual(sorted(known), sorted([*lines, *elsewhere, "quit", "exit"]))
         for name, (key, pattern) in lines.items():

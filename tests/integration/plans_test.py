@@ -21,7 +21,7 @@ from stoa_client import Client
 WAIT_S, DENIED = 120, 4
 
 # They write, and destroy nothing: what they change is changed back by themselves.
-HARMLESS = {"move", "trace every", "log level", "snapshot", "projection pause", "projection resume", "key new", "key allow"}
+HARMLESS = {"move", "trace every", "log level", "snapshot", "projection pause", "projection resume", "key new", "key allow", "link"}
 
 # line, what the plan says, what else the doing needs
 PLANS = [
