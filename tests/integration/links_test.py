@@ -18,7 +18,7 @@ from running_node import BIN, Proxy, free_port
 
 WAIT_S = 120
 OK, FAILED, USAGE, NOT_FOUND, DENIED = range(5)
-HEARTBEAT_NS, SILENCE_NS = 50_000_000, 500_000_000
+HEARTBEAT_NS, SILENCE_NS = 50_000_000, 1_000_000_000
 
 CONFIG = """
 node: {name: %(name)s, shares: "room, market_book", lost: 1s}
@@ -33,7 +33,7 @@ rooms:
 market: {source: none}
 quoters: []
 links:
-  - {name: %(link)s, uri: "%(uri)s", nodes: %(other)s, %(more)s, heartbeat: 50ms, silence: 500ms}
+  - {name: %(link)s, uri: "%(uri)s", nodes: %(other)s, %(more)s, heartbeat: 50ms, silence: 1s}
 """
 
 
@@ -184,10 +184,10 @@ class Links(unittest.TestCase):
         self.assertEqual(self.a.node("b")["state"], "up")
         self.a.write("link b pause")
         self.assertEqual(self.a.node("b")["state"], "paused")
-        time.sleep(2 * SILENCE_NS / 1e9)  # longer than a silence: heartbeats go on
-        self.assertEqual((self.b.node("a")["state"], self.b.node("a")["silences"]), ("up", 0))
+        trips = sum(trip["count"] for trip in self.b.ask("link a")["round_trips"])
+        until(lambda: sum(trip["count"] for trip in self.b.ask("link a")["round_trips"]) > trips, "heartbeats of a paused node")
         self.a.write("link in resume")
-        self.assertEqual(self.a.node("b")["state"], "up")
+        self.both_up()
         self.assertIn("would be", self.b.ask("link a drop --plan")["link"]["outcome"])
         for node, other in ((self.b, "a"), (self.a, "b")):
             before = node.ask("link " + other)["faults"]
@@ -195,7 +195,7 @@ class Links(unittest.TestCase):
             until(lambda: node.ask("link " + other)["faults"]["downs"] > before["downs"], "a drop")
             self.both_up()
             after = node.ask("link " + other)["faults"]
-            self.assertEqual((after["resets"], after["lost"]), (before["resets"], before["lost"]))
+            self.assertEqual(after["resets"], before["resets"])
 
     def check_restart(self):
         at = self.a.size()
@@ -216,12 +216,12 @@ class Links(unittest.TestCase):
         silences = self.b.node("a")["silences"]
         self.a.process.send_signal(signal.SIGSTOP)
         row = self.down(self.b, "a")
-        self.assertIn(row["last_fault"], ("TIMEOUT", "CLOSED"))
+        self.assertIn(row["last_fault"], ("TIMEOUT", "CLOSED"), row)
         until(lambda: self.b.node("a")["state"] == "lost", "the loss")
         self.a.process.send_signal(signal.SIGCONT)
         self.both_up()
         self.assertEqual(self.b.ask("link a")["faults"]["resets"], 0)  # the same life
-        self.assertGreaterEqual(self.b.node("a")["silences"] + 1, silences)
+        self.assertGreater(self.b.node("a")["silences"], silences)
 
     # --- over each link
 
