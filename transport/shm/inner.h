@@ -11,6 +11,7 @@
 
 enum {
     STOA_SHM_GREETING_MAX = 64, /* connections that have not said who they are yet, beside those that are served */
+    STOA_SHM_ACCEPT_MAX = 16,   /* that are let in at once */
     STOA_SHM_IDENTITY_BYTES = 64,
     STOA_SHM_BEAT_MS = 500,       /* so often an endpoint shows that it lives, and looks whether the others do */
     STOA_SHM_STOPPED_BEATS = 3,   /* none in this time, and the process is stopped: it is down */

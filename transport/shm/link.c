@@ -38,6 +38,7 @@
 #include "transport/shm/inner.h"
 
 enum { TAG_TIMER, TAG_AGAIN, TAG_LISTENER }; /* of epoll; connections have greater ones */
+enum { ROUNDS_MAX = 8 }; /* of a poll that finds work again and again */
 enum { NEWS_MAX = 64, BURST = 64, LOOK_MAX = 65536, LEAVE_AGAIN_MS = 5, FRAME_ALIGN = 64 };
 #define LOOK_OFTEN_NS  STOA_US(50)
 #define LOOK_SELDOM_NS STOA_US(200)
@@ -186,6 +187,14 @@ static void arm(stoa_shm_link *self, stoa_shm_conn *conn)
     }
 }
 
+/* The owner is not to sleep before its next poll. */
+static void come_again(stoa_shm_link *self)
+{
+    uint64_t one = 1;
+    ssize_t put = write(self->again, &one, sizeof one);
+    STOA_ASSERT(put == (ssize_t)sizeof one);
+}
+
 /* There is room for what was not taken: our owner is woken, although it has polled since. */
 static void offer_room(stoa_shm_link *self, stoa_shm_conn *conn)
 {
@@ -193,10 +202,8 @@ static void offer_room(stoa_shm_link *self, stoa_shm_conn *conn)
     if (err) {
         stoa_shm_conn_refuse(self, conn, err);
     } else if (stoa_shm_writer_fits(&conn->writer, conn->writer.at + conn->full_bytes)) {
-        uint64_t one = 1;
         conn->full_bytes = 0;
-        ssize_t put = write(self->again, &one, sizeof one);
-        STOA_ASSERT(put == (ssize_t)sizeof one);
+        come_again(self);
     }
 }
 
@@ -299,7 +306,8 @@ static uint32_t sweep(stoa_shm_link *self, const stoa_link_events *events, uint3
 static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint32_t max)
 {
     stoa_shm_link *self = own(link);
-    uint32_t told = 0;
+    uint32_t told = 0, rounds = 0;
+    bool more;
     if (++self->polls > self->look_every) {
         look(self);
         wake_all(self);
@@ -309,7 +317,9 @@ static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint3
         if (self->refused) { told += tell_refused(self, events, max - told); }
         told += sweep(self, events, max - told);
         if (told == max) { return told; }
-    } while (self->changed || (!self->spins && rest(self)));
+        more = self->changed || (!self->spins && rest(self));
+    } while (more && ++rounds < ROUNDS_MAX);
+    if (more && !self->spins) { come_again(self); }
     if (self->spins) { publish_all(self); }
     return told;
 }
@@ -391,7 +401,8 @@ static stoa_err options_take(stoa_shm_link *self, const char *address, const sto
     self->frame_limit = options->frame_limit;
     self->queue_frames = options->queue_frames;
     self->peer_limit = !options->listen ? 1 : options->peer_limit ? options->peer_limit : STOA_LINK_PEERS;
-    self->slots = options->listen ? self->peer_limit + STOA_SHM_GREETING_MAX : 1;
+    /* who was refused for a newcomer keeps its slot until it is told */
+    self->slots = options->listen ? self->peer_limit + STOA_SHM_GREETING_MAX + STOA_SHM_ACCEPT_MAX : 1;
     self->server_uid = geteuid();
     if (!options->listen && options->server_key && !stoa_shm_key_uid(options->server_key, &self->server_uid)) {
         return STOA_FAIL(STOA_E_INVALID, "the listener's key is not \"uid:\" and a number");

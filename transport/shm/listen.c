@@ -1,7 +1,8 @@
 /* shm/listen.c - the listening side of shm: who may connect, and greetings answered.
  *
  * A process of another user is refused before anything it says is read, and nothing is allocated for it. Whoever may
- * connect gets memory when it has said HELLO; 64 at most may be about to, for 5 s each.
+ * connect gets memory when it has said HELLO; 64 at most may be about to, for 5 s each, beside those that are served. One
+ * more, and the oldest of them is refused: who says nothing shuts nobody out.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
@@ -9,8 +10,6 @@
 #include <unistd.h>
 
 #include "transport/shm/inner.h"
-
-enum { ACCEPT_MAX = 16 };
 
 /* --- users */
 
@@ -92,6 +91,20 @@ static stoa_err listen_open(stoa_shm_link *link)
     return err;
 }
 
+/* Room for one more that has not said who it is. */
+static void make_room(stoa_shm_link *link)
+{
+    stoa_shm_conn *oldest = NULL;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < link->live_count; i++) {
+        stoa_shm_conn *conn = link->conns[link->live[i]];
+        if (conn->state != STOA_SHM_GREETING) { continue; }
+        count++;
+        if (!oldest || conn->peer < oldest->peer) { oldest = conn; } /* numbers grow */
+    }
+    if (count >= STOA_SHM_GREETING_MAX) { stoa_shm_conn_refuse(link, oldest, STOA_E_FULL); }
+}
+
 static void admit(stoa_shm_link *link, int socket)
 {
     static const stoa_shm_note refusal = {
@@ -103,7 +116,10 @@ static void admit(stoa_shm_link *link, int socket)
     stoa_err err = stoa_shm_socket_process(socket, &process);
     if (!err && !stoa_shm_link_allows(link, process.uid, identity)) { err = STOA_E_DENIED; }
     if (!err && link->served >= link->peer_limit) { err = STOA_E_FULL; }
-    if (!err) { err = stoa_shm_conn_new(link, socket, &conn); }
+    if (!err) {
+        make_room(link);
+        err = stoa_shm_conn_new(link, socket, &conn);
+    }
     if (!err) {
         memcpy(conn->identity, identity, sizeof identity);
         return;
@@ -119,7 +135,7 @@ static void listen_look(stoa_shm_link *link, uint64_t now_ns)
     (void)now_ns;
     if (link->listener < 0) { return; }
     if (link->deaf) { stoa_shm_link_listens(link, true); }
-    for (uint32_t i = 0; i < ACCEPT_MAX; i++) {
+    for (uint32_t i = 0; i < STOA_SHM_ACCEPT_MAX; i++) {
         int socket = -1;
         stoa_err err = stoa_shm_socket_accept(link->listener, &socket);
         if (err == STOA_E_AGAIN) { return; }

@@ -188,6 +188,11 @@ static int world_close(void **state)
     return 0;
 }
 
+static bool is_readable(const end *e)
+{
+    return poll(&(struct pollfd){.fd = e->link->ops->fd(e->link), .events = POLLIN}, 1, 0) == 1;
+}
+
 /* --- strangers */
 
 static const stoa_shm_note hello = {
@@ -338,6 +343,53 @@ static void a_flood_of_rings_holds_nobody_up(void **state)
     }
     (void)close(fd);
     stoa_shm_memory_free(&memory);
+}
+
+/* Whoever rings as often as its socket takes is not heard to the end by one poll. */
+static void a_poll_ends_whoever_rings(void **state)
+{
+    enum { LEAST = 200 };
+    world *w = *state;
+    stoa_link_options listen = options_of(true);
+    listen_and_dial(w, &listen);
+    stoa_shm_memory memory = {0};
+    stoa_link_events events = {
+        .frame = on_frame, .down = on_down, .up = on_up, .refused = on_refused, .context = &w->server};
+    int fd = intruder(w, &memory);
+    uint32_t first = 0, more = 0;
+    while (send(fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
+        first++;
+    }
+    assert_true(first >= LEAST);
+    (void)w->server.link->ops->poll(w->server.link, &events, POLL_MAX);
+    assert_true(is_readable(&w->server)); /* there is more */
+    while (send(fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
+        more++;
+    }
+    assert_true(more < first);
+    (void)close(fd);
+    stoa_shm_memory_free(&memory);
+}
+
+/* More than may be in their greeting, who say nothing: a newcomer is let in. */
+static void who_says_nothing_shuts_nobody_out(void **state)
+{
+    enum { PEERS = 2, STRANGERS = PEERS + 64 + 40 };
+    world *w = *state;
+    int silent[STRANGERS];
+    stoa_link_options listen = options_of(true), dial = options_of(false);
+    listen.peer_limit = PEERS;
+    end_open(&w->server, w->address, &listen);
+    for (uint32_t i = 0; i < STRANGERS; i++) {
+        silent[i] = stranger(w);
+        settle(&w->server);
+    }
+    end_open(&w->client, w->address, &dial);
+    wait_for(w, &w->client.ups, 1);
+    assert_int_equal(w->client.refusals, 0);
+    for (uint32_t i = 0; i < STRANGERS; i++) {
+        (void)close(silent[i]);
+    }
 }
 
 /* --- users */
@@ -629,11 +681,6 @@ static void who_spins_is_not_woken_and_who_stops_is(void **state)
     assert_int_equal(w->client.disorders, 0);
 }
 
-static bool is_readable(const end *e)
-{
-    return poll(&(struct pollfd){.fd = e->link->ops->fd(e->link), .events = POLLIN}, 1, 0) == 1;
-}
-
 /* By the other side, at once: not by the next beat, which would do it too. */
 static void who_sleeps_is_woken_by_a_frame_and_by_room(void **state)
 {
@@ -679,6 +726,8 @@ int main(int argc, char **argv)
         IN_WORLD(strangers_are_refused_by_name),
         IN_WORLD(hostile_memory_is_a_named_refusal),
         IN_WORLD(a_flood_of_rings_holds_nobody_up),
+        IN_WORLD(a_poll_ends_whoever_rings),
+        IN_WORLD(who_says_nothing_shuts_nobody_out),
         IN_WORLD(users_are_let_in_by_list),
         IN_WORLD(bad_lists_are_refused_and_change_nothing),
         IN_WORLD(a_listener_of_another_user_is_refused),
