@@ -46,6 +46,10 @@ typedef struct stoa_link_options {
     uint32_t queue_frames; /* frames queued per peer before send says FULL; 1 or more */
     bool trusted;          /* ucx, ofi: the operator vouches for the network between the ends. Frames are not encrypted
                               where both ends say so (keys are proven all the same), and keys are not required */
+    bool fenced;           /* ucx, ofi: the operator vouches that strangers do not reach the ports of this process, by a
+                              firewall or because of where it is. These libraries believe what comes to their own ports,
+                              before any key is asked for: who reaches those owns the process. Without this word, or
+                              trusted, which says more, an address that leaves this machine is refused */
     uint32_t peer_limit;   /* listen: connections served at once, 0 for STOA_LINK_PEERS; one more is refused (FULL) */
 } stoa_link_options;
 

@@ -63,6 +63,7 @@ bool stoa_fabric_is_local(const stoa_fabric *link)
 {
     const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)&link->where;
     const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&link->where;
+    if (strcmp(link->transport, "tcp") != 0) { return false; } /* an adapter's port is where its cable leads */
     return link->where.ss_family == AF_INET ? ntohl(four->sin_addr.s_addr) >> 24 == 127
                                             : IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
 }

@@ -8,7 +8,10 @@
  * credits are numbered apart, each number comes once.
  *
  * What is not genuine - an unknown token, a number that came before, a tag that is wrong - is dropped, counted and told as a
- * refusal, and no connection suffers: whoever reaches the carrier's port can send such a thing in any connection's name.
+ * refusal, and no connection suffers: whoever reaches the carrier's port can send such a thing in any connection's name. So a
+ * sealed batch lands in the connection's pen, and gets its place and number when its tag is right. Nothing that is genuine is
+ * ever dropped alone, for it would not come again: where the pen is full of what never lands, where a body stays away, or
+ * a proven batch makes no sense, the connection ends. A down is better than a wait for ever.
  * Without encryption the carrier is trusted, and a message that makes no sense ends its connection.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -32,7 +35,6 @@ enum {
 };
 
 enum {
-    FLIGHT_MAX = 16,     /* batches on the wire, of a connection */
     FLIGHT_OPEN_MAX = 2, /* with more, the last batch waits for more frames */
     ACK_SHARE = 4,       /* of the ring; that much may be read and not told */
 };
@@ -74,14 +76,21 @@ static stoa_err post(stoa_conn *conn, stoa_parcel *parcel, const void *body, uin
     return err;
 }
 
+/* Send a credit that is written: the same bytes until the wire takes them. */
+static void post_credit(stoa_conn *conn, stoa_parcel *parcel)
+{
+    conn->credit = NULL;
+    if (post(conn, parcel, NULL, 0) == STOA_E_AGAIN) { conn->credit = parcel; }
+}
+
 void stoa_conn_acknowledge(stoa_conn *conn)
 {
+    if (conn->credit) { return; } /* what it does not say yet is due again when it is gone */
     for (unsigned i = 0; i < STOA_FABRIC_CREDITS; i++) {
         stoa_parcel *parcel = &conn->credits[i];
         if (parcel->on_wire) { continue; }
-        uint64_t number = conn->credits_sent++;
-        header_write(conn, parcel->header, KIND_CREDIT, number, NULL);
-        if (post(conn, parcel, NULL, 0) == STOA_E_AGAIN) { conn->acked = UINT64_MAX; } /* to be told anew */
+        header_write(conn, parcel->header, KIND_CREDIT, conn->credits_sent++, NULL);
+        post_credit(conn, parcel);
         return;
     }
     stoa_fabric_mark(conn->link->dirty, conn->slot); /* when a parcel comes back */
@@ -89,7 +98,7 @@ void stoa_conn_acknowledge(stoa_conn *conn)
 
 static void flush_batches(stoa_conn *conn)
 {
-    while (conn->on_wire < FLIGHT_MAX) {
+    while (conn->on_wire < STOA_RING_FLIGHT) {
         stoa_batch *batch = stoa_out_next(&conn->out, conn->on_wire < FLIGHT_OPEN_MAX);
         if (!batch) { return; }
         if (!batch->sealed) { header_write(conn, batch->parcel.header, KIND_BATCH, batch->number, batch); }
@@ -105,8 +114,7 @@ static void flush_batches(stoa_conn *conn)
 static bool ack_is_due(const stoa_conn *conn)
 {
     if (conn->acked == conn->in.read) { return false; }
-    return conn->hurried || conn->acked == UINT64_MAX ||
-           conn->in.next - conn->in_told >= STOA_RING_BATCHES / ACK_SHARE ||
+    return conn->hurried || conn->in.next - conn->in_told >= STOA_RING_BATCHES / ACK_SHARE ||
            conn->in.read - conn->acked >= conn->in.ring_bytes / ACK_SHARE;
 }
 
@@ -116,8 +124,9 @@ void stoa_conn_flush(stoa_conn *conn)
     stoa_fabric_unmark(link->dirty, conn->slot);
     if (!conn->end || conn->lost || conn->phase < STOA_PHASE_PROBING || conn->phase > STOA_PHASE_UP) { return; }
     uint64_t acked = conn->acked;
+    if (conn->credit) { post_credit(conn, conn->credit); }
     if (conn->puts) { stoa_conn_put_flush(conn); }
-    flush_batches(conn);
+    if (!conn->lost) { flush_batches(conn); }
     if (!conn->lost && ack_is_due(conn)) { stoa_conn_acknowledge(conn); }
     if (acked != conn->acked) { conn->in_told = conn->in.next; }
     if (conn->full && (conn->full_acked != conn->out.acked || conn->full_next != conn->out.next)) {
@@ -176,6 +185,24 @@ static void take_credit(stoa_conn *conn, const uint8_t *header)
     hear(conn, header);
 }
 
+/* Room where the body of a batch lands; NULL: there is none, and that is dealt with. */
+static stoa_arrival *receive(stoa_conn *conn, const uint8_t *header, uint32_t body_bytes)
+{
+    stoa_arrival *arrival = NULL;
+    stoa_err err = STOA_OK;
+    if (header[AT_KIND] != KIND_BATCH || stoa_get_u32(header + AT_SIZE) != body_bytes) {
+        err = STOA_E_MALFORMED;
+    } else if (conn->encrypted) {
+        err = stoa_pen_take(&conn->pen, body_bytes, &arrival);
+    } else {
+        err = stoa_in_place(&conn->in, stoa_get_u64(header + AT_NUMBER), stoa_get_u64(header + AT_POSITION), body_bytes,
+                            &arrival);
+    }
+    if (!err) { return arrival; }
+    blame(conn, !conn->encrypted || err == STOA_E_FULL);
+    return NULL;
+}
+
 void *stoa_carrier_place(void *context, const void *bytes, uint32_t body_bytes, void **token_out)
 {
     stoa_fabric *link = context;
@@ -189,17 +216,11 @@ void *stoa_carrier_place(void *context, const void *bytes, uint32_t body_bytes, 
         take_credit(conn, header);
         return NULL;
     }
-    stoa_arrival *arrival = NULL;
-    bool fits = header[AT_KIND] == KIND_BATCH && stoa_get_u32(header + AT_SIZE) == body_bytes &&
-                stoa_in_place(&conn->in, stoa_get_u64(header + AT_NUMBER), stoa_get_u64(header + AT_POSITION),
-                              body_bytes, &arrival) == STOA_OK;
-    if (!fits) {
-        blame(conn, !conn->encrypted);
-        return NULL;
-    }
+    stoa_arrival *arrival = receive(conn, header, body_bytes);
+    if (!arrival) { return NULL; }
     memcpy(arrival->header, header, sizeof arrival->header);
     *token_out = arrival;
-    return stoa_in_bytes(&conn->in, arrival);
+    return conn->encrypted ? stoa_pen_bytes(&conn->pen, arrival) : stoa_in_bytes(&conn->in, arrival);
 }
 
 static bool is_gone(const stoa_conn *conn)
@@ -207,24 +228,44 @@ static bool is_gone(const stoa_conn *conn)
     return conn->link->conns[conn->slot] != conn;
 }
 
+/* A body that has landed in the pen: into the ring, if it is genuine. */
+static void take_sealed(stoa_conn *conn, stoa_arrival *from)
+{
+    const uint8_t *header = from->header;
+    uint64_t number = stoa_get_u64(header + AT_NUMBER);
+    uint8_t *bytes = stoa_pen_bytes(&conn->pen, from);
+    stoa_arrival *to = NULL;
+    bool again = number < conn->in.next; /* it came before, or it is not genuine either */
+    if (again || stoa_secure_unseal(&conn->batch_in, number, header, HEAD_BYTES, bytes, from->bytes, header + AT_TAG)) {
+        blame(conn, false);
+        return;
+    }
+    stoa_err err = stoa_in_place(&conn->in, number, stoa_get_u64(header + AT_POSITION), from->bytes, &to);
+    if (err) {
+        blame(conn, err != STOA_E_STALE); /* STALE: it came before, and somebody sent it again */
+        return;
+    }
+    memcpy(stoa_in_bytes(&conn->in, to), bytes, from->bytes);
+    stoa_in_landed(&conn->in, to, true);
+    stoa_fabric_mark(conn->link->ready, conn->slot);
+    hear(conn, header);
+}
+
 void stoa_carrier_landed(void *token, bool whole)
 {
     stoa_arrival *arrival = token;
     stoa_conn *conn = arrival->owner;
-    bool genuine = whole && (!conn->encrypted || is_gone(conn) ||
-                             stoa_secure_unseal(&conn->batch_in, arrival->number, arrival->header, HEAD_BYTES,
-                                                stoa_in_bytes(&conn->in, arrival), arrival->bytes,
-                                                arrival->header + AT_TAG) == STOA_OK);
-    stoa_in_landed(&conn->in, arrival, genuine);
-    if (is_gone(conn)) { return; }
-    if (!whole) {
-        stoa_conn_lose(conn);
-    } else if (!genuine) {
-        blame(conn, false);
-    } else {
-        stoa_fabric_mark(conn->link->ready, conn->slot);
-        hear(conn, arrival->header);
+    bool gone = is_gone(conn);
+    if (!whole && !gone) { stoa_conn_lose(conn); }
+    if (conn->encrypted) {
+        if (whole && !gone) { take_sealed(conn, arrival); }
+        stoa_pen_free(&conn->pen, arrival);
+        return;
     }
+    stoa_in_landed(&conn->in, arrival, whole);
+    if (!whole || gone) { return; }
+    stoa_fabric_mark(conn->link->ready, conn->slot);
+    hear(conn, arrival->header);
 }
 
 void stoa_carrier_sent(void *token, bool done)

@@ -42,6 +42,7 @@ typedef struct stoa_carrier_settings {
     const char *transport;        /* the part of the scheme behind '+': "tcp" */
     const struct sockaddr *local; /* of this machine, seen from the other ends; NULL where it is not known */
     uint32_t body_limit;          /* bytes; no message that comes has a longer body */
+    bool one_sided;               /* memory may be written and read from afar; else the library is not to know how */
     void *context;
 } stoa_carrier_settings;
 
@@ -54,10 +55,10 @@ typedef struct stoa_carrier_ops {
      * is used afterwards. */
     void (*close)(stoa_carrier *wire);
 
-    /* Where the others find us; lives as long as the carrier. */
-    const void *(*address)(stoa_carrier *wire, uint32_t *size_out);
+    /* Where who is connected to us at here finds us; here is NULL where it is not known. Returns its size. */
+    uint32_t (*address)(stoa_carrier *wire, const struct sockaddr *here, uint8_t out[STOA_CARRIER_ADDRESS_BYTES]);
 
-    /* Be ready to send to address, which came from the other side. Does not wait for it.
+    /* Be ready to send to address, which came from the other side and is not to be believed. Does not wait for it.
      * Errors: MALFORMED, UNSUPPORTED (it cannot be reached), NOMEM, IO. */
     stoa_err (*connect)(stoa_carrier *wire, const void *address, uint32_t size_bytes, void *owner,
                         stoa_carrier_end **out);
@@ -76,7 +77,7 @@ typedef struct stoa_carrier_ops {
     /* False: there is work now. */
     bool (*arm)(stoa_carrier *wire);
 
-    /* Optional, all or none: memory that is written and read from afar.
+    /* Optional, all or none, and only where settings say one_sided: memory that is written and read from afar.
      *
      * Let the others reach memory; the key (up to key_bytes_max) and the region are given back. Errors: NOMEM, IO. */
     stoa_err (*expose)(stoa_carrier *carrier, void *memory, uint64_t size_bytes, uint8_t *key_out,

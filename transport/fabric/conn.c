@@ -40,6 +40,9 @@ stoa_conn *stoa_conn_new(stoa_fabric *link, int fd, stoa_phase phase)
     }
     conn->link = link;
     conn->slot = slot;
+    conn->born = link->born++;
+    conn->ring_bytes = link->ring_bytes;
+    link->guests += link->listens;
     conn->phase = phase;
     conn->deadline_ns = stoa_fabric_now_ns() + STOA_MS(STOA_FABRIC_STEP_MS);
     token_new(conn);
@@ -56,6 +59,7 @@ void stoa_conn_free(stoa_conn *conn)
 {
     stoa_out_close(&conn->out);
     stoa_in_close(&conn->in);
+    stoa_pen_close(&conn->pen);
     stoa_secure_stream_close(&conn->batch_out);
     stoa_secure_stream_close(&conn->batch_in);
     stoa_secure_stream_close(&conn->credit_out);
@@ -77,6 +81,7 @@ void stoa_conn_drop(stoa_conn *conn)
         link->conn_top--;
     }
     link->served -= conn->served;
+    link->guests -= link->listens && !conn->served;
     stoa_door_close(&conn->door);
     conn->end = NULL;
     if (end) { link->kind->disconnect(link->carrier, end); }
@@ -105,6 +110,7 @@ void stoa_conn_dismiss(stoa_conn *conn, stoa_err why)
     conn->phase = STOA_PHASE_DISMISSED;
     conn->deadline_ns = stoa_fabric_now_ns() + STOA_MS(DISMISS_MS);
     conn->link->served -= conn->served;
+    conn->link->guests += conn->served;
     conn->served = false;
 }
 

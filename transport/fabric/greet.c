@@ -2,15 +2,18 @@
  *
  *     dials                                              listens
  *     HELLO    magic, version, flags, carrier, [Noise 1]  -->
- *                                        <--  WELCOME     version, flags, [Noise 2]     sealed from here on
+ *                          <--  WELCOME     version, flags, [Noise 2 with both again]    sealed from here on
  *     OFFER    token, ring, limits, carrier's address     -->
  *                                        <--  OFFER
  *     probe    a message over the carrier                <-->    up, on either side, when the other's has come
  *
  * With keys, who dials proves its own by being able to seal its OFFER, so a HELLO that was recorded and sent again
- * comes to nothing. All that is said in clear is part of what Noise agrees on: nobody can change it on the way.
+ * comes to nothing. All that is said in clear is part of what Noise agrees on: HELLO is its prologue, and what WELCOME says comes
+ * again as the payload of the second message. Nobody can change it on the way.
  *
  * Batches are encrypted unless there are no keys, or both sides were told that the network between them is trusted.
+ *
+ * Both rings are as large as the smaller one that was offered, so no peer decides how much memory it costs.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -21,12 +24,13 @@
 
 enum {
     MAGIC = 0x62467453, /* "StFb" */
-    VERSION = 1,
+    VERSION = 2,
     FLAG_SECURED = 1,
     FLAG_TRUSTED = 2,
     NAME_BYTES = 8,
     HELLO_BYTES = 8 + 2 * NAME_BYTES,
     WELCOME_BYTES = 4,
+    ANSWER_BYTES = STOA_SECURE_ANSWER_BYTES + WELCOME_BYTES,
     OFFER_BYTES = 24,
 };
 
@@ -104,7 +108,7 @@ static stoa_err hello_check(const stoa_fabric *link, const uint8_t *body, uint32
 }
 
 static stoa_err answer_keys(stoa_conn *conn, const uint8_t *hello,
-                            uint8_t welcome[WELCOME_BYTES + STOA_SECURE_ANSWER_BYTES])
+                            uint8_t welcome[WELCOME_BYTES + ANSWER_BYTES])
 {
     stoa_fabric *link = conn->link;
     stoa_err err = stoa_secure_begin(&conn->secure, link->secret_key, NULL, hello, HELLO_BYTES);
@@ -113,13 +117,13 @@ static stoa_err answer_keys(stoa_conn *conn, const uint8_t *hello,
     const char *name = stoa_allowed_name(&link->allowed, conn->secure.other_public);
     if (!name) { return STOA_E_DENIED; }
     memcpy(conn->identity, name, strnlen(name, sizeof conn->identity - 1) + 1);
-    return stoa_secure_write(&conn->secure, NULL, 0, welcome + WELCOME_BYTES);
+    return stoa_secure_write(&conn->secure, welcome, WELCOME_BYTES, welcome + WELCOME_BYTES);
 }
 
 static stoa_err take_hello(stoa_conn *conn, const uint8_t *body, uint32_t size_bytes)
 {
     stoa_fabric *link = conn->link;
-    uint8_t welcome[WELCOME_BYTES + STOA_SECURE_ANSWER_BYTES];
+    uint8_t welcome[WELCOME_BYTES + ANSWER_BYTES];
     stoa_err err = hello_check(link, body, size_bytes);
     if (err) { return err; }
     bool trusted = link->trusted && (stoa_get_u16(body + 6) & FLAG_TRUSTED);
@@ -128,7 +132,7 @@ static stoa_err take_hello(stoa_conn *conn, const uint8_t *body, uint32_t size_b
     if (link->secured) { err = answer_keys(conn, body, welcome); }
     if (!err) {
         err = stoa_door_send(&conn->door, STOA_DOOR_WELCOME, welcome,
-                             WELCOME_BYTES + (link->secured ? STOA_SECURE_ANSWER_BYTES : 0));
+                             WELCOME_BYTES + (link->secured ? ANSWER_BYTES : 0));
     }
     if (!err && link->secured) { err = secure_from_here(conn); }
     conn->encrypted = link->secured && !trusted;
@@ -142,25 +146,32 @@ static stoa_err make_offer(stoa_conn *conn)
 {
     stoa_fabric *link = conn->link;
     uint8_t body[STOA_DOOR_BODY_MAX];
-    uint32_t address_bytes = 0;
-    const void *address = link->kind->address(link->carrier, &address_bytes);
-    if (address_bytes > STOA_CARRIER_ADDRESS_BYTES) { return STOA_E_TOO_LARGE; }
-    stoa_err err = stoa_in_open(&conn->in, conn, link->ring_bytes, link->body_limit);
+    struct sockaddr_storage here;
+    socklen_t here_bytes = sizeof here;
+    bool known = getsockname(conn->door.fd, (struct sockaddr *)&here, &here_bytes) == 0;
+    uint32_t address_bytes = link->kind->address(link->carrier, known ? (const struct sockaddr *)&here : NULL,
+                                                 body + OFFER_BYTES);
+    stoa_err err = stoa_in_open(&conn->in, conn, conn->ring_bytes, link->body_limit);
+    if (!err && conn->encrypted) { err = stoa_pen_open(&conn->pen, conn, link->body_limit); }
     if (err) { return err; }
     stoa_put_u64(body, conn->token);
     stoa_put_u64(body + 8, link->ring_bytes);
     stoa_put_u32(body + 16, link->frame_limit);
     stoa_put_u32(body + 20, link->body_limit);
-    memcpy(body + OFFER_BYTES, address, address_bytes);
     return stoa_door_send(&conn->door, STOA_DOOR_OFFER, body, OFFER_BYTES + address_bytes);
 }
 
 static stoa_err use_offer(stoa_conn *conn, const uint8_t *body, uint32_t size_bytes)
 {
     stoa_fabric *link = conn->link;
+    uint64_t ring_bytes = stoa_get_u64(body + 8);
+    uint32_t body_limit = stoa_get_u32(body + 20);
     conn->other_token = stoa_get_u64(body);
     conn->frame_limit = stoa_get_u32(body + 16);
-    stoa_err err = stoa_out_open(&conn->out, conn, stoa_get_u64(body + 8), stoa_get_u32(body + 20), link->queue_frames);
+    conn->ring_bytes = ring_bytes < link->ring_bytes ? ring_bytes : link->ring_bytes;
+    if (body_limit > link->body_limit) { body_limit = link->body_limit; } /* a longer one we never send */
+    stoa_err err = stoa_out_open(&conn->out, conn, conn->ring_bytes, body_limit, link->queue_frames);
+    if (!err && conn->in.memory) { stoa_in_shrink(&conn->in, conn->ring_bytes); }
     if (!err) {
         err = link->kind->connect(link->carrier, body + OFFER_BYTES, size_bytes - OFFER_BYTES, conn, &conn->end);
     }
@@ -176,6 +187,7 @@ static stoa_err take_offer(stoa_conn *conn, const uint8_t *body, uint32_t size_b
         /* the key may have been removed since it was looked at */
         if (link->secured && !stoa_allowed_name(&link->allowed, conn->key)) { return STOA_E_DENIED; }
         link->served++;
+        link->guests--;
         conn->served = true;
     }
     stoa_err err = use_offer(conn, body, size_bytes);
@@ -192,14 +204,15 @@ static stoa_err take_offer(stoa_conn *conn, const uint8_t *body, uint32_t size_b
 static stoa_err take_welcome(stoa_conn *conn, const uint8_t *body, uint32_t size_bytes)
 {
     stoa_fabric *link = conn->link;
-    if (size_bytes != WELCOME_BYTES + (link->secured ? STOA_SECURE_ANSWER_BYTES : 0)) { return STOA_E_MALFORMED; }
-    if (stoa_get_u16(body) != VERSION) { return STOA_E_VERSION; }
+    if (size_bytes >= WELCOME_BYTES && stoa_get_u16(body) != VERSION) { return STOA_E_VERSION; }
+    if (size_bytes != WELCOME_BYTES + (link->secured ? ANSWER_BYTES : 0)) { return STOA_E_MALFORMED; }
     uint16_t flags = stoa_get_u16(body + 2);
     if ((flags & FLAG_SECURED) != (link->secured ? FLAG_SECURED : 0)) { return STOA_E_DENIED; }
     if (link->secured) {
-        stoa_err err = stoa_secure_read(&conn->secure, body + WELCOME_BYTES, size_bytes - WELCOME_BYTES, NULL);
-        if (err) { return err; }
-        err = secure_from_here(conn);
+        uint8_t said[ANSWER_BYTES];
+        stoa_err err = stoa_secure_read(&conn->secure, body + WELCOME_BYTES, ANSWER_BYTES, said);
+        if (!err && memcmp(said, body, WELCOME_BYTES) != 0) { err = STOA_E_DENIED; } /* changed on the way */
+        if (!err) { err = secure_from_here(conn); }
         if (err) { return err; }
     }
     conn->encrypted = link->secured && !(link->trusted && (flags & FLAG_TRUSTED));

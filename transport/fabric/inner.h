@@ -19,7 +19,7 @@
 enum {
     STOA_FABRIC_ADDRESS_BYTES = 256,
     STOA_FABRIC_CREDITS = 4,       /* messages without a batch that may be on the wire */
-    STOA_FABRIC_GREETING_MAX = 64, /* connections above the peer limit that may be in their greeting */
+    STOA_FABRIC_GREETING_MAX = 64, /* connections that are not served (yet), beside those that are */
     STOA_FABRIC_STEP_MS = 5000,    /* and how long in each of its phases */
     STOA_FABRIC_PING_MS = 500,
     STOA_FABRIC_DIAL_SILENT_MAX = 6, /* unanswered pings, after which who dials takes the other for gone: 3.5 s */
@@ -101,6 +101,7 @@ typedef struct stoa_conn {
     stoa_fabric *link;
     struct stoa_conn *next; /* in the list of those that are gone and wait for the carrier */
     uint32_t slot;
+    uint64_t born; /* the how-manieth it is */
     stoa_phase phase;
     bool served;                    /* counts against peer_limit */
     bool told;                      /* up is told */
@@ -117,16 +118,19 @@ typedef struct stoa_conn {
     uint64_t ping_ns;            /* of the next ping */
     uint32_t unanswered;
     uint32_t on_wire;      /* parcels */
-    uint64_t acked;        /* position the other side was told; UINT64_MAX: to be told anew */
+    uint64_t acked;        /* position the other side was told, or is about to be */
     uint64_t in_told;      /* the number of the next batch to be read, then */
-    uint64_t credits_sent; /* messages without a batch */
+    uint64_t credits_sent; /* messages without a batch that have a number */
+    stoa_parcel *credit;   /* one that is written and found no room on the wire: it goes as it is, for its number is used */
     uint64_t credits_got;  /* the number of the next one that may come */
     uint32_t frame_limit;  /* the other side's */
     stoa_door door;
     stoa_carrier_end *end;
+    uint64_t ring_bytes; /* of both */
     stoa_out out;
     stoa_in in;
     bool encrypted; /* batches are */
+    stoa_pen pen;
     stoa_secure secure;
     stoa_secure_stream batch_out, batch_in, credit_out, credit_in;
     uint8_t key[STOA_SECURE_KEY_BYTES]; /* the other side's, proven */
@@ -158,6 +162,9 @@ struct stoa_fabric {
     stoa_conn *gone;
     uint64_t *ready, *dirty; /* slots that have something to tell, to send */
     uint32_t cursor, served;
+    uint32_t guests; /* who listens: connections that are not served */
+    bool deaf;       /* out of descriptors: the listener is not in the set until the next tick */
+    uint64_t born;   /* connections, ever */
     uint64_t peer_count;
     uint32_t refused; /* reasons not told yet, a bit each */
     uint32_t looks;   /* polls since the doors were looked at */
@@ -257,5 +264,7 @@ void stoa_fabric_dial_rest(stoa_fabric *link, bool was_up);
 void stoa_fabric_dial_tick(stoa_fabric *link, uint64_t now_ns);
 stoa_err stoa_fabric_listen_open(stoa_fabric *link);
 void stoa_fabric_listen_accept(stoa_fabric *link);
+/* Be readable again, after there was no descriptor. */
+void stoa_fabric_listen_tick(stoa_fabric *link);
 
 #endif

@@ -145,6 +145,7 @@ static void tick(stoa_fabric *link)
     uint64_t now_ns = stoa_fabric_now_ns();
     bool any = false, greets = false;
     if (!link->listens) { stoa_fabric_dial_tick(link, now_ns); }
+    if (link->listens && !link->leaving) { stoa_fabric_listen_tick(link); }
     for (uint32_t i = 0; i < link->conn_top; i++) {
         if (!link->conns[i]) { continue; }
         stoa_conn_tick(link->conns[i], now_ns);
@@ -238,7 +239,7 @@ static void sweep(stoa_fabric *link)
 {
     for (stoa_conn **at = &link->gone; *at;) {
         stoa_conn *conn = *at;
-        if (conn->on_wire > 0 || conn->in.landing > 0) {
+        if (conn->on_wire > 0 || conn->in.landing > 0 || conn->pen.landing > 0) {
             at = &conn->next;
             continue;
         }
@@ -365,17 +366,29 @@ static stoa_err limits_take(stoa_fabric *link, const stoa_link_options *options)
     return STOA_OK;
 }
 
-static stoa_err keys_take(stoa_fabric *link, const stoa_link_options *options, const char *address)
+/* Keys guard the door. The library's own port stands beside it, and nothing of ours is asked there. */
+static stoa_err network_check(const stoa_fabric *link, const stoa_link_options *options, const char *address)
+{
+    if (stoa_fabric_is_local(link) || options->trusted) { return STOA_OK; }
+    if (!options->fenced) {
+        return STOA_FAIL(STOA_E_INVALID,
+                         "%s leaves this machine, and whoever reaches the port that %s opens there can write to this "
+                         "process's memory, with a key or without: say that the network is fenced (or trusted), or "
+                         "use zmq+tcp",
+                         address, link->kind->name);
+    }
+    if (!options->secret_key) {
+        return STOA_FAIL(STOA_E_INVALID, "%s leaves this machine: it needs a secret key, or a network that is trusted",
+                         address);
+    }
+    return STOA_OK;
+}
+
+static stoa_err keys_take(stoa_fabric *link, const stoa_link_options *options)
 {
     if (!options->secret_key) {
-        if (options->public_key || options->server_key || options->allowed_count) {
-            return STOA_FAIL(STOA_E_INVALID, "keys without a secret key");
-        }
-        if (!stoa_fabric_is_local(link) && !link->trusted) {
-            return STOA_FAIL(STOA_E_INVALID,
-                             "%s leaves this machine: it needs a secret key, or a network that is trusted", address);
-        }
-        return STOA_OK;
+        bool any = options->public_key || options->server_key || options->allowed_count;
+        return any ? STOA_FAIL(STOA_E_INVALID, "keys without a secret key") : STOA_OK;
     }
     uint8_t public_key[STOA_SECURE_KEY_BYTES];
     link->secured = true;
@@ -413,7 +426,9 @@ static stoa_err tables_make(stoa_fabric *link)
 static stoa_err carrier_open(stoa_fabric *link)
 {
     struct sockaddr_storage local;
-    stoa_carrier_settings settings = {.transport = link->transport, .body_limit = link->body_limit};
+    stoa_carrier_settings settings = {.transport = link->transport,
+                                      .body_limit = link->body_limit,
+                                      .one_sided = !link->secured || link->trusted};
     settings.local = stoa_fabric_local(link, &local) ? (const struct sockaddr *)&local : NULL;
     settings.context = link;
     stoa_err err = link->kind->open(&settings, &link->carrier);
@@ -424,7 +439,8 @@ static stoa_err begin(stoa_fabric *link, const char *address, const stoa_link_op
 {
     stoa_err err = stoa_fabric_resolve(link, address);
     if (!err) { err = limits_take(link, options); }
-    if (!err) { err = keys_take(link, options, address); }
+    if (!err) { err = keys_take(link, options); }
+    if (!err) { err = network_check(link, options, address); }
     if (!err) { err = tables_make(link); }
     if (!err && link->listens) { err = stoa_fabric_listen_open(link); }
     stoa_fabric_name(link, link->link.ops->scheme);

@@ -1,7 +1,7 @@
 /* fabric/listen.c - the side that listens: a TCP socket, and a connection for each that comes.
  *
- * Beyond the peer limit some connections may be in their greeting; one more is closed without a word, so that strangers cost
- * a bounded number of descriptors.
+ * Beside those that are served some connections may be in their greeting, or about to be told that they are not; for one more
+ * the oldest of them is closed. So strangers cost a bounded number of descriptors, and shut nobody out by saying nothing.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 #include "transport/fabric/inner.h"
 
-enum { BACKLOG = 128, ACCEPTS_MAX = 64 };
+enum { BACKLOG = 128, ACCEPTS_MAX = 16 }; /* ACCEPTS_MAX: at once, so that who came is heard before many more come */
 
 static stoa_err fail(const stoa_fabric *link, const char *what)
 {
@@ -44,11 +44,39 @@ stoa_err stoa_fabric_listen_open(stoa_fabric *link)
     return STOA_OK;
 }
 
+/* Whether the listener is looked at. */
+static void listens(stoa_fabric *link, bool on)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0};
+    link->deaf = !on;
+    (void)epoll_ctl(link->doors, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, link->listener, &event);
+}
+
+void stoa_fabric_listen_tick(stoa_fabric *link)
+{
+    if (link->deaf) { listens(link, true); }
+}
+
+static void drop_oldest_guest(stoa_fabric *link)
+{
+    stoa_conn *oldest = NULL;
+    for (uint32_t i = 0; i < link->conn_top; i++) {
+        stoa_conn *conn = link->conns[i];
+        if (conn && !conn->served && (!oldest || conn->born < oldest->born)) { oldest = conn; }
+    }
+    STOA_ASSERT(oldest);
+    stoa_fabric_refused(link, STOA_E_FULL);
+    stoa_conn_drop(oldest);
+}
+
 void stoa_fabric_listen_accept(stoa_fabric *link)
 {
     for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
         int on = 1, fd = accept4(link->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        bool none = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+        if (none) { listens(link, false); } /* who waits would keep us awake */
         if (fd < 0) { return; }
+        if (link->guests >= STOA_FABRIC_GREETING_MAX) { drop_oldest_guest(link); }
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         if (!stoa_conn_new(link, fd, STOA_PHASE_HELLO)) {
             (void)close(fd);

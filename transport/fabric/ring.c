@@ -195,7 +195,7 @@ stoa_err stoa_in_open(stoa_in *in, void *owner, uint64_t ring_bytes, uint32_t bo
     memset(in, 0, sizeof *in);
     stoa_err err = map(ring_bytes, body_limit, &in->memory);
     if (err) { return err; }
-    in->ring_bytes = ring_bytes;
+    in->ring_bytes = in->mapped_bytes = ring_bytes;
     in->body_limit = body_limit;
     for (unsigned i = 0; i < STOA_RING_BATCHES; i++) {
         in->arrivals[i].owner = owner;
@@ -203,9 +203,15 @@ stoa_err stoa_in_open(stoa_in *in, void *owner, uint64_t ring_bytes, uint32_t bo
     return STOA_OK;
 }
 
+void stoa_in_shrink(stoa_in *in, uint64_t ring_bytes)
+{
+    STOA_ASSERT(ring_bytes <= in->ring_bytes && in->next == 0 && in->landing == 0);
+    in->ring_bytes = ring_bytes;
+}
+
 void stoa_in_close(stoa_in *in)
 {
-    if (in->memory) { (void)munmap(in->memory, in->ring_bytes); }
+    if (in->memory) { (void)munmap(in->memory, in->mapped_bytes); }
     in->memory = NULL;
 }
 
@@ -277,4 +283,53 @@ void stoa_in_drop(stoa_in *in, const stoa_in_frame *frame)
     in->next++;
     in->at = 0;
     arrival->taken = arrival->ready = false;
+}
+
+/* --- pen */
+
+stoa_err stoa_pen_open(stoa_pen *pen, void *owner, uint32_t body_limit)
+{
+    memset(pen, 0, sizeof *pen);
+    void *memory = mmap(NULL, (size_t)STOA_RING_FLIGHT * body_limit, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) { return STOA_E_NOMEM; }
+    pen->memory = memory;
+    pen->body_limit = body_limit;
+    for (unsigned i = 0; i < STOA_RING_FLIGHT; i++) {
+        pen->arrivals[i].owner = owner;
+    }
+    return STOA_OK;
+}
+
+void stoa_pen_close(stoa_pen *pen)
+{
+    if (pen->memory) { (void)munmap(pen->memory, (size_t)STOA_RING_FLIGHT * pen->body_limit); }
+    pen->memory = NULL;
+}
+
+stoa_err stoa_pen_take(stoa_pen *pen, uint32_t bytes, stoa_arrival **out)
+{
+    if (bytes < STOA_RING_FRAME_HEAD || bytes > pen->body_limit) { return STOA_E_MALFORMED; }
+    for (unsigned i = 0; i < STOA_RING_FLIGHT; i++) {
+        stoa_arrival *arrival = &pen->arrivals[i];
+        if (arrival->taken) { continue; }
+        arrival->taken = true;
+        arrival->bytes = bytes;
+        pen->landing++;
+        *out = arrival;
+        return STOA_OK;
+    }
+    return STOA_E_FULL;
+}
+
+void *stoa_pen_bytes(const stoa_pen *pen, const stoa_arrival *arrival)
+{
+    return pen->memory + (size_t)(arrival - pen->arrivals) * pen->body_limit;
+}
+
+void stoa_pen_free(stoa_pen *pen, stoa_arrival *arrival)
+{
+    STOA_ASSERT(arrival->taken && pen->landing > 0);
+    arrival->taken = false;
+    pen->landing--;
 }

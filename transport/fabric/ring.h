@@ -15,6 +15,9 @@
  * in: the ring of who receives. Batches may come a little out of order; frames are read in order. What a peer says of
  * position, size and number is checked here, and frames are checked as they are read.
  *
+ * pen: where sealed batches land first. Who only claims to be the other side gets no place in the ring and no number: a batch
+ * goes there when it is proven. As many fit as an honest sender has on the wire.
+ *
  * Memory is mapped when opened and touched as it is used. One thread. No I/O.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -31,6 +34,7 @@ enum {
     STOA_RING_BATCHES = 64,
     STOA_RING_BATCH_BYTES = 64 * 1024, /* a batch takes no frame more when it is that long */
     STOA_RING_ALIGN = 64,              /* of a batch */
+    STOA_RING_FLIGHT = 16,             /* batches on the wire, of a connection */
     STOA_RING_FRAME_HEAD = 8,
     STOA_RING_BYTES_MAX = 1 << 30,
 };
@@ -100,7 +104,8 @@ typedef struct stoa_arrival {
 
 typedef struct stoa_in {
     uint8_t *memory;
-    uint64_t ring_bytes, read; /* all below was read */
+    uint64_t ring_bytes, mapped_bytes;
+    uint64_t read;             /* all below was read */
     uint64_t next;             /* the batch that is read */
     uint32_t body_limit, at;   /* at: of the next frame in its batch */
     uint32_t landing;          /* places given away whose bytes are not there */
@@ -113,6 +118,8 @@ typedef struct stoa_in_frame {
 } stoa_in_frame;
 
 stoa_err stoa_in_open(stoa_in *in, void *owner, uint64_t ring_bytes, uint32_t body_limit);
+/* Use only so much of it; nothing has come yet. */
+void stoa_in_shrink(stoa_in *in, uint64_t ring_bytes);
 void stoa_in_close(stoa_in *in);
 
 /* Give a place to a batch. Errors: STALE (it came before), MALFORMED (it cannot lie there). */
@@ -124,5 +131,22 @@ void stoa_in_landed(stoa_in *in, stoa_arrival *arrival, bool good);
 /* The next frame, which stays it until stoa_in_drop; its bytes live until then. Errors: AGAIN (none), MALFORMED. */
 stoa_err stoa_in_frame_next(stoa_in *in, stoa_in_frame *out);
 void stoa_in_drop(stoa_in *in, const stoa_in_frame *frame);
+
+/* --- pen */
+
+typedef struct stoa_pen {
+    uint8_t *memory;
+    uint32_t body_limit, landing; /* landing: taken */
+    stoa_arrival arrivals[STOA_RING_FLIGHT];
+} stoa_pen;
+
+/* Errors: NOMEM. */
+stoa_err stoa_pen_open(stoa_pen *pen, void *owner, uint32_t body_limit);
+void stoa_pen_close(stoa_pen *pen);
+
+/* Room for so many bytes. Errors: FULL, MALFORMED (no batch is that long). */
+stoa_err stoa_pen_take(stoa_pen *pen, uint32_t bytes, stoa_arrival **out);
+void *stoa_pen_bytes(const stoa_pen *pen, const stoa_arrival *arrival);
+void stoa_pen_free(stoa_pen *pen, stoa_arrival *arrival);
 
 #endif

@@ -17,6 +17,8 @@
 #include "transport/ofi/carrier.h"
 
 #include <netdb.h>
+#include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,15 +227,42 @@ static uint32_t progress(stoa_carrier *carrier)
 
 /* --- what goes out */
 
+/* What came, as the provider wants it: a socket address of our own family, with a port, and zeros where nothing belongs. The
+ * first address of another family would have the provider refuse all that come later. */
+static bool name_read(const stoa_carrier *carrier, const void *address, uint32_t size_bytes,
+                      uint8_t name_out[STOA_CARRIER_ADDRESS_BYTES])
+{
+    const struct sockaddr *own = (const struct sockaddr *)(const void *)carrier->name;
+    struct sockaddr_in four = {.sin_family = AF_INET};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6};
+    memset(name_out, 0, STOA_CARRIER_ADDRESS_BYTES);
+    if (size_bytes != carrier->name_bytes || memcmp(address, &own->sa_family, sizeof own->sa_family) != 0) {
+        return false;
+    }
+    memcpy(name_out, address, size_bytes);
+    if (own->sa_family == AF_INET && size_bytes == sizeof four) {
+        memcpy(&four.sin_port, name_out + offsetof(struct sockaddr_in, sin_port), sizeof four.sin_port);
+        memcpy(&four.sin_addr, name_out + offsetof(struct sockaddr_in, sin_addr), sizeof four.sin_addr);
+        memcpy(name_out, &four, sizeof four);
+        return four.sin_port != 0 && four.sin_addr.s_addr != 0;
+    }
+    if (own->sa_family == AF_INET6 && size_bytes == sizeof six) {
+        memcpy(&six, name_out, sizeof six);
+        six.sin6_flowinfo = 0;
+        memcpy(name_out, &six, sizeof six);
+        return six.sin6_port != 0 && !IN6_IS_ADDR_UNSPECIFIED(&six.sin6_addr);
+    }
+    return true; /* of an adapter: of the same kind and length as ours */
+}
+
 static stoa_err connect_end(stoa_carrier *carrier, const void *address, uint32_t size_bytes, void *owner,
                             stoa_carrier_end **out)
 {
-    uint8_t name[STOA_CARRIER_ADDRESS_BYTES]; /* of the size the provider reads, whatever came */
-    if (size_bytes != carrier->name_bytes) { return STOA_E_MALFORMED; }
+    uint8_t name[STOA_CARRIER_ADDRESS_BYTES];
+    if (!name_read(carrier, address, size_bytes, name)) { return STOA_E_MALFORMED; }
     stoa_carrier_end *end = calloc(1, sizeof *end);
     if (!end) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a connection"); }
     (void)owner; /* that it is broken, the door says */
-    memcpy(name, address, size_bytes);
     int count = fi_av_insert(carrier->av, name, 1, &end->address, 0, NULL);
     if (count != 1) {
         free(end);
@@ -276,10 +305,11 @@ static bool arm(stoa_carrier *carrier)
     return fi_trywait(carrier->fabric, queues, 1) == 0;
 }
 
-static const void *address_of(stoa_carrier *carrier, uint32_t *size_out)
+static uint32_t address_of(stoa_carrier *carrier, const struct sockaddr *here, uint8_t out[STOA_CARRIER_ADDRESS_BYTES])
 {
-    *size_out = (uint32_t)carrier->name_bytes;
-    return carrier->name;
+    (void)here;
+    memcpy(out, carrier->name, carrier->name_bytes);
+    return (uint32_t)carrier->name_bytes;
 }
 
 /* --- open and close */

@@ -5,8 +5,10 @@
  * shared memory on the same host; rdma uses what InfiniBand and RoCE devices there are. UCX keeps a thread of its own for
  * new connections between workers.
  *
- * UCX trusts what comes to its ports: they are for networks whose machines one knows. What comes is checked by our keys, but
- * only after UCX has read it.
+ * UCX believes what comes to its ports. Over tcp whoever reaches one writes where it likes in this process: a "put" names an
+ * address and is obeyed, with no key of ours and none of UCX's (1.13, uct/tcp/tcp_ep.c). So fabric/link.c refuses an address that
+ * leaves this machine unless the network is fenced. One-sided writes of the layer above are asked for only where frames are
+ * not encrypted either.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/ucx/carrier.h"
@@ -21,8 +23,9 @@
 #include <ucp/api/ucp.h>
 
 #include "base/clock.h"
+#include "transport/ucx/address.h"
 
-enum { MESSAGE_ID = 1, CLOSE_MS = 1000, PROGRESS_MAX = 64 };
+enum { MESSAGE_ID = 1, CLOSE_MS = 1000, PROGRESS_MAX = 64, KEY_ROOM = 1024 };
 
 struct stoa_carrier_end {
     stoa_carrier *carrier;
@@ -40,17 +43,25 @@ struct stoa_carrier {
     ucp_worker_h worker;
     ucp_address_t *address;
     size_t address_bytes;
+    stoa_ucx_address own; /* over tcp: address, taken apart */
+    bool tcp;
     uint32_t body_limit;
     int fd;
-    bool writes; /* memory from afar */
+    bool one_sided; /* settings */
+    bool writes;    /* memory from afar */
     stoa_carrier_end *closing;
 };
 
 static const struct {
     const char *transport, *layers; /* UCX_TLS */
     bool writes;
-} transports[] = {{"tcp", "tcp,self", false}, {"rdma", "rc,ud,self", true}};
+} transports[] = {{"tcp", "tcp", false}, {"rdma", "rc,ud,self", true}};
 static const char writes_setting[] = "STOA_UCX_WRITES"; /* in the environment: whatever the transport */
+
+/* What makes an address of UCX's one that ucx/address.c can take apart, whatever the environment says. */
+static const struct {
+    const char *name, *value;
+} forms[] = {{"ADDRESS_VERSION", "v1"}, {"ADDRESS_DEBUG_INFO", "n"}, {"UNIFIED_MODE", "n"}};
 
 static stoa_err fail(stoa_err err, const char *what, ucs_status_t status)
 {
@@ -100,21 +111,31 @@ static void on_broken(void *context, ucp_ep_h ep, ucs_status_t status)
     if (end->owner) { stoa_carrier_broken(end->owner); }
 }
 
+/* What came from the other side, in a buffer that is longer than UCX can read. */
+static stoa_err address_read(const stoa_carrier *carrier, const void *address, uint32_t size_bytes,
+                             uint8_t blob_out[STOA_UCX_BLOB_BYTES])
+{
+    if (carrier->tcp) { return stoa_ucx_address_read(&carrier->own, address, size_bytes, blob_out); }
+    memset(blob_out, 0, STOA_UCX_BLOB_BYTES);
+    if (size_bytes != carrier->address_bytes) { return STOA_E_MALFORMED; }
+    memcpy(blob_out, address, size_bytes);
+    return STOA_OK;
+}
+
 static stoa_err connect_end(stoa_carrier *carrier, const void *address, uint32_t size_bytes, void *owner,
                             stoa_carrier_end **out)
 {
+    uint8_t blob[STOA_UCX_BLOB_BYTES];
+    stoa_err err = address_read(carrier, address, size_bytes, blob);
+    if (err) { return err; }
     stoa_carrier_end *end = calloc(1, sizeof *end);
     if (!end) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a connection"); }
     end->carrier = carrier;
     end->owner = owner;
-    if (size_bytes == 0) {
-        free(end);
-        return STOA_E_MALFORMED;
-    }
     ucp_ep_params_t params = {
         .field_mask =
             UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLER | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE,
-        .address = address,
+        .address = (const ucp_address_t *)(const void *)blob,
         .err_mode = UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {on_broken, end},
     };
@@ -207,10 +228,14 @@ static bool arm(stoa_carrier *carrier)
     return ucp_worker_arm(carrier->worker) == UCS_OK;
 }
 
-static const void *address_of(stoa_carrier *carrier, uint32_t *size_out)
+static uint32_t address_of(stoa_carrier *carrier, const struct sockaddr *here, uint8_t out[STOA_CARRIER_ADDRESS_BYTES])
 {
-    *size_out = (uint32_t)carrier->address_bytes;
-    return carrier->address;
+    if (carrier->tcp) {
+        stoa_ucx_address_write(&carrier->own, here, out);
+        return STOA_UCX_ADDRESS_BYTES;
+    }
+    memcpy(out, carrier->address, carrier->address_bytes);
+    return (uint32_t)carrier->address_bytes;
 }
 
 /* --- memory that is written and read from afar */
@@ -252,9 +277,12 @@ static void conceal_memory(stoa_carrier *carrier, void *region)
 static stoa_err reach(stoa_carrier *carrier, stoa_carrier_end *end, const uint8_t *key, uint32_t key_bytes,
                       void **far_out)
 {
+    uint8_t whole[KEY_ROOM] = {0}; /* longer than UCX can read, for it gets no length */
     ucp_rkey_h far = NULL;
-    (void)carrier, (void)key_bytes;
-    if (ucp_ep_rkey_unpack(end->ep, key, &far) != UCS_OK) { return STOA_E_MALFORMED; }
+    (void)carrier;
+    if (key_bytes > KEY_ROOM / 2) { return STOA_E_MALFORMED; }
+    memcpy(whole, key, key_bytes);
+    if (ucp_ep_rkey_unpack(end->ep, whole, &far) != UCS_OK) { return STOA_E_MALFORMED; }
     *far_out = far;
     return STOA_OK;
 }
@@ -347,15 +375,18 @@ static stoa_err context_open(stoa_carrier *carrier, const struct sockaddr *local
     for (unsigned i = 0; i < sizeof transports / sizeof transports[0]; i++) {
         if (strcmp(transports[i].transport, carrier->transport) != 0) { continue; }
         layers = transports[i].layers;
-        carrier->writes = transports[i].writes || getenv(writes_setting);
+        carrier->writes = carrier->one_sided && (transports[i].writes || getenv(writes_setting));
     }
     STOA_ASSERT(layers);
     ucs_status_t status = ucp_config_read(NULL, NULL, &config);
     if (status != UCS_OK) { return fail(STOA_E_INVALID, "its settings in the environment (UCX_...)", status); }
     status = ucp_config_modify(config, "TLS", layers);
-    if (status == UCS_OK && strcmp(carrier->transport, "tcp") == 0) {
+    if (status == UCS_OK && carrier->tcp) {
         device_of(local, device);
         status = ucp_config_modify(config, "NET_DEVICES", device);
+        for (unsigned i = 0; i < sizeof forms / sizeof forms[0]; i++) { /* not every version has each of them */
+            (void)ucp_config_modify(config, forms[i].name, forms[i].value);
+        }
     }
     uint64_t rma = carrier->writes ? UCP_FEATURE_RMA : 0;
     ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP | rma};
@@ -379,7 +410,9 @@ static stoa_err worker_open(stoa_carrier *carrier)
     if (status == UCS_OK) {
         status = ucp_worker_get_address(carrier->worker, &carrier->address, &carrier->address_bytes);
     }
-    return status == UCS_OK ? STOA_OK : fail(STOA_E_UNSUPPORTED, carrier->transport, status);
+    if (status != UCS_OK) { return fail(STOA_E_UNSUPPORTED, carrier->transport, status); }
+    if (carrier->tcp) { return stoa_ucx_address_take(&carrier->own, carrier->address, carrier->address_bytes); }
+    return carrier->address_bytes <= STOA_CARRIER_ADDRESS_BYTES ? STOA_OK : STOA_E_UNSUPPORTED;
 }
 
 static stoa_err open_carrier(const stoa_carrier_settings *settings, stoa_carrier **out)
@@ -389,6 +422,8 @@ static stoa_err open_carrier(const stoa_carrier_settings *settings, stoa_carrier
     carrier->link = settings->context;
     carrier->transport = settings->transport;
     carrier->body_limit = settings->body_limit;
+    carrier->tcp = strcmp(settings->transport, "tcp") == 0;
+    carrier->one_sided = settings->one_sided;
     stoa_err err = context_open(carrier, settings->local);
     if (!err) { err = worker_open(carrier); }
     if (err) {

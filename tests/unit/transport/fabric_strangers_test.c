@@ -206,7 +206,7 @@ static void what_is_no_greeting_is_named(void **state)
     refused_for(w, hello, 5, STOA_E_MALFORMED);
     hello[HELLO_AT_VERSION] = 99;
     refused_for(w, hello, size_bytes, STOA_E_VERSION);
-    hello[HELLO_AT_VERSION] = 1;
+    hello[HELLO_AT_VERSION] = 2;
     hello[size_bytes - 1] ^= 1;
     refused_for(w, hello, size_bytes, STOA_E_DENIED);
     hello[HELLO_AT_NAME] = 'x'; /* another library's greeting */
