@@ -151,6 +151,7 @@ typedef struct stoa_link_ops {
      * in frames underneath, and is written when the other side polls.
      *
      * Expose memory to whoever learns the window; it stays valid and where it is until it is concealed, or the link closed.
+     * In frames nothing is written outside of a window. Where the provider writes, a peer may name any address of ours.
      * Errors: FULL (too many), INVALID, NOMEM, IO. */
     stoa_err (*expose)(stoa_link *link, void *memory, uint64_t size_bytes, stoa_link_window *out);
     /* What is still put there ends its connection. */
