@@ -47,7 +47,7 @@ enum {
 typedef struct stoa_remote_link {
     const char *uri;         /* copied */
     const char *peer;        /* dial: the node that must answer; NULL: whoever does. Copied */
-    stoa_link_options link;  /* listen, keys, allowed, trusted, peer_limit; frame_limit: 64 KiB, queue_frames: 64. Used by the open */
+    stoa_link_options link;  /* listen, keys, allowed, fenced, trusted, peer_limit; frame_limit: 64 KiB, queue_frames: 64. Used by the open */
     uint32_t sessions_max;   /* listen: nodes; 64 */
     uint32_t batch_bytes;    /* frame_limit at most; 32 KiB */
     uint64_t heartbeat_ns, silence_max_ns; /* 100 ms, 2 s */

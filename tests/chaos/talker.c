@@ -361,6 +361,7 @@ static void open_all(bool listens, const char *address, char **argv)
     const char *theirs = value_of(argv, "theirs"), *peer = value_of(argv, "peer");
     stoa_link_options options = {.listen = listens,
                                  .secret_key = value_of(argv, "secret"),
+                                 .fenced = true, /* two namespaces, and nobody else in them */
                                  .frame_limit = FRAME_LIMIT,
                                  .queue_frames = QUEUE_FRAMES};
     if (listens && theirs) {
