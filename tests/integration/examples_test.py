@@ -22,6 +22,8 @@ PRINTS = {
     "topics": ["listener/house.*.temperature: 2, the last 22 house.kitchen.temperature\n"
                "listener/house.attic.>: 1, the last 31 house.attic.temperature\n"
                "listener/garden.>: 0, the last 0 \n"],
+    "ping_pong": ["1000 rounds\n"],
+    "fan_in": ["8000 came, 0 out of order\n"],
     "groups": ["cook/ada, one of 3: 9 dishes, closed\ncook/bob, one of 3: 7 dishes, closed\n"
                "cook/eve, one of 3: 8 dishes, closed\n"],
     "timers": ["2 to go\n1 to go\n0 to go\nready\n"],
