@@ -352,6 +352,8 @@ stoa_drop stoa_drop_of(stoa_err why);
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
 /* Hand msg (published on its topic) to this core's subscribers and pass it on to other places; frees or lends it (fan.c). */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
+/* The same but for one place, which does not hear it. */
+void stoa_core_fan_out_but(stoa_core *core, stoa_msg *msg, uint32_t place);
 
 /* A fresh actor of kind with zeroed state, nobody's child yet (stoa_tree_add). Errors: NOMEM, those of stoa_kind_check. */
 stoa_err stoa_actor_new(stoa_core *core, const stoa_kind *kind, const char *name, const void *args, stoa_actor **out);

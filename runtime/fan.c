@@ -133,17 +133,28 @@ static void lend_to_all(stoa_core *core, stoa_msg *published, stoa_msg *holder)
     }
 }
 
-void stoa_core_fan_out(stoa_core *core, stoa_msg *msg)
+/* except: places that do not hear it. */
+static void fan_out(stoa_core *core, stoa_msg *msg, uint64_t except)
 {
     bool is_pass = msg->flags & STOA_MSG_LENT;
     stoa_msg *published = is_pass ? stoa_msg_lent(msg)->held : msg;
     core->fanned++;
     if (!is_pass) {
-        uint64_t others = stoa_topic_places(stoa_msg_context(msg)->topic) & ~(UINT64_C(1) << core->place.index);
+        uint64_t others = stoa_topic_places(stoa_msg_context(msg)->topic) & ~(UINT64_C(1) << core->place.index | except);
         atomic_store_explicit(&stoa_msg_context(msg)->holders, 1, memory_order_relaxed);
         for (; others; others &= others - 1) { pass_on(core, msg, (uint32_t)__builtin_ctzll(others)); }
     }
     *count_of(msg) = 1; /* we, while we lend */
     lend_to_all(core, published, msg);
     one_less(&core->place, msg);
+}
+
+void stoa_core_fan_out(stoa_core *core, stoa_msg *msg)
+{
+    fan_out(core, msg, 0);
+}
+
+void stoa_core_fan_out_but(stoa_core *core, stoa_msg *msg, uint32_t place)
+{
+    fan_out(core, msg, UINT64_C(1) << place);
 }

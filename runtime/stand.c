@@ -289,6 +289,34 @@ void stoa_patterns_each(stoa_port *port, void (*visit)(void *context, const char
     (void)pthread_mutex_unlock(&topics->lock);
 }
 
+/* Published blocks are at home where they are counted: the core makes one of its own. */
+typedef struct publishing {
+    stoa_act act;
+    stoa_topic *topic; /* in flight with this */
+    const stoa_row *row;
+    stoa_ref from;
+    uint64_t place; /* who does not hear it */
+} publishing;
+
+static void publish(stoa_core *core, stoa_msg *msg)
+{
+    const publishing *what = stoa_msg_body(msg);
+    uint32_t bytes = what->row->payload.size_bytes, place = (uint32_t)what->place;
+    stoa_msg *published = stoa_slab_new(&core->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
+    if (published) {
+        published->to = stoa_ref_make(0, core->place.index, 0);
+        published->from = what->from;
+        published->row = what->row;
+        stoa_msg_context(published)->topic = what->topic;
+        memcpy(stoa_msg_body(published), what + 1, bytes);
+        stoa_core_fan_out_but(core, published, place);
+    } else {
+        core->dropped[STOA_DROP_MEMORY]++;
+        stoa_topic_landed(what->topic);
+    }
+    stoa_place_free(&core->place, msg);
+}
+
 stoa_err stoa_port_publish_as(stoa_port *port, stoa_ref from, uint32_t core, const char *name, const stoa_row *row,
                               const void *payload)
 {
@@ -298,15 +326,16 @@ stoa_err stoa_port_publish_as(stoa_port *port, stoa_ref from, uint32_t core, con
     stoa_err err = stoa_topics_open(port->place.node, name, &topic);
     if (err) { return err; }
     atomic_fetch_add_explicit(&topic->published, 1, memory_order_relaxed);
-    stoa_msg *msg = stoa_slab_new(&port->place.slab, bytes, STOA_MSG_CONTEXT | STOA_MSG_TOPIC);
+    stoa_msg *msg = stoa_slab_new(&port->place.slab, (uint32_t)sizeof(publishing) + bytes, STOA_MSG_ACT);
     if (msg) { stoa_topic_takes_off(topic); }
     stoa_topics_unbind(port->place.node, topic);
     if (!msg) { return stoa_slab_why_not(bytes); }
+    *(publishing *)stoa_msg_body(msg) =
+        (publishing){.act = {.run = publish}, .topic = topic, .row = row, .from = from, .place = port->place.index};
+    memcpy((publishing *)stoa_msg_body(msg) + 1, payload, bytes);
     msg->to = stoa_ref_make(0, core, 0);
-    msg->from = from;
-    msg->row = row;
-    stoa_msg_context(msg)->topic = topic;
-    memcpy(stoa_msg_body(msg), payload, bytes);
+    msg->from = stoa_port_ref(port);
+    msg->row = NULL;
     stoa_place_push(&port->place, core, msg);
     return STOA_OK;
 }

@@ -71,7 +71,7 @@ uint64_t stoa_port_due(const stoa_port *port);
 /* --- topics: patterns that somebody subscribed to, or groups with members, other than this port alone; as names above */
 uint64_t stoa_patterns_changes(stoa_node *node);
 void stoa_patterns_each(stoa_port *port, void (*visit)(void *context, const char *pattern), void *context);
-/* Publish on a topic in the name of `from`, by way of a core; the port hears it too, where it subscribed. Takes a lock. Errors: as
+/* Publish on a topic in the name of `from`, by way of a core; the port itself does not hear it. Takes a lock. Errors: as
  * stoa_port_send; INVALID (no name of a topic), NOMEM. */
 stoa_err stoa_port_publish_as(stoa_port *port, stoa_ref from, uint32_t core, const char *topic, const stoa_row *row,
                               const void *payload);

@@ -1,7 +1,7 @@
 /* remote/topics.c - what is published goes to another node once, where one of the patterns that it wants matches the topic.
  *
  * A node tells others the patterns that its actors and ports subscribed to, and groups with members. For those of others its port
- * subscribes. What has come from another node goes to no third one: it was published in the name of a stand, or of the port.
+ * subscribes. What has come from another node goes to no third one: the port published it, and does not hear itself.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/remote/inner.h"
@@ -71,6 +71,11 @@ static void find_pattern(void *context, const char *pattern)
     want->seen = remote->patterns_look;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(((const stoa_remote_want *)a)->pattern, ((const stoa_remote_want *)b)->pattern);
+}
+
 void stoa_remote_patterns_look(stoa_remote *remote)
 {
     uint64_t changes = stoa_patterns_changes(remote->node);
@@ -78,6 +83,7 @@ void stoa_remote_patterns_look(stoa_remote *remote)
     remote->patterns_seen = changes;
     remote->patterns_look++;
     stoa_patterns_each(remote->port, find_pattern, remote);
+    if (remote->ours.count) { qsort(remote->ours.at, remote->ours.count, sizeof *remote->ours.at, by_text); } /* no order is theirs */
     for (uint32_t i = 0; i < remote->ours.count;) {
         stoa_remote_want *want = &remote->ours.at[i];
         bool gone = want->seen != remote->patterns_look;
@@ -165,9 +171,7 @@ static void publish_to(stoa_remote *remote, stoa_remote_peer *peer, const stoa_d
 
 void stoa_remote_publish(stoa_remote *remote, const stoa_delivery *d)
 {
-    bool from_elsewhere =
-        stoa_ref_equal(d->from, stoa_port_ref(remote->port)) || stoa_remote_index_get(&remote->by_stand, d->from.at);
-    for (uint32_t i = 0; i < remote->peer_count && !from_elsewhere; i++) {
+    for (uint32_t i = 0; i < remote->peer_count; i++) {
         if (wants(&remote->peers[i], d->topic)) { publish_to(remote, &remote->peers[i], d); }
     }
 }
