@@ -249,6 +249,11 @@ void stoa_remote_abandon(stoa_remote *remote)
     remote_free(remote);
 }
 
+stoa_link *stoa_remote_link_at(stoa_remote *remote, uint32_t link)
+{
+    return link < remote->line_count ? remote->lines[link].link : NULL;
+}
+
 static stoa_err open_all(stoa_remote *remote)
 {
     stoa_err err = stoa_port_open(remote->node, "remote", &remote->port);

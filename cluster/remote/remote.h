@@ -96,6 +96,9 @@ void stoa_remote_stop(stoa_remote *remote, uint32_t linger_ms);
 /* As the end of its process would leave it, for simulations: nobody says good-bye and no stand ends. Before stoa_sim_crash. */
 void stoa_remote_abandon(stoa_remote *remote);
 
+/* The link itself, for simulations that set its faults (transport/fault/link.h); NULL: none. By who steps it. */
+stoa_link *stoa_remote_link_at(stoa_remote *remote, uint32_t link);
+
 /* --- what can be seen of it */
 
 typedef struct stoa_remote_link_view {

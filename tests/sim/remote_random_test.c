@@ -23,7 +23,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "cluster/remote/inner.h"
+#include "cluster/remote/remote.h"
 #include "runtime/kit.h"
 #include "runtime/sim.h"
 #include "transport/fault/link.h"
@@ -289,7 +289,7 @@ static void begin(uint32_t i)
 static void faults(uint32_t i, bool calm)
 {
     stoa_faults how = {0};
-    stoa_link *link = w.nodes[i].remote->lines[0].link;
+    stoa_link *link = stoa_remote_link_at(w.nodes[i].remote, 0);
     if (i == 0) { return; }
     if (!calm) {
         how = (stoa_faults){.loss = (uint32_t)below(60), .duplicate = (uint32_t)below(60), .reorder = (uint32_t)below(60),
