@@ -5,6 +5,8 @@
 #include "base/wire.h"
 #include "cluster/remote/inner.h"
 
+enum { EXITS = 20, WITHIN_S = 10 };
+
 /* A frame in the hands of its reader. */
 typedef struct frame {
     const stoa_session_message *message;
@@ -166,10 +168,23 @@ static void take_gone(stoa_remote *remote, stoa_remote_peer *peer, const frame *
     stoa_remote_stand_gone(remote, peer, f->message->source, f->body.why, f->body.text);
 }
 
-/* The stand of who was linked hears it with its end: that is what the link is to. */
+/* Links made there fail actors here: not so many that supervisors above them would give up. */
+static bool may_fail(const stoa_remote *remote, stoa_remote_peer *peer)
+{
+    uint64_t full_ns = peer->exits_ns > remote->now_ns ? peer->exits_ns : remote->now_ns;
+    if (full_ns + STOA_S(WITHIN_S) / EXITS > remote->now_ns + STOA_S(WITHIN_S)) { return false; }
+    peer->exits_ns = full_ns + STOA_S(WITHIN_S) / EXITS;
+    return true;
+}
+
+/* Who was linked from there: the link is to its stand. */
 static void take_exit(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
 {
     const stoa_remote_local *local = stoa_remote_local_of(remote, peer, f->message->target);
+    if (local && !may_fail(remote, peer)) {
+        dropped(peer, STOA_DROP_REFUSED);
+        return;
+    }
     stoa_ref about = stand_ref(remote, peer, f->message->source);
     if (local) { stoa_port_exit(remote->port, local->ref, about, f->body.why, stoa_remote_text(f->body.text)); }
 }

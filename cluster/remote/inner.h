@@ -119,6 +119,7 @@ typedef struct stoa_remote_peer {
         uint32_t size_bytes, room_bytes;
         bool broken; /* too large: thrown away up to its last piece */
     } pieces[STOA_LANE_COUNT];
+    uint64_t exits_ns;     /* when its bucket of exits is full again */
     bool held;             /* stands of its are, for its lane */
     stoa_remote_wants wants; /* what it wants to hear */
     stoa_distant *distants[STOA_REMOTE_SHARDS]; /* shards that it serves */

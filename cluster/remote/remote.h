@@ -12,7 +12,8 @@
  *                TIMEOUT at once: the outcome is unknown
  *     ends       who monitors or is linked to a stand hears of the actor's end with its reason, or LOST: its node restarted, was
  *                silent for too long, or the connection did not come back within lost_ns. A stand that has ended is not revived:
- *                who comes back is found by name
+ *                who comes back is found by name. A link made on the other side fails an actor here when that side says so, 20 times
+ *                within 10 s at most; not when that side is lost: who must know of that links or monitors itself
  *     topics     what is published here on a topic that somebody elsewhere subscribed to goes there once
  *     mail       of shards to "shard:kind/key" reaches shards of other nodes as it does those of this (runtime/channel.h)
  *     bytes      of other nodes are input: read by the row's type before any actor sees them, refused by name, and counted
