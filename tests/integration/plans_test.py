@@ -21,7 +21,8 @@ from stoa_client import Client
 WAIT_S, DENIED = 120, 4
 
 # They write, and destroy nothing: what they change is changed back by themselves.
-HARMLESS = {"move", "trace every", "log level", "snapshot", "projection pause", "projection resume", "key new", "key allow", "link"}
+HARMLESS = {"move", "trace every", "log level", "snapshot", "projection pause", "projection resume", "key new", "key allow", "link",
+            "plugin start", "plugin ask"}
 
 # line, what the plan says, what else the doing needs
 PLANS = [
