@@ -61,18 +61,25 @@ static stoa_err client_keys(const stoa_settings *s, const stoa_settings_client *
     return STOA_OK;
 }
 
+/* "one, other" as names. Errors: FULL, TOO_LARGE. */
+static stoa_err names_of(const char *list, stoa_text30 *out, uint32_t most, uint32_t *count_out)
+{
+    char names[sizeof((stoa_settings_client *)0)->accounts], *rest = NULL;
+    stoa_err err = STOA_OK;
+    (void)snprintf(names, sizeof names, "%s", list);
+    for (char *name = strtok_r(names, ", ", &rest); name && !err; name = strtok_r(NULL, ", ", &rest)) {
+        if (*count_out == most) { return STOA_FAIL(STOA_E_FULL, "at most %u of '%s'", most, list); }
+        stoa_text30 *next = &out[(*count_out)++];
+        err = STOA_TEXT_SETZ(next, name);
+    }
+    return err;
+}
+
 static stoa_err client_of(const stoa_settings *s, const stoa_settings_client *from, const stoa_key_list *list, stoa_gateway_client *out)
 {
-    char names[sizeof from->accounts], *rest = NULL;
-    (void)snprintf(names, sizeof names, "%s", from->accounts);
     stoa_err err = STOA_TEXT_SETZ(&out->name, from->name);
-    for (char *name = strtok_r(names, ", ", &rest); name && !err; name = strtok_r(NULL, ", ", &rest)) {
-        if (out->account_count == STOA_GATEWAY_ACCOUNTS_MAX) {
-            return STOA_FAIL(STOA_E_FULL, "client %s: at most %d accounts", from->name, STOA_GATEWAY_ACCOUNTS_MAX);
-        }
-        stoa_text30 *account = &out->accounts[out->account_count++];
-        err = STOA_TEXT_SETZ(account, name);
-    }
+    if (!err) { err = names_of(from->accounts, out->accounts, STOA_GATEWAY_ACCOUNTS_MAX, &out->account_count); }
+    if (!err) { err = names_of(from->plugins, out->plugins, STOA_GATEWAY_PLUGINS_MAX, &out->plugin_count); }
     return err ? err : client_keys(s, from, list, out);
 }
 

@@ -58,6 +58,7 @@ static const stoa_config_row client_table[] = {
     {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = CLIENT(name), .min = 1, .max = 30, .doc = "Who it is: author of its posts."},
     {.path = "key", .cls = STOA_CONFIG_TEXT, .offset = CLIENT(key), .fallback = "", .max = STOA_PATH_MAX, .doc = "Its public key file; empty: DATA/keys/NAME.pub, made together with NAME.key when there is none."},
     {.path = "accounts", .cls = STOA_CONFIG_TEXT, .offset = CLIENT(accounts), .fallback = "", .max = 255, .doc = "Accounts it may use, with commas between."},
+    {.path = "plugins", .cls = STOA_CONFIG_TEXT, .offset = CLIENT(plugins), .fallback = "", .max = 255, .doc = "Plug-ins whose actors it may ask, with commas between."},
     {0},
 };
 
@@ -82,7 +83,7 @@ static const stoa_config_row quoter_table[] = {
 };
 
 #define PLUGIN(member) offsetof(stoa_settings_plugin, member)
-static const stoa_config_row plugin_table[] = {
+static const stoa_config_row library_table[] = {
     {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(name), .min = 1, .max = 30, .doc = "The kind that the library has; its supervisor is plugin/NAME."},
     {.path = "library", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(library), .min = 1, .max = STOA_PATH_MAX, .doc = "The .so, loaded by a process of its own for each actor."},
     {.path = "actors", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(actors), .fallback = "main", .min = 1, .max = 255, .doc = "Keys, with commas between: its actors are NAME/KEY."},
@@ -193,7 +194,7 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "clients", .cls = STOA_CONFIG_GROUPS, .offset = AT(clients), .min = 0, .max = STOA_SETTINGS_CLIENTS, .group = client_table, .group_bytes = sizeof(stoa_settings_client), .count_offset = AT(client_count), .doc = "Who may connect, and as whom."},
     {.path = "rooms", .cls = STOA_CONFIG_GROUPS, .offset = AT(rooms), .min = 0, .max = STOA_SETTINGS_ROOMS, .group = room_table, .group_bytes = sizeof(stoa_settings_room), .count_offset = AT(room_count), .doc = "Where people talk."},
     {.path = "quoters", .cls = STOA_CONFIG_GROUPS, .offset = AT(quoters), .min = 0, .max = STOA_SETTINGS_QUOTERS, .group = quoter_table, .group_bytes = sizeof(stoa_settings_quoter), .count_offset = AT(quoter_count), .doc = "Strategies that quote both sides."},
-    {.path = "plugins", .cls = STOA_CONFIG_GROUPS, .offset = AT(plugins), .min = 0, .max = STOA_SETTINGS_PLUGINS, .group = plugin_table, .group_bytes = sizeof(stoa_settings_plugin), .count_offset = AT(plugin_count), .doc = "Kinds from libraries, in processes of their own."},
+    {.path = "plugins", .cls = STOA_CONFIG_GROUPS, .offset = AT(plugins), .min = 0, .max = STOA_SETTINGS_PLUGINS, .group = library_table, .group_bytes = sizeof(stoa_settings_plugin), .count_offset = AT(plugin_count), .doc = "Kinds from libraries, in processes of their own."},
     {.path = "links", .cls = STOA_CONFIG_GROUPS, .offset = AT(links), .min = 0, .max = STOA_SETTINGS_LINKS, .group = link_table, .group_bytes = sizeof(stoa_settings_link), .count_offset = AT(link_count), .doc = "Links to other nodes."},
     {0},
 };
@@ -354,6 +355,19 @@ static void check_clients(const stoa_settings *s, stoa_buf *faults)
     }
 }
 
+static void check_asked(const stoa_settings *s, stoa_buf *faults)
+{
+    for (uint32_t i = 0; i < s->client_count; i++) {
+        char names[sizeof s->clients[i].plugins], *rest = NULL;
+        (void)snprintf(names, sizeof names, "%s", s->clients[i].plugins);
+        for (char *name = strtok_r(names, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest)) {
+            uint32_t at = 0;
+            while (at < s->plugin_count && strcmp(s->plugins[at].name, name) != 0) { at++; }
+            if (at == s->plugin_count) { stoa_buf_printf(faults, "clients: %s: there is no plug-in '%s'\n", s->clients[i].name, name); }
+        }
+    }
+}
+
 static void check_quoters(const stoa_settings *s, stoa_buf *faults)
 {
     for (uint32_t i = 0; i < s->quoter_count; i++) {
@@ -420,6 +434,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     check_symbols(out, faults);
     check_accounts(out, faults);
     check_clients(out, faults);
+    check_asked(out, faults);
     check_quoters(out, faults);
     stoa_plugins_check(out, faults);
     stoa_links_check(out, faults);

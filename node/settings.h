@@ -43,6 +43,7 @@ typedef struct stoa_settings_client {
     char name[31];
     char key[STOA_PATH_MAX + 1]; /* public key file */
     char accounts[256];          /* "alice, bob" */
+    char plugins[256];           /* "tally, other" */
 } stoa_settings_client;
 
 typedef struct stoa_settings_room {

@@ -362,6 +362,15 @@ stoa_err stoa_client_members(stoa_client *client, const char *room, uint64_t dea
                     stamp_out);
 }
 
+stoa_err stoa_client_plugin_ask(stoa_client *client, const char *plugin, const char *instance, const char *message, const char *payload,
+                                uint64_t deadline_ns, plugin_answer *out, stoa_client_stamp *stamp_out)
+{
+    plugin_ask ask = {0};
+    bool fits = !STOA_TEXT_SETZ(&ask.instance, instance) && !STOA_TEXT_SETZ(&ask.message, message) && !STOA_TEXT_SETZ(&ask.payload, payload);
+    if (!fits) { return STOA_FAIL(STOA_E_TOO_LARGE, "plugin.ask: instance, message or payload"); }
+    return wait_for(client, STOA_CLIENT_PLUGIN_ASK, plugin, &ask, deadline_ns, out, sizeof *out, stamp_out);
+}
+
 stoa_err stoa_client_depth(stoa_client *client, const char *symbol, uint64_t limit, uint64_t deadline_ns,
                            trade_book_view *out, stoa_client_stamp *stamp_out)
 {

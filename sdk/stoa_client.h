@@ -42,6 +42,7 @@
 
 #include "actors/market/book_msgs.h"
 #include "actors/market/feed_msgs.h"
+#include "actors/plugin/plugin_msgs.h"
 #include "actors/room/room_msgs.h"
 #include "actors/trade/account_msgs.h"
 #include "actors/trade/book_msgs.h"
@@ -136,6 +137,12 @@ STOA_CLIENT_API stoa_err stoa_client_history(stoa_client *client, const char *ro
                                              uint64_t deadline_ns, room_page *out, stoa_client_stamp *stamp_out);
 STOA_CLIENT_API stoa_err stoa_client_members(stoa_client *client, const char *room, uint64_t deadline_ns,
                                              room_roster *out, stoa_client_stamp *stamp_out);
+
+/* Send an actor of a plug-in, which the client was given, a message: its fields as a JSON object, "" for none; and be answered with
+ * those of the reply. The node does not remember such requests: what is sent again is done again. */
+STOA_CLIENT_API stoa_err stoa_client_plugin_ask(stoa_client *client, const char *plugin, const char *instance, const char *message,
+                                                const char *payload, uint64_t deadline_ns, plugin_answer *out,
+                                                stoa_client_stamp *stamp_out);
 
 /* The best levels of a book here, and of a venue's ("binance.BTCUSDT"); limit at most 64 a side, 0: 64. */
 STOA_CLIENT_API stoa_err stoa_client_depth(stoa_client *client, const char *symbol, uint64_t limit,

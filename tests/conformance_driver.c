@@ -192,6 +192,15 @@ CALL(depth)
 {
     return stoa_client_depth(client, target, ((const trade_book_depth *)in)->limit, deadline_ns, out, s);
 }
+CALL(plugin_ask)
+{
+    const plugin_ask *ask = in;
+    char instance[sizeof ask->instance.at + 1], message[sizeof ask->message.at + 1], payload[sizeof ask->payload.at + 1];
+    (void)snprintf(instance, sizeof instance, "%.*s", STOA_TEXT_ARGS(&ask->instance));
+    (void)snprintf(message, sizeof message, "%.*s", STOA_TEXT_ARGS(&ask->message));
+    (void)snprintf(payload, sizeof payload, "%.*s", STOA_TEXT_ARGS(&ask->payload));
+    return stoa_client_plugin_ask(client, target, instance, message, payload, deadline_ns, out, s);
+}
 CALL(market)
 {
     return stoa_client_market(client, target, ((const market_book_view *)in)->limit, deadline_ns, out, s);
@@ -207,6 +216,7 @@ static const struct {
     {STOA_OP_ROOM_HISTORY, call_history},      {STOA_OP_ROOM_JOIN, call_join},
     {STOA_OP_ROOM_LEAVE, call_leave},          {STOA_OP_ROOM_MEMBERS, call_members},
     {STOA_OP_BOOK_DEPTH, call_depth},          {STOA_OP_MARKET_VIEW, call_market},
+    {STOA_OP_PLUGIN_ASK, call_plugin_ask},
 };
 
 static const stoa_protocol_op *op_named(const char *name, size_t *call_out)

@@ -20,6 +20,7 @@ CALLS = {
     "room.history": lambda c, target, f, d: c.history(target, deadline=d, **f),
     "room.join": lambda c, target, f, d: c.join(target, deadline=d),
     "room.leave": lambda c, target, f, d: c.leave(target, deadline=d),
+    "plugin.ask": lambda c, target, f, d: c.plugin_ask(target, f["instance"], f["message"], f["payload"], deadline=d),
     "room.members": lambda c, target, f, d: c.members(target, deadline=d),
     "book.depth": lambda c, target, f, d: c.depth(target, deadline=d, **f),
     "market.view": lambda c, target, f, d: c.market(target, deadline=d, **f),

@@ -48,12 +48,17 @@ def free_port():
 class Node:
     """One stoad in a folder of its own; log and data stay there until close."""
 
-    def __init__(self, market="none"):
+    def __init__(self, market="none", plugin=None):
+        """plugin: the library of examples/plugins/tally.c; alice may ask it."""
         self.folder = tempfile.mkdtemp(prefix="stoa-node-")
         self.port = free_port()
         self.process = None
         with open(self.path("stoa.yaml"), "w", encoding="utf-8") as out:
-            out.write(CONFIG % market)
+            config = CONFIG % market
+            if plugin:
+                config = config.replace('accounts: "alice"}', 'accounts: "alice", plugins: "tally"}')
+                config += f"plugins:\n  - {{name: tally, library: {plugin}, actors: t}}\n"
+            out.write(config)
 
     def path(self, name):
         return os.path.join(self.folder, name)

@@ -23,6 +23,7 @@
 
 #include "actors/market/book_msgs.h"
 #include "actors/market/feed_msgs.h"
+#include "actors/plugin/plugin_msgs.h"
 #include "actors/room/room_msgs.h"
 #include "actors/trade/account_msgs.h"
 #include "actors/trade/book_msgs.h"
@@ -82,7 +83,7 @@ typedef enum stoa_protocol_target_id {
     STOA_TARGET_COUNT
 } stoa_protocol_target_id;
 
-typedef enum stoa_right { STOA_RIGHT_ANY, STOA_RIGHT_ACCOUNT, STOA_RIGHT_MEMBER } stoa_right;
+typedef enum stoa_right { STOA_RIGHT_ANY, STOA_RIGHT_ACCOUNT, STOA_RIGHT_MEMBER, STOA_RIGHT_PLUGIN } stoa_right;
 typedef enum stoa_item_class { STOA_ITEM_CHANGE, STOA_ITEM_SNAPSHOT } stoa_item_class;
 typedef enum stoa_stream_order { STOA_STREAM_DENSE, STOA_STREAM_LOOSE, STOA_STREAM_LATEST } stoa_stream_order;
 

@@ -283,6 +283,10 @@ static const struct {
     {"room.page.first_kept", "oldest post that the room still has"},
     {"room.page.last", "newest post of the room"},
     {"room.roster.last", "newest post of the room"},
+    {"plugin.ask.instance", "which of the plug-in's actors"},
+    {"plugin.ask.message", "a command or a cast of the plug-in's table"},
+    {"plugin.ask.payload", "its fields as a JSON object; what is left out is zero; empty: all"},
+    {"plugin.answer.payload", "the reply's fields as JSON; empty where the message has none"},
     {"trade_book.depth.limit", "levels a side, at most 64; 0: 64"},
     {"trade_book.view.last_id", "number of the last diff it holds"},
     {"trade_book.view.orders", "resting"},
@@ -402,7 +406,7 @@ static void print_records(stoa_buf *out)
 
 static const char *right_text(stoa_right right)
 {
-    static const char *const texts[] = {"any client", "the account's", "a member's"};
+    static const char *const texts[] = {"any client", "the account's", "a member's", "the plug-in's"};
     return texts[right];
 }
 

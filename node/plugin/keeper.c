@@ -8,10 +8,10 @@
 
 #include "base/log.h"
 #include "base/wire.h"
+#include "node/plugin/read.h"
 
-STOA_RECORD_DEFINE(plugin_child)
-STOA_LIST_DEFINE(plugin_children, plugin_child, STOA_PLUGIN_ACTORS)
-STOA_TABLE_DEFINE(plugin)
+enum { ASKS = 64, ROOM_BYTES = 64 << 10 };
+#define ASK_NS STOA_S(60) /* who asks has a deadline of his own */
 
 typedef struct plugin {
     const stoa_plugin_unit *unit;
@@ -20,12 +20,23 @@ typedef struct plugin {
         stoa_ref ref;
         uint64_t since_ns; /* restarts are counted from there */
         int64_t restarts;
-    } at[STOA_PLUGIN_ACTORS];
+    } at[PLUGIN_ACTORS_MAX];
+    stoa_json_parser *parser;
+    struct {
+        stoa_asker who;
+        const stoa_row *reply; /* NULL: free */
+    } asks[ASKS];
 } plugin;
 static stoa_err plugin_begin(stoa_turn *turn, void *state, const void *args);
+static void plugin_end(void *state);
 static void plugin_inspect(const void *state, stoa_buf *out);
 #define plugin_HEARS(HEAR, K) HEAR(K, stoa_system, down)
-STOA_PLAIN_KIND(plugin, .start = plugin_begin, .args_bytes = sizeof(plugin_args), .inspect = plugin_inspect, .mailbox_limit = 256)
+STOA_PLAIN_KIND(plugin, .start = plugin_begin, .args_bytes = sizeof(plugin_args), .stop = plugin_end, .inspect = plugin_inspect, .mailbox_limit = 256)
+
+static void plugin_end(void *state)
+{
+    stoa_json_parser_free(((plugin *)state)->parser);
+}
 
 static void note(plugin_child *child, const char *why)
 {
@@ -55,6 +66,8 @@ static stoa_err plugin_begin(stoa_turn *turn, void *state, const void *args)
     plugin *self = state;
     self->unit = ((const plugin_args *)args)->unit;
     const char *const *keys = self->unit->plan.actors;
+    stoa_err err = stoa_json_parser_new(sizeof(stoa_text1022), &self->parser);
+    if (err) { return err; }
     for (uint32_t i = 0; keys[i]; i++) {
         self->children.count = i + 1;
         (void)STOA_TEXT_SETZ(&self->children.at[i].key, keys[i]);
@@ -118,6 +131,85 @@ static stoa_err plugin_on_start(stoa_turn *turn, plugin *self, const plugin_star
         out->count += !err;
     }
     return err;
+}
+
+/* --- what clients ask */
+
+static const stoa_row *message_named(const stoa_table *table, const stoa_text62 *name)
+{
+    for (uint32_t id = 1; id <= table->row_count; id++) {
+        const stoa_row *row = &table->rows[id];
+        bool taken = row->cls == STOA_ROW_COMMAND || row->cls == STOA_ROW_CAST || row->cls == STOA_ROW_CONTROL;
+        if (taken && STOA_TEXT_EQZ(name, row->name)) { return row; }
+    }
+    return NULL;
+}
+
+static stoa_err read_json(plugin *self, const stoa_row *row, const stoa_text1022 *text, void *payload)
+{
+    stoa_json value;
+    memset(payload, 0, row->payload.size_bytes);
+    if (!text->len) { return STOA_OK; }
+    stoa_err err = stoa_json_parse(self->parser, text->at, text->len, &value);
+    return err ? err : stoa_payload_from_json(&row->payload, value, payload);
+}
+
+static stoa_err find_child(const plugin *self, const stoa_text30 *key, stoa_ref *out)
+{
+    for (uint32_t i = 0; i < self->children.count; i++) {
+        if (!STOA_TEXT_EQ(&self->children.at[i].key, key)) { continue; }
+        *out = self->at[i].ref;
+        return self->children.at[i].gone ? STOA_E_NOT_FOUND : STOA_OK;
+    }
+    return STOA_E_NOT_FOUND;
+}
+
+static stoa_err plugin_on_ask(stoa_turn *turn, plugin *self, const plugin_ask *in, plugin_answer *out)
+{
+    static _Thread_local _Alignas(16) uint8_t payload[ROOM_BYTES];
+    stoa_ref child = STOA_REF_NONE;
+    uint32_t at = 0;
+    (void)out;
+    stoa_err err = find_child(self, &in->instance, &child);
+    const stoa_row *row = err ? NULL : message_named(stoa_plugged_kind(self->unit->plugged)->table, &in->message);
+    if (!err && !row) { err = STOA_E_NOT_FOUND; }
+    if (!err) { err = read_json(self, row, &in->payload, payload); }
+    if (err || !row->reply) { return err ? err : stoa_turn_send(turn, child, row, payload); }
+    while (at < ASKS && self->asks[at].reply) { at++; }
+    if (at == ASKS) { return STOA_E_FULL; }
+    err = stoa_turn_ask(turn, child, row, payload, ASK_NS, at);
+    if (err) { return err; }
+    self->asks[at].reply = row->reply;
+    stoa_turn_keep(turn, &self->asks[at].who);
+    return STOA_OK;
+}
+
+/* An answer of the plug-in's table, whatever it is. */
+static stoa_err hear_answer(stoa_turn *turn, void *state, const void *in, void *out)
+{
+    plugin *self = state;
+    plugin_answer answer = {0};
+    (void)out;
+    const stoa_row *reply = turn->token < ASKS ? self->asks[turn->token].reply : NULL;
+    if (!reply) { return STOA_OK; }
+    stoa_buf text = {.at = answer.payload.at, .cap_bytes = sizeof answer.payload.at};
+    if (!turn->error) { stoa_print_json(&reply->payload, in, &text); }
+    answer.payload.len = (uint16_t)text.used_bytes;
+    bool cut_off = turn->error == STOA_E_FAILED || turn->error == STOA_E_CLOSED; /* nobody is to send it again by himself */
+    stoa_err error = cut_off ? STOA_E_CANCELLED : text.cut ? STOA_E_TOO_LARGE : turn->error;
+    self->asks[turn->token].reply = NULL;
+    return stoa_turn_answer_kept(turn, &self->asks[turn->token].who, &plugin_rows[plugin_ROW_answer], &answer, error);
+}
+
+void stoa_plugin_hear_answers(stoa_plugin_unit *unit)
+{
+    const stoa_table *table = stoa_plugged_kind(unit->plugged)->table;
+    uint32_t count = 0;
+    for (const stoa_hear *hear = plugin_kind.hears; hear->row; hear++) { unit->hears[count++] = *hear; }
+    for (uint32_t id = 1; id <= table->row_count && count < STOA_PLUGIN_HEARS - 1; id++) {
+        if (table->rows[id].cls == STOA_ROW_REPLY) { unit->hears[count++] = (stoa_hear){&table->rows[id], hear_answer}; }
+    }
+    unit->supervisor.hears = unit->hears;
 }
 
 static void plugin_inspect(const void *state, stoa_buf *out)

@@ -73,7 +73,7 @@ void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_pla
     *out = (stoa_plugin_plan){.settings = *settings};
     stoa_settings_plugin *s = &out->settings;
     const wish wishes[] = {
-        {"actors", s->actors, STOA_PLUGIN_ACTORS, is_key, "a key", out->actors},
+        {"actors", s->actors, PLUGIN_ACTORS_MAX, is_key, "a key", out->actors},
         {"peers", s->peers, STOA_ISOLATE_PEERS, is_actor, "the name of an actor, kind/key", out->peers},
         {"hears", s->hears, STOA_ISOLATE_GRANTS, is_pattern, "a pattern of topics", out->hears},
         {"tells", s->tells, STOA_ISOLATE_GRANTS, is_pattern, "a pattern of topics", out->tells},

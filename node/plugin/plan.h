@@ -4,16 +4,15 @@
 #ifndef STOA_NODE_PLUGIN_PLAN_H
 #define STOA_NODE_PLUGIN_PLAN_H
 
+#include "actors/plugin/plugin_msgs.h"
 #include "node/settings.h"
 #include "runtime/isolate/isolate.h"
-
-enum { STOA_PLUGIN_ACTORS = 16 };
 
 /* Points into itself: it is made where it stays. */
 typedef struct stoa_plugin_plan {
     stoa_settings_plugin settings;
     stoa_isolate isolate; /* tables: not yet */
-    const char *actors[STOA_PLUGIN_ACTORS + 1], *peers[STOA_ISOLATE_PEERS + 1]; /* end with NULL */
+    const char *actors[PLUGIN_ACTORS_MAX + 1], *peers[STOA_ISOLATE_PEERS + 1]; /* end with NULL */
     const char *hears[STOA_ISOLATE_GRANTS + 1], *tells[STOA_ISOLATE_GRANTS + 1];
 } stoa_plugin_plan;
 

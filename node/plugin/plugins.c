@@ -92,6 +92,7 @@ static stoa_err spawn_keeper(stoa_platform *p, stoa_plugin_unit *unit)
     char name[2 * STOA_NAME_MAX];
     plugin_args args = {unit};
     unit->supervisor = plugin_kind;
+    stoa_plugin_hear_answers(unit);
     unit->supervisor.supervision = (stoa_supervision){.restarts = RESTARTS_NEVER_TOO_MANY,
                                                       .per_ms = (uint32_t)(s->per_ns / 1000000),
                                                       .backoff_min_ms = (uint32_t)(s->backoff_ns / 1000000),

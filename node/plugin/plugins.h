@@ -14,7 +14,7 @@
 #include "node/plugin/plan.h"
 #include "runtime/isolate/plugin.h"
 
-enum { STOA_PLUGIN_WHY = 256, STOA_PLUGIN_TABLES = 32 };
+enum { STOA_PLUGIN_WHY = 256, STOA_PLUGIN_TABLES = 32, STOA_PLUGIN_HEARS = 160 };
 
 typedef struct stoa_plugin_unit {
     stoa_plugin_plan plan;
@@ -22,6 +22,7 @@ typedef struct stoa_plugin_unit {
     char why[STOA_PLUGIN_WHY];   /* of that */
     const stoa_table *tables[STOA_PLUGIN_TABLES]; /* of its peers; ends with NULL */
     stoa_kind supervisor;        /* the supervisor's kind, with this plug-in's policy */
+    stoa_hear hears[STOA_PLUGIN_HEARS];
     stoa_ref keeper;
 } stoa_plugin_unit;
 

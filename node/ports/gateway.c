@@ -131,9 +131,12 @@ stoa_ref gateway_find(stoa_gateway *g, stoa_protocol_target_id target, const sto
 
 bool client_may(const client *c, stoa_right right, const stoa_text30 *target)
 {
-    if (right != STOA_RIGHT_ACCOUNT) { return true; }
-    for (uint32_t i = 0; i < c->is.account_count; i++) {
-        if (STOA_TEXT_EQ(&c->is.accounts[i], target)) { return true; }
+    bool plugin = right == STOA_RIGHT_PLUGIN;
+    if (!plugin && right != STOA_RIGHT_ACCOUNT) { return true; }
+    const stoa_text30 *mine = plugin ? c->is.plugins : c->is.accounts;
+    uint32_t count = plugin ? c->is.plugin_count : c->is.account_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (STOA_TEXT_EQ(&mine[i], target)) { return true; }
     }
     return false;
 }
@@ -161,6 +164,9 @@ static stoa_err check_clients(const stoa_gateway_client *clients, uint32_t count
             if (!name_valid(&c->accounts[k])) {
                 return STOA_FAIL(STOA_E_INVALID, "client %.*s: name of account %u", STOA_TEXT_ARGS(&c->name), k);
             }
+        }
+        if (c->plugin_count > STOA_GATEWAY_PLUGINS_MAX) {
+            return STOA_FAIL(STOA_E_INVALID, "client %.*s: more than %d plug-ins", STOA_TEXT_ARGS(&c->name), STOA_GATEWAY_PLUGINS_MAX);
         }
         for (uint32_t k = 0; k < i; k++) {
             if (STOA_TEXT_EQ(&c->name, &clients[k].name)) {

@@ -40,9 +40,9 @@
 #include "runtime/node.h"
 #include "transport/link.h"
 
-enum { STOA_GATEWAY_ACCOUNTS_MAX = 16, STOA_GATEWAY_KEYS_MAX = 4 };
+enum { STOA_GATEWAY_ACCOUNTS_MAX = 16, STOA_GATEWAY_PLUGINS_MAX = 16, STOA_GATEWAY_KEYS_MAX = 4 };
 
-/* A client: the name its keys stand for, and the accounts it may use and listen to. Rooms and books are open to all. Who has no key
+/* A client: the name its keys stand for, the accounts it may use and listen to, the plug-ins it may ask. Rooms and books are open to all. Who has no key
  * cannot come in, and who loses the key it came with is cut off. */
 typedef struct stoa_gateway_client {
     stoa_text30 name; /* of [A-Za-z0-9_-] */
@@ -50,6 +50,8 @@ typedef struct stoa_gateway_client {
     uint32_t key_count;
     stoa_text30 accounts[STOA_GATEWAY_ACCOUNTS_MAX];
     uint32_t account_count;
+    stoa_text30 plugins[STOA_GATEWAY_PLUGINS_MAX]; /* that it may ask */
+    uint32_t plugin_count;
 } stoa_gateway_client;
 
 /* 0 means the default in parentheses. Copied. */

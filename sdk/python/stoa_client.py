@@ -98,6 +98,7 @@ OPS = {
     "room.members": Op(24, AUTHOR, fields("last:uint members:[text]")),
     "book.depth": Op(30, fields("limit:uint"), VIEW),
     "market.view": Op(31, fields("limit:uint"), MIRROR),
+    "plugin.ask": Op(40, fields("instance:text message:text payload:text"), fields("payload:text")),
 }
 
 ItemType = collections.namedtuple("ItemType", "name payload snapshot")
@@ -389,6 +390,10 @@ class Client:
 
     def members(self, room, deadline=5.0):
         return self.call("room.members", room, {}, deadline)
+
+    def plugin_ask(self, plugin, instance, message, payload="", deadline=5.0):
+        """payload and the answer's are JSON texts."""
+        return self.call("plugin.ask", plugin, {"instance": instance, "message": message, "payload": payload}, deadline)
 
     def depth(self, symbol, limit=0, deadline=5.0):
         return self.call("book.depth", symbol, {"limit": limit}, deadline)

@@ -245,6 +245,34 @@ def a_room_is_joined_written_and_read(w):
     bob.close()
 
 
+def a_plug_in_is_asked_by_who_was_given_it(w):
+    alice, bob = w.open("alice"), w.open("bob")
+
+    def ask(who, plugin="tally", instance="t", message="add", payload='{"n": 3}'):
+        return who.call("plugin.ask", plugin, instance=instance, message=message, payload=payload)["answer"]["payload"]
+    before = json.loads(ask(alice, payload=""))["total"]
+    assert json.loads(ask(alice)) == {"total": before + 3}
+    assert json.loads(ask(alice, payload="{}")) == {"total": before + 3}
+    refused("DENIED", ask, bob)
+    refused("DENIED", ask, alice, plugin="other")
+    refused("NOT_FOUND", ask, alice, instance="nobody")
+    refused("NOT_FOUND", ask, alice, message="total")
+    refused("MALFORMED", ask, alice, payload='{"n": ')
+    refused("INVALID", ask, alice, payload='{"m": 1}')
+    refused("INVALID", ask, alice, payload='{"n": "three"}')
+    refused("CANCELLED", ask, alice, message="crash", payload="")
+    until = time.monotonic() + WAIT_S
+    answer = None
+    while not answer:  # it is begun anew
+        try:
+            answer = json.loads(ask(alice))
+        except Refused as why:
+            assert why.name == "CANCELLED" and time.monotonic() < until, why
+    assert answer == {"total": 3}
+    alice.close()
+    bob.close()
+
+
 def streams_tell_every_change_in_order(w):
     alice, bob = w.open("alice"), w.open("bob")
     for client in (alice, bob):
@@ -442,7 +470,7 @@ CASES = [
     orders_are_listed_in_pages,
     bad_input_is_refused_by_name,
     a_wrong_key_is_denied,
-    a_room_is_joined_written_and_read,
+    a_room_is_joined_written_and_read, a_plug_in_is_asked_by_who_was_given_it,
     streams_tell_every_change_in_order,
     streams_go_on_after_a_cut_connection,
     calls_go_on_after_a_cut_connection,
@@ -512,7 +540,7 @@ def raw_frames_are_refused(node):
 
 def main():
     for name, command in DRIVERS.items():
-        node = Node()
+        node = Node(plugin=os.path.join(BUILD, "plugins", "tally.so"))
         node.start()
         script = "import zmq,sys;p,s=zmq.curve_keypair();open(sys.argv[1]+'.pub','wb').write(p);open(sys.argv[1]+'.key','wb').write(s)"
         subprocess.run([python_with_zmq(), "-c", script, node.key("stranger")], check=True)
