@@ -249,6 +249,8 @@ class Test(unittest.TestCase):
             self.assertEqual(code, 2)
             for line in ("s.yaml:6: plugins[0].memory:", "s.yaml:7: plugins[1].turn:", "s.yaml:7: plugins[1].restart:"):
                 self.assertIn(line, said)
+            code, said = check([tally() + "\nclients:\n  - {name: c, plugins: \"tally, none\"}"])
+            self.assertEqual((code, "there is no plug-in 'none'" in said, "'tally'" in said), (2, True, False))
             code, said = check([tally(), "{name: tally, library: /nowhere.so, actors: \"a, a, b/c\"}",
                                 "{name: 9lives, library: /bin/true, peers: nobody, hears: \"a..b, >.a\", core: 7, backoff: 1h}"])
             self.assertEqual(code, 2)

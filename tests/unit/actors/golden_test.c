@@ -35,7 +35,7 @@ extern const stoa_table stoa_shard_log_table;
 static const stoa_table *const tables[] = {
     &client_table,         &market_book_table, &market_connector_table, &market_exchange_table, &market_feed_table,
     &risk_table,           &room_table,        &strategy_quoter_table,  &trade_account_table,   &trade_book_table,
-    &stoa_shard_log_table,
+    &stoa_shard_log_table, &plugin_table,
 };
 enum { TABLES_OF_ACTORS = sizeof tables / sizeof tables[0] - 1 };
 
