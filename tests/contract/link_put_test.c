@@ -285,9 +285,8 @@ static bool poll_until_flushed(world *w, uint64_t token)
 
 /* Each slot is put once a round. Behind a flush that is told a slot has this round's bytes, or, where the put was lost, all of
  * those that it had before; and some were lost, not all. */
-static void what_is_lost_is_lost_whole(void **state)
+static uint32_t rough_rounds(world *w)
 {
-    world *w = *state;
     end *client = &w->ends[1];
     static uint8_t has[SLOTS];
     uint32_t lost = 0, told = 0;
@@ -314,9 +313,23 @@ static void what_is_lost_is_lost_whole(void **state)
         }
     }
     assert_int_equal(told, ROUGH_ROUNDS);
-    assert_true(lost > 0 && lost < SLOTS);
     assert_int_equal(w->ends[0].downs + client->downs, 0);
+    return lost;
+}
+
+static void what_is_lost_is_lost_whole(void **state)
+{
+    uint32_t lost = rough_rounds(*state);
+    assert_true(lost > 0 && lost < SLOTS);
     print_message("%u of %u puts were lost\n", lost, SLOTS * ROUGH_ROUNDS);
+}
+
+static void what_is_late_is_there_when_its_flush_is_told(void **state)
+{
+    world *w = *state;
+    stoa_faults late = {.duplicate = 100, .reorder = 300, .delay_ns = STOA_MS(2), .jitter_ns = STOA_MS(5)};
+    assert_int_equal(stoa_fault_set(w->ends[1].link, &late), STOA_OK);
+    assert_int_equal(rough_rounds(w), 0);
 }
 
 /* What is held for a connection that is gone is not put over the next one, and its bytes are the caller's again. */
@@ -409,10 +422,10 @@ int main(int argc, char **argv)
     stoa_random_seed(&chance, seed);
     static const named on_all[] = {NAMED(what_is_flushed_is_there), NAMED(many_puts_need_one_flush),
                                    NAMED(what_is_not_in_the_window_is_refused)};
-    static const named on_rough[] = {NAMED(what_is_lost_is_lost_whole)};
+    static const named on_rough[] = {NAMED(what_is_lost_is_lost_whole), NAMED(what_is_late_is_there_when_its_flush_is_told)};
     static const named on_faults[] = {NAMED(what_is_held_goes_with_its_connection)};
     cases_add(variants, sizeof variants / sizeof variants[0], on_all, 3);
-    cases_add(rough, sizeof rough / sizeof rough[0], on_rough, 1);
+    cases_add(rough, sizeof rough / sizeof rough[0], on_rough, 2);
     cases_add(&variants[5], 2, on_faults, 1);
     cases[case_count++] = (struct CMUnitTest)cmocka_unit_test(who_cannot_put_says_so);
     return _cmocka_run_group_tests("transport/link.h, one-sided", cases, case_count, NULL, NULL);
