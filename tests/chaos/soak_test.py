@@ -125,8 +125,9 @@ def try_pair(link, stays, results):
 
 
 def unowned(before):
-    """Files in /dev/shm that were not there before and that no process has mapped or open."""
-    names = {name for name in os.listdir("/dev/shm") if name not in before}
+    """Files in /dev/shm that were not there before, that no process has mapped or open, and that are not of tests beside this
+    one: their servers and their scratch folders."""
+    names = {name for name in os.listdir("/dev/shm") if name not in before and not name.startswith(("PostgreSQL.", "stoa-"))}
     for pid in filter(str.isdigit, os.listdir("/proc")) if names else ():
         try:
             with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
