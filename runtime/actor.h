@@ -188,7 +188,8 @@ uint64_t stoa_turn_random(stoa_turn *turn);
 
 /* --- ends. Reasons are static texts. */
 /* Fail this actor: nothing of this turn happened; its supervisor restarts it. Return the result. In a shard with a journal, where this
- * turn follows from others of the same cascade, nothing of the cascade happened: it is undone, and who asked hears FAILED. */
+ * turn follows from others of the same cascade, nothing of the cascade happened: it is undone, and who asked hears FAILED; the
+ * incarnations of actors that had events in it, or hold a timer, an ask, a child or a subscription of it, end. */
 STOA_NODISCARD stoa_err stoa_fail(stoa_turn *turn, const char *reason);
 /* The same undoing without a failure, for a turn that cannot be without leaving half of something: return the result. Who began the
  * cascade hears why. OK: nothing, so it may stand around a call. Where there is nothing before this turn, and where durability is NONE,

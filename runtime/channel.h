@@ -176,8 +176,8 @@ static inline void *stoa_frame_body(stoa_frame *frame)
 void stoa_channel_fork(struct stoa_shard *shard, uint32_t channel, const char *why);
 /* After rings have changed. */
 void stoa_channels_measure(struct stoa_shard *shard);
-/* Run a turn as a cascade of its own, behind stoa_channels_begin. OK, or why it was refused. */
-stoa_err stoa_channels_turn(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg);
+/* Run a turn and what follows from it, behind stoa_channels_begin. OK, or why it was refused or undone. The shard may be down then. */
+stoa_err stoa_channels_turn(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg, bool *undone_out);
 /* Tell the sender of a refused message, as a cascade. AGAIN: not now. */
 stoa_err stoa_channel_return(struct stoa_shard *shard, uint32_t channel, const stoa_mail *mail, stoa_err error);
 /* Whether the message is of that row. */

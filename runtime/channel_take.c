@@ -175,6 +175,7 @@ static void note_refused(struct stoa_shard *shard, uint32_t channel, const stoa_
                                     .generation = in_of(shard, channel)->generation,
                                     .error = (int32_t)error};
     (void)STOA_TEXT_SETZ(&event.shard, shard->mailing->in[channel].peer->name);
+    shard->cause = 0;
     stoa_shard_note_alone(shard, stoa_shard_log_ROW_refused, &event);
 }
 
@@ -184,35 +185,45 @@ static bool deliver(struct stoa_shard *shard, uint32_t channel, const stoa_mail 
     struct stoa_mailing *m = shard->mailing;
     stoa_actor *actor = NULL;
     stoa_msg *msg = NULL;
+    bool undone;
+    stoa_shard_rest(shard);
+    if (!stoa_shard_room(shard)) { return false; }
     bool full = !stoa_channels_room(shard);
     if (full && shard->core->now_ns - m->scarce_ns < STOA_MAIL_PATIENCE_NS) {
         m->again_ns = m->scarce_ns + STOA_MAIL_PATIENCE_NS;
         return false;
     }
-    stoa_channels_begin(shard, false);
-    if (shard->down) { return false; }
     stoa_err err = full ? STOA_E_FULL : unpack(shard, mail, &actor, &msg);
     if (err == STOA_E_AGAIN) {
         m->again_ns = shard->core->now_ns + STOA_MS(1);
         return false;
     }
-    m->taking = mail;
-    m->taking_channel = channel;
-    m->taking_epoch = epoch;
-    if (!err) { err = stoa_channels_turn(shard, actor, msg); }
-    m->taking = NULL;
-    if (!err) { err = stoa_shard_cascade(shard); }
+    if (!err) {
+        stoa_channels_begin(shard, false);
+        m->taking = mail;
+        m->taking_channel = channel;
+        m->taking_epoch = epoch;
+        err = stoa_channels_turn(shard, actor, msg, &undone);
+    }
     if (shard->down) { return false; }
     if (err) { note_refused(shard, channel, mail, epoch, err); }
     return true;
 }
 
-stoa_err stoa_channels_turn(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
+stoa_err stoa_channels_turn(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg, bool *undone_out)
 {
     struct stoa_mailing *m = shard->mailing;
+    stoa_err refusal = STOA_OK;
     stoa_turn_run(shard->core, actor, msg);
-    if (!m->taking && !m->returning) { return STOA_OK; } /* it has taken effect */
-    return actor->last_refusal ? (stoa_err)actor->last_refusal : STOA_E_FAILED;
+    if (m->taking || m->returning) { /* it has not taken effect */
+        refusal = actor->last_refusal ? (stoa_err)actor->last_refusal : STOA_E_FAILED;
+    }
+    m->taking = NULL;
+    m->returning = NULL;
+    m->returned = NULL;
+    stoa_err undone = stoa_shard_cascade(shard);
+    *undone_out = !refusal && undone;
+    return refusal ? refusal : undone;
 }
 
 /* --- frames of mail */
@@ -239,7 +250,7 @@ static bool take_mail(struct stoa_shard *shard, stoa_frame *frame, uint32_t *bud
                 live->disorder = STOA_E_GAP;
                 return true;
             }
-            if (*budget == 0 || !stoa_shard_room(shard) || !deliver(shard, channel, mail, frame->epoch)) { return false; }
+            if (*budget == 0 || !deliver(shard, channel, mail, frame->epoch)) { return false; }
             --*budget;
         }
         m->mail_done += mail->bytes;
@@ -286,6 +297,7 @@ stoa_err stoa_channel_return(struct stoa_shard *shard, uint32_t channel, const s
 {
     struct stoa_mailing *m = shard->mailing;
     stoa_actor *actor = shard->actors[mail->stream];
+    stoa_shard_rest(shard);
     if (!stoa_shard_room(shard) || (actor->flags & STOA_ACTOR_DOWN)) { return STOA_E_AGAIN; }
     stoa_msg *msg = notice_new(shard, mail, error);
     if (!msg) { return STOA_E_AGAIN; }
@@ -293,21 +305,16 @@ stoa_err stoa_channel_return(struct stoa_shard *shard, uint32_t channel, const s
     stoa_shard_log_returned event = {
         .seq = mail->seq, .channel = channel, .error = (int32_t)error, .stream = mail->stream};
     stoa_channels_begin(shard, !stoa_channels_room(shard));
-    if (shard->down) {
-        stoa_place_free(&shard->core->place, msg);
-        return STOA_E_AGAIN;
-    }
     m->returning = &event;
     m->returned = mail;
-    stoa_err err = stoa_channels_turn(shard, actor, msg);
-    m->returning = NULL;
-    m->returned = NULL;
-    bool undone = !err && (err = stoa_shard_cascade(shard)) != STOA_OK;
+    bool undone;
+    stoa_err err = stoa_channels_turn(shard, actor, msg, &undone);
     if (shard->down) { return STOA_E_AGAIN; }
     if (err == STOA_E_FAILED || (undone && ++m->tries < STOA_RETURN_TRIES)) {
         m->again_ns = shard->core->now_ns + STOA_MS(1);
         return STOA_E_AGAIN;
     }
+    shard->cause = 0;
     if (err) { stoa_shard_note_alone(shard, stoa_shard_log_ROW_returned, &event); }
     m->tries = 0;
     stoa_channels_measure(shard);

@@ -91,6 +91,9 @@ typedef struct stoa_actor_more {
     uint32_t dropped[STOA_DROP_COUNT];
     uint64_t conflated;
 
+    uint64_t touched_in;   /* of a shard: the last cascade that it holds something of (stoa_shard_touch) */
+    uint32_t touched_next; /* the next one of the same, by stream; 0: none */
+
     stoa_msg *slots; /* one act for each of its slots on other cores, which lets that go */
     stoa_ref away;   /* AWAY: where it went, NONE: it is about to come here */
     stoa_msg *acts, *acts_last; /* AWAY: to be run when it has come */

@@ -297,20 +297,18 @@ static void send_away(struct stoa_shard *shard, stoa_context *context, under_way
     context->ask = own_ask(once, slot);
 }
 
-bool stoa_once_leaving(struct stoa_shard *shard, stoa_msg *msg)
+void stoa_once_leaving(struct stoa_shard *shard, stoa_msg *msg)
 {
-    if (!(msg->flags & STOA_MSG_CONTEXT) || (msg->flags & (STOA_MSG_TOPIC | STOA_MSG_ACT))) { return false; }
+    if (!(msg->flags & STOA_MSG_CONTEXT) || (msg->flags & (STOA_MSG_TOPIC | STOA_MSG_ACT))) { return; }
     under_way *slot = &shard->once->at[shard->request];
     stoa_context *context = stoa_msg_context(msg);
     if (!(msg->flags & STOA_MSG_ANSWER)) {
         bool first = stoa_ref_equal(context->reply_to, slot->askers[0].to) && context->ask == slot->askers[0].ask;
         if (first && context->reply_to.at) { send_away(shard, context, slot); }
-        return false;
+        return;
     }
     turn_home(shard, msg, slot);
-    if (shard->once->answer || !is_for(msg, context, slot->askers[0])) { return false; }
-    shard->once->answer = msg;
-    return true;
+    if (!shard->once->answer && is_for(msg, context, slot->askers[0])) { shard->once->answer = msg; }
 }
 
 /* --- the end of its cascade */

@@ -50,8 +50,8 @@ void stoa_once_deinit(struct stoa_shard *shard);
 
 /* The cascade of msg, for actor, is about to begin. True: it is not to be run; the message is used up. */
 bool stoa_once_begin(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg);
-/* A message of the cascade leaves the shard. True: it is to wait behind the wall for the cascade's end, whatever is committed. */
-bool stoa_once_leaving(struct stoa_shard *shard, stoa_msg *msg);
+/* A message of the cascade is about to leave the shard. */
+void stoa_once_leaving(struct stoa_shard *shard, stoa_msg *msg);
 /* The cascade is over. */
 void stoa_once_end(struct stoa_shard *shard);
 

@@ -337,23 +337,44 @@ bool stoa_shard_release_committed(struct stoa_shard *shard)
     return any;
 }
 
+/* To one of its own actors: what a cascade sends is of it; all else is the rest. */
+static void stay(struct stoa_shard *shard, stoa_msg *msg)
+{
+    if (__builtin_expect(shard->stage != STOA_CASCADE_NONE && !shard->torn, 1)) {
+        stoa_msg_list_push(&shard->cascade, msg);
+    } else if (shard->torn && !(msg->flags & STOA_MSG_ANSWER)) { /* it tells of a message that was never sent */
+        stoa_place_free(&shard->core->place, msg);
+    } else {
+        stoa_msg_list_push(&shard->rest, msg);
+        if (!shard->stalled) { stoa_core_enqueue(shard->core, &shard->run); }
+    }
+}
+
 void stoa_shard_wall(struct stoa_shard *shard, stoa_msg *msg)
 {
     stoa_core *core = shard->core;
     if (stoa_ref_place(msg->to) == core->place.index && !(msg->flags & (STOA_MSG_TOPIC | STOA_MSG_ACT))) {
         stoa_actor *target = stoa_core_actor(core, msg->to);
         if (target && target->shard == shard) {
-            stoa_msg_list_push(&shard->cascade, msg);
+            stay(shard, msg);
             return;
         }
     }
-    bool held = shard->request && stoa_once_leaving(shard, msg);
+    if (shard->request) { stoa_once_leaving(shard, msg); }
     stoa_msg_context(msg)->position = shard->applied;
-    if (!held && !shard->wall.head && shard->applied <= shard->committed) {
+    if (shard->stage == STOA_CASCADE_NONE && !shard->wall.head && shard->applied <= shard->committed) {
         stoa_shard_release(shard, msg);
         return;
     }
     stoa_msg_list_push(&shard->wall, msg);
+}
+
+/* The cascade stands: what of it depends on nothing that is not committed leaves, behind what waits already. */
+static void let_go(struct stoa_shard *shard)
+{
+    while (!shard->mark.wall && shard->wall.head && stoa_msg_context(shard->wall.head)->position <= shard->committed) {
+        stoa_shard_release(shard, stoa_msg_list_pop(&shard->wall));
+    }
 }
 
 /* What cannot be stamped itself - the blocks of links, which belong to who made them - is carried by what can. */
@@ -421,6 +442,11 @@ void stoa_shard_take(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
     if (!shard->stalled) { stoa_core_enqueue(shard->core, &shard->run); }
 }
 
+static bool waiting(const struct stoa_shard *shard)
+{
+    return shard->rest.head || shard->control.head || shard->inbox.head;
+}
+
 /* Control first. */
 static stoa_msg *next_waiting(struct stoa_shard *shard)
 {
@@ -456,15 +482,21 @@ void stoa_shard_disown(struct stoa_shard *shard, stoa_actor *actor)
     disown(shard, &shard->inbox, actor);
 }
 
-static void mark(struct stoa_shard *shard)
+void stoa_shard_begin(struct stoa_shard *shard)
 {
     const stoa_block_slot *block = open_block(shard);
+    STOA_ASSERT(shard->stage == STOA_CASCADE_NONE && !shard->cascade.head);
+    shard->stage = STOA_CASCADE_FIRST;
+    shard->own = false;
+    shard->cascades++;
+    shard->touched = 0;
     shard->cause = 0;
     shard->cascade_left = STOA_CASCADE_MAX;
     shard->mark = (stoa_cascade_mark){.applied = shard->applied,
                                       .used_bytes = block->used_bytes,
                                       .count = block->count,
-                                      .index_count = block->index_count};
+                                      .index_count = block->index_count,
+                                      .wall = shard->wall.count};
 }
 
 static void run_one(struct stoa_shard *shard, stoa_actor *actor, stoa_msg *msg)
@@ -487,32 +519,24 @@ static stoa_actor *receiver(struct stoa_shard *shard, stoa_msg **msg)
     return actor;
 }
 
-void stoa_shard_begin(struct stoa_shard *shard)
-{
-    while (__builtin_expect(shard->cascade.head != NULL, 0) && !shard->down) { /* what resumes have left */
-        mark(shard);
-        if (stoa_shard_cascade(shard)) { break; }
-    }
-    mark(shard);
-}
-
 void stoa_shard_tear(struct stoa_shard *shard, stoa_err why)
 {
-    if (!shard->within || !journaled(shard)) { return; }
-    shard->torn = why;
-    shard->torn_left = shard->cascade.count;
+    if (shard->stage == STOA_CASCADE_WITHIN && journaled(shard)) { shard->torn = why; }
 }
 
 stoa_err stoa_shard_cascade(struct stoa_shard *shard)
 {
-    shard->within = true;
+    shard->stage = STOA_CASCADE_WITHIN;
     while (shard->cascade.head && !shard->torn) {
         stoa_msg *msg = stoa_msg_list_pop(&shard->cascade);
         stoa_actor *actor = receiver(shard, &msg);
         if (actor) { run_one(shard, actor, msg); }
     }
-    shard->within = false;
     stoa_err err = __builtin_expect(shard->torn != STOA_OK, 0) ? stoa_shard_undo(shard) : STOA_OK;
+    shard->stage = STOA_CASCADE_NONE;
+    if (shard->request) { stoa_once_end(shard); }
+    if (shard->down) { return err; }
+    let_go(shard);
     commit_at_once(shard);
     return err;
 }
@@ -526,44 +550,63 @@ bool stoa_shard_room(struct stoa_shard *shard)
     return room;
 }
 
+static bool make_room(struct stoa_shard *shard)
+{
+    if (!room_for_cascade(shard)) { seal(shard); }
+    return room_for_cascade(shard);
+}
+
+/* The first message of the rest, and all that follows from it. */
+static void take_rest(struct stoa_shard *shard)
+{
+    stoa_channels_begin(shard, false);
+    shard->own = true;
+    stoa_msg *msg = stoa_msg_list_pop(&shard->rest);
+    stoa_actor *actor = receiver(shard, &msg);
+    if (actor) { run_one(shard, actor, msg); }
+    (void)stoa_shard_cascade(shard); /* who asked has heard of it */
+}
+
+void stoa_shard_rest(struct stoa_shard *shard)
+{
+    uint32_t budget = shard->rest.count < CASCADES_PER_RUN ? shard->rest.count : CASCADES_PER_RUN;
+    while (budget-- && !shard->down && make_room(shard)) { take_rest(shard); }
+}
+
 /* A message from outside, and all that follows from it. */
 static void take_one(struct stoa_shard *shard)
 {
     stoa_channels_begin(shard, false);
-    if (shard->down) { return; }
     stoa_msg *msg = next_waiting(shard);
     STOA_ASSERT(msg);
+    shard->own = msg->flags & (STOA_MSG_ANSWER | STOA_MSG_FIRED);
     stoa_actor *actor = stoa_core_actor(shard->core, msg->to);
     if (actor) {
         left(actor, msg);
         if (actor->flags & STOA_ACTOR_AWAITED) { stoa_room_tell(shard->core, actor, STOA_OK); }
-        if (stoa_once_begin(shard, actor, msg)) { return; }
-        run_one(shard, actor, msg);
-        (void)stoa_shard_cascade(shard); /* who asked has heard of it */
+        if (!stoa_once_begin(shard, actor, msg)) { run_one(shard, actor, msg); }
     } else if (stoa_once_is_ours(msg)) {
         stoa_once_returned(shard, msg);
     } else {
         stoa_shard_refuse(shard, msg, STOA_E_CLOSED);
     }
-    if (!shard->request) { return; }
-    stoa_once_end(shard);
-    commit_at_once(shard);
+    (void)stoa_shard_cascade(shard); /* who asked has heard of it */
 }
 
 static void take_all(struct stoa_shard *shard)
 {
-    uint32_t waits = shard->control.count + shard->inbox.count;
+    uint32_t waits = shard->rest.count + shard->control.count + shard->inbox.count;
     uint32_t budget = waits < CASCADES_PER_RUN ? waits : CASCADES_PER_RUN;
     uint64_t enough = shard->core->messages + stoa_core_quantum(shard->core, TURNS_PER_RUN); /* long ones: fewer at one go */
-    while (budget-- && !shard->down && shard->core->messages < enough && (shard->control.head || shard->inbox.head)) {
-        if (!room_for_cascade(shard)) {
-            seal(shard);
-            shard->stalled = !room_for_cascade(shard);
-            if (shard->stalled) { break; }
+    while (budget-- && !shard->down && shard->core->messages < enough && waiting(shard)) {
+        shard->stalled = !make_room(shard);
+        if (shard->stalled) { break; }
+        if (shard->rest.head) {
+            take_rest(shard);
+        } else {
+            take_one(shard);
         }
-        take_one(shard);
     }
-    if (shard->cascade.head && !shard->down) { stoa_shard_begin(shard); } /* what a resume left */
 }
 
 bool stoa_shard_run(struct stoa_shard *shard)
@@ -577,7 +620,7 @@ bool stoa_shard_run(struct stoa_shard *shard)
     (void)stoa_shard_release_committed(shard);
     stoa_channels_pump(shard);
     stoa_effects_pump(shard);
-    return more || shard->cascade.head || ((shard->control.head || shard->inbox.head) && !shard->stalled);
+    return more || (waiting(shard) && !shard->stalled);
 }
 
 bool stoa_shard_may_go_on(const struct stoa_shard *shard)
@@ -623,7 +666,7 @@ bool stoa_shard_poll(struct stoa_shard *shard)
 
 bool stoa_shard_idle(const struct stoa_shard *shard)
 {
-    return !shard->control.head && !shard->inbox.head && !shard->cascade.head && !shard->wall.head && !shard->unstamped.head &&
+    return !waiting(shard) && !shard->wall.head && !shard->unstamped.head &&
            shard->block_open == shard->block_done &&
            shard->blocks[shard->block_open % STOA_BLOCKS].count == 0;
 }

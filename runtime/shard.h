@@ -5,10 +5,11 @@
  * belongs together (reserve, match, settle) commits together, nobody sees its middle, and a crash never leaves half of it.
  * A cascade ends: its turns send STOA_CASCADE_MAX messages within the shard at most, and further sends and asks are TOO_LARGE.
  * A turn that returns that, or any error, is refused; those before it stand. But who fails in the middle of a cascade, or says
- * stoa_turn_undo there, takes all of it with him: it is undone as if it had never begun (shard_undo.c).
+ * stoa_turn_undo there, takes all of it with him: it is undone as if it had never begun (shard_undo.c). What resumes send within
+ * the shard, and what undoing leaves, is the rest: each message of it begins a cascade of its own, before what waits from outside.
  *
  * The wall. What leaves the shard - answers, refusals, reads, topics, sends - is stamped with the last position applied and
- * waits until that position is committed: at once for NONE and MEMORY, when its block is synced for DISK.
+ * waits until its cascade is over and that position is committed: at once for NONE and MEMORY, when its block is synced for DISK.
  *
  * Blocks. Events of cascades gather in the open block. When the run ends and a block slot is free, the block is sealed and
  * handed to the journal's thread, which appends all blocks it finds with one sync; meanwhile the next block fills. With all
@@ -64,7 +65,9 @@ typedef struct stoa_staged_event {
 typedef struct stoa_cascade_mark {
     uint64_t applied;
     uint32_t used_bytes, count, index_count; /* of the open block */
+    uint32_t wall;                           /* messages that waited there before */
 } stoa_cascade_mark;
+typedef enum stoa_cascade_stage { STOA_CASCADE_NONE, STOA_CASCADE_FIRST, STOA_CASCADE_WITHIN } stoa_cascade_stage; /* its turn */
 
 typedef struct stoa_msg_list {
     stoa_msg *head, *tail;
@@ -88,6 +91,7 @@ struct stoa_shard {
     char name[STOA_SHARD_NAME_MAX];
     stoa_durability durability;
     stoa_msg_list control, inbox, cascade, wall; /* control: the control lane of all its actors, before the inbox */
+    stoa_msg_list rest;    /* before both of them: to its own actors, from resumes and undone cascades */
     uint32_t cascade_left; /* messages that the cascade under way may yet send within the shard */
     stoa_msg_list unstamped; /* carried without memory for a stamp: behind the wall, all up to unstamped_at */
     uint64_t unstamped_at;
@@ -115,9 +119,11 @@ struct stoa_shard {
     uint64_t block_open, block_done; /* running numbers; open - done <= STOA_BLOCKS - 1 */
     uint64_t cause; /* first position of the cascade under way */
     stoa_cascade_mark mark;
-    bool within;       /* it is behind its first turn */
+    stoa_cascade_stage stage;
     stoa_err torn;     /* it is to be undone, and why */
-    uint32_t torn_left; /* what the list had of it then; what is behind that, resumes and refusals have sent */
+    bool own;          /* nobody outside has begun it: the rest, a timer, an answer */
+    uint64_t cascades; /* its number */
+    uint32_t touched, touched_last; /* streams whose incarnations hold something of it (stoa_shard_touch), a list; 0: none */
     uint8_t *arena;
     uint32_t arena_used, arena_ids; /* bytes and ids staged */
     uint64_t arena_worst;           /* what they may take in the block */
@@ -180,9 +186,22 @@ uint64_t stoa_shard_due_ns(const struct stoa_shard *shard);
 bool stoa_shard_idle(const struct stoa_shard *shard);
 /* A cascade begins. */
 void stoa_shard_begin(struct stoa_shard *shard);
-/* Behind its first turn: run what waits within the shard. OK, or why the cascade was undone. What undoing leaves - answers that are
- * refusals now, what resumes have sent - is a cascade of its own, before the next one. */
+/* Behind its first turn: run what waits within the shard, and end it. OK, or why the cascade was undone. The shard may be down then. */
 stoa_err stoa_shard_cascade(struct stoa_shard *shard);
+/* Before a cascade that begins otherwise than in the shard's run: the rest goes first, as far as there is room. */
+void stoa_shard_rest(struct stoa_shard *shard);
+/* The actor holds something of the cascade under way that is no event and no message: a timer, an ask, a child. If it is undone, its
+ * incarnation ends. */
+static inline void stoa_shard_touch(stoa_actor *actor)
+{
+    struct stoa_shard *shard = actor->shard;
+    stoa_actor_more *more = actor->more;
+    if (shard->stage == STOA_CASCADE_NONE || more->touched_in == shard->cascades) { return; }
+    more->touched_in = shard->cascades;
+    more->touched_next = 0;
+    *(shard->touched ? &shard->actors[shard->touched_last]->more->touched_next : &shard->touched) = actor->stream;
+    shard->touched_last = actor->stream;
+}
 /* A message is lost in the middle of a cascade: it is undone when the turn is over. */
 void stoa_shard_tear(struct stoa_shard *shard, stoa_err why);
 /* What is refused tells of the shard, too: behind the wall. */

@@ -93,7 +93,7 @@ static void answer_all(struct stoa_shard *shard)
     for (stoa_msg *msg; (msg = stoa_msg_list_pop(&wall));) { take_back(shard, msg); }
     (void)stoa_shard_release_unstamped(shard);
     stoa_once_drop(shard, STOA_E_UNAVAILABLE);
-    for (stoa_msg *msg; (msg = stoa_msg_list_pop(&shard->cascade));) { stoa_core_refuse(shard->core, msg, STOA_E_UNAVAILABLE); }
+    for (stoa_msg *msg; (msg = stoa_msg_list_pop(&shard->rest));) { stoa_core_refuse(shard->core, msg, STOA_E_UNAVAILABLE); }
     refuse_list(shard, &shard->control);
     refuse_list(shard, &shard->inbox);
 }
@@ -118,7 +118,7 @@ static void empty_blocks(struct stoa_shard *shard)
 static void forget(struct stoa_shard *shard)
 {
     for (uint32_t stream = 1; stream <= shard->actor_count; stream++) {
-        stoa_tree_renew(shard->core, shard->actors[stream]);
+        stoa_tree_renew(shard->core, shard->actors[stream], "its shard was dropped");
         stoa_room_tell(shard->core, shard->actors[stream], STOA_OK);
         stoa_sparse_clear(shard->actors[stream]->state, shard->actors[stream]->kind->state_bytes);
     }

@@ -4,13 +4,20 @@
  * A cascade is undone when it has lost a message in its middle: the actor that was to handle it failed (stoa_fail) or is down, or the
  * turn said that without it nothing before it may stand (stoa_turn_undo). Who asked hears why, and may ask again; nobody else
  * notices. What makes it possible: the events of a cascade are at the end of the open block, which nobody has written, and what it
- * sends out of the shard stands behind the wall until it is over. So
+ * sends out of the shard, events or not, stands behind the wall until it is over. So
  *
  *     1. the open block ends again where the cascade began
  *     2. the states of all who had events in it, and of the ledger, are folded anew: from the newest snapshot, the log, and the
  *        blocks that are not in the log yet. Other cascades stay, committed or not
- *     3. what it left of messages is refused, and so is what waits behind the wall because of it
- *     4. the incarnations of all who had events in it end, as after a failure: timers, asks, subscriptions; they resume
+ *     3. what it left of messages is refused, and of what it put behind the wall only answers leave, as refusals
+ *     4. the incarnations of all who had events in it, or who hold something of it (a timer, an ask, a child, a subscription), end
+ *        as after a failure; they resume. Who only read or sent goes on
+ *
+ * What the refusals tell askers of the shard, and what resumes send, is the rest (shard.h). A cascade that the shard has begun by itself
+ * - the rest, a timer, an answer - may be undone each time: then those who begin anew come back later and later, as who fails does.
+ *
+ * When the states cannot be had (the log cannot be read, no memory), the shard is down: it serves nobody and decides nothing until it
+ * is dropped, at its next poll.
  *
  * It costs the core what lies behind the last snapshot, as the restart of an actor does. A shard without
  * a journal (durability NONE) cannot do it: there the lost message alone is refused, as any other.
@@ -186,6 +193,7 @@ void stoa_shard_rebuild(struct stoa_shard *shard, stoa_actor *actor)
 static stoa_err touch(void *context, const stoa_event_view *event)
 {
     renewal *r = context;
+    if (event->stream && event->stream < r->streams) { stoa_shard_touch(r->shard->actors[event->stream]); }
     if (event->stream < r->streams && !r->states[event->stream]) { r->shard->seqs[event->stream] = event->seq - 1; }
     return want(r, event->stream);
 }
@@ -222,10 +230,13 @@ static void take_back(struct stoa_shard *shard, stoa_err why)
 {
     stoa_msg_list wall = shard->wall;
     shard->wall = (stoa_msg_list){0};
+    uint32_t before = shard->mark.wall;
     for (stoa_msg *msg; (msg = stoa_msg_list_pop(&wall));) {
         stoa_context *context = stoa_msg_context(msg);
-        bool stays = context->position <= shard->applied || stoa_shard_carries(msg) || (msg->flags & STOA_MSG_ANSWER);
-        if (context->position > shard->applied) {
+        bool stays = before || stoa_shard_carries(msg) || (msg->flags & STOA_MSG_ANSWER);
+        if (before) {
+            before--;
+        } else {
             context->position = shard->applied;
             if ((msg->flags & STOA_MSG_ANSWER) && msg->row) { stoa_msg_refuse(msg, why); }
         }
@@ -240,50 +251,49 @@ static void take_back(struct stoa_shard *shard, stoa_err why)
     }
 }
 
-/* Whether who sent it will resume once more. */
-static bool of_touched(const renewal *r, const stoa_msg *msg)
+/* What has not been handled of it is refused; askers of the shard hear so behind it. */
+static void leave(struct stoa_shard *shard, stoa_err why)
 {
-    const stoa_actor *from = stoa_core_actor(r->shard->core, msg->from);
-    return from && from->shard == r->shard && r->states && from->stream < r->streams && r->states[from->stream];
-}
-
-/* What has not been handled of it is refused; what was sent since stays, and askers of the shard hear so behind it. */
-static void leave(const renewal *r, stoa_err why)
-{
-    struct stoa_shard *shard = r->shard;
-    stoa_msg_list rest = shard->cascade;
+    stoa_msg_list unhandled = shard->cascade;
     shard->cascade = (stoa_msg_list){0};
-    for (stoa_msg *msg; (msg = stoa_msg_list_pop(&rest));) {
-        bool since = shard->torn_left == 0;
-        if (!since) { shard->torn_left--; }
+    for (stoa_msg *msg; (msg = stoa_msg_list_pop(&unhandled));) {
         if (msg->flags & STOA_MSG_ANSWER) {
             if (msg->row) { stoa_msg_refuse(msg, why); }
-            stoa_msg_list_push(&shard->cascade, msg);
-        } else if (since && !of_touched(r, msg)) {
-            stoa_msg_list_push(&shard->cascade, msg);
+            stoa_shard_wall(shard, msg);
         } else {
             stoa_shard_refuse(shard, msg, why);
         }
     }
 }
 
+static void end_incarnation(const renewal *r, stoa_actor *actor)
+{
+    struct stoa_shard *shard = r->shard;
+    bool failed = actor->flags & STOA_ACTOR_DOWN;
+    if (r->states[actor->stream]) { put_in_place(r, actor->stream); }
+    if (!failed) {
+        if (shard->node->options.sim) { stoa_sim_failed(shard->node->options.sim, shard->core, actor, UNDONE); }
+        stoa_core_note(shard->core, STOA_FLIGHT_FAILED, actor, NULL, UNDONE, actor->restarts, 0);
+        stoa_shard_disown(shard, actor);
+    }
+    bool resumes = stoa_tree_undone(shard->core, actor, shard->own, UNDONE);
+    if (failed && resumes && !r->states[actor->stream]) { stoa_shard_rebuild(shard, actor); }
+}
+
+static void resume(struct stoa_shard *shard, stoa_actor *actor)
+{
+    if ((actor->flags & STOA_ACTOR_DOWN) || !stoa_turn_first(shard->core, actor)) { return; }
+    stoa_log_error("resume_failed", STOA_E_FAILED);
+    stoa_actor_fail(shard->core, actor, "cannot resume");
+}
+
 static void begin_anew(const renewal *r)
 {
     struct stoa_shard *shard = r->shard;
-    for (uint32_t stream = 0; stream < r->streams; stream++) {
-        if (!r->states[stream]) { continue; }
-        put_in_place(r, stream);
-        if (!stream) { continue; }
-        if (shard->node->options.sim) { stoa_sim_failed(shard->node->options.sim, shard->core, shard->actors[stream], UNDONE); }
-        stoa_core_note(shard->core, STOA_FLIGHT_FAILED, shard->actors[stream], NULL, UNDONE, shard->actors[stream]->restarts, 0);
-        stoa_tree_renew(shard->core, shard->actors[stream]);
-    }
+    if (r->states[0]) { put_in_place(r, 0); }
     stoa_channels_measure(shard);
-    for (uint32_t stream = 1; stream < r->streams; stream++) {
-        if (!r->states[stream] || !stoa_turn_first(shard->core, shard->actors[stream])) { continue; }
-        stoa_log_error("resume_failed", STOA_E_FAILED);
-        stoa_actor_fail(shard->core, shard->actors[stream], "cannot resume");
-    }
+    for (uint32_t at = shard->touched; at; at = shard->actors[at]->more->touched_next) { end_incarnation(r, shard->actors[at]); }
+    for (uint32_t at = shard->touched; at; at = shard->actors[at]->more->touched_next) { resume(shard, shard->actors[at]); }
 }
 
 /* The block has ended where the cascade began, but the states cannot be had: the shard is dropped as soon as it is polled. */
@@ -305,8 +315,10 @@ stoa_err stoa_shard_undo(struct stoa_shard *shard)
     if (!err) { err = touched(&r, slot); }
     cut(shard, slot);
     if (!err && r.wanted) { err = fold_all(&r); }
-    leave(&r, why);
+    leave(shard, why);
     take_back(shard, why);
+    shard->torn = STOA_OK;
+    shard->stage = STOA_CASCADE_NONE;
     if (err) {
         give_up(shard, err);
     } else {
@@ -314,7 +326,6 @@ stoa_err stoa_shard_undo(struct stoa_shard *shard)
         begin_anew(&r);
     }
     end(&r);
-    shard->torn = STOA_OK;
     stoa_log(STOA_LOG_WARN, "cascade_undone", STOA_KV("shard", shard->name), STOA_KU("position", shard->applied),
              STOA_KU("events", events), STOA_KV("why", stoa_err_name(why)));
     return why;

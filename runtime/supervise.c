@@ -165,6 +165,7 @@ static void restart(stoa_core *core, stoa_actor *actor)
     core->restarts++;
     actor->restarts++;
     stoa_core_note(core, STOA_FLIGHT_RESTART, actor, NULL, NULL, actor->restarts, 0);
+    if (actor->shard) { stoa_shard_touch(actor); }
     actor->flags &= (uint8_t)~(STOA_ACTOR_DOWN | STOA_ACTOR_ENDING | STOA_ACTOR_CLOSING);
     if (actor->shard) {
         stoa_shard_rebuild(actor->shard, actor);
@@ -229,7 +230,12 @@ static stoa_actor *after_failure(stoa_core *core, stoa_actor *supervisor, stoa_a
         regroup(core, family, all ? stoa_tree_at(core, family->oldest) : actor, after_ns);
         return supervisor;
     }
-    if (after_ns == 0 || !timer_set(core, actor, STOA_TIMER_RESTART, after_ns)) { restart(core, actor); }
+    if (after_ns && timer_set(core, actor, STOA_TIMER_RESTART, after_ns)) { return NULL; }
+    if (actor->shard && actor->shard->torn) {
+        stoa_shard_touch(actor); /* it comes back when the cascade is undone */
+    } else {
+        restart(core, actor);
+    }
     return NULL;
 }
 
@@ -459,7 +465,7 @@ void stoa_tree_kill_due(stoa_core *core, stoa_ref ref)
     stoa_tree_stop(core, actor, fate);
 }
 
-/* --- a dropped shard */
+/* --- a dropped shard, an undone cascade */
 
 /* Of an event-sourced actor, which itself stays. */
 static void kill_children(stoa_core *core, stoa_actor *actor, const char *why)
@@ -471,9 +477,9 @@ static void kill_children(stoa_core *core, stoa_actor *actor, const char *why)
     }
 }
 
-void stoa_tree_renew(stoa_core *core, stoa_actor *actor)
+void stoa_tree_renew(stoa_core *core, stoa_actor *actor, const char *why)
 {
-    static const stoa_fate fate = {.text = "its shard was dropped", .why = stoa_end_FAILED};
+    stoa_fate fate = {.text = why, .why = stoa_end_FAILED};
     kill_children(core, actor, fate.text);
     if (actor->more) {
         timer_clear(core, actor);
@@ -483,6 +489,18 @@ void stoa_tree_renew(stoa_core *core, stoa_actor *actor)
     core->restarts++;
     actor->restarts++;
     actor->flags &= (uint8_t)~(STOA_ACTOR_DOWN | STOA_ACTOR_ENDING | STOA_ACTOR_CLOSING);
+}
+
+/* An undo is nobody's failure and takes no token. */
+bool stoa_tree_undone(stoa_core *core, stoa_actor *actor, bool late, const char *why)
+{
+    bool failed = actor->flags & STOA_ACTOR_DOWN; /* in that cascade, or before */
+    if (failed && ((actor->flags & STOA_ACTOR_ENDING) || actor->more->ending)) { return false; }
+    stoa_tree_renew(core, actor, why);
+    uint64_t after_ns = late && !failed ? delay_ns(core, actor->more, &ROOT) : 0;
+    if (!after_ns || !timer_set(core, actor, STOA_TIMER_RESTART, after_ns)) { return true; }
+    actor->flags |= STOA_ACTOR_DOWN;
+    return false;
 }
 
 /* --- the end of the node */

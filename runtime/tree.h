@@ -73,9 +73,12 @@ void stoa_tree_continue(struct stoa_core *core);
 /* A message for an actor that is DOWN or CLOSING: refused, or taken after all. Ownership goes. */
 void stoa_tree_late(struct stoa_core *core, struct stoa_actor *actor, struct stoa_msg *msg);
 
-/* An event-sourced actor whose shard is dropped begins anew: what it holds goes back, who watches it hears, its children are killed.
- * Its state is the shard's to see to. */
-void stoa_tree_renew(struct stoa_core *core, struct stoa_actor *actor);
+/* An event-sourced actor whose shard is dropped begins anew: what it holds goes back, who watches it hears why (static), its children
+ * are killed. Its state, what waits for it, and its resume are the shard's to see to. */
+void stoa_tree_renew(struct stoa_core *core, struct stoa_actor *actor, const char *why);
+/* The same for one that holds something of a cascade that is undone. late: it comes back with the delay of one that fails again and
+ * again. Whether it is to resume now: otherwise a timer sees to that, or, since it had failed, its supervisor. */
+bool stoa_tree_undone(struct stoa_core *core, struct stoa_actor *actor, bool late, const char *why);
 
 /* --- the end of the node (supervise.c), on the core: tell all children of the root to end, youngest first. */
 void stoa_tree_shutdown(struct stoa_core *core);

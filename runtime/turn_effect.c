@@ -93,6 +93,7 @@ static void let_go_listed(stoa_turning *t)
         t->staged = msg->next;
         t->charge++;
         if (__builtin_expect(msg->flags & (STOA_MSG_TIMER | STOA_MSG_CANCEL | STOA_MSG_ASKS | STOA_MSG_ACT), 0)) {
+            if (t->actor->shard) { stoa_shard_touch(t->actor); }
             if (msg->flags & STOA_MSG_CANCEL) {
                 if (msg->flags & STOA_MSG_TIMER) { stoa_timer_disown(t->actor->more, msg); } /* it ran */
                 (void)stoa_wheel_cancel(&core->wheel, stoa_msg_context(msg)->ask);
@@ -132,6 +133,7 @@ static void let_go_ahead(stoa_turning *t)
 
 void stoa_turning_let_go_rest(stoa_turning *t)
 {
+    if ((t->born || t->changed) && t->actor->shard) { stoa_shard_touch(t->actor); }
     if (t->born) { stoa_tree_born(t); }
     if (t->changed) { stoa_topics_let_go(t); } /* first: who left does not hear what this turn publishes */
     if (t->rings) { let_go_ahead(t); }         /* they were written before what is listed for the same place */

@@ -1,6 +1,8 @@
 /* undo_test.c - goal: a cascade that is undone (stoa_fail or stoa_turn_undo in its middle) has not happened, in nothing that a turn may
  * do: events, mail, outside effects, timers, children, asks, topics, sends; who asked hears why, under its request's name may ask
- * again, and what was mailed comes back. Cascades before it in the same block stay. An error alone undoes nothing.
+ * again, and what was mailed comes back. Cascades before it in the same block stay. An error alone undoes nothing. That holds for turns
+ * without events, too. Who begins anew gets nothing that its last incarnation was to get, and a resume that leads into the next undo
+ * does not take the core.
  *
  * Method: a walker does all of that and hands on to its peer, which does what it was told. Two shards in the simulator.
  *
@@ -38,6 +40,13 @@ STOA_TABLE_HERE(bystander)
 #define walker_post_FIELDS(F, S)    F(S, uint64_t, number) F(S, uint64_t, how)
 #define walker_carry_FIELDS(F, S)   F(S, uint64_t, number) F(S, uint64_t, how)
 #define walker_wonder_FIELDS(F, S)  F(S, uint64_t, number) F(S, uint64_t, how)
+#define walker_hint_FIELDS(F, S)    F(S, uint64_t, number)
+#define walker_wait_FIELDS(F, S)    F(S, uint64_t, number)
+#define walker_hold_FIELDS(F, S)    F(S, uint64_t, number)
+#define walker_tell_FIELDS(F, S)    F(S, uint64_t, number)
+#define walker_arm_FIELDS(F, S)     F(S, uint64_t, number)
+#define walker_slip_FIELDS(F, S)    F(S, uint64_t, number)
+#define walker_child_FIELDS(F, S)   F(S, uint64_t, number) F(S, uint64_t, how)
 #define walker_tick_FIELDS(F, S)    F(S, uint64_t, number)
 #define walker_gone_FIELDS(F, S)    F(S, uint64_t, number)
 #define walker_walked_FIELDS(F, S)  F(S, uint64_t, number)
@@ -50,6 +59,13 @@ STOA_TABLE_HERE(bystander)
     ROW(K, COMMAND, post, gone, "Mail a carry to the walker abroad.")                                                  \
     ROW(K, CAST, carry, _, "Mailed: walk, and have the peer walk, too.")                                               \
     ROW(K, COMMAND, wonder, gone, "Ask the peer to go, and take note of what it says.")                                \
+    ROW(K, COMMAND, hint, gone, "Without an event: say so on the topic, answer, and have the peer carry what is undone.")  \
+    ROW(K, COMMAND, wait, gone, "Ask the peer to hold.")                                                               \
+    ROW(K, COMMAND, hold, gone, "Answer when told.")                                                                   \
+    ROW(K, CAST, tell, _, "Have the peer undo, and behind that answer what is held.")                                  \
+    ROW(K, CAST, arm, _, "Tick in some ms, slip at the same time.")                                                    \
+    ROW(K, CAST, slip, _, "A timer: carry what is undone.")                                                            \
+    ROW(K, CAST, child, _, "Without an event: a named child and a timer; then hand on.")                               \
     ROW(K, CAST, tick, _, "A timer.")                                                                                  \
     ROW(K, REPLY, gone, _, "Walked.")                                                                                  \
     ROW(K, EVENT, walked, _, "It walked.")                                                                             \
@@ -75,6 +91,9 @@ STOA_KIND(walker, .resume = resume)
 
 static stoa_ref onlooker;              /* the bystander */
 static unsigned ticks, children, asked; /* what has come of it, outside of states */
+static unsigned resumes;
+static bool loops;                      /* a resume leads to what is undone */
+static stoa_asker held;
 
 static stoa_err bystander_on_hear(stoa_turn *turn, bystander *self, const bystander_hear *in, bystander_reply *out)
 {
@@ -88,7 +107,10 @@ static stoa_err bystander_on_hear(stoa_turn *turn, bystander *self, const bystan
 static stoa_err resume(stoa_turn *turn, const void *state)
 {
     (void)state;
-    return stoa_turn_bind(turn, 0, "walkers");
+    resumes++;
+    stoa_err err = stoa_turn_bind(turn, 0, "walkers");
+    if (!err && loops && stoa_turn_stream(turn) == 1) { err = walker_send_carry(turn, turn->self, (walker_carry){1, HOW_UNDO}); }
+    return err;
 }
 
 static stoa_ref peer(const stoa_turn *turn)
@@ -148,6 +170,55 @@ static stoa_err walker_on_wonder(stoa_turn *turn, const walker *self, const walk
     (void)self;
     out->number = in->number;
     return walker_ask_go(turn, peer(turn), (walker_go){.number = in->number, .how = in->how}, DEADLINE, in->number);
+}
+
+static stoa_err walker_on_hint(stoa_turn *turn, const walker *self, const walker_hint *in, walker_gone *out)
+{
+    (void)self;
+    out->number = in->number;
+    stoa_err err = walker_publish_passing(turn, 0, &(walker_passing){in->number});
+    return err ? err : walker_send_carry(turn, peer(turn), (walker_carry){in->number, HOW_UNDO});
+}
+
+static stoa_err walker_on_wait(stoa_turn *turn, const walker *self, const walker_wait *in, walker_gone *out)
+{
+    (void)self, (void)out;
+    return walker_ask_hold(turn, peer(turn), (walker_hold){in->number}, DEADLINE, in->number);
+}
+
+static stoa_err walker_on_hold(stoa_turn *turn, const walker *self, const walker_hold *in, walker_gone *out)
+{
+    (void)self, (void)in, (void)out;
+    stoa_turn_keep(turn, &held);
+    return STOA_OK;
+}
+
+static stoa_err walker_on_tell(stoa_turn *turn, const walker *self, const walker_tell *in)
+{
+    (void)self;
+    stoa_err err = walker_send_next(turn, peer(turn), (walker_next){in->number, HOW_UNDO});
+    return err ? err : stoa_turn_answer_kept(turn, &held, &walker_rows[walker_ROW_gone], &(walker_gone){in->number}, STOA_OK);
+}
+
+static stoa_err walker_on_arm(stoa_turn *turn, const walker *self, const walker_arm *in)
+{
+    (void)self;
+    stoa_err err = walker_after_slip(turn, STOA_MS(5), (walker_slip){in->number}, NULL);
+    return err ? err : walker_after_tick(turn, STOA_MS(5), (walker_tick){in->number}, NULL);
+}
+
+static stoa_err walker_on_slip(stoa_turn *turn, const walker *self, const walker_slip *in)
+{
+    return walker_on_carry(turn, self, &(walker_carry){in->number, HOW_UNDO});
+}
+
+static stoa_err walker_on_child(stoa_turn *turn, const walker *self, const walker_child *in)
+{
+    (void)self;
+    stoa_ref child;
+    stoa_err err = stoa_turn_spawn(turn, &bystander_kind, &(stoa_child){.name = "bystander/kid"}, &child);
+    if (!err) { err = walker_after_tick(turn, STOA_MS(5), (walker_tick){in->number}, NULL); }
+    return err ? err : walker_send_next(turn, peer(turn), (walker_next){in->number, in->how});
 }
 
 static stoa_err walker_on_walker_gone(stoa_turn *turn, const walker *self, const walker_gone *in)
@@ -231,7 +302,8 @@ static void begin(stoa_durability durability)
     stoa_log_level_set(STOA_LOG_OFF); /* failures are meant */
     stoa_sim_disks_free();
     s = (struct stage){0};
-    ticks = children = asked = 0;
+    ticks = children = asked = resumes = 0;
+    loops = false;
     assert_int_equal(stoa_sim_disk_get("home", 1, &disk), STOA_OK);
     assert_int_equal(stoa_sim_disk_get("abroad", 2, &disk), STOA_OK);
     stoa_sim_options options = {.seed = 7, .cores = 2, .kinds = kinds, .trace = stoa_seeds_trace()};
@@ -427,29 +499,52 @@ static void what_was_mailed_comes_back(void **state)
     end();
 }
 
-static void who_asked_within_the_shard_hears_of_it(void **state)
+/* The ask was of the cascade, too. */
+static void what_asked_within_it_has_not_asked(void **state)
 {
     (void)state;
     walker_gone out;
     begin(stoa_durability_DISK);
-    assert_int_equal(walker_call_wonder(s.node, s.walkers[1], (walker_wonder){3, HOW_UNDO}, DEADLINE, &out), STOA_OK);
+    stoa_err err = walker_call_wonder(s.node, s.walkers[1], (walker_wonder){3, HOW_UNDO}, DEADLINE, &out);
+    assert_int_equal(err, STOA_E_PRECISION);
     settle();
-    assert_int_equal(at(1)->heard, 1);
-    assert_int_equal(at(1)->error, STOA_E_PRECISION);
+    assert_int_equal(at(1)->heard, 0);
     assert_int_equal(at(0)->walked, 0);
+    assert_int_equal(walker_call_wonder(s.node, s.walkers[1], (walker_wonder){3, HOW_FINE}, DEADLINE, &out), STOA_OK);
+    settle();
+    assert_true(at(1)->heard == 1 && at(1)->error == STOA_OK && at(0)->walked == 3);
     check_replay(0);
     end();
 }
 
-static stoa_err ask_once(uint64_t number, walker_go in)
+static void who_asked_before_it_hears_of_it(void **state)
+{
+    (void)state;
+    walker_gone out;
+    begin(stoa_durability_DISK);
+    assert_int_equal(walker_call_wait(s.node, s.walkers[0], (walker_wait){3}, DEADLINE, &out), STOA_OK);
+    assert_int_equal(walker_post_tell(s.node, s.walkers[1], (walker_tell){3}), STOA_OK);
+    settle();
+    assert_int_equal(at(0)->heard, 1);
+    assert_int_equal(at(0)->error, STOA_E_PRECISION);
+    check_replay(0);
+    end();
+}
+
+static stoa_err ask_once(uint64_t number, unsigned row, const void *payload)
 {
     stoa_request_name name = {1, 1, number};
     unsigned answers = s.answers, fine = s.fine;
-    assert_int_equal(stoa_port_ask_once(s.port, s.walkers[0], &walker_rows[walker_ROW_go], &in, &name, DEADLINE, 1), STOA_OK);
+    assert_int_equal(stoa_port_ask_once(s.port, s.walkers[0], &walker_rows[row], payload, &name, DEADLINE, 1), STOA_OK);
     stoa_port_flush(s.port);
     settle();
     assert_int_equal(s.answers, answers + 1);
     return s.fine > fine ? STOA_OK : STOA_E_FAILED;
+}
+
+static stoa_err go_once(uint64_t number, walker_go in)
+{
+    return ask_once(number, walker_ROW_go, &in);
 }
 
 static void a_request_may_be_repeated_under_its_name(void **state)
@@ -459,15 +554,97 @@ static void a_request_may_be_repeated_under_its_name(void **state)
     walker_go in = {.number = 4, .how = HOW_FINE, .much = 1};
     stoa_sim_injection lost = {.fault = STOA_SIM_TURN_LOST, .at = "walker/b"};
     assert_int_equal(stoa_sim_inject(s.sim, &lost), STOA_OK);
-    assert_int_equal(ask_once(1, in), STOA_E_FAILED);
+    assert_int_equal(go_once(1, in), STOA_E_FAILED);
     assert_int_equal(at(0)->walked, 0);
     stoa_sim_run(s.sim, STOA_S(2));
-    assert_int_equal(ask_once(1, in), STOA_OK);
-    assert_int_equal(ask_once(1, in), STOA_OK); /* the same answer again */
+    assert_int_equal(go_once(1, in), STOA_OK);
+    assert_int_equal(go_once(1, in), STOA_OK); /* the same answer again */
     assert_int_equal(at(0)->walked, 4);
     stoa_sim_run(s.sim, STOA_S(2));
     settle();
     assert_true(s.effects == 1 && at(2)->walked == 4);
+    check_replay(0);
+    end();
+}
+
+static void a_turn_without_events_has_not_happened_either(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        walker_gone out;
+        walker_hint in = {9};
+        begin(i ? stoa_durability_MEMORY : stoa_durability_DISK);
+        settle();
+        uint64_t before = applied(0);
+        assert_int_equal(walker_call_hint(s.node, s.walkers[0], in, DEADLINE, &out), STOA_E_PRECISION);
+        assert_int_equal(ask_once(1, walker_ROW_hint, &in), STOA_E_FAILED);
+        assert_int_equal(ask_once(1, walker_ROW_hint, &in), STOA_E_FAILED);
+        assert_int_equal(s.topics, 0);
+        assert_int_equal(applied(0), before);
+        check_replay(0);
+        end();
+    }
+}
+
+static void nor_what_it_armed_and_spawned(void **state)
+{
+    (void)state;
+    begin(stoa_durability_DISK);
+    settle();
+    uint64_t before = applied(0);
+    assert_int_equal(walker_post_child(s.node, s.walkers[0], (walker_child){1, HOW_UNDO}), STOA_OK);
+    settle();
+    stoa_sim_run(s.sim, STOA_S(1));
+    settle();
+    assert_int_equal(ticks, 0);
+    assert_int_equal(stoa_find(s.node, "bystander/kid").at, 0);
+    assert_int_equal(applied(0), before);
+    assert_int_equal(walker_post_child(s.node, s.walkers[0], (walker_child){1, HOW_FINE}), STOA_OK); /* its name is free */
+    settle();
+    stoa_sim_run(s.sim, STOA_S(1));
+    settle();
+    assert_int_equal(ticks, 1);
+    assert_int_not_equal(stoa_find(s.node, "bystander/kid").at, 0);
+    check_replay(0);
+    end();
+}
+
+/* The tick has fired already, and waits behind the slip, when that is undone. */
+static void timers_of_the_incarnation_before_do_not_reach_the_next(void **state)
+{
+    (void)state;
+    begin(stoa_durability_DISK);
+    settle();
+    assert_int_equal(walker_post_arm(s.node, s.walkers[0], (walker_arm){1}), STOA_OK);
+    settle();
+    stoa_sim_run(s.sim, STOA_S(1));
+    settle();
+    assert_int_equal(at(0)->walked, 0);
+    assert_int_equal(ticks, 0);
+    check_replay(0);
+    end();
+}
+
+static void a_resume_that_leads_into_the_next_undo_comes_later_and_later(void **state)
+{
+    (void)state;
+    enum { SECONDS = 10 };
+    begin(stoa_durability_DISK);
+    settle();
+    loops = true;
+    resumes = 0;
+    assert_int_equal(walker_post_carry(s.node, s.walkers[0], (walker_carry){1, HOW_UNDO}), STOA_OK);
+    stoa_sim_run(s.sim, STOA_S(SECONDS));
+    assert_in_range(resumes, SECONDS, SECONDS + 20); /* 1 ms, 2 ms ... 1 s */
+    assert_int_equal(go(4, HOW_FINE, 0), STOA_E_FAILED); /* it is away */
+    loops = false;
+    stoa_sim_run(s.sim, STOA_S(2));
+    assert_int_equal(go(4, HOW_FINE, 0), STOA_OK);
+    assert_int_equal(at(0)->walked, 4);
+    for (unsigned i = 0; i < 300; i++) { assert_int_equal(go(1, HOW_UNDO, 0), STOA_E_PRECISION); } /* that is nobody's failure */
+    assert_int_equal(go(2, HOW_FINE, 0), STOA_OK);
+    settle();
+    assert_int_equal(at(0)->walked, 6);
     check_replay(0);
     end();
 }
@@ -481,8 +658,13 @@ int main(void)
         cmocka_unit_test(without_a_journal_the_message_alone_is_refused),
         cmocka_unit_test(cascades_before_and_behind_it_stay),
         cmocka_unit_test(what_was_mailed_comes_back),
-        cmocka_unit_test(who_asked_within_the_shard_hears_of_it),
+        cmocka_unit_test(what_asked_within_it_has_not_asked),
+        cmocka_unit_test(who_asked_before_it_hears_of_it),
         cmocka_unit_test(a_request_may_be_repeated_under_its_name),
+        cmocka_unit_test(a_turn_without_events_has_not_happened_either),
+        cmocka_unit_test(nor_what_it_armed_and_spawned),
+        cmocka_unit_test(timers_of_the_incarnation_before_do_not_reach_the_next),
+        cmocka_unit_test(a_resume_that_leads_into_the_next_undo_comes_later_and_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
