@@ -227,9 +227,13 @@ class Test(unittest.TestCase):
         hung = node.serves("odd/o")["process"]["pid"]
         pids = node.pids()
         self.assertEqual(len(pids), 4)
-        node.run("--timeout", "1", "plugin", "ask", "odd", "o", "misdo", '{"what": "hang"}')
         used = ticks(hung)
-        wait_until(lambda: ticks(hung) > used + 5, "it does not hang")
+
+        def hangs():
+            """What was asked too late for its deadline is asked again."""
+            node.run("--timeout", "1000", "plugin", "ask", "odd", "o", "misdo", '{"what": "hang"}')
+            return ticks(hung) > used + 5
+        wait_until(hangs, "it does not hang")
         node.process.kill()
         node.process.wait(WAIT_S)
         wait_until(lambda: not [pid for pid in pids if lives(pid)], "children are left")
