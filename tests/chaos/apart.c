@@ -135,6 +135,7 @@ static void meet(const char *address, char **argv)
     stoa_link_allowed allowed = {0};
     stoa_remote_link link = {.uri = address, .peer = side ? node_names[0] : NULL};
     link.link.listen = side == 0;
+    link.link.fenced = true; /* two namespaces, and nobody else in them */
     link.link.secret_key = value_of(argv, "secret");
     link.link.public_key = value_of(argv, "public");
     if (theirs && side == 0) {
