@@ -278,6 +278,7 @@ bool stoa_core_has_work(stoa_core *core)
     if (atomic_load_explicit(&core->errands, memory_order_acquire)) { return true; }
     for (uint32_t i = 0; i < core->shard_count; i++) {
         struct stoa_shard *shard = core->shards[i];
+        if (shard->drop_again_ns) { continue; } /* its disk is full: until then nothing */
         if (atomic_load_explicit(&shard->durable_block, memory_order_acquire) > shard->block_done) { return true; }
         if (atomic_load_explicit(&shard->refused, memory_order_relaxed)) { return true; }
         if (stoa_shard_may_go_on(shard)) { return true; }
@@ -289,7 +290,8 @@ uint64_t stoa_core_next_ns(stoa_core *core)
 {
     uint64_t next = core->wheel.next_ns;
     for (uint32_t i = 0; i < core->shard_count; i++) {
-        uint64_t due = stoa_shard_due_ns(core->shards[i]);
+        const struct stoa_shard *shard = core->shards[i];
+        uint64_t due = shard->drop_again_ns ? shard->drop_again_ns : stoa_shard_due_ns(shard);
         if (due < next) { next = due; }
     }
     return next;

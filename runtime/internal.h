@@ -137,6 +137,8 @@ const stoa_kind *stoa_node_kind(const stoa_node *node, const char *name);
 
 /* The simulator (sim.c) stands in for threads: cores do not start, journals finish when it says so. */
 void stoa_sim_submitted(struct stoa_sim *sim, struct stoa_shard *shard);
+/* What the disk says to a sync of the shard's log, in its place. Errors: FULL. */
+stoa_err stoa_sim_sync(struct stoa_sim *sim, struct stoa_shard *shard);
 /* The disk can write no more: nothing is acknowledged, the process ends. */
 void stoa_sim_journal_failed(struct stoa_sim *sim, struct stoa_shard *shard);
 bool stoa_sim_step_for_call(struct stoa_sim *sim);

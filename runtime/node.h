@@ -124,13 +124,14 @@ typedef struct stoa_shard_view {
     uint64_t blocks, waiting; /* blocks written; messages behind the wall */
     uint64_t hash;            /* of all states, at position applied */
     uint32_t drops;           /* how often it was rebuilt since it was opened */
-    bool down;                /* it was dropped and could not be rebuilt: it serves nobody */
+    bool down;                /* it was dropped and could not be rebuilt, or not yet: it serves nobody */
 } stoa_shard_view;
 /* Drop a shard and rebuild it from its log: what it could not commit never was, all that waits for it is answered UNAVAILABLE (asked
  * again under the same name it takes effect once), its actors begin anew under their references. epoch: from now on; 0: as it was. It
  * happens by itself when the journal refuses a block. With durability `memory`, what was acknowledged and is not yet in the log is
- * lost, as when the process ends. Errors: UNSUPPORTED (no journal), and recovery's (STALE: the log is of a later epoch); then the shard
- * refuses everything with UNAVAILABLE until a later drop succeeds. */
+ * lost, as when the process ends. Errors: UNSUPPORTED (no journal), FULL (the disk is: nothing has changed), and recovery's (STALE: the
+ * log is of a later epoch); then the shard refuses everything with UNAVAILABLE until a later drop succeeds. One that happens by itself on
+ * a full disk does so until there is space. */
 stoa_err stoa_shard_drop(stoa_shard *shard, uint64_t epoch);
 /* A consistent look between two cascades. Runs on the shard's core, which waits for it: hashing takes about 1 ms a 10 MB. */
 stoa_err stoa_shard_look(stoa_shard *shard, stoa_shard_view *out);

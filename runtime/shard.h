@@ -139,6 +139,7 @@ struct stoa_shard {
     bool park, parked;                  /* under lock: it is to touch nothing, and does not */
     pthread_cond_t settled;             /* with lock: parked has changed */
     _Atomic int32_t refused;            /* the error that the journal refused a block with; 0: none */
+    uint64_t drop_again_ns;             /* it waits for space to be dropped: when to look again; 0: it does not */
     pthread_cond_t grown;               /* with lock: durable has moved */
     uint64_t reserve_bytes;             /* as in stoa_shard_options */
     _Atomic bool no_room;               /* the disk has less than that */
@@ -242,6 +243,8 @@ void stoa_shard_commit_stop(struct stoa_shard *shard);
 /* The node's commit times go on behind the log's last block. */
 stoa_err stoa_shard_commit_after(struct stoa_shard *shard);
 void stoa_shard_submit(struct stoa_shard *shard);
+/* The first submitted block that is not in the log yet: a full disk may have taken a part. */
+uint64_t stoa_shard_first_missing(const struct stoa_shard *shard);
 /* Append blocks [from, to) now, and sync behind the last: the simulator. */
 stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to, bool sync);
 /* Blocks below this number are durable now: the core and the log's readers may know. */
@@ -254,10 +257,8 @@ void stoa_shard_commit_unpark(struct stoa_shard *shard);
 bool stoa_journal_refuses(stoa_err err);
 
 /* Dropping (shard_drop.c), on the core, between cascades. */
-/* The journal refused a block: rebuild the shard. False: it did not. */
+/* The journal refused a block: rebuild the shard. False: it did not, or its disk is full and drop_again_ns not yet. */
 bool stoa_shard_drop_refused(struct stoa_shard *shard);
-/* The journal's thread is parked. */
-stoa_err stoa_shard_rebuild_all(struct stoa_shard *shard);
 
 /* Replay (shard_recover.c). */
 stoa_err stoa_shard_recover(struct stoa_shard *shard);

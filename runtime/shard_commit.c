@@ -80,6 +80,21 @@ stoa_journal *stoa_shard_journal(stoa_shard *shard)
     return shard->journal;
 }
 
+static uint64_t last_of(const struct stoa_shard *shard, uint64_t number)
+{
+    const stoa_block_slot *slot = &shard->blocks[number % STOA_BLOCKS];
+    return slot->first + slot->count - 1;
+}
+
+uint64_t stoa_shard_first_missing(const struct stoa_shard *shard)
+{
+    stoa_journal_state state;
+    uint64_t number = atomic_load(&shard->durable_block);
+    shard->journal->ops->state(shard->journal, &state);
+    while (number < shard->block_submitted && last_of(shard, number) <= state.last) { number++; }
+    return number;
+}
+
 stoa_err stoa_shard_append(struct stoa_shard *shard, uint64_t from, uint64_t to, bool sync)
 {
     for (uint64_t number = from; number < to; number++) {
@@ -146,12 +161,12 @@ static void refuse(struct stoa_shard *shard, stoa_err err)
     stoa_place_ring_bell(&shard->core->place);
 }
 
-/* Append one block after the other, so that a full disk in the middle repeats only what is missing. False: not all were, and
- * none of them is to be tried again. */
-static bool append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
+/* Append one block after the other, so that a full disk in the middle repeats only what is missing. False: not all were; what is
+ * missing is to be tried again only where the shard is not rebuilt. */
+static bool append_all(struct stoa_shard *shard, uint64_t to)
 {
     bool disk = shard->durability != stoa_durability_MEMORY;
-    for (uint64_t number = from; number < to; number++) {
+    for (uint64_t number = stoa_shard_first_missing(shard); number < to; number++) {
         bool sync = disk && number + 1 == to;
         stoa_err err = append_one(shard, number, sync);
         if (err == STOA_E_FULL && !wait_for_room(shard, number, sync, &err)) { return false; }
@@ -170,8 +185,7 @@ static bool append_all(struct stoa_shard *shard, uint64_t from, uint64_t to)
 
 void stoa_shard_grown(struct stoa_shard *shard, uint64_t until)
 {
-    const stoa_block_slot *last = &shard->blocks[(until - 1) % STOA_BLOCKS];
-    uint64_t position = last->first + last->count - 1; /* before the core may use the block again */
+    uint64_t position = last_of(shard, until - 1); /* before the core may use the block again */
     (void)pthread_mutex_lock(&shard->lock);
     atomic_store_explicit(&shard->durable, position, memory_order_release); /* what was appended is there to be read */
     (void)pthread_cond_broadcast(&shard->grown);
@@ -246,7 +260,7 @@ static void *commit_main(void *argument)
     stoa_priority_brief();
     for (;;) {
         if (!next_blocks(shard, &done, &until)) { return NULL; }
-        if (!append_all(shard, done, until)) {
+        if (!append_all(shard, until)) {
             if (quitting(shard)) { return NULL; }
             continue; /* it is being dropped */
         }

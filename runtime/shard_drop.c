@@ -13,6 +13,10 @@
  * While that fails (the log is of a later epoch, or broken) the shard is down: it refuses everything with UNAVAILABLE, until a
  * later drop succeeds. An I/O error still ends the process.
  *
+ * On a full disk nothing can be made durable: an operator is told FULL, and nothing has changed. A shard that its journal has
+ * refused goes down before it is rebuilt, and tries again until there is space; what waits behind the wall meanwhile hears
+ * after that how it ended, for a part of it is in the log.
+ *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +31,7 @@
 #include "runtime/shard.h"
 #include "runtime/sparse.h"
 
-enum { EXIT_JOURNAL = 70 };
+enum { EXIT_JOURNAL = 70, FULL_RETRY_MS = 100 };
 
 /* --- what waits */
 
@@ -39,20 +43,30 @@ static void end_process(const struct stoa_shard *shard, stoa_err err)
     _exit(EXIT_JOURNAL);
 }
 
-/* Blocks that were appended before the refusal are in the log already. False: the simulated process is dead. */
-static bool settle_log(struct stoa_shard *shard)
+static stoa_err sync_log(struct stoa_shard *shard)
+{
+    struct stoa_sim *sim = shard->node->options.sim;
+    if (shard->durability <= stoa_durability_MEMORY) { return STOA_OK; }
+    stoa_err err = sim ? stoa_sim_sync(sim, shard) : STOA_OK;
+    return err ? err : shard->journal->ops->sync(shard->journal);
+}
+
+/* Blocks that were appended before the refusal are in the log already. Errors: FULL (the disk is, and nothing has changed), IO (the
+ * simulated process is dead). */
+static stoa_err settle_log(struct stoa_shard *shard)
 {
     stoa_journal_state state;
-    stoa_err err = shard->durability > stoa_durability_MEMORY ? shard->journal->ops->sync(shard->journal) : STOA_OK;
+    stoa_err err = sync_log(shard);
+    if (err == STOA_E_FULL) { return err; }
     if (err && shard->node->options.sim) {
         stoa_sim_journal_failed(shard->node->options.sim, shard);
-        return false;
+        return STOA_E_IO;
     }
     if (err) { end_process(shard, err); }
     shard->journal->ops->state(shard->journal, &state);
     shard->acks.disk = state.last;
     shard->committed = stoa_acks_committed(&shard->acks, shard->durability);
-    return true;
+    return STOA_OK;
 }
 
 /* Answers become refusals; of what else would have left, only what undoes is still carried out. */
@@ -145,12 +159,13 @@ static void resume_all(struct stoa_shard *shard)
     }
 }
 
-stoa_err stoa_shard_rebuild_all(struct stoa_shard *shard)
+/* The log is settled; the journal's thread is parked. */
+static stoa_err rebuild_all(struct stoa_shard *shard)
 {
     stoa_core_note(shard->core, STOA_FLIGHT_RESTART, NULL, NULL, shard->name, shard->applied, shard->committed);
-    if (!settle_log(shard)) { return STOA_E_IO; }
     stoa_shard_release_committed(shard);
     uint64_t lost = shard->applied - shard->acks.disk;
+    shard->drop_again_ns = 0;
     shard->down = true; /* nothing of what follows may come back to it */
     answer_all(shard);
     forget(shard);
@@ -173,13 +188,33 @@ stoa_err stoa_shard_rebuild_all(struct stoa_shard *shard)
 
 /* --- by the journal */
 
+/* The disk is full: the journal's thread stays parked, and the shard serves nobody. */
+static void wait_for_space(struct stoa_shard *shard, stoa_err err)
+{
+    if (!shard->drop_again_ns) {
+        stoa_log_error("shard_waits_for_space", err);
+        shard->down = true;
+        shard->sim_due_ns = 0;
+        refuse_list(shard, &shard->control);
+        refuse_list(shard, &shard->inbox);
+    }
+    shard->drop_again_ns = shard->core->now_ns + STOA_MS(FULL_RETRY_MS);
+}
+
 bool stoa_shard_drop_refused(struct stoa_shard *shard)
 {
     stoa_err why = (stoa_err)atomic_load_explicit(&shard->refused, memory_order_acquire);
-    if (!why) { return false; }
+    if (!why || shard->core->now_ns < shard->drop_again_ns) { return false; }
     if (!stoa_shard_commit_park(shard)) { return false; } /* the node is ending */
-    stoa_log(STOA_LOG_ERROR, "shard_dropped", STOA_KV("shard", shard->name), STOA_KV("error", stoa_err_name(why)));
-    stoa_err err = stoa_shard_rebuild_all(shard);
+    if (!shard->drop_again_ns) {
+        stoa_log(STOA_LOG_ERROR, "shard_dropped", STOA_KV("shard", shard->name), STOA_KV("error", stoa_err_name(why)));
+    }
+    stoa_err err = settle_log(shard);
+    if (err == STOA_E_FULL) {
+        wait_for_space(shard, err);
+        return true;
+    }
+    if (!err) { err = rebuild_all(shard); }
     if (err) { stoa_log_error("shard_down", err); }
     stoa_shard_commit_unpark(shard);
     return true;
@@ -194,16 +229,26 @@ typedef struct dropping {
     char trail[512];
 } dropping;
 
+/* The journal's thread is parked. Whether the journal had refused a block meanwhile, and still waits for its drop. */
+static bool drop_parked(dropping *d)
+{
+    struct stoa_shard *shard = d->shard;
+    d->err = settle_log(shard);
+    if (d->err == STOA_E_FULL) { return atomic_load(&shard->refused) != 0; }
+    if (d->err) { return false; }
+    if (d->epoch) { shard->epoch = d->epoch; }
+    shard->leased = shard->leased || d->epoch;
+    d->err = rebuild_all(shard);
+    return false;
+}
+
 static void drop_on_core(stoa_core *core, void *context)
 {
     dropping *d = context;
     (void)core;
     if (!stoa_shard_commit_park(d->shard)) {
         d->err = STOA_FAIL(STOA_E_UNAVAILABLE, "the node is ending");
-    } else {
-        if (d->epoch) { d->shard->epoch = d->epoch; }
-        d->shard->leased = d->shard->leased || d->epoch;
-        d->err = stoa_shard_rebuild_all(d->shard);
+    } else if (!drop_parked(d)) {
         stoa_shard_commit_unpark(d->shard);
     }
     if (d->err) { (void)snprintf(d->trail, sizeof d->trail, "%s", stoa_err_trail()); }

@@ -213,22 +213,6 @@ void stoa_sim_submitted(stoa_sim *sim, struct stoa_shard *shard)
     shard->sim_due_ns = sim->clock.now + takes + longer;
 }
 
-static uint64_t last_of(const struct stoa_shard *shard, uint64_t number)
-{
-    const stoa_block_slot *slot = &shard->blocks[number % STOA_BLOCKS];
-    return slot->first + slot->count - 1;
-}
-
-/* The first submitted block that is not in the log yet: a full disk may have taken a part. */
-static uint64_t first_missing(const struct stoa_shard *shard)
-{
-    stoa_journal_state state;
-    uint64_t number = atomic_load(&shard->durable_block);
-    shard->journal->ops->state(shard->journal, &state);
-    while (number < shard->block_submitted && last_of(shard, number) <= state.last) { number++; }
-    return number;
-}
-
 void stoa_sim_journal_failed(stoa_sim *sim, struct stoa_shard *shard)
 {
     shard->sim_due_ns = UINT64_MAX;
@@ -247,14 +231,32 @@ static void told(stoa_sim *sim, const struct stoa_shard *shard, stoa_err err)
                                         .err = err});
 }
 
+static bool is_full(const stoa_sim *sim, const struct stoa_shard *shard)
+{
+    return sim->clock.now < sim->full_until[index_of(sim, shard)];
+}
+
+static bool fills(stoa_sim *sim, struct stoa_shard *shard)
+{
+    uint64_t for_ns;
+    if (!stoa_sim_strikes(sim, STOA_SIM_DISK_FULL, shard->core->place.index, shard->name, &for_ns)) { return false; }
+    sim->full_until[index_of(sim, shard)] = sim->clock.now + for_ns;
+    return true;
+}
+
+stoa_err stoa_sim_sync(stoa_sim *sim, struct stoa_shard *shard)
+{
+    bool full = is_full(sim, shard) || fills(sim, shard);
+    return full ? STOA_FAIL(STOA_E_FULL, "the disk of %s is full", shard->name) : STOA_OK;
+}
+
 /* A fault in the disk's place: it takes some of the blocks, without a sync, and then says err. */
 static stoa_err disk_fault(stoa_sim *sim, struct stoa_shard *shard, uint64_t from)
 {
     uint32_t core = shard->core->place.index;
-    uint64_t for_ns, *full_until = &sim->full_until[index_of(sim, shard)];
+    uint64_t for_ns;
     stoa_err err = STOA_OK;
-    if (stoa_sim_strikes(sim, STOA_SIM_DISK_FULL, core, shard->name, &for_ns)) {
-        *full_until = sim->clock.now + for_ns;
+    if (fills(sim, shard)) {
         err = STOA_E_FULL;
     } else if (stoa_sim_strikes(sim, STOA_SIM_DISK_BROKEN, core, shard->name, &for_ns)) {
         err = STOA_E_IO;
@@ -268,8 +270,8 @@ static stoa_err disk_fault(stoa_sim *sim, struct stoa_shard *shard, uint64_t fro
 
 static void finish_append(stoa_sim *sim, struct stoa_shard *shard)
 {
-    uint64_t until = shard->block_submitted, from = first_missing(shard);
-    stoa_err err = sim->clock.now < sim->full_until[index_of(sim, shard)] ? STOA_E_FULL : disk_fault(sim, shard, from);
+    uint64_t until = shard->block_submitted, from = stoa_shard_first_missing(shard);
+    stoa_err err = is_full(sim, shard) ? STOA_E_FULL : disk_fault(sim, shard, from);
     if (!err) { err = stoa_shard_append(shard, from, until, shard->durability > stoa_durability_MEMORY); }
     if (err == STOA_E_FULL) {
         shard->sim_due_ns = sim->clock.now + STOA_MS(FULL_RETRY_MS);

@@ -37,7 +37,7 @@ typedef struct stoa_sim stoa_sim;
     FAULT(TURN_LOST, "turn-lost", TURN, 0, "the actor fails in place of a turn: its message is refused with FAILED")   \
     FAULT(TURN_LAST, "turn-last", TURN, 0, "the actor fails behind a turn that took effect")                           \
     FAULT(DISK_SLOW, "disk-slow", APPEND, STOA_MS(300), "an append takes longer")                                      \
-    FAULT(DISK_FULL, "disk-full", APPEND, STOA_MS(800), "appends answer FULL for a while; a part was written")         \
+    FAULT(DISK_FULL, "disk-full", APPEND, STOA_MS(800), "appends answer FULL for a while, a part was written; so do syncs") \
     FAULT(DISK_BROKEN, "disk-broken", APPEND, 0, "an append fails with IO, part of it was written: the process dies")  \
     FAULT(DISK_REFUSES, "disk-refuses", APPEND, 0,                                                                     \
           "the log does not take an append, part of it was written: the shard is dropped and rebuilt")                 \

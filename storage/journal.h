@@ -122,7 +122,8 @@ typedef struct stoa_journal_ops {
      * not last + 1, epoch lower than the last, count 0, an index position outside the block), TOO_LARGE, FULL, IO. */
     stoa_err (*append)(stoa_journal *journal, const stoa_block *block, bool sync);
 
-    /* Make everything appended so far durable and move the commit mark there. Blocks. Errors: as append. */
+    /* Make everything appended so far durable and move the commit mark there. Blocks. Errors: as append; FULL where an append has
+     * found no space, until there is some: then nothing has become durable, and the call may be repeated. */
     stoa_err (*sync)(stoa_journal *journal);
 
     /* Visit whole blocks in order from the one that holds position from to the one that was last when the call began.

@@ -33,6 +33,7 @@ typedef struct stoa_sim_handle {
     stoa_sim_disk *disk; /* NULL: dead */
     stoa_journal_state state;
     stoa_err failed; /* what every call answers from now on */
+    bool full;       /* the last append found no space */
     const stoa_keyring *keys;
 } stoa_sim_handle;
 

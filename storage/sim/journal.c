@@ -142,11 +142,12 @@ static stoa_err store(stoa_sim_handle *h, const stoa_block *block, stoa_hash256 
     return err;
 }
 
-static stoa_err refuse_when_full(stoa_sim_disk *disk)
+static stoa_err refuse_when_full(stoa_sim_handle *h)
 {
-    if (disk->appends_refused == 0) { return STOA_OK; }
-    disk->appends_refused--;
-    return STOA_FAIL(STOA_E_FULL, "disk %s is full", disk->name);
+    h->full = h->disk->appends_refused > 0;
+    if (!h->full) { return STOA_OK; }
+    h->disk->appends_refused--;
+    return STOA_FAIL(STOA_E_FULL, "disk %s is full", h->disk->name);
 }
 
 static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool sync)
@@ -154,7 +155,7 @@ static stoa_err sim_append(stoa_journal *journal, const stoa_block *block, bool 
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_err err = stoa_chain_admit(&h->state, block);
-    if (!err) { err = refuse_when_full(h->disk); }
+    if (!err) { err = refuse_when_full(h); }
     if (err) { return err; }
 
     stoa_hash256 hash;
@@ -170,7 +171,7 @@ static stoa_err sim_append_stored(stoa_journal *journal, const void *bytes, size
     if (h->failed) { return stoa_sim_disk_failed(h); }
     stoa_block_view view;
     stoa_err err = stoa_chain_admit_stored(&h->state, bytes, size_bytes, &view);
-    if (!err) { err = refuse_when_full(h->disk); }
+    if (!err) { err = refuse_when_full(h); }
     if (err) { return err; }
 
     err = reserve(h->disk);
@@ -188,7 +189,8 @@ static stoa_err sim_sync(stoa_journal *journal)
 {
     stoa_sim_handle *h = (stoa_sim_handle *)journal;
     if (h->failed) { return stoa_sim_disk_failed(h); }
-    stoa_err err = stoa_sim_disk_sync(h);
+    stoa_err err = h->full ? refuse_when_full(h) : STOA_OK; /* as the real one: an append has found no space */
+    if (!err) { err = stoa_sim_disk_sync(h); }
     if (!err) { h->disk->mark_on_platter = h->disk->mark; }
     return err;
 }

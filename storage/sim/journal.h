@@ -55,7 +55,7 @@ void stoa_sim_disk_crash(stoa_sim_disk *disk);
 /* The nth sync from now on (1: the next; a synced append counts) fails with IO. 0: none. */
 void stoa_sim_disk_fail_sync(stoa_sim_disk *disk, uint32_t nth);
 
-/* The next appends answer FULL, so many of them; puts do meanwhile. */
+/* The next appends answer FULL, so many of them, and each sync behind one that did counts as one; puts do meanwhile. */
 void stoa_sim_disk_fill(stoa_sim_disk *disk, uint32_t appends);
 
 /* Rot: flip one seeded bit of the block that holds position. Errors: NOT_FOUND. */

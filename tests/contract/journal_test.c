@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/contract/journals.h"
+#include "tests/unit/storage/faulty_disk.h"
 
 static void an_empty_journal_has_nothing_in_it(void **state)
 {
@@ -333,6 +334,57 @@ static void two_journals_do_not_mix(void **state)
     ops->close(two);
 }
 
+static void fill(bool full)
+{
+    stoa_sim_disk *simulated;
+    if (ops == &stoa_journal_sim) {
+        kit_ok(stoa_sim_disk_get("j", 0, &simulated));
+        stoa_sim_disk_fill(simulated, full ? UINT32_MAX : 0);
+    } else if (full) {
+        disk_full("/", 0);
+    } else {
+        disk_good();
+    }
+}
+
+/* As it was before, to be read as before, and neither grows nor is proven further. */
+static void check_full(stoa_journal *journal, const stoa_journal_state *before)
+{
+    stoa_journal_state s;
+    kit_err(kit_append(journal, before->last + 1, 2, 300, true), STOA_E_FULL);
+    kit_err(ops->sync(journal), STOA_E_FULL);
+    ops->state(journal, &s);
+    assert_memory_equal(&s, before, sizeof s);
+    kit_check_all(journal, before->last);
+    kit_check_index(journal, before->last);
+}
+
+static void a_full_disk_refuses_appends_and_syncs_until_there_is_space(void **state)
+{
+    (void)state;
+    stoa_journal *journal = opened("j");
+    for (unsigned round = 0; round < 4; round++) {
+        stoa_journal_state before;
+        kit_ok(ops->sync(journal));
+        kit_grow(journal, 3, 2, 300);
+        ops->state(journal, &before);
+        assert_true(before.proven < before.last);
+        fill(true);
+        for (unsigned i = 0; i < 3; i++) { check_full(journal, &before); }
+        fill(false);
+        if (round % 2) { kit_ok(kit_append(journal, before.last + 1, 1, 10, false)); }
+        kit_ok(ops->sync(journal));
+        assert_int_equal(kit_proven(journal), before.last + round % 2);
+    }
+    fill(true);
+    kit_err(kit_append(journal, kit_last(journal) + 1, 2, 300, true), STOA_E_FULL);
+    ops->close(journal);
+    fill(false);
+    journal = opened("j");
+    kit_check_all(journal, 26);
+    ops->close(journal);
+}
+
 typedef struct nested {
     stoa_journal *journal;
     kit_reader outer;
@@ -461,6 +513,7 @@ static void stored_blocks_that_do_not_continue_the_log_are_refused(void **state)
             TEST(the_hash_of_a_log_does_not_depend_on_the_journal, setup, teardown),                         \
             TEST(large_and_empty_payloads_are_kept, setup, teardown),                                        \
             TEST(ten_thousand_blocks_are_kept, setup, teardown),                                             \
+            TEST(a_full_disk_refuses_appends_and_syncs_until_there_is_space, setup, teardown),               \
             TEST(a_journal_is_open_once, setup, teardown), TEST(two_journals_do_not_mix, setup, teardown),   \
             TEST(a_visit_may_read_and_look_up, setup, teardown),                                             \
             TEST(blocks_copied_as_they_are_stored_make_the_same_log, setup, teardown),                       \

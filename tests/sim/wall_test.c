@@ -536,6 +536,65 @@ static void a_refused_block_drops_the_shard_and_a_retry_has_one_effect(void **un
     end();
 }
 
+static stoa_shard_view look(void)
+{
+    stoa_shard_view view;
+    assert_int_equal(stoa_shard_look(s.shard, &view), STOA_OK);
+    return view;
+}
+
+static void a_drop_on_a_full_disk_is_refused_and_changes_nothing(void **unused)
+{
+    (void)unused;
+    for (uint64_t way = 0; way < WAY_COUNT; way++) {
+        begin(0);
+        stoa_sim_injection full = {.fault = STOA_SIM_DISK_FULL, .at = "wall", .for_ns = STOA_MS(200)};
+        set_out(way);
+        uint32_t heard = s.heard;
+        assert_int_equal(stoa_sim_inject(s.sim, &full), STOA_OK);
+        assert_int_equal(stoa_shard_drop(s.shard, EPOCH + 1), STOA_E_FULL);
+        assert_int_equal(look().drops, 0);
+        assert_true(look().epoch == EPOCH);
+        go(STOA_MS(100));
+        assert_int_equal(s.heard, heard);
+        go(STOA_S(2));
+        assert_int_equal(state()->count, 1);
+        check_log();
+        end();
+    }
+}
+
+/* The disk fills behind the block that the journal refuses, before the log is synced. */
+static void a_shard_that_its_journal_drops_on_a_full_disk_is_down_until_there_is_space(void **unused)
+{
+    (void)unused;
+    begin(0);
+    stoa_sim_injection refuses = {.fault = STOA_SIM_DISK_REFUSES, .at = "wall"};
+    stoa_sim_injection full = {.fault = STOA_SIM_DISK_FULL, .at = "wall", .for_ns = STOA_MS(450), .skip = 1};
+    assert_int_equal(stoa_sim_inject(s.sim, &refuses), STOA_OK);
+    assert_int_equal(stoa_sim_inject(s.sim, &full), STOA_OK);
+    ask(&keeper_rows[keeper_ROW_keep], &(keeper_keep){WAY_ANSWER});
+    go(STOA_MS(150));
+    assert_int_equal(s.answers, 0); /* the block may be in the log */
+    assert_true(look().down);
+    ask(&keeper_rows[keeper_ROW_again], &(keeper_again){WAY_READ});
+    go(STOA_MS(1));
+    assert_int_equal(s.answers, 1);
+    assert_int_equal(s.error, STOA_E_UNAVAILABLE);
+    assert_int_equal(stoa_shard_drop(s.shard, EPOCH + 1), STOA_E_FULL);
+    assert_true(look().down && look().epoch == EPOCH && look().drops == 0);
+    go(STOA_MS(600));
+    assert_int_equal(s.answers, 2);
+    assert_int_equal(s.error, STOA_E_UNAVAILABLE);
+    assert_true(!look().down && look().drops == 1);
+    ask(&keeper_rows[keeper_ROW_keep], &(keeper_keep){WAY_ANSWER});
+    go(STOA_S(1));
+    assert_int_equal(s.error, STOA_OK);
+    assert_int_equal(state()->count, s.count);
+    check_log();
+    end();
+}
+
 static void what_was_committed_survives_a_drop_and_timers_run_again(void **unused)
 {
     (void)unused;
@@ -664,6 +723,8 @@ int main(void)
         cmocka_unit_test(nobody_hears_of_what_a_crash_took),
         cmocka_unit_test(nobody_hears_of_what_a_drop_took),
         cmocka_unit_test(a_refused_block_drops_the_shard_and_a_retry_has_one_effect),
+        cmocka_unit_test(a_drop_on_a_full_disk_is_refused_and_changes_nothing),
+        cmocka_unit_test(a_shard_that_its_journal_drops_on_a_full_disk_is_down_until_there_is_space),
         cmocka_unit_test(what_was_committed_survives_a_drop_and_timers_run_again),
         cmocka_unit_test(resume_arms_timers_and_asks_and_replay_runs_no_handler),
         cmocka_unit_test(an_actor_whose_spawning_was_lost_is_spawned_again),

@@ -6,64 +6,12 @@
  * linker puts a function of ours in its place), for so long that a core that does not wait for it has rebuilt the shard.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "base/log.h"
-#include "runtime/stoa.h"
-#include "storage/rocksdb/journal.h"
+#include "tests/unit/runtime/tally.h"
 
 enum { THREADS = 3, CALLS = 400, DROPS = 20, HELD_MS = 60, REBUILT_MS = 600 };
 
-#define tally_add_FIELDS(F, S)   F(S, uint64_t, by)
-#define tally_sum_FIELDS(F, S)   F(S, uint64_t, total)
-#define tally_read_FIELDS        STOA_NO_FIELDS
-#define tally_added_FIELDS(F, S) F(S, uint64_t, by)
-#define tally_ROWS(ROW, K)                                                                                             \
-    ROW(K, COMMAND, add, sum, "Add.")                                                                                  \
-    ROW(K, COMMAND, read, sum, "Only look.")                                                                           \
-    ROW(K, REPLY, sum, _, "What it is now.")                                                                           \
-    ROW(K, EVENT, added, _, "It grew.")
-STOA_TABLE_HERE(tally)
-typedef struct tally {
-    uint64_t total;
-} tally;
-#define tally_HEARS STOA_HEARS_NOTHING
-STOA_KIND(tally, .mailbox_limit = 64)
-
-static stoa_err tally_on_add(stoa_turn *turn, const tally *self, const tally_add *in, tally_sum *out)
-{
-    out->total = self->total + in->by;
-    return tally_emit_added(turn, (tally_added){in->by});
-}
-
-static stoa_err tally_on_read(stoa_turn *turn, const tally *self, const tally_read *in, tally_sum *out)
-{
-    (void)turn, (void)in;
-    out->total = self->total;
-    return STOA_OK;
-}
-
-static void tally_apply_added(tally *self, const tally_added *event)
-{
-    self->total += event->by;
-}
-
 /* --- a journal that refuses */
 
-static const stoa_journal_ops *real;
-static stoa_journal_ops refusing;
 static atomic_bool refuse_next;
 static atomic_uint refused;
 
@@ -106,41 +54,12 @@ static void state_of(stoa_journal *journal, stoa_journal_state *out)
     real->state(journal, out);
 }
 
-static stoa_err open_refusing(const char *path, stoa_journal **out)
-{
-    stoa_err err = stoa_journal_rocksdb.open(path, out);
-    if (err) { return err; }
-    real = (*out)->ops;
-    refusing = *real;
-    refusing.append = append;
-    refusing.state = state_of;
-    refusing.open = open_refusing;
-    (*out)->ops = &refusing;
-    return STOA_OK;
-}
-static const stoa_journal_ops opener = {.scheme = "refusing", .open = open_refusing};
+static stoa_journal_ops refusing = {.append = append, .state = state_of};
 
 /* --- the stage */
 
-static char folder[64];
-static stoa_node *node;
-static stoa_shard *shard;
-static stoa_ref counter;
 static atomic_ullong answered;
 static atomic_uint turned_away;
-
-static const stoa_kind *const kinds[] = {&tally_kind, NULL};
-
-static void open_node(void)
-{
-    char path[96];
-    (void)snprintf(path, sizeof path, "%s/tally", folder);
-    stoa_options options = {.cores = 1, .kinds = kinds};
-    assert_int_equal(stoa_node_open(&options, &node), STOA_OK);
-    stoa_shard_options in = {.name = "tally", .durability = stoa_durability_DISK, .journal = &opener, .path = path};
-    assert_int_equal(stoa_shard_open(node, &in, &shard), STOA_OK);
-    assert_int_equal(stoa_spawn(node, &tally_kind, "tally/t", &(stoa_spawn_options){.shard = shard}, &counter), STOA_OK);
-}
 
 static void *call(void *unused)
 {
@@ -158,18 +77,6 @@ static void *call(void *unused)
     return NULL;
 }
 
-static void pause_ms(long ms)
-{
-    (void)nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
-}
-
-static uint64_t total(void)
-{
-    tally_sum sum = {0};
-    assert_int_equal(tally_call_read(node, counter, (tally_read){0}, STOA_S(60), &sum), STOA_OK);
-    return sum.total;
-}
-
 /* One that is in the log. */
 static void add_one(void)
 {
@@ -183,16 +90,10 @@ static void add_one(void)
 /* Seen when the journal's thread is at work again: no other refusal meets what it does until then. */
 static void one_refusal_was_one_drop(void)
 {
-    stoa_shard_view view;
     while (atomic_load(&refuse_next)) { pause_ms(1); }
-    for (uint32_t drops = 0; drops < atomic_load(&refused);) {
-        pause_ms(1);
-        assert_int_equal(stoa_shard_glance(shard, &view), STOA_OK);
-        drops = view.drops;
-    }
+    while (glance().drops < atomic_load(&refused)) { pause_ms(1); }
     add_one();
-    assert_int_equal(stoa_shard_glance(shard, &view), STOA_OK);
-    assert_int_equal(view.drops, atomic_load(&refused));
+    assert_int_equal(glance().drops, atomic_load(&refused));
 }
 
 static void what_was_answered_is_there_and_nothing_else(void **state)
@@ -200,11 +101,8 @@ static void what_was_answered_is_there_and_nothing_else(void **state)
     (void)state;
     pthread_t threads[THREADS];
     stoa_shard_view view;
-    (void)snprintf(folder, sizeof folder, "/tmp/stoa-drop-%d", (int)getpid());
-    char command[192];
-    (void)snprintf(command, sizeof command, "rm -rf %s && mkdir %s", folder, folder);
-    assert_int_equal(system(command), 0);
-    open_node();
+    make_folder();
+    open_node(&refusing);
     for (int i = 0; i < THREADS; i++) { assert_int_equal(pthread_create(&threads[i], NULL, call, NULL), 0); }
     for (int i = 0; i < DROPS; i++) {
         pause_ms(5);
@@ -227,11 +125,10 @@ static void what_was_answered_is_there_and_nothing_else(void **state)
     assert_int_equal(stoa_shard_replay(shard, view.applied, &hash, &events), STOA_OK);
     assert_true(hash == view.hash);
     stoa_node_close(node, STOA_S(10));
-    open_node();
+    open_node(&refusing);
     assert_true(total() == atomic_load(&answered));
     stoa_node_close(node, STOA_S(10));
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    assert_int_equal(system(command), 0);
+    remove_folder();
 }
 
 int main(void)

@@ -1,13 +1,13 @@
 /* rocksdb_kit.h - what the tests of the journal on RocksDB share: a folder each, a disk with faults, children that die, what our log said,
  * and blocks put into the database behind the journal's back.
  *
- * The disk is full or broken from the n-th write on: this program's own write and fdatasync, which RocksDB's shared library finds
- * before the C library's. A child is this program again, with arguments, because RocksDB's threads do not survive a fork.
+ * A child is this program again, with arguments, because RocksDB's threads do not survive a fork.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TESTS_UNIT_STORAGE_ROCKSDB_KIT_H
 #define STOA_TESTS_UNIT_STORAGE_ROCKSDB_KIT_H
 
+#include "tests/unit/storage/faulty_disk.h"
 #include "tests/unit/storage/kit.h"
 
 #include <dirent.h>
@@ -69,43 +69,7 @@ static inline stoa_journal *opened(void)
     return journal;
 }
 
-/* --- a disk with faults: what happens to files whose path contains the text */
-
-static struct {
-    _Atomic(const char *) full, broken; /* writes: ENOSPC; syncs: EIO */
-    atomic_long writes_left;            /* before the disk is full */
-} disk;
-
-static inline bool concerns(int fd, const char *text)
-{
-    char link[64], file[KIT_PATH_MAX];
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t bytes = text ? readlink(link, file, sizeof file - 1) : -1;
-    if (bytes < 0) { return false; }
-    file[bytes] = '\0';
-    return strstr(file, "/stoa-journal-") && strstr(file, text);
-}
-
-__attribute__((visibility("default"))) ssize_t write(int fd, const void *bytes, size_t size)
-{
-    if (concerns(fd, atomic_load(&disk.full)) && atomic_fetch_sub(&disk.writes_left, 1) <= 0) {
-        errno = ENOSPC;
-        return -1;
-    }
-    return syscall(SYS_write, fd, bytes, size);
-}
-
-static atomic_uint logs_synced;
-
-__attribute__((visibility("default"))) int fdatasync(int fd)
-{
-    if (concerns(fd, "/db/") && concerns(fd, ".log")) { atomic_fetch_add(&logs_synced, 1); }
-    if (concerns(fd, atomic_load(&disk.broken))) {
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(SYS_fdatasync, fd);
-}
+/* --- which syncs there were */
 
 /* The folder of the journal, synced while its database was there. */
 static atomic_bool looking, named;
@@ -118,18 +82,6 @@ __attribute__((visibility("default"))) int fsync(int fd)
     file[bytes > 0 ? bytes : 0] = '\0';
     if (atomic_load(&looking) && strcmp(file, path) == 0 && access(name_in(path, "db/CURRENT").at, F_OK) == 0) { atomic_store(&named, true); }
     return (int)syscall(SYS_fsync, fd);
-}
-
-static inline void disk_full(const char *text, long writes_left)
-{
-    atomic_store(&disk.writes_left, writes_left);
-    atomic_store(&disk.full, text);
-}
-
-static inline void disk_good(void)
-{
-    atomic_store(&disk.full, NULL);
-    atomic_store(&disk.broken, NULL);
 }
 
 /* --- children */
