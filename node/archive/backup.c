@@ -160,8 +160,11 @@ static bool has_one_at_most(stoa_archive *archive, uint64_t at_most)
 {
     stoa_manifest m;
     if (stoa_archive_look(archive, &m)) { return false; }
-    uint32_t i = stoa_manifest_snapshot_from(&m, m.expired);
-    bool has = i < m.snapshot_count && m.snapshots[i].info.position <= at_most;
+    bool has = false;
+    for (uint32_t i = stoa_manifest_snapshot_from(&m, m.expired); i < m.snapshot_count && !has; i++) {
+        uint64_t position = m.snapshots[i].info.position;
+        has = position <= at_most && stoa_archive_has_snapshot(archive, position);
+    }
     stoa_manifest_deinit(&m);
     return has;
 }

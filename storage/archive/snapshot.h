@@ -23,7 +23,11 @@ typedef struct stoa_archive_window {
     bool newest;                /* of those between the newest; else the oldest */
 } stoa_archive_window;
 
-/* Take one from the journal's side store; the next one in the window where one does not hold. One that is there already is as well.
+/* Whether the manifest names one at that position, and its list is there. By the one who writes. */
+bool stoa_archive_has_snapshot(stoa_archive *archive, uint64_t position);
+
+/* Take one from the journal's side store; the next one in the window where one does not hold. One that is there already is as well;
+ * one whose list is gone is taken again, unless others lean on its entries.
  * *position_out: where it stands. Errors: NOT_FOUND (none is in the window), CORRUPT (none of them holds, or is of this log), SEALED
  * (its key is not at hand), IO, FULL, what progress returns. */
 stoa_err stoa_archive_take_snapshot(stoa_archive *archive, stoa_journal *journal, const stoa_archive_window *window,

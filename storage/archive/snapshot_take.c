@@ -2,7 +2,8 @@
  *
  * New entries go into a file of their own, which is synced and named; then the list; then all of it is read back; then the manifest
  * names it. Until then it is not there. What an entry that is shared really holds is seen in that reading, too: where it is not what it
- * was, the snapshot is written again whole.
+ * was, the snapshot is written again whole. Once the manifest was tried nothing is removed, whatever became of that: the one on the
+ * disk may name it. The next one to open the archive settles what is left (tidy_snapshots.c).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
@@ -31,6 +32,7 @@ typedef struct taking {
     uint64_t files[STOA_SNAPSHOT_PACKS];
     uint32_t file_count;
     stoa_err failed;
+    bool tried; /* the manifest may name it */
 } taking;
 
 /* Whether the list may lean on that file; one place is for its own. */
@@ -106,6 +108,15 @@ static stoa_err fill_from_archive(taking *t, stoa_archive *from)
     return err ? err : t->failed;
 }
 
+/* Where the list of the one at that position is no list any more, it is named anew. */
+static stoa_err name_it(stoa_manifest *next, const stoa_manifest_snapshot *named)
+{
+    uint32_t i = stoa_manifest_snapshot_from(next, named->info.position);
+    bool again = i < next->snapshot_count && next->snapshots[i].info.position == named->info.position;
+    if (again) { stoa_manifest_unname(next, i); }
+    return stoa_manifest_name(next, named);
+}
+
 /* It is on the disk: read it back, and let the manifest name it. */
 static stoa_err adopt(taking *t)
 {
@@ -119,7 +130,8 @@ static stoa_err adopt(taking *t)
     for (uint64_t i = 0; i < t->list.count; i++) { named.packed_bytes += t->list.entries[i].packed_bytes; }
     err = stoa_manifest_copy(&archive->manifest, &next);
     if (err) { return err; }
-    err = stoa_manifest_name(&next, &named);
+    err = name_it(&next, &named);
+    t->tried = !err;
     if (!err) { err = stoa_archive_replace(archive, &next); }
     if (err) { stoa_manifest_deinit(&next); }
     return err;
@@ -146,7 +158,7 @@ static stoa_err write_all(taking *t, const source *from)
     }
     err = stoa_kept_settle(t->writer);
     if (!err) { err = adopt(t); }
-    if (err) { remove_files(t); }
+    if (err && !t->tried) { remove_files(t); }
     return err;
 }
 
@@ -196,17 +208,44 @@ static void add_candidate(void *context, const stoa_snapshot_info *info)
     c->at[c->count++] = *info;
 }
 
-static bool is_there(const stoa_archive *archive, uint64_t position)
+/* Errors: NOT_FOUND (it is not named), GAP and CORRUPT (its list is gone, or another one), IO, NOMEM. */
+static stoa_err find(const stoa_archive *archive, uint64_t position)
 {
     const stoa_manifest *m = &archive->manifest;
     uint32_t i = stoa_manifest_snapshot_from(m, position);
-    return i < m->snapshot_count && m->snapshots[i].info.position == position;
+    stoa_kept_list list;
+    stoa_hash256 hash;
+    if (i == m->snapshot_count || m->snapshots[i].info.position != position) { return STOA_E_NOT_FOUND; }
+    stoa_err err = stoa_kept_list_load(archive->folder, position, &list, &hash);
+    if (err) { return err; }
+    stoa_kept_list_deinit(&list);
+    bool same = memcmp(&hash, &m->snapshots[i].list_hash, sizeof hash) == 0;
+    return same ? STOA_OK : STOA_FAIL(STOA_E_CORRUPT, "%s: the list of the snapshot at %" PRIu64 " is another one", archive->folder, position);
+}
+
+bool stoa_archive_has_snapshot(stoa_archive *archive, uint64_t position)
+{
+    stoa_err err = find(archive, position);
+    return err != STOA_E_NOT_FOUND && err != STOA_E_GAP && err != STOA_E_CORRUPT;
+}
+
+/* Whether another one has entries in its file, which must stay as it is. */
+static bool is_leaned_on(const stoa_manifest *m, uint64_t position)
+{
+    for (uint32_t i = 0; i < m->snapshot_count; i++) {
+        for (uint32_t k = 0; k < m->snapshots[i].file_count; k++) {
+            if (m->snapshots[i].info.position != position && m->snapshots[i].files[k] == position) { return true; }
+        }
+    }
+    return false;
 }
 
 static stoa_err try_one(stoa_archive *archive, const source *from, const stoa_snapshot_info *info, const stoa_progress_to *progress)
 {
-    if (is_there(archive, info->position)) { return STOA_OK; }
-    stoa_err err = from->journal ? stoa_snapshot_stands(from->journal, info) : STOA_OK;
+    stoa_err err = find(archive, info->position);
+    bool broken = err == STOA_E_GAP || err == STOA_E_CORRUPT;
+    if (err != STOA_E_NOT_FOUND && (!broken || is_leaned_on(&archive->manifest, info->position))) { return err; }
+    err = from->journal ? stoa_snapshot_stands(from->journal, info) : STOA_OK;
     return err ? err : take_one(archive, from, info, true, progress);
 }
 
