@@ -7,6 +7,7 @@
 
 #include "storage/archive/journal.h"
 #include "storage/archive/snapshot.h"
+#include "storage/snapshot.h"
 
 /* --- sealing */
 
@@ -69,6 +70,16 @@ static stoa_err seal(stoa_keeper *k, uint64_t now_ns, const stoa_progress_to *pr
 
 /* --- what is due */
 
+/* The reader says where a snapshot stood when it was made. The side store may have been found rotten and begun anew since. */
+static bool stands_one(stoa_keeper *k, uint64_t below)
+{
+    stoa_snapshot *snapshot;
+    if (stoa_snapshot_open(k->journal, UINT64_MAX, &snapshot)) { return false; }
+    bool stands = stoa_snapshot_look(snapshot)->position + 1 >= below;
+    stoa_snapshot_close(snapshot);
+    return stands;
+}
+
 void stoa_keeper_plan(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *manifest, stoa_retained *retained_out,
                       stoa_due *due_out)
 {
@@ -77,6 +88,9 @@ void stoa_keeper_plan(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *mani
     *retained_out = (stoa_retained){.manifest = manifest, .now_ns = now_ns, .log_first = log.first, .log_mark = log.proven,
                                     .floor = stoa_readers_floor(k->readers)};
     if (!stoa_readers_find(k->readers, STOA_READER_SNAPSHOT, &retained_out->snapshot)) { retained_out->snapshot = 0; }
+    stoa_retention_due(&k->retention, retained_out, due_out);
+    if (!due_out->purge_below || stands_one(k, due_out->purge_below)) { return; }
+    retained_out->snapshot = 0;
     stoa_retention_due(&k->retention, retained_out, due_out);
 }
 
@@ -98,6 +112,7 @@ static stoa_err purge(stoa_keeper *k, const stoa_manifest *m, const stoa_retaine
 {
     stoa_err err = prove(k, m, retained->log_first, below, progress);
     if (!err && stoa_readers_floor(k->readers) + 1 < below) { return STOA_OK; } /* one came meanwhile */
+    if (!err && !stands_one(k, below)) { return STOA_OK; } /* it went meanwhile */
     if (!err) { err = k->journal->ops->purge(k->journal, below); }
     if (!err) { k->purged = below - 1; }
     return err;

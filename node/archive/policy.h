@@ -7,7 +7,7 @@
  * of a segment, each tier's end counted from the event on. What is due is found by a pure function of manifest, policy, readers
  * and time; the keeper (node/archive/keeper.h) does it, and `--plan` shows it.
  *
- * What holds whatever the times are: blocks leave the journal only below a snapshot that verifies, when they are in a sealed
+ * What holds whatever the times are: blocks leave the journal only below a snapshot that verified, and is there now, when they are in a sealed
  * segment and every reader has passed them; segments are forgotten only where the policy says so at all, below a snapshot, when
  * the journal and every reader are behind them, and never the last one. What is forgotten ends below a snapshot that lies in the
  * archive and is so old itself that all behind it may be wanted: whatever the policy still keeps can be restored. So the archive

@@ -331,6 +331,7 @@ static void nothing_leaves_the_journal_before_snapshot_and_readers_have_passed(v
     stoa_readers_move(&w.readers, w.projection, 31);
     settle(&w);
     assert_int_equal(log_state(&w).first, 1); /* no snapshot */
+    snapshot(&w);
     stoa_readers_move(&w.readers, w.snapshot, 19);
     settle(&w);
     assert_int_equal(log_state(&w).first, 11); /* whole segments below it */
@@ -356,6 +357,26 @@ static void without_a_snapshot_at_all_nothing_is_purged(void **state)
     settle(&w);
     assert_int_equal(log_state(&w).first, 1);
     assert_int_equal(stoa_archive_first(w.keeper.archive), 1);
+    close_world(&w);
+}
+
+/* Found rotten while it is in use, it begins anew, and is empty: what the reader says was true before. */
+static void snapshots_that_are_gone_stop_the_purge(void **state)
+{
+    (void)state;
+    world w;
+    stoa_sim_disk *disk;
+    old_world(&w);
+    all_have_read(&w);
+    kit_ok(stoa_sim_disk_get("trade", 0, &disk));
+    stoa_sim_disk_lose_side(disk);
+    settle(&w);
+    assert_int_equal(log_state(&w).first, 1);
+    w.snapshot_at = 0;
+    snapshot(&w);
+    settle(&w);
+    assert_true(log_state(&w).first > 1);
+    reads_whole(&w);
     close_world(&w);
 }
 
@@ -393,6 +414,9 @@ static void nothing_is_forgotten_that_no_snapshot_in_the_archive_stands_for(void
     stoa_readers_move(&w.readers, w.projection, 31);
     pass(&w, SECONDS(400000000));
     for (unsigned i = 0; i < 20; i++) { step(&w); }
+    assert_int_equal(log_state(&w).first, 1);
+    kit_ok(w.both->ops->purge(w.both, 31)); /* as while there was one */
+    step(&w);
     assert_int_equal(log_state(&w).first, 31);
     assert_int_equal(stoa_archive_first(w.keeper.archive), 1);
     kit_ok(stoa_archive_look(w.keeper.archive, &m));
@@ -465,6 +489,7 @@ int main(void)
         cmocka_unit_test(ten_years_of_every_class_are_kept_as_its_row_says),
         cmocka_unit_test(nothing_leaves_the_journal_before_snapshot_and_readers_have_passed),
         cmocka_unit_test(without_a_snapshot_at_all_nothing_is_purged),
+        cmocka_unit_test(snapshots_that_are_gone_stop_the_purge),
         cmocka_unit_test(a_hold_keeps_everything_where_it_is),
         cmocka_unit_test(nothing_is_forgotten_that_no_snapshot_in_the_archive_stands_for),
         cmocka_unit_test(a_rotten_segment_stops_the_purge_of_what_it_holds),
