@@ -68,12 +68,16 @@ static bool is_sound(const uint8_t *piece, size_t length)
     return masked == little(piece, 4) && piece[6] >= PIECE_WHOLE && piece[6] <= PIECE_LAST;
 }
 
-/* The first piece that is there to its last byte and is not sound: where it ends, and where the last whole record before it
- * does. False: there is none. */
-static bool find_rot(const manifest *m, size_t *good_out, size_t *end_out)
+typedef struct rot {
+    size_t good;       /* where the last whole record before it ends */
+    size_t begin, end; /* of the piece */
+} rot;
+
+/* The first piece that is there to its last byte and is not sound. False: there is none. */
+static bool find_rot(const manifest *m, rot *out)
 {
     size_t at = 0;
-    *good_out = 0;
+    out->good = 0;
     for (;;) {
         size_t left = BLOCK_BYTES - at % BLOCK_BYTES;
         if (left < HEADER_BYTES) {
@@ -83,11 +87,12 @@ static bool find_rot(const manifest *m, size_t *good_out, size_t *end_out)
         if (at >= m->size_bytes || m->size_bytes - at < HEADER_BYTES) { return false; }
         const uint8_t *piece = m->bytes + at;
         size_t length = little(piece + 4, 2);
-        *end_out = at + HEADER_BYTES + length;
-        if (*end_out > m->size_bytes) { return false; }
+        out->begin = at;
+        out->end = at + HEADER_BYTES + length;
+        if (out->end > m->size_bytes) { return false; }
         if (length > left - HEADER_BYTES || !is_sound(piece, length)) { return true; }
-        at = *end_out;
-        if (piece[6] == PIECE_WHOLE || piece[6] == PIECE_LAST) { *good_out = at; }
+        at = out->end;
+        if (piece[6] == PIECE_WHOLE || piece[6] == PIECE_LAST) { out->good = at; }
     }
 }
 
@@ -99,6 +104,28 @@ static size_t zeroes_from(const manifest *m)
         at--;
     }
     return (at + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES;
+}
+
+/* Whether another last byte would make it sound. */
+static bool lacks_last_byte(const manifest *m, const rot *r)
+{
+    uint8_t *last = m->bytes + r->end - 1;
+    bool lacks = false;
+    for (unsigned value = 1; value <= UINT8_MAX && !lacks; value++) {
+        *last = (uint8_t)value;
+        lacks = is_sound(m->bytes + r->begin, r->end - r->begin - HEADER_BYTES);
+    }
+    *last = 0;
+    return lacks;
+}
+
+/* A record may end in a zero of its own, as that of a flush of several families does, which is synced and names their tables; in two
+ * none does. So two are of a tear; a single one is only where the checksum says so. */
+static bool is_torn(const manifest *m, const rot *r)
+{
+    size_t zeroes = zeroes_from(m);
+    if (zeroes >= r->end) { return false; }
+    return zeroes + 1 < r->end || r->end - r->begin <= HEADER_BYTES || lacks_last_byte(m, r);
 }
 
 static bool cut(const manifest *m, size_t good)
@@ -114,8 +141,8 @@ static bool cut(const manifest *m, size_t good)
 bool stoa_manifest_mend(const char *path)
 {
     manifest m = {.fd = -1};
-    size_t good, end;
-    bool mended = find(path, &m) && load(&m) && find_rot(&m, &good, &end) && zeroes_from(&m) < end && cut(&m, good);
+    rot r;
+    bool mended = find(path, &m) && load(&m) && find_rot(&m, &r) && is_torn(&m, &r) && cut(&m, r.good);
     free(m.bytes);
     if (m.fd >= 0) { (void)close(m.fd); }
     return mended;

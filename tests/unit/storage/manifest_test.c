@@ -213,6 +213,48 @@ static void rot_is_refused_and_nothing_is_cut(void **state)
     }
 }
 
+/* A record, behind others, that ends one byte behind a sector's beginning, in a zero or not: a flush of several families, of which
+ * RocksDB notes how many are to follow, ends in one. */
+static void make_one_byte_behind_a_sector(uint8_t last)
+{
+    uint8_t edits[] = {0x03, 0x90, 0x4e, 0x09, last};
+    make(30);
+    while ((whole + HEADER_BYTES + sizeof edits) % SECTOR_BYTES != 1) {
+        size_t missing = (SECTOR_BYTES + 1 - (whole + HEADER_BYTES + sizeof edits) % SECTOR_BYTES) % SECTOR_BYTES;
+        bool fits = missing >= HEADER_BYTES + 3 && (missing - HEADER_BYTES) % 3 == 0;
+        put_record(fits ? missing - HEADER_BYTES : 30);
+    }
+    before = whole;
+    put_piece(1, edits, sizeof edits);
+}
+
+static void rot_in_a_record_that_ends_in_a_zero_of_its_own_is_refused(void **state)
+{
+    (void)state;
+    make_one_byte_behind_a_sector(0);
+    for (size_t at = before; at + 1 < whole; at++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            bytes[at] ^= (uint8_t)(1u << bit);
+            write_file(bytes, whole);
+            assert_false(stoa_manifest_mend(database));
+            assert_int_equal(file_bytes(), whole);
+            bytes[at] ^= (uint8_t)(1u << bit);
+        }
+    }
+    write_file(bytes, whole);
+    kit_ok(open_and_read());
+}
+
+static void a_single_byte_that_is_missing_is_cut_off_with_its_record(void **state)
+{
+    (void)state;
+    make_one_byte_behind_a_sector(1);
+    write_zeroed(whole - 1);
+    assert_true(stoa_manifest_mend(database));
+    assert_int_equal(file_bytes(), before);
+    kit_ok(open_and_read());
+}
+
 static void zeroes_that_begin_within_a_sector_are_rot(void **state)
 {
     (void)state;
@@ -249,6 +291,8 @@ int main(void)
         TEST(a_database_opens_whatever_end_is_zeroes),
         TEST(a_record_cut_short_is_left_to_rocksdb),
         TEST(rot_is_refused_and_nothing_is_cut),
+        TEST(rot_in_a_record_that_ends_in_a_zero_of_its_own_is_refused),
+        TEST(a_single_byte_that_is_missing_is_cut_off_with_its_record),
         TEST(zeroes_that_begin_within_a_sector_are_rot),
         TEST(what_is_not_a_database_is_left_alone),
     };
