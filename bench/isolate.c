@@ -2,7 +2,7 @@
  *
  *     isolate.ask_1        there and back, one under way
  *     isolate.ask_64       per ask, 64 under way
- *     isolate.start_core   what a start takes of the core that spawns it
+ *     isolate.spawn        until who spawns it outside the node has its reference: to the core and back, the order for the child given
  *     isolate.life         from a spawn to the first answer, and its end
  *
  *     bench_isolate [--quick]      quick: every row once, for a moment: for tests, no figure
@@ -131,7 +131,7 @@ static void measure_asks(stage *s, const char *name, uint64_t asks, uint64_t win
 
 static void measure_lives(stage *s, uint32_t starts)
 {
-    bench_figure core = {.name = "isolate.start_core", .unit = "us", .less = true}, life = {.name = "isolate.life", .unit = "us", .less = true};
+    bench_figure core = {.name = "isolate.spawn", .unit = "us", .less = true}, life = {.name = "isolate.life", .unit = "us", .less = true};
     for (uint32_t i = 0; i < starts; i++) {
         stoa_ref ref;
         asked_total total;

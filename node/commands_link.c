@@ -38,7 +38,7 @@ static void put_link(stoa_doc *doc, const stoa_link_seen *link)
     stoa_doc_bool(doc, "encrypts", link->traits.encrypts);
     stoa_doc_text(doc, "one_sided", !link->traits.one_sided ? "no" : link->traits.writes_memory ? "by the provider" : "in frames");
     stoa_doc_bool(doc, "rendezvous", link->traits.rendezvous);
-    stoa_doc_bool(doc, "trusted", link->is->trusted);
+    stoa_doc_text(doc, "network", link->is->trusted ? "trusted" : link->is->fenced ? "fenced" : NULL);
     stoa_doc_uint(doc, "connections", link->counts.ups);
     stoa_doc_uint(doc, "refused", link->counts.refused);
     stoa_doc_text(doc, "refused_why", link->strangers.link_refused ? stoa_err_name(link->strangers.link_why) : NULL);
@@ -244,7 +244,7 @@ static void put_session(stoa_doc *doc, const stoa_platform *p, const stoa_node_s
 }
 
 static const char link_view[] =
-    "fields link: link, role, nodes, address, provider, proves, encrypts, trusted, one_sided=one-sided, rendezvous, connections/n, refused/n, "
+    "fields link: link, role, nodes, address, provider, proves, encrypts, network, one_sided=one-sided, rendezvous, connections/n, refused/n, "
     "refused_why=why, strangers/n, strangers_why=why, note/wrap\n"
     "fields session: node, state, incarnation=own incarnation/id, peer_incarnation=its incarnation/id, peer_epoch=its epoch/id\n"
     "fields times: rtt_ns=rtt/ns, rtt_spread_ns=spread/ns, rtt_p50_ns=median/ns, rtt_p99_ns=99 %/ns, heartbeat_ns=heartbeat/ns, "

@@ -91,7 +91,7 @@ static void find_keys(stoa_node_links *l, line *at, const stoa_key_list *list)
 /* What a link is opened with. allowed: the caller's room for ALLOWED_MAX. */
 static stoa_link_options options_of(stoa_node_links *l, line *at, const stoa_key_list *list, stoa_link_allowed *allowed)
 {
-    stoa_link_options o = {.listen = at->is->listen, .trusted = at->is->trusted};
+    stoa_link_options o = {.listen = at->is->listen, .fenced = at->is->fenced, .trusted = at->is->trusted};
     if (!has_keys(at->is)) { return o; }
     o.secret_key = l->own.secret_key;
     o.public_key = l->own.public_key;

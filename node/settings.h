@@ -71,7 +71,7 @@ typedef struct stoa_settings_link {
     char name[31], uri[STOA_PATH_MAX + 1];
     char nodes[256]; /* "b, c" */
     char key[STOA_PATH_MAX + 1]; /* public key file */
-    bool listen, trusted;
+    bool listen, fenced, trusted;
     uint64_t heartbeat_ns, silence_ns;
 } stoa_settings_link;
 

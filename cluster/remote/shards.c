@@ -8,8 +8,6 @@
 #include "base/log.h"
 #include "cluster/remote/inner.h"
 
-enum { BACKLOG_BYTES = STOA_REMOTE_BACKLOG_BYTES / 8 };
-
 /* --- which shards there are */
 
 static void tell(stoa_remote *remote, stoa_remote_peer *peer)
@@ -88,7 +86,7 @@ bool stoa_remote_mail_sent(stoa_remote *remote, const stoa_delivery *delivery)
     if (!stoa_distant_frame(delivery, remote->encoded, &to, &used)) { return false; }
     stoa_remote_peer *peer = server_of(remote, to);
     if (!peer || peer->shards_begin) { return true; } /* behind a gap nothing goes on */
-    bool room = peer->up && peer->backlog[STOA_LANE_BULK].bytes < BACKLOG_BYTES;
+    bool room = peer->up && peer->backlog[STOA_LANE_BULK].bytes < remote->options.mail_backlog_bytes;
     stoa_err err = room ? stoa_remote_send(remote, peer, STOA_LANE_BULK, STOA_REMOTE_MAIL, 0, 0, 0, remote->encoded, used, true) : STOA_E_FULL;
     if (err) {
         peer->shards_begin = true;

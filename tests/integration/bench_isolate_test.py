@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 PROGRAM = os.path.join(os.environ["STOA_BIN"], "bench_isolate")
-ROWS = {"isolate.ask_1": True, "isolate.ask_64": True, "isolate.start_core": False, "isolate.life": False}  # beside the node's own?
+ROWS = {"isolate.ask_1": True, "isolate.ask_64": True, "isolate.spawn": False, "isolate.life": False}  # beside the node's own?
 
 
 def main():

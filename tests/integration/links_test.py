@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -45,6 +46,17 @@ def until(look, what="it", more=lambda: ""):
             return found
         assert time.monotonic() < end, f"{what} did not come; {more()}"
         time.sleep(0.05)
+
+
+def own_address():
+    """An address of this machine that is not loopback; None: there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            return None
+        host = probe.getsockname()[0]
+    return None if host.startswith("127.") else host
 
 
 class Node:
@@ -245,6 +257,21 @@ class Links(unittest.TestCase):
 
     def test_over_libfabric_on_a_trusted_network(self):
         self.over("ofi+tcp://", f"ofi+tcp://127.0.0.1:{free_port()}", False, more=", trusted: true")
+
+    def test_an_address_that_leaves_the_machine_is_refused_unless_it_is_fenced(self):
+        host = own_address()
+        if not host:
+            self.skipTest("this machine has no address but loopback")
+        uri = f"ofi+tcp://{host}:{free_port()}"
+        self.two(uri)
+        with self.assertRaises(AssertionError):
+            self.a.start()
+        self.assertIn("say that the network is fenced", self.a.log())
+        self.two(uri, more=", fenced: true")
+        self.start()
+        self.check_shown("ofi+tcp://", True)
+        self.assertEqual(self.a.ask("link b")["link"]["network"], "fenced")
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
 
     # --- half open, one way, cut
 

@@ -1,6 +1,6 @@
 /* remote_mail_random_test.c - goal: mail between shards of two nodes takes effect once or comes back once over their links, whatever
  * the network and the nodes do. Method: two simulated nodes, each with a remote (cluster/remote/remote.h), over fault+sim: frames are
- * lost, doubled, late and out of order, the way is cut, nodes die and come again with what their disks have, peers are paused and
+ * lost, doubled, late and out of order, the way is cut, mail finds no room, nodes die and come again with what their disks have, peers are paused and
  * dropped. When the faults end all money is there, every channel runs with nothing waiting, and a replay of each log gives the live
  * state.
  *
@@ -24,6 +24,7 @@ typedef struct world {
     purse_side sides[SIDES];
     stoa_remote *remotes[SIDES];
     uint64_t lives[SIDES];
+    uint32_t backlog_bytes; /* few in half of the seeds: mail that finds no room is dropped and comes again */
     stoa_clock_virtual clock;
     stoa_sim_net *net;
     char uris[SIDES][192];
@@ -47,7 +48,8 @@ static void meet(world *w, uint32_t i)
                                    .kinds = kinds,
                                    .links = &link,
                                    .link_count = 1,
-                                   .lost_ns = STOA_MS(50)};
+                                   .lost_ns = STOA_MS(50),
+                                   .mail_backlog_bytes = w->backlog_bytes};
     STOA_ASSERT(stoa_remote_new(&options, &w->remotes[i]) == STOA_OK);
 }
 
@@ -93,11 +95,24 @@ static void no_more_faults(world *w)
 
 static void come_to_rest(world *w)
 {
-    no_more_faults(w);
     for (uint32_t rounds = 0; rounds == 0 || !purses_at_rest(w->sides); rounds++) {
         STOA_ASSERT(rounds < 2000);
         for (uint32_t ticks = 0; ticks < 20; ticks++) { tick(w); }
     }
+}
+
+/* The connection stays: what found no room while nothing was sent comes again nevertheless. */
+static void crowd(world *w)
+{
+    purse_side *s = &w->sides[dice(w) % SIDES];
+    const char *to = node_names[s == w->sides];
+    stoa_remote *remote = w->remotes[s - w->sides];
+    (void)stoa_remote_pause(remote, to, true);
+    for (uint32_t acts = 8; acts; acts--) {
+        purse_act(w->sides, s);
+        for (uint32_t ticks = 0; ticks < 20; ticks++) { tick(w); }
+    }
+    (void)stoa_remote_pause(remote, to, false);
 }
 
 static void open_world(world *w, uint64_t seed)
@@ -111,6 +126,7 @@ static void open_world(world *w, uint64_t seed)
     (void)snprintf(w->uris[1], sizeof w->uris[1], "fault+sim://mail/hub?seed=%llu&loss=%u&dup=%u&reorder=%u&jitter_us=%u&cut_every_ms=%u&cut_for_ms=%u",
                    (unsigned long long)seed, (unsigned)(dice(w) % 30), (unsigned)(dice(w) % 30), (unsigned)(dice(w) % 30),
                    (unsigned)(dice(w) % 2000), 20 + (unsigned)(dice(w) % 200), (unsigned)(dice(w) % 80));
+    w->backlog_bytes = dice(w) % 2 ? 1 : 0;
     for (uint32_t i = 0; i < SIDES; i++) { meet(w, i); }
 }
 
@@ -120,6 +136,9 @@ static uint64_t run(uint64_t seed)
     memset(&w, 0, sizeof w);
     open_world(&w, seed);
     for (uint32_t steps = 8 + (uint32_t)(dice(&w) % STEPS); steps; steps--) { step(&w); }
+    no_more_faults(&w);
+    come_to_rest(&w);
+    crowd(&w);
     come_to_rest(&w);
     purses_check(w.sides);
     for (uint32_t i = 0; i < SIDES; i++) { stoa_remote_stop(w.remotes[i], 0); }
