@@ -10,8 +10,8 @@
  * median of RUNS runs behind others that warm up. A peer is measured right behind, by the same code (links/duel.c), and a
  * goal is so many times what that peer reached just now: machines vary by more than links do. Of Aeron, which Debian lacks,
  * we know that it passed 1.1 of a bare ring's frames of 64 B, 0.24 of those of 1 KiB, in 0.61 of its round trip; half of the first is
- * less than 1 / 1.6, twice the second 0.47, and twice the third 1 / 0.82. zmq.curve is a session over the link, as two nodes speak:
- * libzmq moves a frame a message, so batches are the session's; zmq.curve_frame is the link alone, as clients speak.
+ * less than 1 / 1.6, twice the second 0.47, and twice the third 1 / 0.82. zmq.ipc, zmq.tcp and zmq.curve are sessions over the link,
+ * as two nodes speak: libzmq moves a frame a message, so batches are the session's; zmq.X_frame is the link alone, as clients speak.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
@@ -67,10 +67,12 @@ static const link_row rows[] = {
     {"shm",         "shm://stoa-bench-%d",    &bench_wire_link, {{&bare_ring,       {1 / 1.6, 0.47, 0, 0.82}},
                                                                  {&ucx_posix,       {2, 2, 0, 0}},
                                                                  {&ofi_shm,         {6, 6, 0, 0}}}},
-    {"zmq.ipc",     "zmq+ipc://@stoa-bench-%d", &bench_wire_link, {{&zmq_ipc,       {0, 0, 0, 0}}}},
-    {"zmq.tcp",     "zmq+tcp://127.0.0.1:0",  &bench_wire_link, {{&zmq_tcp,         {0, 0, 0, 0}},
-                                                                 {&raw_tcp,         {0, 0, 0, 0}},
-                                                                 {&raw_tcp_batched, {0, 0, 0, 0}}}},
+    {"zmq.ipc",     "zmq+ipc://@stoa-bench-%d",    &bench_wire_session, {{&zmq_ipc,         {0, 0, 0, 0}}}},
+    {"zmq.ipc_frame", "zmq+ipc://@stoa-bench-%d",  &bench_wire_link,    {{&zmq_ipc,         {0, 0, 0, 0}}}},
+    {"zmq.tcp",     "zmq+tcp://127.0.0.1:0",       &bench_wire_session, {{&zmq_tcp,         {0, 0, 0, 0}},
+                                                                         {&raw_tcp,         {0, 0, 0, 0}},
+                                                                         {&raw_tcp_batched, {0, 0, 0, 0}}}},
+    {"zmq.tcp_frame", "zmq+tcp://127.0.0.1:0",     &bench_wire_link,    {{&zmq_tcp,         {0, 0, 0, 0}}}},
     {"zmq.curve_frame", "zmq+tcp://127.0.0.1:0+curve", &bench_wire_link, {{&zmq_curve,  {0, 0, 0, 0}}}},
     {"zmq.curve",   "zmq+tcp://127.0.0.1:0+curve", &bench_wire_session, {{&zmq_curve,  {5, 0, 0, 0}}}},
     {"ucx.tcp",     "ucx+tcp://127.0.0.1:0",       &bench_wire_link, {{&ucx_tcp,  {20, 0, 0, 0.8}}}},

@@ -112,7 +112,8 @@ static void give_back(void *context, const void *bytes, uint32_t size_bytes)
 
 static void write_all(writer *w, uint8_t *frame, uint32_t size_bytes)
 {
-    for (uint64_t i = 0; i < w->page->steps; i++) {
+    uint64_t steps = w->page->steps; /* once: the reader sets it anew when the last frame is there, which may be before this ends */
+    for (uint64_t i = 0; i < steps; i++) {
         memcpy(frame, &i, sizeof i);
         while (!w->wire->send(w->end, frame, size_bytes)) {
             w->wire->poll(w->end, ignore, NULL);

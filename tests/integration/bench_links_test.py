@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 PROGRAM = os.path.join(os.environ["STOA_BIN"], "bench_links")
-LINKS = {"limit.ring", "shm", "zmq.ipc", "zmq.tcp", "zmq.curve", "zmq.curve_frame"}  # at least
+LINKS = {"limit.ring", "shm", "zmq.ipc", "zmq.ipc_frame", "zmq.tcp", "zmq.tcp_frame", "zmq.curve", "zmq.curve_frame"}  # at least
 UNITS = {"64": "M msg/s", "1k": "M msg/s", "64k": "M msg/s", "rtt_64": "us", "rtt_64_p99": "us"}
 
 
