@@ -448,7 +448,7 @@ static void kinds_beyond_the_last_histogram_share_one(void **state)
     (void)state;
     enum { KINDS = STOA_TIMED_KINDS + 20 };
     static stoa_kind kinds[KINDS];
-    static char names[KINDS][16];
+    static char names[KINDS][32];
     uint64_t counts[2] = {0};
     stoa_metrics *metrics;
     stoa_node *node;

@@ -1,5 +1,5 @@
 """builds.py - goal: a seed gives one hash in every build. Method: the programs of this folder that run seeds (stoa_seeds) print a
-hash for each; those of dev (ASan, poisoned memory, no optimisation), release (-O2) and, where it runs them, tsan are compared.
+hash for each; those of dev (ASan, poisoned memory, -Og), release (-O2) and, where it runs them, tsan are compared.
 
 Each build's own test leaves its hashes beside the program (STOA_HASHES); where there are none of this very program, it is run
 here. STOA_BUILDS, which tests/run sets, names the builds that are there and up to date: without it (ctest on one preset)

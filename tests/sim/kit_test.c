@@ -217,7 +217,7 @@ static void slow_and_full_disks_hold_answers_back(void **state)
 {
     (void)state;
     static const stoa_sim_fault faults[] = {STOA_SIM_DISK_SLOW, STOA_SIM_DISK_FULL};
-    for (int i = 0; i < 2; i++) {
+    for (volatile int i = 0; i < 2; i++) {
         stoa_kit *kit = open_kit(1);
         begin();
         stoa_ref a = stoa_kit_spawn(kit, &box_kind, "box/a", NULL);

@@ -129,7 +129,7 @@ static void a_name_that_is_taken_costs_no_place(void **state)
     stoa_ref tellers[CORES];
     stoa_node *node = open_node(tellers);
     stoa_port *port, *other;
-    char name[16];
+    char name[32];
     (void)state;
     assert_int_equal(stoa_port_open(node, "one", &port), STOA_OK);
     for (int i = 0; i < 2 * STOA_PORTS_MAX; i++) {
