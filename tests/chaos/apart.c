@@ -28,11 +28,11 @@
 #include "base/random.h"
 #include "cluster/remote/remote.h"
 #include "storage/rocksdb/journal.h"
+#include "tests/chaos/driven.h"
 #include "tests/chaos/net.h"
-#include "tests/sim/purse.h"
+#include "tests/sim/purse_names.h"
 
-enum { SIDES = 2, SHARDS = 2, PURSES = 2 * SHARDS, PAYERS = 2 };
-static const char *const shard_names[SIDES][SHARDS] = {{"north", "east"}, {"south", "west"}};
+enum { PAYERS = 2 };
 static const char *const node_names[SIDES] = {"a", "b"};
 #define DEADLINE STOA_S(60)
 
@@ -72,19 +72,6 @@ static void pause_ms(long ms)
 
 /* --- who is who */
 
-static void address_of(uint32_t of, uint32_t index, char *text_out, size_t size)
-{
-    const char *shard = shard_names[of][index / 2];
-    (void)snprintf(text_out, size, "%s:purse/%s%u", shard, shard, index % 2);
-}
-
-static stoa_text62 text(const char *from)
-{
-    stoa_text62 out = {0};
-    if (STOA_TEXT_SETZ(&out, from)) { die(from); }
-    return out;
-}
-
 static void open_shard(const char *folder, uint32_t i)
 {
     char path[512];
@@ -96,13 +83,11 @@ static void open_shard(const char *folder, uint32_t i)
 
 static void open_purse(uint32_t i)
 {
-    char name[80], next[80];
+    char name[80];
     purse_linked linked;
-    address_of(side, i, name, sizeof name);
-    address_of(1 - side, (i + 1) % PURSES, next, sizeof next);
+    purse_address(side, i, name, sizeof name);
     if (stoa_spawn(node, &purse_kind, strchr(name, ':') + 1, &(stoa_spawn_options){.shard = shards[i / 2]}, &purses[i])) { die(name); }
-    purse_link link = {.index = side * PURSES + i, .sibling = (i ^ 1) % 2 + 1, .next = text(next)};
-    if (purse_call_link(node, purses[i], link, DEADLINE, &linked)) { die(name); }
+    if (purse_call_link(node, purses[i], purse_link_of(side, i), DEADLINE, &linked)) { die(name); }
 }
 
 static void open_node(const char *folder)
@@ -111,21 +96,6 @@ static void open_node(const char *folder)
     if (stoa_node_open(&(stoa_options){.cores = SHARDS, .kinds = kinds, .seed = seed}, &node)) { die("node"); }
     for (uint32_t i = 0; i < SHARDS; i++) { open_shard(folder, i); }
     for (uint32_t i = 0; i < PURSES; i++) { open_purse(i); }
-}
-
-static const char *value_of(char **argv, const char *key)
-{
-    size_t length = strlen(key);
-    for (; *argv; argv++) {
-        if (strncmp(*argv, key, length) == 0 && (*argv)[length] == '=') { return *argv + length + 1; }
-    }
-    return NULL;
-}
-
-static uint64_t number_of(char **argv, const char *key)
-{
-    const char *value = value_of(argv, key);
-    return value ? strtoull(value, NULL, 10) : 0;
 }
 
 static void meet(const char *address, char **argv)
@@ -162,11 +132,11 @@ static purse_pay random_pay(stoa_random *random)
 {
     char address[96];
     uint32_t to = (uint32_t)stoa_random_below(random, PURSES), of = stoa_random_below(random, 4) ? 1 - side : side;
-    address_of(of, to, address, sizeof address);
+    purse_address(of, to, address, sizeof address);
     if (!stoa_random_below(random, 16)) {
         (void)snprintf(address, sizeof address, "%s:purse/nobody", shard_names[of][to / 2]);
     }
-    return (purse_pay){.amount = 1 + stoa_random_below(random, 100), .hops = stoa_random_below(random, 4), .to = text(address)};
+    return (purse_pay){.amount = 1 + stoa_random_below(random, 100), .hops = stoa_random_below(random, 4), .to = purse_text(address)};
 }
 
 static void pay_some(stoa_random *random, uint32_t from)

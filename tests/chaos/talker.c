@@ -36,6 +36,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "tests/chaos/driven.h"
 #include "tests/chaos/ledger.h"
 #include "tests/chaos/net.h"
 #include "transport/keys.h"
@@ -48,7 +49,6 @@ enum {
     BURST = 64,
     POLL_MAX = 64,
     WAIT_MAX_MS = 100,
-    LINE_BYTES = 64,
     FRAME_LIMIT = 64 << 10,
     QUEUE_FRAMES = 64,
     TRANSFER_MAX = 1 << 20
@@ -288,22 +288,6 @@ static void obey(const char *line)
     if (strcmp(line, "talk") == 0 || strcmp(line, "rest") == 0) { talks = line[0] == 't'; }
 }
 
-static void orders_read(void)
-{
-    static char text[LINE_BYTES];
-    static size_t length;
-    ssize_t size_bytes = read(STDIN_FILENO, text + length, sizeof text - 1 - length);
-    if (size_bytes <= 0) { _exit(0); }
-    length += (size_t)size_bytes;
-    text[length] = '\0';
-    for (char *end; (end = strchr(text, '\n')) != NULL;) {
-        *end = '\0';
-        obey(text);
-        length -= (size_t)(end + 1 - text);
-        memmove(text, end + 1, length + 1);
-    }
-}
-
 static void run(void)
 {
     uint64_t began_ns = now_ns(), asked_ns = 0; /* to sleep */
@@ -323,26 +307,11 @@ static void run(void)
         struct pollfd fds[] = {{link_to->ops->fd(link_to), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
         const struct timespec wait = {0, (long)asked_ns};
         (void)ppoll(fds, 2, &wait, NULL);
-        if (fds[1].revents) { orders_read(); }
+        if (fds[1].revents) { orders_read(obey); }
     }
 }
 
 /* --- beginning */
-
-static const char *value_of(char **argv, const char *key)
-{
-    size_t length = strlen(key);
-    for (; *argv; argv++) {
-        if (strncmp(*argv, key, length) == 0 && (*argv)[length] == '=') { return *argv + length + 1; }
-    }
-    return NULL;
-}
-
-static uint64_t number_of(char **argv, const char *key)
-{
-    const char *value = value_of(argv, key);
-    return value ? strtoull(value, NULL, 10) : 0;
-}
 
 static void ledger_open(const char *path, uint64_t incarnation)
 {

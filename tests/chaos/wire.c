@@ -31,8 +31,9 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "tests/chaos/driven.h"
 
-enum { PACKETS = 8192, PACKET_BYTES = 2048, MTU = 1500, BURST = 64, QUEUE = 5000, LINE_BYTES = 256, SKIPPED = 77 };
+enum { PACKETS = 8192, PACKET_BYTES = 2048, MTU = 1500, BURST = 64, QUEUE = 5000, SKIPPED = 77 };
 
 typedef struct packet {
     uint64_t due_ns, number; /* number: those that are due at once leave in the order they came */
@@ -217,22 +218,6 @@ static void obey(const char *line)
     (void)fflush(stdout);
 }
 
-static void orders_read(void)
-{
-    static char text[LINE_BYTES];
-    static size_t length;
-    ssize_t size_bytes = read(STDIN_FILENO, text + length, sizeof text - 1 - length);
-    if (size_bytes <= 0) { exit(0); }
-    length += (size_t)size_bytes;
-    text[length] = '\0';
-    for (char *end; (end = strchr(text, '\n')) != NULL;) {
-        *end = '\0';
-        obey(text);
-        length -= (size_t)(end + 1 - text);
-        memmove(text, end + 1, length + 1);
-    }
-}
-
 int main(int argc, char **argv)
 {
     if (argc != 2) { return 2; }
@@ -252,7 +237,7 @@ int main(int argc, char **argv)
             wait = (struct timespec){(time_t)(wait_ns / STOA_S(1)), (long)(wait_ns % STOA_S(1))};
         }
         (void)ppoll(fds, 3, &wait, NULL);
-        if (fds[2].revents) { orders_read(); }
+        if (fds[2].revents) { orders_read(obey); }
         for (uint32_t side = 0; side < 2; side++) {
             if (fds[side].revents) { packets_read(side); }
         }

@@ -21,9 +21,9 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "tests/contract/link_end.h"
 #include "transport/fault/link.h"
 #include "transport/keys.h"
-#include "transport/link.h"
 
 enum { WINDOW_BYTES = 1 << 20, PIECE_MAX = 65536, PIECES = 400, DEADLINE_MS = 30000, FRAME_LIMIT = 65536 };
 
@@ -49,14 +49,6 @@ static const variant rough[] = {
     {"rough fault+ofi", "fault+ofi+tcp://127.0.0.1:0" ROUGH, false, false},
 };
 
-typedef struct end {
-    stoa_link *link;
-    stoa_peer peer;
-    uint32_t ups, downs, frames, refusals, flushes;
-    uint64_t token;
-    bool may_lose;
-} end;
-
 typedef struct world {
     const variant *as;
     end ends[2]; /* listens, dials */
@@ -66,40 +58,6 @@ typedef struct world {
 
 static stoa_random chance;
 static uint64_t seed;
-
-static void on_up(void *context, stoa_peer peer)
-{
-    end *e = context;
-    e->ups++;
-    e->peer = peer;
-}
-
-static void on_down(void *context, stoa_peer peer)
-{
-    (void)peer;
-    ((end *)context)->downs++;
-}
-
-static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
-{
-    (void)peer, (void)identity, (void)bytes, (void)size_bytes;
-    ((end *)context)->frames++;
-}
-
-static void on_refused(void *context, stoa_err why)
-{
-    (void)why;
-    ((end *)context)->refusals++;
-}
-
-static void on_flushed(void *context, stoa_peer peer, uint64_t token)
-{
-    end *e = context;
-    assert_true(peer == e->peer);
-    assert_true(token == e->token + 1 || (e->may_lose && token > e->token)); /* in their order */
-    e->token = token;
-    e->flushes++;
-}
 
 static void run(world *w)
 {

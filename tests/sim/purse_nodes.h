@@ -7,10 +7,7 @@
 
 #include "runtime/kit.h"
 #include "storage/sim/journal.h"
-#include "tests/sim/purse.h"
-
-enum { SIDES = 2, SHARDS = 2, PURSES = 2 * SHARDS };
-static const char *const shard_names[SIDES][SHARDS] = {{"north", "east"}, {"south", "west"}};
+#include "tests/sim/purse_names.h"
 
 typedef struct purse_side {
     uint64_t seed;
@@ -22,19 +19,6 @@ typedef struct purse_side {
     uint64_t acknowledged[PURSES];
 } purse_side;
 
-static stoa_text62 purse_text(const char *from)
-{
-    stoa_text62 out = {0};
-    STOA_ASSERT(STOA_TEXT_SETZ(&out, from) == STOA_OK);
-    return out;
-}
-
-static void purse_address(uint32_t of, uint32_t index, char *text_out, size_t size)
-{
-    const char *shard = shard_names[of][index / 2];
-    (void)snprintf(text_out, size, "%s:purse/%s%u", shard, shard, index % 2);
-}
-
 static const purse *purse_state(const purse_side *s, uint32_t index)
 {
     return stoa_sim_state(s->sim, s->purses[index], NULL);
@@ -44,12 +28,11 @@ static const purse *purse_state(const purse_side *s, uint32_t index)
 
 static bool purse_side_attach_one(purse_side *s, uint32_t i)
 {
-    char name[80], next[80];
+    char name[80];
     purse_linked linked;
     purse_address(s->index, i, name, sizeof name);
-    purse_address(1 - s->index, (i + 1) % PURSES, next, sizeof next);
     stoa_err err = stoa_spawn(s->node, &purse_kind, strchr(name, ':') + 1, &(stoa_spawn_options){.shard = s->shards[i / 2]}, &s->purses[i]);
-    purse_link link = {.index = s->index * PURSES + i, .sibling = (i ^ 1) % 2 + 1, .next = purse_text(next)};
+    purse_link link = purse_link_of(s->index, i);
     while (!err && (err = purse_call_link(s->node, s->purses[i], link, STOA_S(30), &linked)) != STOA_OK && !stoa_sim_dead(s->sim)) {
         err = STOA_OK;
     }

@@ -23,36 +23,11 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "runtime/stoa.h"
-#include "tests/unit/runtime/isolates/odd.h"
+#include "tests/unit/runtime/isolates/helper.h"
 
 enum { CHILDREN = 8, WARM_ROUNDS = 20, ROUNDS = 20, DEEP_S = 60, SLACK_MAPPINGS = 8, SLACK_KIB = 8 << 10 };
-STOA_TABLE_DEFINE(helper)
 STOA_TABLE_DEFINE(odd)
 STOA_ISOLATED_KIND(odd, .mailbox_limit = 512)
-
-typedef struct helper {
-    uint64_t sum;
-} helper;
-#define helper_HEARS STOA_HEARS_NOTHING
-STOA_PLAIN_KIND(helper, .mailbox_limit = 64)
-static stoa_err helper_on_double(stoa_turn *turn, helper *self, const helper_double *in, helper_doubled *out)
-{
-    (void)turn, (void)self;
-    out->n = in->n * 2;
-    return STOA_OK;
-}
-static stoa_err helper_on_note(stoa_turn *turn, helper *self, const helper_note *in)
-{
-    (void)turn;
-    self->sum += in->n;
-    return STOA_OK;
-}
-static stoa_err helper_on_look(stoa_turn *turn, helper *self, const helper_look *in, helper_seen *out)
-{
-    (void)turn, (void)in;
-    out->sum = self->sum;
-    return STOA_OK;
-}
 
 /* --- what there is */
 

@@ -23,37 +23,10 @@
 #include "runtime/isolate/isolate.h"
 #include "runtime/stoa.h"
 #include "storage/sim/journal.h"
-#include "tests/unit/runtime/isolates/odd.h"
+#include "tests/unit/runtime/isolates/helper.h"
 
-STOA_TABLE_DEFINE(helper)
 STOA_TABLE_DEFINE(odd)
 STOA_ISOLATED_KIND(odd, .mailbox_limit = 512)
-
-/* --- the helper */
-typedef struct helper {
-    helper_seen seen;
-} helper;
-#define helper_HEARS STOA_HEARS_NOTHING
-STOA_PLAIN_KIND(helper, .mailbox_limit = 4096)
-static stoa_err helper_on_double(stoa_turn *turn, helper *self, const helper_double *in, helper_doubled *out)
-{
-    (void)turn, (void)self;
-    out->n = in->n * 2;
-    return STOA_OK;
-}
-static stoa_err helper_on_note(stoa_turn *turn, helper *self, const helper_note *in)
-{
-    (void)turn;
-    self->seen.notes++;
-    self->seen.sum += in->n;
-    return STOA_OK;
-}
-static stoa_err helper_on_look(stoa_turn *turn, helper *self, const helper_look *in, helper_seen *out)
-{
-    (void)turn, (void)in;
-    *out = self->seen;
-    return STOA_OK;
-}
 
 /* --- the boss */
 #define boss_look_FIELDS       STOA_NO_FIELDS

@@ -20,20 +20,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/contract/link_end.h"
 #include "transport/bytes.h"
 #include "transport/fabric/inner.h"
 #include "transport/keys.h"
-#include "transport/link.h"
 
 enum { DEADLINE = 30000, FRAME_LIMIT = 1024, QUEUE = 16, CHUNK = 4096, AT_KIND = 2, AT_VERSION = 3, AT_FLAGS = 5 };
 enum { BATCH_MAGIC = 0x42467453, BATCH_BYTES = 1024, FLAG_TRUSTED = 2 };
-
-typedef struct end {
-    stoa_link *link;
-    stoa_peer peer;
-    uint32_t ups, downs, frames, refusals;
-    stoa_err why;
-} end;
 
 /* Passes on what the two doors say, and changes the WELCOME. */
 typedef struct proxy {
@@ -50,32 +43,6 @@ typedef struct world {
     stoa_link_allowed allowed;
     proxy between;
 } world;
-
-static void on_up(void *context, stoa_peer peer)
-{
-    end *e = context;
-    e->ups++;
-    e->peer = peer;
-}
-
-static void on_down(void *context, stoa_peer peer)
-{
-    (void)peer;
-    ((end *)context)->downs++;
-}
-
-static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
-{
-    (void)peer, (void)identity, (void)bytes, (void)size_bytes;
-    ((end *)context)->frames++;
-}
-
-static void on_refused(void *context, stoa_err why)
-{
-    end *e = context;
-    e->refusals++;
-    e->why = why;
-}
 
 static void move(int from, int to, proxy *changes)
 {

@@ -1,32 +1,6 @@
 /* isolates/helper.c - the helper of odd.h, as a library for stoa-isolate: a plug-in that another one asks.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/runtime/isolates/odd.h"
+#include "tests/unit/runtime/isolates/helper.h"
 
-STOA_TABLE_DEFINE(helper)
-typedef struct helper {
-    helper_seen seen;
-} helper;
-#define helper_HEARS STOA_HEARS_NOTHING
-STOA_PLAIN_KIND(helper, .mailbox_limit = 4096)
 STOA_PLUGIN(helper)
-
-static stoa_err helper_on_double(stoa_turn *turn, helper *self, const helper_double *in, helper_doubled *out)
-{
-    (void)turn, (void)self;
-    out->n = in->n * 2;
-    return STOA_OK;
-}
-static stoa_err helper_on_note(stoa_turn *turn, helper *self, const helper_note *in)
-{
-    (void)turn;
-    self->seen.notes++;
-    self->seen.sum += in->n;
-    return STOA_OK;
-}
-static stoa_err helper_on_look(stoa_turn *turn, helper *self, const helper_look *in, helper_seen *out)
-{
-    (void)turn, (void)in;
-    *out = self->seen;
-    return STOA_OK;
-}
