@@ -243,6 +243,12 @@ static void find_kinds(const stoa_settings *s, const stoa_kind **kinds)
     kinds[count] = NULL;
 }
 
+/* Grows with each start on this data folder, and is another one where the folder was begun anew under the same name. */
+static uint64_t incarnation_of(const stoa_platform *p)
+{
+    return p->epoch << 32 | (uint32_t)(p->started_ns / STOA_S(1));
+}
+
 static stoa_err start(stoa_node_links *l, const stoa_key_list *list, stoa_remote_link *links, stoa_link_allowed *allowed)
 {
     stoa_platform *p = l->platform;
@@ -261,7 +267,7 @@ static stoa_err start(stoa_node_links *l, const stoa_key_list *list, stoa_remote
     find_kinds(&p->settings, kinds);
     stoa_remote_options options = {.node = p->node,
                                    .name = p->settings.node_name,
-                                   .incarnation = p->epoch,
+                                   .incarnation = incarnation_of(p),
                                    .epoch = p->epoch,
                                    .kinds = kinds,
                                    .links = links,

@@ -54,7 +54,8 @@ void stoa_remote_shard_told(stoa_remote *remote, stoa_remote_peer *peer, const c
     }
     if (!err) { peer->distant_count++; }
     if (err) {
-        stoa_log(STOA_LOG_WARN, "remote_shard_refused", STOA_KV("node", peer->name), STOA_KV("shard", name),
+        bool has_one_itself = err == STOA_E_EXISTS; /* as two equal nodes do: each mails to its own */
+        stoa_log(has_one_itself ? STOA_LOG_INFO : STOA_LOG_WARN, "remote_shard_refused", STOA_KV("node", peer->name), STOA_KV("shard", name),
                  STOA_KV("why", stoa_err_name(err)));
     }
 }

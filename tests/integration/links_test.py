@@ -273,6 +273,19 @@ class Links(unittest.TestCase):
         self.assertEqual(self.a.ask("link b")["link"]["network"], "fenced")
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
 
+    def test_a_node_that_was_begun_anew_under_its_name_is_another_life(self):
+        self.two(f"zmq+tcp://127.0.0.1:{free_port()}")
+        self.start()
+        self.b.kill()
+        for entry in os.listdir(self.b.data):
+            if entry != "keys":
+                path = os.path.join(self.b.data, entry)
+                (shutil.rmtree if os.path.isdir(path) else os.remove)(path)
+        self.b.start()
+        self.both_up()
+        until(lambda: self.a.ask("link b")["faults"]["resets"] == 1, "a reset")
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+
     # --- half open, one way, cut
 
     def test_what_a_network_does_is_noticed_and_over_when_it_is_over(self):
