@@ -76,7 +76,7 @@ static void beat(stoa_session *s, uint64_t now_ns)
 uint64_t stoa_pulse_step(stoa_session *s, uint64_t now_ns)
 {
     uint64_t stalled_ns = now_ns - s->stepped_ns;
-    if (stalled_ns > STALL_BEATS * s->options.heartbeat_ns) { s->confirmed_ns += stalled_ns; }
+    if (stalled_ns > STALL_BEATS * s->options.heartbeat_ns) { s->confirmed_ns = stoa_sooner(s->confirmed_ns + stalled_ns, now_ns); }
     uint64_t over_ns = s->confirmed_ns + stoa_session_silence_ns(s);
     if (now_ns >= over_ns) {
         s->counts.silences++;
@@ -93,7 +93,7 @@ static void confirm(stoa_session *s, const stoa_pulse *pulse, uint64_t now_ns)
         pulse->heard > s->heard && pulse->heard <= s->pulse_number && s->pulse_number - pulse->heard < STOA_PULSES_KEPT;
     if (!known) { return; }
     uint64_t took_ns = now_ns - s->pulse_at_ns[pulse->heard % STOA_PULSES_KEPT];
-    stoa_session_rtt(s, took_ns > pulse->held_ns ? took_ns - pulse->held_ns : 0);
+    if (took_ns > pulse->held_ns) { stoa_session_rtt(s, took_ns - pulse->held_ns); } /* else they were too near: clocks are read once a step */
     if (now_ns > s->confirmed_ns) { smooth(&s->gap_ns, &s->gap_spread_ns, now_ns - s->confirmed_ns); }
     s->heard = pulse->heard;
     s->confirmed_ns = now_ns > s->confirmed_ns ? now_ns : s->confirmed_ns;

@@ -521,6 +521,28 @@ static void the_one_that_slept_blames_nobody(void **state)
     assert_int_equal(k->a.downs + k->b.downs, 0);
 }
 
+/* Nor is it slower to notice afterwards. */
+static void who_slept_notices_within_its_threshold(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    kit_run(k, 2000 + BEAT_MS / 2);
+    k->b.stopped = true;
+    kit_run(k, BEAT_MS);
+    k->b.stopped = false; /* from here on they beat in turns */
+    kit_run(k, BEAT_MS / 2 + 5);
+    k->a.stopped = true; /* and an answer comes while it sleeps */
+    kit_run(k, 3 * BEAT_MS);
+    k->a.stopped = false;
+    kit_run(k, 5);
+    assert_int_equal(k->a.downs + k->b.downs, 0);
+    uint64_t began_ns = kit_now(k), within_ns = kit_view(&k->a).silence_ns + STOA_MS(BEAT_MS);
+    stoa_fault_cut(k->a.link, true, true);
+    kit_run(k, SILENCE_MAX_MS);
+    assert_int_equal(k->a.downs, 1);
+    assert_in_range(k->a.down_at_ns - began_ns, 0, within_ns);
+}
+
 static void a_good_bye_is_heard_at_once(void **state)
 {
     kit *k = *state;
@@ -575,6 +597,7 @@ int main(void)
         TEST(silence_is_noticed_on_both_sides_in_five_heartbeats),
         TEST(the_threshold_adapts_within_bounds),
         TEST(the_one_that_slept_blames_nobody),
+        TEST(who_slept_notices_within_its_threshold),
         TEST(a_good_bye_is_heard_at_once),
         TEST(bad_options_are_named),
     };
