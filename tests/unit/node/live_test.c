@@ -391,9 +391,10 @@ static void a_connector_that_lags_stops_the_reading(void **state)
     client_connect(&c, "localhost", venue.ca);
     wait_for_connections(&c, 1);
     for (int i = 0; i < 150; i++) { (void)tell("big"); } /* 5 MB; the window and the queue hold 2 */
+    for (int i = 0; i < 6000 && live_look(&c).messages < 30; i++) { (void)usleep(10000); }
     (void)usleep(300000);
     assert_in_range(live_look(&c).messages, 30, 100);
-    for (int i = 0; i < 500 && live_look(&c).messages < 150; i++) {
+    for (int i = 0; i < 6000 && live_look(&c).messages < 150; i++) {
         feed_sink_give give = {.frames = 64};
         assert_int_equal(feed_sink_call_give(c.node, c.connector, give, STOA_S(5), &taken), STOA_OK);
         (void)usleep(10000);
