@@ -197,6 +197,7 @@ static void put_traffic(stoa_doc *doc, const stoa_node_seen *node)
     stoa_doc_uint(doc, "backlog_bytes", node->view.backlog_bytes);
     stoa_doc_uint(doc, "names", node->view.names);
     stoa_doc_uint(doc, "told", node->view.told);
+    stoa_doc_uint(doc, "bonds", node->view.links);
     stoa_doc_close(doc, '}');
 }
 
@@ -253,7 +254,7 @@ static const char link_view[] =
     "table lanes: lane, queued/n, in_flight=in flight/bytes, credit/bytes, next/id, acked/id, received/id\n"
     "table round_trips: from_ns=from/ns, to_ns=to/ns, count/n, permille/permille\n"
     "fields traffic: sent/n, received/n, bytes_sent/bytes, bytes_received/bytes, batches_sent/n, batches_received/n, casts_out/n, casts_in/n, "
-    "asks_out/n, asks_in/n, published_out/n, published_in/n, mail_out/n, mail_in/n, backlog_bytes=backlog/bytes, names/n, told/n\n"
+    "asks_out/n, asks_in/n, published_out/n, published_in/n, mail_out/n, mail_in/n, backlog_bytes=backlog/bytes, names/n, told/n, bonds/n\n"
     "fields faults: resent/n, gaps/n, duplicates/n, early/n, full/n, expired_here/n, expired_there/n, downs/n, silences/n, resumes/n, resets/n, "
     "lost/n, malformed/n, corrupt/n, version/n, stale/n, over_credit/n, forked/n, denied/n, down_why, refused_why\n";
 

@@ -215,15 +215,21 @@ static void exit_arrives(stoa_core *core, stoa_msg *msg)
     }
 }
 
-void stoa_port_exit(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, const char *text)
+static void tell_of(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, const char *text,
+                    void (*run)(stoa_core *core, stoa_msg *msg))
 {
     stoa_msg *msg = stoa_slab_new_surely(&port->place.slab, sizeof(tie_block), STOA_MSG_ACT);
     if (!msg) { return; }
-    *block_of(msg) = (tie_block){.act = {.run = exit_arrives}, .target = about, .fate = {.text = text, .why = why}};
+    *block_of(msg) = (tie_block){.act = {.run = run}, .target = about, .fate = {.text = text, .why = why}};
     msg->to = to;
     msg->from = about;
     msg->row = NULL;
     stoa_place_push(&port->place, stoa_ref_place(to), msg);
+}
+
+void stoa_port_exit(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, const char *text)
+{
+    tell_of(port, to, about, why, text, exit_arrives);
 }
 
 /* --- the block's way */
@@ -271,7 +277,7 @@ static void arrive(stoa_core *core, stoa_msg *msg)
     tie_block *block = block_of(msg);
     stoa_actor *target = stoa_core_actor(core, msg->to);
     stoa_actor_more *more = target ? stoa_more(core, target) : NULL;
-    if (!more) {
+    if (!more || (block->link && !stoa_stand_told(core, target, msg->from, stoa_stand_ROW_linked, NULL))) {
         send_home(core, NULL, msg, target ? &no_room : &gone);
         return;
     }
@@ -340,7 +346,10 @@ static void request_arrives(stoa_core *core, stoa_msg *msg)
         STOA_ASSERT(target); /* it came here by the same way */
         unlist(target, block);
         what->found = true;
-        if (what->ended && block->link) {
+        if (block->link && stoa_is_stand(target)) {
+            unsigned row = what->ended ? stoa_stand_ROW_over : stoa_stand_ROW_unlinked;
+            (void)stoa_stand_told(core, target, msg->from, row, what->ended ? &what->fate : NULL);
+        } else if (what->ended && block->link) {
             what->consumed = true;
             pass_on(core, what->block, target, msg->from, what->fate);
         }
@@ -466,13 +475,17 @@ static void stop_monitoring(stoa_core *core, stoa_msg *msg)
     stoa_place_free(&core->place, msg);
 }
 
-static void unlink_made(stoa_core *core, stoa_actor *actor, stoa_ref other)
+static bool unlink_made(stoa_core *core, stoa_actor *actor, stoa_ref other)
 {
+    bool any = false;
     for (uint32_t at = actor->more->ties; at;) {
         stoa_tie *tie = &core->ties.at[at];
         at = tie->next;
-        if (tie->link && stoa_ref_equal(tie->target, other)) { leave(core, tie, NULL); }
+        if (!tie->link || !stoa_ref_equal(tie->target, other)) { continue; }
+        leave(core, tie, NULL);
+        any = true;
     }
+    return any;
 }
 
 static void unlink_watched(stoa_core *core, stoa_actor *actor, stoa_ref other)
@@ -497,8 +510,38 @@ static void unlink_there(stoa_core *core, stoa_msg *msg)
     if (stoa_away_act(core, msg)) { return; }
     const undoing *what = stoa_msg_body(msg);
     stoa_actor *actor = stoa_core_actor(core, msg->to);
-    if (actor && actor->more) { unlink_made(core, actor, what->other); }
+    if (actor && stoa_is_stand(actor)) { (void)stoa_stand_told(core, actor, what->other, stoa_stand_ROW_unlinked, NULL); }
+    if (actor && actor->more) { (void)unlink_made(core, actor, what->other); }
     stoa_place_free(&core->place, msg);
+}
+
+void stoa_port_unlink(stoa_port *port, stoa_ref to, stoa_ref stand)
+{
+    stoa_msg *msg = stoa_slab_new_surely(&port->place.slab, sizeof(undoing), STOA_MSG_ACT);
+    if (!msg) { return; }
+    *(undoing *)stoa_msg_body(msg) = (undoing){.act = {.run = unlink_there}, .other = stand};
+    msg->to = to;
+    msg->from = stand;
+    msg->row = NULL;
+    stoa_place_push(&port->place, stoa_ref_place(to), msg);
+}
+
+static void break_arrives(stoa_core *core, stoa_msg *msg)
+{
+    if (stoa_away_act(core, msg)) { return; }
+    const tie_block *block = block_of(msg);
+    stoa_actor *actor = stoa_core_actor(core, msg->to);
+    bool linked = actor && actor->more && unlink_made(core, actor, block->target);
+    if (linked) {
+        pass_on(core, msg, actor, block->target, block->fate);
+    } else {
+        stoa_place_free(&core->place, msg);
+    }
+}
+
+void stoa_port_break(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, const char *text)
+{
+    tell_of(port, to, about, why, text, break_arrives);
 }
 
 static void unlink_here(stoa_core *core, stoa_msg *msg)
@@ -507,7 +550,7 @@ static void unlink_here(stoa_core *core, stoa_msg *msg)
     stoa_ref self = msg->from, other = what->other;
     stoa_actor *actor = stoa_core_actor(core, self);
     if (actor && actor->more) {
-        unlink_made(core, actor, other);
+        (void)unlink_made(core, actor, other);
         unlink_watched(core, actor, other);
     }
     if (!other.at || stoa_ref_place(other) >= core->place.node->core_count) {

@@ -42,6 +42,11 @@ void stoa_ties_deinit(stoa_ties *ties);
 
 /* An incarnation ended: tell who watches it, and let go of what it made. returns: it will be restarted. */
 void stoa_links_release(struct stoa_core *core, struct stoa_actor *actor, const stoa_fate *fate, bool returns);
+/* --- stands (stand.c): their port is told by a row of stoa_stand of what becomes of who's link to it. True where the actor is none;
+ * false: no memory. fate: why who ended, NULL. */
+bool stoa_stand_told(struct stoa_core *core, const struct stoa_actor *actor, stoa_ref who, unsigned row, const stoa_fate *fate);
+bool stoa_is_stand(const struct stoa_actor *actor);
+
 /* Carry out what waits in core->signals: stops, and failures passed on by links. */
 void stoa_signals_run(struct stoa_core *core);
 

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/stand.h"
 
+#include "runtime/links.h"
 #include "runtime/mailbox.h"
 #include "runtime/once.h"
 #include "runtime/turning.h"
@@ -42,11 +43,10 @@ static stoa_err pass(stoa_turn *turn, void *state, const void *in, void *out)
     return STOA_OK;
 }
 
-#define stoa_stand_none_FIELDS STOA_NO_FIELDS
-#define stoa_stand_ROWS(ROW, K) ROW(K, CAST, none, _, "Nothing: a stand takes the rows of others.")
-STOA_TABLE_HERE(stoa_stand)
+STOA_TABLE_DEFINE(stoa_stand)
 
-static const stoa_handler handlers[stoa_stand_ROW_END_ + 1] = {[stoa_stand_ROW_none] = pass};
+static const stoa_handler handlers[stoa_stand_ROW_END_ + 1] = {
+    [stoa_stand_ROW_linked] = pass, [stoa_stand_ROW_unlinked] = pass, [stoa_stand_ROW_over] = pass};
 static const stoa_hear hears[] = {{NULL, NULL}};
 static const stoa_kind stand_kind = {.name = "stand",
                                      .rows = stoa_stand_rows,
@@ -55,8 +55,38 @@ static const stoa_kind stand_kind = {.name = "stand",
                                      .handlers = handlers,
                                      .hears = hears,
                                      .state_bytes = sizeof(stand),
-                                     .any = pass,
-                                     .trap_exits = true};
+                                     .any = pass};
+
+/* --- links to it, which may tell more than its mailbox has room for */
+
+bool stoa_stand_told(stoa_core *core, const stoa_actor *actor, stoa_ref who, unsigned row, const stoa_fate *fate)
+{
+    if (actor->kind != &stand_kind) { return true; }
+    const stand *self = actor->state;
+    stoa_stand_over over = {0};
+    uint32_t bytes = stoa_stand_rows[row].payload.size_bytes;
+    stoa_msg *msg = stoa_slab_new_surely(&core->place.slab, stoa_request_key_at(bytes) + (uint32_t)sizeof(stoa_passed), STOA_MSG_CONTEXT);
+    if (!msg) { return false; }
+    if (fate) {
+        size_t length = fate->text ? strlen(fate->text) : 0;
+        over.why = fate->why;
+        (void)STOA_TEXT_SET(&over.text, fate->text, length < sizeof over.text.at ? length : sizeof over.text.at);
+    }
+    msg->size_bytes = bytes;
+    msg->to = self->port;
+    msg->from = who;
+    msg->row = &stoa_stand_rows[row];
+    *stoa_msg_context(msg) = (stoa_context){.named = STOA_NAMED_PASSED};
+    memcpy(stoa_msg_body(msg), &over, bytes);
+    *(stoa_passed *)(void *)stoa_msg_key(msg) = (stoa_passed){.stand = actor->self, .word = self->word};
+    stoa_core_deliver(core, msg);
+    return true;
+}
+
+bool stoa_is_stand(const stoa_actor *actor)
+{
+    return actor->kind == &stand_kind;
+}
 
 /* --- its life */
 

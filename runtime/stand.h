@@ -2,7 +2,8 @@
  *
  * A stand is an actor of this node in every way: it can be found, sent to, asked, monitored and linked to, and has a bounded
  * mailbox. Its turns hand what it gets to a port, with who sent it, who asked and until when (stoa_delivery.passed). The port
- * sends in the name of stands, so that who hears knows whom to answer and whom to watch.
+ * sends in the name of stands, so that who hears knows whom to answer and whom to watch. What becomes of links to it the port is told
+ * of by rows of stoa_stand, past its mailbox: whose link it is is the sender.
  *
  * All calls by the port's thread, outside of turns. Those that say so wait for a core (at most one batch of it).
  *
@@ -12,6 +13,16 @@
 
 #include "base/clock.h"
 #include "runtime/node.h"
+
+#define stoa_stand_linked_FIELDS   STOA_NO_FIELDS
+#define stoa_stand_unlinked_FIELDS STOA_NO_FIELDS
+#define stoa_stand_over_FIELDS(F, S)                                                                                   \
+    F(S, stoa_text62, text) F(S, stoa_end, why) F(S, uint8_t, pad0) F(S, uint16_t, pad1) F(S, uint32_t, pad2)
+#define stoa_stand_ROWS(ROW, K)                                                                                        \
+    ROW(K, CAST, linked, _, "To the port: the sender has linked itself to who is stood for.")                          \
+    ROW(K, CAST, unlinked, _, "To the port: there is no link between the two any more, whoever made it.")              \
+    ROW(K, CAST, over, _, "To the port: the sender, which had linked itself, has ended.")
+STOA_TABLE(stoa_stand)
 
 /* What a stand has handed over; stoa_delivery.passed. */
 struct stoa_passed {
@@ -55,8 +66,12 @@ stoa_err stoa_port_answer(stoa_port *port, const struct stoa_passed *passed, con
 /* What was handed over cannot be done: who asked, or wanted to be told, hears so. False: nobody did. */
 bool stoa_port_refuse(stoa_port *port, stoa_ref from, const struct stoa_passed *passed, const stoa_row *row, stoa_err why);
 
-/* about, which `to` was linked to, has ended elsewhere: as if a link had said so. text: a static string. */
+/* about, which had linked itself to `to`, has ended elsewhere: as if that link had said so. text: a static string. */
 void stoa_port_exit(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, const char *text);
+/* The same of a link that `to` had made itself to the stand about, and which is there no more; nothing where there is none. */
+void stoa_port_break(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why, const char *text);
+/* What link `to` had made to the stand is taken back. */
+void stoa_port_unlink(stoa_port *port, stoa_ref to, stoa_ref stand);
 
 /* --- names of the node */
 /* Count of changes since the node was opened. Any thread. */

@@ -10,13 +10,14 @@
  *     ASK       the same, head.id: to be answered with
  *     ANSWER    target: the id; source: who answers, 0; head.error, or head.row and payload
  *     REFUSED   source: my actor; target: yours, which sent; head: id (its token), error, row
- *     EXIT      source: my actor, which was linked and has ended; target: yours; {why, 0}, text
+ *     LINK      source: my actor, which has linked itself to the target, yours. UNLINK: they are linked no more, whoever made it
+ *     EXIT      source: my actor, which was linked and has ended, or lost sight of the target, yours; {why, 0}, text
  *     FULL      source: my actor, whose mailbox is full: hold what is for it. ROOM: no more; source 0: nobody's is
  *     WANT      bytes: a pattern of topics that somebody here subscribes to. UNWANT: nobody any more; no bytes: to none
  *     PUBLISH   head, bytes in the topic's name, name, payload
  *     SHARD     bytes: the name of a shard that my node serves
  *     MAIL      bytes: what a channel of its says to one of a shard of yours
- *     AGAIN     I took you for lost, and you may not have noticed: tell me names and patterns once more
+ *     AGAIN     I took you for lost, and you may not have noticed: tell me names and patterns once more; links made from here are over
  *
  * NAME, GONE and all of an actor's go on the normal lane, but for rows of class CONTROL; SHARD and MAIL on the bulk lane. What is larger than a message of the session
  * comes in pieces, one behind the other on its lane; all but the last have MORE in their type.
@@ -49,6 +50,8 @@ typedef enum stoa_remote_frame {
     STOA_REMOTE_SHARD,
     STOA_REMOTE_MAIL,
     STOA_REMOTE_AGAIN,
+    STOA_REMOTE_LINK,
+    STOA_REMOTE_UNLINK,
     STOA_REMOTE_FRAMES
 } stoa_remote_frame;
 enum { STOA_REMOTE_MORE = 0x80, STOA_REMOTE_TELLS = 1 /* head.flags: who sent wants to be told of a refusal */ };

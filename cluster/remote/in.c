@@ -5,8 +5,6 @@
 #include "base/wire.h"
 #include "cluster/remote/inner.h"
 
-enum { EXITS = 20, WITHIN_S = 10 };
-
 /* A frame in the hands of its reader. */
 typedef struct frame {
     const stoa_session_message *message;
@@ -165,28 +163,32 @@ static void take_name(stoa_remote *remote, stoa_remote_peer *peer, const frame *
 
 static void take_gone(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
 {
+    (void)stoa_remote_bonds_over(peer, f->message->source, 0, f->body.why, stoa_remote_text(f->body.text));
     stoa_remote_stand_gone(remote, peer, f->message->source, f->body.why, f->body.text);
 }
 
-/* Links made there fail actors here: not so many that supervisors above them would give up. */
-static bool may_fail(const stoa_remote *remote, stoa_remote_peer *peer)
+static void take_link(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
 {
-    uint64_t full_ns = peer->exits_ns > remote->now_ns ? peer->exits_ns : remote->now_ns;
-    if (full_ns + STOA_S(WITHIN_S) / EXITS > remote->now_ns + STOA_S(WITHIN_S)) { return false; }
-    peer->exits_ns = full_ns + STOA_S(WITHIN_S) / EXITS;
-    return true;
+    stoa_remote_bond_make(remote, peer, f->message->source, f->message->target);
 }
 
-/* Who was linked from there: the link is to its stand. */
-static void take_exit(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
+/* Whoever made it. */
+static void take_unlink(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
 {
     const stoa_remote_local *local = stoa_remote_local_of(remote, peer, f->message->target);
-    if (local && !may_fail(remote, peer)) {
-        dropped(peer, STOA_DROP_REFUSED);
-        return;
-    }
-    stoa_ref about = stand_ref(remote, peer, f->message->source);
-    if (local) { stoa_port_exit(remote->port, local->ref, about, f->body.why, stoa_remote_text(f->body.text)); }
+    const stoa_remote_stand *stand = &remote->stands[stoa_remote_stand_of(remote, peer, f->message->source, false)];
+    (void)stoa_remote_bond_forget(peer, f->message->source, f->message->target);
+    if (local && stand->ref.at) { stoa_port_unlink(remote->port, local->ref, stand->ref); }
+}
+
+/* Of a link from there, or else of one that was made here. */
+static void take_exit(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
+{
+    const char *text = stoa_remote_text(f->body.text);
+    if (stoa_remote_bonds_over(peer, f->message->source, f->message->target, f->body.why, text)) { return; }
+    const stoa_remote_local *local = stoa_remote_local_of(remote, peer, f->message->target);
+    const stoa_remote_stand *stand = &remote->stands[stoa_remote_stand_of(remote, peer, f->message->source, false)];
+    if (local && stand->ref.at) { stoa_port_break(remote->port, local->ref, stand->ref, f->body.why, text); }
 }
 
 static void take_full(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
@@ -230,6 +232,7 @@ static void take_mail(stoa_remote *remote, stoa_remote_peer *peer, const frame *
 static void take_again(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
 {
     (void)f;
+    stoa_remote_bonds_lost(remote, peer, false); /* who made them heard so */
     stoa_remote_peer_retell(remote, peer);
 }
 
@@ -241,7 +244,8 @@ void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_se
         [STOA_REMOTE_ASK] = take_message,     [STOA_REMOTE_ANSWER] = take_answer, [STOA_REMOTE_REFUSAL] = take_refusal,
         [STOA_REMOTE_EXIT] = take_exit,       [STOA_REMOTE_FULL] = take_full,     [STOA_REMOTE_ROOM] = take_full,
         [STOA_REMOTE_WANT] = take_wanted,     [STOA_REMOTE_UNWANT] = take_wanted, [STOA_REMOTE_PUBLISH] = take_published,
-        [STOA_REMOTE_SHARD] = take_shard,     [STOA_REMOTE_MAIL] = take_mail,   [STOA_REMOTE_AGAIN] = take_again};
+        [STOA_REMOTE_SHARD] = take_shard,     [STOA_REMOTE_MAIL] = take_mail,   [STOA_REMOTE_AGAIN] = take_again,
+        [STOA_REMOTE_LINK] = take_link,       [STOA_REMOTE_UNLINK] = take_unlink};
     frame f = {.message = message};
     remote->busy++;
     stoa_err err = stoa_remote_frame_read(message->type, bytes, size_bytes, &f.body);

@@ -3,6 +3,7 @@
  *     remote.c      its life, its thread, a step
  *     peers.c       sessions up, down, lost; lanes, their backlog, what comes in pieces
  *     actors.c      actors of this node that others know; stands of theirs; names
+ *     bonds.c       links that actors elsewhere made to actors here
  *     topics.c      what is published here and wanted there, and the other way
  *     out.c         what stands have handed over, and answers, to other nodes
  *     in.c          what other nodes say, to actors here
@@ -75,6 +76,15 @@ typedef struct stoa_remote_answering {
     bool used;
 } stoa_remote_answering;
 
+/* A link that an actor elsewhere made to one here. */
+typedef struct stoa_remote_bond {
+    uint64_t maker, target; /* numbers */
+    stoa_ref about;         /* the maker's stand, which may have ended */
+    const char *text;       /* static */
+    stoa_end why;
+    bool over;              /* to be told, when it may */
+} stoa_remote_bond;
+
 /* A frame that waits for its lane, or, of a paused node, to be read. */
 typedef struct stoa_remote_waiting {
     struct stoa_remote_waiting *next;
@@ -119,6 +129,8 @@ typedef struct stoa_remote_peer {
         uint32_t size_bytes, room_bytes;
         bool broken; /* too large: thrown away up to its last piece */
     } pieces[STOA_LANE_COUNT];
+    stoa_remote_bond *bonds; /* in the order they were made in */
+    uint32_t bond_count, bond_room;
     uint64_t exits_ns;     /* when its bucket of exits is full again */
     bool held;             /* stands of its are, for its lane */
     stoa_remote_wants wants; /* what it wants to hear */
@@ -266,6 +278,19 @@ void stoa_remote_stands_release(stoa_remote *remote, stoa_remote_peer *peer);
 void stoa_remote_names_look(stoa_remote *remote);
 /* Tell a peer names that it was not told, as long as there is room. */
 void stoa_remote_names_tell(stoa_remote *remote, stoa_remote_peer *peer);
+
+/* --- bonds.c */
+/* Whether what a stand handed over is what becomes of a link to it; then the other side is told. */
+bool stoa_remote_bond_told(stoa_remote *remote, stoa_remote_peer *peer, const stoa_remote_stand *stand, const stoa_delivery *d);
+/* maker, of the peer, has linked itself to target, of this node; where that cannot be, it is told so. */
+void stoa_remote_bond_make(stoa_remote *remote, stoa_remote_peer *peer, uint64_t maker, uint64_t target);
+/* It is taken back; whether there was one. */
+bool stoa_remote_bond_forget(stoa_remote_peer *peer, uint64_t maker, uint64_t target);
+/* The maker has ended: target (0: all) hears of it with one of the next steps; whether there was one. text: a static string. */
+bool stoa_remote_bonds_over(stoa_remote_peer *peer, uint64_t maker, uint64_t target, stoa_end why, const char *text);
+uint64_t stoa_remote_bonds_step(stoa_remote *remote, stoa_remote_peer *peer);
+/* All of them are, at once. tells: the makers, too, if they live. */
+void stoa_remote_bonds_lost(stoa_remote *remote, stoa_remote_peer *peer, bool tells);
 
 /* --- topics.c */
 /* Look for new patterns here, and for those that are gone; tell. */

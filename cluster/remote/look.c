@@ -87,6 +87,7 @@ static void look_at_session(stoa_remote *remote, uint32_t line, stoa_session *se
         view.told = peer->told_count;
         view.asks_out = peer->asks_out;
         view.asks_in = peer->asks_in;
+        view.links = peer->bond_count;
         for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { view.backlog_bytes += peer->backlog[lane].bytes; }
         view.counts = peer->counts;
     }

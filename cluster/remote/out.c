@@ -156,15 +156,6 @@ static void tell_refusal(stoa_remote *remote, stoa_remote_peer *peer, const stoa
     peer->counts.refused_out++;
 }
 
-static void tell_exit(stoa_remote *remote, stoa_remote_peer *peer, const stoa_remote_stand *stand, const stoa_system_exit *says)
-{
-    uint8_t bytes[2 + sizeof says->text.at] = {says->reason, 0};
-    memcpy(bytes + 2, says->text.at, says->text.len);
-    const stoa_remote_local *local = stoa_remote_local_at(remote, (stoa_ref){says->ref});
-    (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_EXIT, local ? local->number : 0, stand->number, 0, bytes,
-                           2U + says->text.len, false);
-}
-
 static void handed_over(stoa_remote *remote, const stoa_delivery *d)
 {
     stoa_remote_stand *stand = stoa_remote_stand_at(remote, d->passed);
@@ -177,10 +168,7 @@ static void handed_over(stoa_remote *remote, const stoa_delivery *d)
         tell_refusal(remote, peer, stand, d->payload);
         return;
     }
-    if (d->row == &stoa_system_rows[stoa_system_ROW_exit]) {
-        tell_exit(remote, peer, stand, d->payload);
-        return;
-    }
+    if (stoa_remote_bond_told(remote, peer, stand, d)) { return; }
     stoa_err err = send_message(remote, peer, stand, d);
     if (err) {
         refuse(remote, peer, d, err);

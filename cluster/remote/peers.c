@@ -186,6 +186,7 @@ void stoa_remote_peer_free(stoa_remote_peer *peer)
     clear_inbox(peer);
     free(peer->told);
     free(peer->known);
+    free(peer->bonds);
     free(peer->wants.at);
 }
 
@@ -226,6 +227,7 @@ void stoa_remote_peer_lost(stoa_remote *remote, stoa_remote_peer *peer)
     if (peer->lost) { return; }
     peer->lost = true;
     peer->counts.lost++;
+    stoa_remote_bonds_lost(remote, peer, true);
     stoa_remote_stands_lost(remote, peer);
     stoa_remote_asks_refuse(remote, peer, STOA_E_TIMEOUT);
     drop_backlog(remote, peer, false, STOA_E_CLOSED);
@@ -260,6 +262,7 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     drop_backlog(remote, peer, true, STOA_E_CLOSED);
     clear_pieces(peer);
     clear_inbox(peer);
+    stoa_remote_bonds_lost(remote, peer, false); /* of what it said before it was reset */
     if (peer->told_size) { memset(peer->told, 0, peer->told_size); }
     stoa_remote_wants_clear(remote, peer);
     peer->told_count = 0;
@@ -406,6 +409,8 @@ uint64_t stoa_remote_peers_step(stoa_remote *remote)
         stoa_remote_peer *peer = &remote->peers[i];
         if (peer->lost_due_ns && peer->lost_due_ns <= remote->now_ns) { stoa_remote_peer_lost(remote, peer); }
         if (peer->lost_due_ns && peer->lost_due_ns < next) { next = peer->lost_due_ns; }
+        uint64_t at = stoa_remote_bonds_step(remote, peer);
+        next = at < next ? at : next;
         for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { flush(remote, peer, (stoa_lane)lane); }
         if (peer->up && !peer->paused) { stoa_remote_names_tell(remote, peer); }
         stoa_remote_shards_step(remote, peer);

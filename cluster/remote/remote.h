@@ -12,8 +12,8 @@
  *                TIMEOUT at once: the outcome is unknown
  *     ends       who monitors or is linked to a stand hears of the actor's end with its reason, or LOST: its node restarted, was
  *                silent for too long, or the connection did not come back within lost_ns. A stand that has ended is not revived:
- *                who comes back is found by name. A link made on the other side fails an actor here when that side says so, 20 times
- *                within 10 s at most; not when that side is lost: who must know of that links or monitors itself
+ *                who comes back is found by name. Both ends of a link hear of its other one's end and of its node's loss, whoever made
+ *                it. What another node says fails 20 actors here within 10 s at most, others later; its loss fails all at once
  *     topics     what is published here on a topic that somebody elsewhere subscribed to goes there once
  *     mail       of shards to "shard:kind/key" reaches shards of other nodes as it does those of this (runtime/channel.h)
  *     bytes      of other nodes are input: read by the row's type before any actor sees them, refused by name, and counted
@@ -39,6 +39,7 @@ enum {
     STOA_REMOTE_PEERS = 256,              /* nodes, of all links */
     STOA_REMOTE_ACTORS = 65536,           /* of this node that others know; and of all others, that this one does */
     STOA_REMOTE_SHARDS = 64,              /* of one node */
+    STOA_REMOTE_BONDS = 4096,             /* links that actors of one node have made to actors here */
     STOA_REMOTE_ASKS = 65536,             /* under way to others, and as many from them */
     STOA_REMOTE_BACKLOG_BYTES = 4 << 20,  /* that wait for a lane to one node, then FULL */
     STOA_REMOTE_MESSAGE_MAX = 1 << 20,
@@ -136,6 +137,7 @@ typedef struct stoa_remote_peer_view {
     uint32_t names;           /* actors of its that can be found here */
     uint32_t stands;          /* of its actors, those without a name too */
     uint32_t told;            /* actors of this node that it knows */
+    uint32_t links;           /* that actors of its have made to actors here */
     uint32_t asks_out, asks_in; /* under way */
     uint64_t backlog_bytes;   /* that wait for room in its lanes */
     stoa_remote_counts counts;

@@ -1,6 +1,6 @@
 /* remote_random_test.c - goal: actors that are on different nodes keep the promises of actors that are not. Method: two or three
- * simulated nodes over a network that loses, doubles, delays, reorders and is cut, from one seed; flies that come, go, fail, send, ask
- * and monitor each other by name wherever they are; processes that die without a word, come back, pause, drop connections. Books are
+ * simulated nodes over a network that loses, doubles, delays, reorders and is cut, from one seed; flies that come, go, fail, send, ask,
+ * link and monitor each other by name wherever they are; processes that die without a word, come back, pause, drop connections. Books are
  * kept of everything, and compared:
  *
  *   - between two flies order is kept on each lane, and nothing is handled twice
@@ -229,6 +229,11 @@ static stoa_err fly_on_wake(stoa_turn *turn, fly *self, const fly_wake *in)
     stoa_ref to = stoa_turn_find(turn, name);
     uint64_t id = in->what == 3 ? 0 : enter(in->what != 2), deadline_ns = 1 + stoa_turn_random(turn) % STOA_MS(300);
     stoa_err err = STOA_E_INVALID;
+    if (self->slot < FLIES && stoa_turn_random(turn) % 8 == 0) { /* keepers live as long as their process */
+        if (in->whom < FLIES && to.at) { (void)stoa_turn_link(turn, to); }
+    } else if (stoa_turn_random(turn) % 16 == 0) {
+        stoa_turn_unlink(turn, to);
+    }
     switch (in->what) {
     case 0: err = id ? fly_send_buzz(turn, to, (fly_buzz){id, self->who}) : err; break;
     case 1: err = id ? fly_send_zap(turn, to, (fly_zap){id, self->who}) : err; break;
@@ -383,6 +388,7 @@ static void check_peer(void *context, const stoa_remote_peer_view *view)
     assert_int_equal(view->asks_in, 0);
     assert_int_equal(view->backlog_bytes, 0);
     assert_int_equal(view->session.lanes[STOA_LANE_NORMAL].queued, 0);
+    assert_int_equal(view->links, 0); /* who made them, or was meant, is gone */
     assert_int_equal(view->names, 1); /* the keeper of each, and of nobody else */
     assert_false(view->lost);
 }

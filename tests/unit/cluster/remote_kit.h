@@ -229,6 +229,62 @@ static stoa_err talker_on_stoa_system_room(stoa_turn *turn, talker *self, const 
     return STOA_OK;
 }
 
+/* --- one that traps exits */
+
+#define trapper_link_FIELDS(F, S)   F(S, stoa_text62, to)
+#define trapper_unlink_FIELDS(F, S) F(S, stoa_text62, to)
+#define trapper_end_FIELDS(F, S)    F(S, uint64_t, fails)
+#define trapper_ROWS(ROW, K)                              \
+    ROW(K, CAST, link, _, "Link oneself to that one.")    \
+    ROW(K, CAST, unlink, _, "Be linked to it no more.")   \
+    ROW(K, CAST, end, _, "End.")
+STOA_TABLE_HERE(trapper)
+
+typedef struct trapper {
+    uint64_t exits;
+    stoa_end reason;
+    char text[64];
+} trapper;
+
+#define trapper_HEARS(HEAR, K) HEAR(K, stoa_system, exit)
+STOA_PLAIN_KIND(trapper, .trap_exits = true)
+
+static inline stoa_ref trapper_find(stoa_turn *turn, const stoa_text62 *to)
+{
+    char name[64] = "";
+    memcpy(name, to->at, to->len);
+    return stoa_turn_find(turn, name);
+}
+
+static stoa_err trapper_on_link(stoa_turn *turn, trapper *self, const trapper_link *in)
+{
+    (void)self;
+    return stoa_turn_link(turn, trapper_find(turn, &in->to));
+}
+
+static stoa_err trapper_on_unlink(stoa_turn *turn, trapper *self, const trapper_unlink *in)
+{
+    (void)self;
+    stoa_turn_unlink(turn, trapper_find(turn, &in->to));
+    return STOA_OK;
+}
+
+static stoa_err trapper_on_end(stoa_turn *turn, trapper *self, const trapper_end *in)
+{
+    (void)self;
+    return stoa_turn_exit(turn, in->fails ? "as it was told" : NULL);
+}
+
+static stoa_err trapper_on_stoa_system_exit(stoa_turn *turn, trapper *self, const stoa_system_exit *in)
+{
+    (void)turn;
+    self->exits++;
+    self->reason = in->reason;
+    memset(self->text, 0, sizeof self->text);
+    memcpy(self->text, in->text.at, in->text.len);
+    return STOA_OK;
+}
+
 /* --- the world */
 
 enum { KIT_NODES = 3 };
@@ -249,7 +305,7 @@ typedef struct kit {
     uint32_t count;
     kit_node nodes[KIT_NODES];
     const char *dials; /* what else the address of who dials has, "" */
-    uint64_t lost_ns;
+    uint64_t lost_ns[KIT_NODES];
 } kit;
 
 static inline void kit_on_peer(void *context, const char *peer, stoa_remote_what what, stoa_err why)
@@ -266,7 +322,7 @@ static const char *const kit_names[KIT_NODES] = {"a", "b", "c"};
 
 static inline void kit_begin(kit *k, uint32_t i)
 {
-    static const stoa_kind *const kinds[] = {&talker_kind, NULL};
+    static const stoa_kind *const kinds[] = {&talker_kind, &trapper_kind, NULL};
     kit_node *n = &k->nodes[i];
     char uri[128];
     stoa_sim_options sim = {.seed = 7 + i, .cores = 2};
@@ -283,7 +339,7 @@ static inline void kit_begin(kit *k, uint32_t i)
                                    .links = &link,
                                    .link_count = 1,
                                    .core = 0,
-                                   .lost_ns = k->lost_ns,
+                                   .lost_ns = k->lost_ns[i],
                                    .events = &events};
     stoa_err err = stoa_remote_new(&options, &n->remote);
     if (err) { fprintf(stderr, "%s\n", stoa_err_trail()); }
@@ -319,6 +375,25 @@ static inline stoa_ref kit_spawn(kit *k, uint32_t i, const char *name)
     stoa_ref ref;
     assert_int_equal(stoa_spawn(k->nodes[i].node, &talker_kind, name, NULL, &ref), STOA_OK);
     return ref;
+}
+
+static inline stoa_ref kit_trapper(kit *k, uint32_t i, const char *name)
+{
+    stoa_ref ref;
+    assert_int_equal(stoa_spawn(k->nodes[i].node, &trapper_kind, name, NULL, &ref), STOA_OK);
+    return ref;
+}
+
+static inline void kit_link(kit *k, uint32_t i, stoa_ref who, const char *to, bool link)
+{
+    trapper_link what = {0}; /* unlink is the same */
+    assert_int_equal(STOA_TEXT_SETZ(&what.to, to), STOA_OK);
+    assert_int_equal(stoa_post(k->nodes[i].node, who, &trapper_rows[link ? trapper_ROW_link : trapper_ROW_unlink], &what), STOA_OK);
+}
+
+static inline const trapper *kit_trapped(kit *k, uint32_t i, stoa_ref ref)
+{
+    return stoa_sim_state(k->nodes[i].sim, ref, NULL);
 }
 
 static inline talker *kit_state(kit *k, uint32_t i, stoa_ref ref)

@@ -205,6 +205,148 @@ static void a_link_works_both_ways(void **state)
     stoa_log_level_set(STOA_LOG_INFO);
 }
 
+/* Whoever made it, whether it traps exits or not; lost: the node is never seen again, else it is back at once. */
+static void a_link_ends_with_its_node(kit *k, bool lost)
+{
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), cid = kit_spawn(k, 0, "talker/cid"), eve = kit_spawn(k, 0, "talker/eve");
+    stoa_ref dan = kit_trapper(k, 0, "trapper/dan"), fay = kit_trapper(k, 0, "trapper/fay");
+    stoa_ref bob = kit_spawn(k, 1, "talker/bob"), gus = kit_trapper(k, 1, "trapper/gus");
+    kit_run(k, 5);
+    kit_go(k, 0, ann, "talker/bob", TALK_LINK, 0, 0);
+    kit_link(k, 0, dan, "trapper/gus", true);
+    kit_go(k, 1, bob, "talker/cid", TALK_LINK, 0, 0);
+    kit_link(k, 1, gus, "trapper/fay", true);
+    for (uint32_t i = 0; i < 3; i++) { kit_go(k, 1, bob, i == 0 ? "talker/ann" : i == 1 ? "talker/cid" : "talker/eve", TALK_SAY, 7, 0); }
+    kit_run(k, 10);
+    assert_int_equal(kit_peer(k, 0, "b").links, 2);
+    assert_int_equal(kit_peer(k, 1, "a").links, 2);
+    assert_int_equal(kit_state(k, 0, cid)->said, 1);
+    kit_kill(k, 1);
+    if (lost) {
+        kit_run(k, 5000);
+    } else {
+        kit_begin(k, 1);
+        kit_run(k, 3000);
+        assert_int_equal(k->nodes[0].resets, 1);
+    }
+    assert_int_equal(kit_state(k, 0, ann)->said, 0); /* it failed, and began anew */
+    assert_int_equal(kit_state(k, 0, cid)->said, 0);
+    assert_int_equal(kit_state(k, 0, eve)->said, 1); /* who was not linked did not */
+    for (uint32_t i = 0; i < 2; i++) {
+        const trapper *who = kit_trapped(k, 0, i ? fay : dan);
+        assert_int_equal(who->exits, 1);
+        assert_int_equal(who->reason, stoa_end_LOST);
+        assert_string_equal(who->text, "node lost");
+    }
+    assert_int_equal(kit_peer(k, 0, "b").links, 0);
+    if (lost) { kit_begin(k, 1); } /* for the teardown */
+    kit_run(k, 3000);
+    assert_int_equal(kit_trapped(k, 0, fay)->exits, 1);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
+static void both_ends_of_a_link_hear_that_a_node_is_lost(void **state)
+{
+    a_link_ends_with_its_node(*state, true);
+}
+
+static void both_ends_of_a_link_hear_that_a_node_has_restarted(void **state)
+{
+    a_link_ends_with_its_node(*state, false);
+}
+
+/* One side is quick to take the other for lost, which has not noticed. */
+static void who_was_taken_for_lost_hears_that_its_links_are_over(void **state)
+{
+    kit *k = *state;
+    k->lost_ns[0] = STOA_MS(1);
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    stoa_ref ann = kit_trapper(k, 0, "trapper/ann"), cid = kit_trapper(k, 0, "trapper/cid");
+    stoa_ref bob = kit_trapper(k, 1, "trapper/bob"), gus = kit_trapper(k, 1, "trapper/gus");
+    kit_run(k, 5);
+    kit_link(k, 0, ann, "trapper/bob", true);
+    kit_link(k, 1, gus, "trapper/cid", true);
+    kit_run(k, 10);
+    assert_int_equal(stoa_remote_drop(k->nodes[1].remote, "a"), STOA_OK);
+    kit_run(k, 3000);
+    assert_int_equal(k->nodes[0].losts, 1);
+    assert_int_equal(k->nodes[1].losts, 0);
+    assert_int_equal(kit_trapped(k, 0, ann)->exits, 1);
+    assert_int_equal(kit_trapped(k, 1, bob)->exits, 1);
+    assert_int_equal(kit_trapped(k, 0, cid)->exits, 1);
+    assert_int_equal(kit_trapped(k, 1, gus)->exits, 1);
+    assert_int_equal(kit_trapped(k, 1, gus)->reason, stoa_end_LOST);
+    assert_int_equal(kit_peer(k, 0, "b").links + kit_peer(k, 1, "a").links, 0);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
+static void a_link_is_taken_back_by_either_end(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    stoa_ref ann = kit_trapper(k, 0, "trapper/ann"), cid = kit_trapper(k, 0, "trapper/cid");
+    stoa_ref bob = kit_trapper(k, 1, "trapper/bob"), gus = kit_trapper(k, 1, "trapper/gus");
+    kit_run(k, 5);
+    kit_link(k, 0, ann, "trapper/bob", true);
+    kit_link(k, 0, cid, "trapper/gus", true);
+    kit_run(k, 10);
+    assert_int_equal(kit_peer(k, 1, "a").links, 2);
+    kit_link(k, 0, ann, "trapper/bob", false); /* who made it */
+    kit_link(k, 1, gus, "trapper/cid", false); /* who was linked */
+    kit_run(k, 10);
+    assert_int_equal(kit_peer(k, 1, "a").links, 0);
+    assert_int_equal(trapper_post_end(k->nodes[0].node, ann, (trapper_end){1}), STOA_OK);
+    assert_int_equal(trapper_post_end(k->nodes[1].node, gus, (trapper_end){1}), STOA_OK);
+    kit_run(k, 10);
+    assert_int_equal(kit_trapped(k, 1, bob)->exits, 0);
+    assert_int_equal(kit_trapped(k, 0, cid)->exits, 0);
+    kit_link(k, 0, cid, "trapper/bob", true);
+    kit_run(k, 10);
+    assert_int_equal(trapper_post_end(k->nodes[0].node, cid, (trapper_end){0}), STOA_OK);
+    kit_run(k, 10);
+    assert_int_equal(kit_trapped(k, 1, bob)->exits, 1); /* that it ended in order, too */
+    assert_int_equal(kit_trapped(k, 1, bob)->reason, stoa_end_NORMAL);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
+static void what_a_node_says_fails_so_many_at_once_and_the_others_later(void **state)
+{
+    enum { MANY = 30, AT_ONCE = 20 };
+    kit *k = *state;
+    stoa_ref who[MANY], bob[MANY];
+    char name[32];
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    for (uint32_t i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof name, "trapper/a%u", i);
+        who[i] = kit_trapper(k, 0, name);
+        (void)snprintf(name, sizeof name, "trapper/b%u", i);
+        bob[i] = kit_trapper(k, 1, name);
+    }
+    kit_run(k, 10);
+    for (uint32_t i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof name, "trapper/b%u", i);
+        kit_link(k, 0, who[i], name, true);
+    }
+    kit_run(k, 10);
+    for (uint32_t i = 0; i < MANY; i++) { assert_int_equal(trapper_post_end(k->nodes[0].node, who[i], (trapper_end){1}), STOA_OK); }
+    uint64_t heard = 0, later = 0;
+    kit_run(k, 100);
+    for (uint32_t i = 0; i < MANY; i++) { heard += kit_trapped(k, 1, bob[i])->exits; }
+    assert_int_equal(heard, AT_ONCE);
+    kit_run(k, 10000);
+    for (uint32_t i = 0; i < MANY; i++) {
+        later += kit_trapped(k, 1, bob[i])->exits;
+        assert_int_equal(kit_trapped(k, 1, bob[i])->reason, stoa_end_FAILED);
+    }
+    assert_int_equal(later, MANY);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
 static void a_lost_node_is_the_end_of_all_its_actors(void **state)
 {
     kit *k = *state;
@@ -401,6 +543,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_ask_is_answered_refused_or_late, setup, teardown),
         cmocka_unit_test_setup_teardown(who_watches_hears_of_an_end_and_its_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(a_link_works_both_ways, setup, teardown),
+        cmocka_unit_test_setup_teardown(both_ends_of_a_link_hear_that_a_node_is_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(both_ends_of_a_link_hear_that_a_node_has_restarted, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_was_taken_for_lost_hears_that_its_links_are_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_link_is_taken_back_by_either_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_node_says_fails_so_many_at_once_and_the_others_later, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_node_is_the_end_of_all_its_actors, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_comes_and_goes_is_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_wants_to_be_told_of_a_refusal_is, setup, teardown),
