@@ -229,6 +229,20 @@ static void put_faults(stoa_doc *doc, const stoa_node_seen *node)
     stoa_doc_close(doc, '}');
 }
 
+/* What of messages to and from it was dropped here, by reason. */
+static void put_dropped(stoa_doc *doc, const stoa_node_seen *node)
+{
+    stoa_doc_open(doc, "dropped", '[');
+    for (int reason = 0; reason < STOA_DROP_COUNT; reason++) {
+        if (!node->view.counts.dropped[reason]) { continue; }
+        stoa_doc_open(doc, NULL, '{');
+        stoa_doc_text(doc, "dropped", stoa_drop_name((stoa_drop)reason));
+        stoa_doc_uint(doc, "messages", node->view.counts.dropped[reason]);
+        stoa_doc_close(doc, '}');
+    }
+    stoa_doc_close(doc, ']');
+}
+
 static void put_session(stoa_doc *doc, const stoa_platform *p, const stoa_node_seen *node)
 {
     stoa_doc_open(doc, "session", '{');
@@ -242,6 +256,7 @@ static void put_session(stoa_doc *doc, const stoa_platform *p, const stoa_node_s
     put_rtt(doc, node->rtt);
     put_traffic(doc, node);
     put_faults(doc, node);
+    put_dropped(doc, node);
 }
 
 static const char link_view[] =
@@ -256,7 +271,8 @@ static const char link_view[] =
     "fields traffic: sent/n, received/n, bytes_sent/bytes, bytes_received/bytes, batches_sent/n, batches_received/n, casts_out/n, casts_in/n, "
     "asks_out/n, asks_in/n, published_out/n, published_in/n, mail_out/n, mail_in/n, backlog_bytes=backlog/bytes, names/n, told/n, bonds/n\n"
     "fields faults: resent/n, gaps/n, duplicates/n, early/n, full/n, expired_here/n, expired_there/n, downs/n, silences/n, resumes/n, resets/n, "
-    "lost/n, malformed/n, corrupt/n, version/n, stale/n, over_credit/n, forked/n, denied/n, down_why, refused_why\n";
+    "lost/n, malformed/n, corrupt/n, version/n, stale/n, over_credit/n, forked/n, denied/n, down_why, refused_why\n"
+    "table dropped: dropped, messages/n\n";
 
 /* The link of that name, or of the node of that name; and the node, where there is one only. */
 static const stoa_link_seen *find(const stoa_links_seen *seen, const char *name, const stoa_node_seen **node_out)

@@ -353,6 +353,8 @@ static inline void stoa_core_note(stoa_core *core, stoa_flight_code code, const 
 stoa_drop stoa_drop_of(stoa_err why);
 /* Note and count it; the reason follows from why. Does not free msg. */
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why);
+/* The same of a message that never was one here. */
+void stoa_core_letter(stoa_core *core, stoa_ref to, stoa_ref from, const stoa_row *row, stoa_err why);
 /* Hand msg (published on its topic) to this core's subscribers and pass it on to other places; frees or lends it (fan.c). */
 void stoa_core_fan_out(stoa_core *core, stoa_msg *msg);
 /* The same but for one place, which does not hear it. */

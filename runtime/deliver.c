@@ -30,20 +30,32 @@ stoa_drop stoa_drop_of(stoa_err why)
     return STOA_DROP_REFUSED;
 }
 
-static void letter_for(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason)
+/* payload: for the simulator, NULL: it is not known. */
+static void note_letter(stoa_core *core, const stoa_dead_letter *of, const void *payload)
 {
     stoa_dead_letter *letter = &core->dead[core->dead_count++ % STOA_DEAD_LETTERS];
-    *letter = (stoa_dead_letter){
-        .wall_ns = core->wall_ns, .row = msg->row, .to = msg->to, .from = msg->from, .why = why, .reason = reason};
-    core->dropped[reason]++;
-    bool here = stoa_ref_place(msg->to) == core->place.index;
-    stoa_actor *actor = here ? stoa_stands_for(core, msg->to) : NULL;
+    *letter = *of;
+    letter->wall_ns = core->wall_ns;
+    core->dropped[letter->reason]++;
+    bool here = stoa_ref_place(letter->to) == core->place.index;
+    stoa_actor *actor = here ? stoa_stands_for(core, letter->to) : NULL;
     if (actor) { (void)memccpy(letter->name, stoa_actor_name(actor), 0, sizeof letter->name - 1); }
-    if (msg->flags & (STOA_MSG_MARKED | STOA_MSG_LENT)) { (void)stoa_trace_without_turn(core, msg, msg->to, why); }
-    stoa_core_note(core, STOA_FLIGHT_DEAD_LETTER, actor, msg->row, stoa_err_name(why), msg->from.at, 0);
-    if (actor && actor->more) { actor->more->dropped[reason]++; }
+    stoa_core_note(core, STOA_FLIGHT_DEAD_LETTER, actor, letter->row, stoa_err_name(letter->why), letter->from.at, 0);
+    if (actor && actor->more) { actor->more->dropped[letter->reason]++; }
     struct stoa_sim *sim = core->place.node->options.sim;
-    if (sim) { stoa_sim_dead_letter(sim, core, letter, msg->row ? stoa_msg_payload(msg) : NULL); }
+    if (sim) { stoa_sim_dead_letter(sim, core, letter, payload); }
+}
+
+static void letter_for(stoa_core *core, stoa_msg *msg, stoa_err why, stoa_drop reason)
+{
+    stoa_dead_letter letter = {.row = msg->row, .to = msg->to, .from = msg->from, .why = why, .reason = reason};
+    if (msg->flags & (STOA_MSG_MARKED | STOA_MSG_LENT)) { (void)stoa_trace_without_turn(core, msg, msg->to, why); }
+    note_letter(core, &letter, msg->row ? stoa_msg_payload(msg) : NULL);
+}
+
+void stoa_core_letter(stoa_core *core, stoa_ref to, stoa_ref from, const stoa_row *row, stoa_err why)
+{
+    note_letter(core, &(stoa_dead_letter){.row = row, .to = to, .from = from, .why = why, .reason = stoa_drop_of(why)}, NULL);
 }
 
 void stoa_core_dead_letter(stoa_core *core, stoa_msg *msg, stoa_err why)

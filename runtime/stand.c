@@ -288,6 +288,33 @@ bool stoa_port_refuse(stoa_port *port, stoa_ref from, const stoa_passed *passed,
     return true;
 }
 
+/* --- dead letters */
+
+typedef struct letter {
+    stoa_act act;
+    const stoa_row *row;
+    stoa_ref to;
+} letter;
+
+static void letter_arrives(stoa_core *core, stoa_msg *msg)
+{
+    const letter *what = stoa_msg_body(msg);
+    stoa_core_letter(core, what->to, msg->from, what->row, STOA_E_STALE);
+    stoa_place_free(&core->place, msg);
+}
+
+void stoa_port_letter(stoa_port *port, uint32_t core, stoa_ref to, stoa_ref from, const stoa_row *row)
+{
+    uint32_t place = to.at && stoa_ref_place(to) < port->place.node->core_count ? stoa_ref_place(to) : core;
+    stoa_msg *msg = stoa_slab_new(&port->place.slab, sizeof(letter), STOA_MSG_ACT);
+    if (!msg) { return; } /* counted by who dropped it */
+    *(letter *)stoa_msg_body(msg) = (letter){.act = {.run = letter_arrives}, .row = row, .to = to};
+    msg->to = stoa_ref_make(0, place, 0);
+    msg->from = from;
+    msg->row = NULL;
+    stoa_place_push(&port->place, place, msg);
+}
+
 /* --- topics */
 
 uint64_t stoa_patterns_changes(stoa_node *node)

@@ -73,6 +73,9 @@ void stoa_port_break(stoa_port *port, stoa_ref to, stoa_ref about, stoa_end why,
 /* What link `to` had made to the stand is taken back. */
 void stoa_port_unlink(stoa_port *port, stoa_ref to, stoa_ref stand);
 
+/* What the port dropped since its deadline had passed is a dead letter (STALE) where `to` lives; NONE: on that core. */
+void stoa_port_letter(stoa_port *port, uint32_t core, stoa_ref to, stoa_ref from, const stoa_row *row);
+
 /* --- names of the node */
 /* Count of changes since the node was opened. Any thread. */
 uint64_t stoa_names_changes(stoa_node *node);

@@ -103,8 +103,9 @@ typedef struct stoa_session_events {
      * name than was expected or than its key's), STALE (an older incarnation or epoch), FORKED (it acknowledges what was
      * never sent), FULL (sessions.h: too many). */
     void (*refused)(void *context, stoa_session *session, stoa_err why, bool here);
-    /* Message seq of this lane, sent here or come from there, was dropped: its time was over. */
-    void (*expired)(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here);
+    /* A message that was sent here or has come from there was dropped: its time was over. What the other side has dropped
+     * has lane and seq alone. */
+    void (*expired)(void *context, stoa_session *session, const stoa_session_message *message, bool here);
     /* After a send that was FULL: the lane has room. After reset each lane has, and this is not told. */
     void (*room)(void *context, stoa_session *session, stoa_lane lane);
     void *context;

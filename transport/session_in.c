@@ -28,6 +28,21 @@ static void ack_soon(stoa_lane_in *in, uint64_t now_ns)
 
 /* --- telling */
 
+void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes,
+                               bool here)
+{
+    const stoa_session_events *events = s->options.events;
+    stoa_session_message message = {.lane = lane, .seq = head->seq};
+    if (head->type == STOA_FRAME_MESSAGE) {
+        message.type = (uint8_t)(head->flags >> 8);
+        message.source = head->source;
+        message.target = head->target;
+        message.bytes = body;
+        message.size_bytes = size_bytes;
+    }
+    events->expired(events->context, s, &message, here);
+}
+
 static void tell(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint64_t now_ns)
 {
     const stoa_session_events *events = s->options.events;
@@ -44,7 +59,7 @@ static void tell(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, c
     if (expired) {
         s->counts.expired_there++;
         stoa_session_consumed(s, lane, stoa_frame_room(head->size_bytes));
-        events->expired(events->context, s, lane, head->seq, false);
+        stoa_session_tell_expired(s, lane, head, body + skip_bytes, size_bytes - skip_bytes, false);
         return;
     }
     if (head->type != STOA_FRAME_MESSAGE) {

@@ -117,6 +117,9 @@ stoa_err stoa_session_take_refusal(stoa_session *s, const void *bytes, uint32_t 
 /* Up no more, for this reason; greet again from again_ns on, if the connection is there. */
 void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns);
 /* Up no more, and no greeting for a while. here: this side says so. */
+/* A message was dropped: its time was over. body: behind its deadline, of what is a message. */
+void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes,
+                               bool here);
 void stoa_session_refused(stoa_session *s, stoa_err why, bool here, uint64_t now_ns);
 /* Send an envelope and a body, counted. Errors: as the link's. */
 stoa_err stoa_session_say(stoa_session *s, stoa_envelope_what what, const void *body, uint32_t body_bytes,

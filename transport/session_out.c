@@ -89,13 +89,15 @@ uint8_t *stoa_lane_room(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, u
 
 /* --- deadlines */
 
-static void expire(stoa_session *s, stoa_lane lane, stoa_frame_head *head)
+static void expire(stoa_session *s, stoa_lane lane, stoa_frame_head *head, const uint8_t *body)
 {
+    const stoa_frame_head was = *head;
+    const uint32_t skip_bytes = sizeof(uint64_t); /* its deadline */
     head->size_bytes = STOA_FRAME_HEAD_BYTES;
     head->type = STOA_FRAME_EXPIRED;
     head->flags = 0;
     s->counts.expired_here++;
-    s->options.events->expired(s->options.events->context, s, lane, head->seq, true);
+    stoa_session_tell_expired(s, lane, &was, body + skip_bytes, was.size_bytes - (uint32_t)sizeof was - skip_bytes, true);
 }
 
 /* Of a batch that was never sent, and takes no more: cut down the messages whose time is over. */
@@ -112,7 +114,7 @@ static void drop_expired(stoa_session *s, stoa_lane lane, stoa_batch *b, uint64_
         uint64_t deadline_ns = UINT64_MAX;
         if (head.flags & STOA_FRAME_TIMED) { memcpy(&deadline_ns, bytes + from + sizeof head, sizeof deadline_ns); }
         if (deadline_ns <= now_ns) {
-            expire(s, lane, &head);
+            expire(s, lane, &head, bytes + from + sizeof head);
             memcpy(bytes + to, &head, sizeof head);
             keeps = STOA_FRAME_HEAD_BYTES;
         } else {

@@ -46,9 +46,9 @@ static void on_refused(void *context, stoa_session *session, stoa_err why, bool 
     (void)context, (void)session, (void)here;
     bench_must(why, "a session was refused");
 }
-static void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
 {
-    (void)context, (void)session, (void)lane, (void)seq, (void)here;
+    (void)context, (void)session, (void)message, (void)here;
 }
 static void on_room(void *context, stoa_session *session, stoa_lane lane)
 {

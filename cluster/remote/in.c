@@ -8,6 +8,8 @@
 /* A frame in the hands of its reader. */
 typedef struct frame {
     const stoa_session_message *message;
+    const void *bytes; /* all of them */
+    uint32_t size_bytes;
     stoa_remote_body body;
 } frame;
 
@@ -31,17 +33,20 @@ static void refuse(stoa_remote *remote, stoa_remote_peer *peer, const frame *f, 
         stoa_drop reason;
     } reasons[] = {{STOA_E_FULL, STOA_DROP_FULL},
                    {STOA_E_CLOSED, STOA_DROP_CLOSED},
-                   {STOA_E_TIMEOUT, STOA_DROP_STALE},
                    {STOA_E_NO_HANDLER, STOA_DROP_NO_HANDLER}};
     stoa_drop reason = STOA_DROP_REFUSED;
+    stoa_session_message whole = *f->message; /* which may have come in pieces */
+    whole.bytes = f->bytes;
+    whole.size_bytes = f->size_bytes;
     for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
         if (reasons[i].why == why) { reason = reasons[i].reason; }
     }
+    if (why == STOA_E_TIMEOUT) { stoa_remote_expired(remote, peer, &whole, false); }
     if (f->message->type == STOA_REMOTE_ASK) {
         answer_error(remote, peer, f, why);
         return;
     }
-    dropped(peer, reason);
+    if (why != STOA_E_TIMEOUT) { dropped(peer, reason); }
     if (f->message->type != STOA_REMOTE_CAST || !(f->body.head.flags & STOA_REMOTE_TELLS)) { return; }
     stoa_remote_head head = {.row = f->body.head.row & 0xffff, .id = f->body.head.id, .error = (int32_t)why};
     if (!head.row) { return; }
@@ -246,7 +251,7 @@ void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_se
         [STOA_REMOTE_WANT] = take_wanted,     [STOA_REMOTE_UNWANT] = take_wanted, [STOA_REMOTE_PUBLISH] = take_published,
         [STOA_REMOTE_SHARD] = take_shard,     [STOA_REMOTE_MAIL] = take_mail,   [STOA_REMOTE_AGAIN] = take_again,
         [STOA_REMOTE_LINK] = take_link,       [STOA_REMOTE_UNLINK] = take_unlink};
-    frame f = {.message = message};
+    frame f = {.message = message, .bytes = bytes, .size_bytes = size_bytes};
     remote->busy++;
     stoa_err err = stoa_remote_frame_read(message->type, bytes, size_bytes, &f.body);
     if (err || !takers[message->type]) {

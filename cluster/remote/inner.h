@@ -319,6 +319,10 @@ uint64_t stoa_remote_asks_sweep(stoa_remote *remote);
 void stoa_remote_tell_all(stoa_remote *remote, const stoa_remote_local *local, stoa_remote_frame type);
 /* Tell a peer which mailboxes are full. */
 void stoa_remote_full_tell(stoa_remote *remote, stoa_remote_peer *peer);
+/* A message whose deadline has passed: counted, and a dead letter. */
+void stoa_remote_stale(stoa_remote *remote, stoa_remote_peer *peer, stoa_ref to, stoa_ref from, const stoa_row *row);
+/* The same of a frame, of this node's or the peer's, that its session has dropped; of what the peer dropped nothing is known. */
+void stoa_remote_expired(stoa_remote *remote, stoa_remote_peer *peer, const stoa_session_message *message, bool ours);
 /* A frame of this node's that was never sent: who asked, or wanted to be told, hears why. */
 void stoa_remote_unsent(stoa_remote *remote, stoa_remote_peer *peer, const stoa_remote_waiting *frame, stoa_err why);
 

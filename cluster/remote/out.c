@@ -11,6 +11,26 @@ static void dropped(stoa_remote_peer *peer, stoa_drop reason)
     peer->counts.dropped[reason]++;
 }
 
+/* --- what is too late */
+
+void stoa_remote_stale(stoa_remote *remote, stoa_remote_peer *peer, stoa_ref to, stoa_ref from, const stoa_row *row)
+{
+    dropped(peer, STOA_DROP_STALE);
+    if (row) { stoa_port_letter(remote->port, remote->options.core, to, from, row); }
+}
+
+void stoa_remote_expired(stoa_remote *remote, stoa_remote_peer *peer, const stoa_session_message *message, bool ours)
+{
+    stoa_remote_body body = {0};
+    const stoa_remote_local *local = stoa_remote_local_of(remote, peer, ours ? message->source : message->target);
+    const stoa_remote_stand *stand =
+        &remote->stands[stoa_remote_stand_of(remote, peer, ours ? message->target : message->source, false)];
+    stoa_ref here = local ? local->ref : STOA_REF_NONE;
+    bool known = message->size_bytes && !stoa_remote_frame_read(message->type, message->bytes, message->size_bytes, &body);
+    stoa_remote_stale(remote, peer, ours ? stand->ref : here, ours ? here : stand->ref,
+                      known ? stoa_remote_row(remote, body.head.row) : NULL);
+}
+
 /* --- asks to others */
 
 stoa_remote_asked *stoa_remote_asked_of(stoa_remote *remote, const stoa_remote_peer *peer, uint64_t id)
@@ -101,11 +121,12 @@ static uint64_t left_of(const stoa_remote *remote, uint64_t due_ns)
 
 static void refuse(stoa_remote *remote, stoa_remote_peer *peer, const stoa_delivery *d, stoa_err why)
 {
-    if (stoa_port_refuse(remote->port, d->from, d->passed, d->row, why)) { return; }
-    dropped(peer, why == STOA_E_FULL       ? STOA_DROP_FULL
-                  : why == STOA_E_TIMEOUT  ? STOA_DROP_STALE
-                  : why == STOA_E_CLOSED   ? STOA_DROP_CLOSED
-                                           : STOA_DROP_REFUSED);
+    bool asked = d->passed->asker.who.at, told = stoa_port_refuse(remote->port, d->from, d->passed, d->row, why);
+    if (why == STOA_E_TIMEOUT && (asked || !told)) {
+        stoa_remote_stale(remote, peer, d->passed->stand, d->from, d->row);
+    } else if (!told) {
+        dropped(peer, why == STOA_E_FULL ? STOA_DROP_FULL : why == STOA_E_CLOSED ? STOA_DROP_CLOSED : STOA_DROP_REFUSED);
+    }
 }
 
 static stoa_err send_message(stoa_remote *remote, stoa_remote_peer *peer, stoa_remote_stand *stand, const stoa_delivery *d)
@@ -186,6 +207,11 @@ void stoa_remote_unsent(stoa_remote *remote, stoa_remote_peer *peer, const stoa_
     stoa_remote_head head;
     if (frame->type != STOA_REMOTE_CAST && frame->type != STOA_REMOTE_ASK) { return; }
     memcpy(&head, frame->bytes, sizeof head);
+    if (why == STOA_E_TIMEOUT) {
+        stoa_session_message m = {.type = frame->type, .source = frame->source, .target = frame->target, .bytes = frame->bytes,
+                                  .size_bytes = frame->size_bytes};
+        stoa_remote_expired(remote, peer, &m, true);
+    }
     if (frame->type == STOA_REMOTE_ASK) {
         stoa_remote_asked *asked = stoa_remote_asked_of(remote, peer, head.id);
         if (!asked) { return; }
@@ -193,7 +219,7 @@ void stoa_remote_unsent(stoa_remote *remote, stoa_remote_peer *peer, const stoa_
         stoa_remote_asked_free(remote, asked);
         return;
     }
-    dropped(peer, why == STOA_E_TIMEOUT ? STOA_DROP_STALE : STOA_DROP_CLOSED);
+    if (why != STOA_E_TIMEOUT) { dropped(peer, STOA_DROP_CLOSED); }
 }
 
 /* --- answers of actors here */

@@ -281,13 +281,12 @@ static void on_refused(void *context, stoa_session *session, stoa_err why, bool 
     }
 }
 
-/* Its asker's own node tells it; a cast is counted. */
-static void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+/* An asker is told by its own node. */
+static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
 {
     const stoa_remote_line *line = context;
     stoa_remote_peer *peer = peer_of(line->remote, session);
-    (void)lane, (void)seq, (void)here;
-    if (peer) { peer->counts.dropped[STOA_DROP_STALE]++; }
+    if (peer) { stoa_remote_expired(line->remote, peer, message, here); }
 }
 
 static void on_room(void *context, stoa_session *session, stoa_lane lane)

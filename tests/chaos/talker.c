@@ -160,10 +160,10 @@ static void on_refused(void *context, stoa_session *session, stoa_err why, bool 
     say("refused %" PRIu64 " %s %d\n", now_ns(), stoa_err_name(why), here);
 }
 
-static void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
 {
-    (void)context, (void)session, (void)lane, (void)here;
-    check(false, "expired", seq, 0); /* none has a deadline */
+    (void)context, (void)session, (void)here;
+    check(false, "expired", message->seq, 0); /* none has a deadline */
 }
 
 static void on_room(void *context, stoa_session *session, stoa_lane lane)

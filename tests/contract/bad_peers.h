@@ -152,9 +152,9 @@ static inline void on_refused(void *context, stoa_session *session, stoa_err why
     n->refusals++;
     n->why_refused = why;
 }
-static inline void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+static inline void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
 {
-    (void)context, (void)session, (void)lane, (void)seq, (void)here;
+    (void)context, (void)session, (void)message, (void)here;
     fail_msg("no message has a deadline");
 }
 static inline void on_room(void *context, stoa_session *session, stoa_lane lane)

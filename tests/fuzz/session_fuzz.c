@@ -20,12 +20,12 @@ static void on_message(void *context, stoa_session *session, const stoa_session_
     last[m->lane] = m->seq;
     told_bytes += m->size_bytes ? ((const uint8_t *)m->bytes)[m->size_bytes - 1] : 0;
 }
-static void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
 {
     (void)context, (void)session;
     if (!here) {
-        STOA_ASSERT(seq == last[lane] + 1);
-        last[lane] = seq;
+        STOA_ASSERT(message->seq == last[message->lane] + 1);
+        last[message->lane] = message->seq;
     }
 }
 static void on_up(void *context, stoa_session *session, bool resumed)

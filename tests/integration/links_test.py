@@ -179,6 +179,8 @@ class Links(unittest.TestCase):
                 trips = node.ask("link " + name)["round_trips"]
                 self.assertTrue(all(trip["from_ns"] < trip["to_ns"] and trip["count"] for trip in trips))
                 self.assertEqual((shown["faults"]["resets"], shown["faults"]["corrupt"], shown["faults"]["denied"]), (0, 0, 0))
+                self.assertEqual(shown["dropped"], [])  # nothing was too late, or reached nobody
+                self.assertEqual(shown["traffic"]["bonds"], 0)
             text = node.metrics()
             self.assertIn(f'stoa_session_up{{link="{link}",node="{other}"}} 1', text)
             self.assertIn(f'stoa_link_connections_total{{link="{link}"}}', text)

@@ -151,14 +151,14 @@ static void on_message(void *context, stoa_session *session, const stoa_session_
     }
 }
 
-static void on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+static void on_expired(void *context, stoa_session *session, const stoa_session_message *late, bool here)
 {
     node *at = context;
-    fold(at->world, seq << 8 | (uint64_t)lane << 4 | here);
+    fold(at->world, late->seq << 8 | (uint64_t)late->lane << 4 | here);
     if (here) {
         at->world->expired++;
     } else {
-        came(at, peer_of(session), lane, seq);
+        came(at, peer_of(session), late->lane, late->seq);
     }
 }
 

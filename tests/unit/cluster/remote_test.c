@@ -423,7 +423,28 @@ static void who_wants_to_be_told_of_a_refusal_is(void **state)
     (void)stand;
 }
 
-static void a_deadline_that_passes_on_the_way_is_counted(void **state)
+typedef struct letters {
+    const char *to, *row;
+    uint32_t count;
+    stoa_ref from;
+} letters;
+
+static void count_letter(void *context, const stoa_dead_letter *letter)
+{
+    letters *of = context;
+    if (letter->reason != STOA_DROP_STALE || strcmp(letter->name, of->to) != 0 || !letter->row || strcmp(letter->row->name, of->row) != 0) { return; }
+    of->count++;
+    of->from = letter->from;
+}
+
+static letters letters_to(kit *k, uint32_t i, const char *to, const char *row)
+{
+    letters of = {.to = to, .row = row};
+    assert_int_equal(stoa_dead_letters(k->nodes[i].node, count_letter, &of), STOA_OK);
+    return of;
+}
+
+static void a_deadline_that_passes_on_the_way_is_counted_where_it_is_seen(void **state)
 {
     kit *k = *state;
     k->dials = "&delay_us=5000";
@@ -435,7 +456,36 @@ static void a_deadline_that_passes_on_the_way_is_counted(void **state)
     kit_run(k, 50);
     assert_int_equal(kit_state(k, 0, ann)->said, 1);
     assert_int_equal(kit_state(k, 0, ann)->said_last, 2);
-    assert_int_equal(kit_peer(k, 0, "b").counts.dropped[STOA_DROP_STALE] + kit_peer(k, 1, "a").counts.dropped[STOA_DROP_STALE], 1);
+    assert_int_equal(kit_peer(k, 0, "b").counts.dropped[STOA_DROP_STALE], 1);
+    assert_int_equal(kit_peer(k, 1, "a").counts.dropped[STOA_DROP_STALE], 0);
+    letters of = letters_to(k, 0, "talker/ann", "say");
+    assert_int_equal(of.count, 1);
+    assert_true(stoa_ref_equal(of.from, stoa_find(k->nodes[0].node, "talker/bob"))); /* the sender's stand */
+    assert_int_equal(letters_to(k, 1, "talker/ann", "say").count, 0);
+}
+
+static void a_deadline_that_passes_before_a_message_leaves_is_counted_there(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_ref ann = kit_spawn(k, 0, "talker/ann"), bob = kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 5);
+    assert_int_equal(stoa_remote_pause(k->nodes[1].remote, "a", true), STOA_OK);
+    kit_go(k, 1, bob, "talker/ann", TALK_WITHIN, 1, 2);
+    kit_go(k, 1, bob, "talker/ann", TALK_ADD, 1, 2);
+    kit_go(k, 1, bob, "talker/ann", TALK_WITHIN, 2, 20000);
+    kit_run(k, 30);
+    assert_int_equal(stoa_remote_pause(k->nodes[1].remote, "a", false), STOA_OK);
+    kit_run(k, 30);
+    assert_int_equal(kit_state(k, 0, ann)->said, 1);
+    assert_int_equal(kit_state(k, 0, ann)->said_last, 2);
+    assert_int_equal(kit_state(k, 1, bob)->answer_error, STOA_E_TIMEOUT);
+    assert_int_equal(kit_peer(k, 1, "a").counts.dropped[STOA_DROP_STALE], 2);
+    assert_int_equal(letters_to(k, 1, "talker/ann", "add").count, 1);
+    letters of = letters_to(k, 1, "talker/ann", "say"); /* ann's stand */
+    assert_int_equal(of.count, 1);
+    assert_true(stoa_ref_equal(of.from, bob));
+    assert_int_equal(kit_peer(k, 0, "b").counts.dropped[STOA_DROP_STALE], 0);
 }
 
 /* --- room */
@@ -551,7 +601,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lost_node_is_the_end_of_all_its_actors, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_comes_and_goes_is_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_wants_to_be_told_of_a_refusal_is, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_deadline_that_passes_on_the_way_is_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_deadline_that_passes_on_the_way_is_counted_where_it_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_deadline_that_passes_before_a_message_leaves_is_counted_there, setup, teardown),
         cmocka_unit_test_setup_teardown(who_floods_hears_full_and_then_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_paused_node_is_full_in_time_and_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_topic_crosses_once_a_node_and_no_further, setup, teardown),

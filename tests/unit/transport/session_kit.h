@@ -97,15 +97,15 @@ static inline void kit_on_refused(void *context, stoa_session *session, stoa_err
     e->refused_here = here;
 }
 
-static inline void kit_on_expired(void *context, stoa_session *session, stoa_lane lane, uint64_t seq, bool here)
+static inline void kit_on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
 {
     kit_end *e = context;
     (void)session;
     e->expired_here += here;
     e->expired_there += !here;
     if (!here) {
-        assert_int_equal(seq, e->last_seq[lane] + 1);
-        e->last_seq[lane] = seq;
+        assert_int_equal(message->seq, e->last_seq[message->lane] + 1);
+        e->last_seq[message->lane] = message->seq;
     }
 }
 
