@@ -90,6 +90,7 @@ static const stoa_config_row library_table[] = {
     {.path = "peers", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(peers), .fallback = "", .max = 511, .doc = "Actors KIND/KEY, with commas between, that it may find and send to; beside them only who sent to it."},
     {.path = "hears", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(hears), .fallback = "", .max = 255, .doc = "Patterns of topics and groups, with commas between, that it may subscribe to or join."},
     {.path = "tells", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(tells), .fallback = "", .max = 255, .doc = "Patterns of topics, with commas between, that it may publish on."},
+    {.path = "args", .cls = STOA_CONFIG_TEXT, .offset = PLUGIN(args), .fallback = "", .max = 1023, .doc = "What its actors start with, as the row args of its table, in JSON: '{\"n\": 5}'. Fields that are left out are zero; nothing: they start without."},
     {.path = "memory", .cls = STOA_CONFIG_SIZE, .offset = PLUGIN(memory_bytes), .fallback = "256MiB", .min = 16 << 20, .max = INT64_MAX, .doc = "Address space of each process; above it, it ends."},
     {.path = "cpu", .cls = STOA_CONFIG_DURATION, .offset = PLUGIN(cpu_ns), .fallback = "1h", .min = 1000000000, .max = INT64_MAX, .doc = "Processor time of each process, in whole seconds; above it, it ends."},
     {.path = "turn", .cls = STOA_CONFIG_DURATION, .offset = PLUGIN(turn_ns), .fallback = "1s", .min = 1000000, .max = INT64_MAX, .doc = "That a message may take; above it, the process is ended."},

@@ -62,6 +62,7 @@ typedef struct stoa_settings_plugin {
     char actors[256]; /* "one, other": keys */
     char peers[512];  /* "kind/key, kind/key" */
     char hears[256], tells[256]; /* patterns of topics */
+    char args[1024];             /* JSON */
     uint64_t memory_bytes, cpu_ns, turn_ns, start_ns, per_ns, backoff_ns, backoff_max_ns;
     int64_t sends, restarts, core; /* core -1: the last one */
     int32_t restart;               /* stoa_restart */

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
+
 typedef struct wish {
     const char *setting; /* whose text is taken apart */
     char *text;
@@ -68,6 +70,20 @@ static void check_one(const stoa_settings_plugin *s, stoa_buf *faults)
     if (s->backoff_ns > s->backoff_max_ns) { stoa_buf_printf(faults, "plugins: %s: backoff is above backoff_max\n", s->name); }
 }
 
+/* Whether it is an object; what is in it the kind's table says, which its child tells at the start. */
+static void check_args(const stoa_settings_plugin *s, stoa_buf *faults)
+{
+    stoa_json_parser *parser = NULL;
+    stoa_json value;
+    stoa_json_members it;
+    if (!s->args[0]) { return; }
+    stoa_err err = stoa_json_parser_new(sizeof s->args, &parser);
+    if (!err) { err = stoa_json_parse(parser, s->args, strlen(s->args), &value); }
+    if (!err) { err = stoa_json_first_member(value, &it); }
+    if (err) { stoa_buf_printf(faults, "plugins: %s: args: %s is no JSON object\n", s->name, s->args); }
+    stoa_json_parser_free(parser);
+}
+
 void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_plan *out, stoa_buf *faults)
 {
     *out = (stoa_plugin_plan){.settings = *settings};
@@ -79,6 +95,7 @@ void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_pla
         {"tells", s->tells, STOA_ISOLATE_GRANTS, is_pattern, "a pattern of topics", out->tells},
     };
     check_one(s, faults);
+    check_args(s, faults);
     for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) { take_apart(s->name, &wishes[i], faults); }
     if (!out->actors[0]) { stoa_buf_printf(faults, "plugins: %s: actors: there is none\n", s->name); }
     out->isolate = (stoa_isolate){.library = s->library,

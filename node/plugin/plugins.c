@@ -18,6 +18,7 @@
 #include "actors/trade/book_msgs.h"
 #include "base/log.h"
 #include "node/plugin/keeper.h"
+#include "node/plugin/read.h"
 #include "node/said.h"
 
 /* What a plug-in may hear of, and send to its peers. */
@@ -62,6 +63,16 @@ static stoa_err give_tables(stoa_plugin_unit *unit, const stoa_table *const *tab
     return err;
 }
 
+/* What its actors start with: as the child has described it. */
+static stoa_err give_args(stoa_plugin_unit *unit)
+{
+    const char *json = unit->plan.settings.args;
+    if (!json[0]) { return STOA_OK; }
+    unit->plan.isolate.args = unit->args;
+    unit->plan.isolate.args_bytes = stoa_plugged_args_bytes(unit->plugged);
+    return stoa_args_from_json(stoa_plugged_kind(unit->plugged)->table, json, unit->plan.isolate.args_bytes, unit->args);
+}
+
 static stoa_err open_unit(stoa_plugins *plugins, uint32_t at)
 {
     const stoa_table *tables[KNOWN + STOA_SETTINGS_PLUGINS + 2];
@@ -73,6 +84,7 @@ static stoa_err open_unit(stoa_plugins *plugins, uint32_t at)
     if (err) { return err; }
     const char *name = stoa_plugged_kind(unit->plugged)->name;
     if (strcmp(name, unit->plan.settings.name) != 0) { err = STOA_FAIL(STOA_E_INVALID, "the kind of its library is %s", name); }
+    if (!err) { err = give_args(unit); }
     if (!err) { return STOA_OK; }
     stoa_plugged_close(unit->plugged);
     unit->plugged = NULL;

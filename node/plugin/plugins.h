@@ -21,6 +21,7 @@ typedef struct stoa_plugin_unit {
     stoa_plugged *plugged;       /* NULL: refused */
     char why[STOA_PLUGIN_WHY];   /* of that */
     const stoa_table *tables[STOA_PLUGIN_TABLES]; /* of its peers; ends with NULL */
+    _Alignas(16) uint8_t args[STOA_ISOLATE_ARGS_MAX]; /* that its actors start with */
     stoa_kind supervisor;        /* the supervisor's kind, with this plug-in's policy */
     stoa_hear hears[STOA_PLUGIN_HEARS];
     stoa_ref keeper;

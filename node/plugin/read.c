@@ -94,3 +94,20 @@ stoa_err stoa_payload_from_json(const stoa_type *type, stoa_json value, void *ou
     bool can = (size_t)type->cls < sizeof put / sizeof put[0] && put[type->cls];
     return can ? put[type->cls](type, value, out) : STOA_FAIL(STOA_E_INVALID, "%s cannot be given as JSON", type->name);
 }
+
+stoa_err stoa_args_from_json(const stoa_table *table, const char *json, uint32_t size_bytes, void *out)
+{
+    stoa_json_parser *parser = NULL;
+    stoa_json value;
+    uint32_t id = 1;
+    while (id <= table->row_count && strcmp(table->rows[id].name, "args") != 0) { id++; }
+    bool fits = id <= table->row_count && table->rows[id].payload.size_bytes == size_bytes;
+    if (!size_bytes) { return STOA_FAIL(STOA_E_NOT_FOUND, "args: the kind %s takes none", table->name); }
+    if (!fits) { return STOA_FAIL(STOA_E_NOT_FOUND, "args: the table of %s has no row args of %u bytes", table->name, size_bytes); }
+    memset(out, 0, size_bytes);
+    stoa_err err = stoa_json_parser_new(strlen(json) + 1, &parser);
+    if (!err) { err = stoa_json_parse(parser, json, strlen(json), &value); }
+    if (!err) { err = stoa_payload_from_json(&table->rows[id].payload, value, out); }
+    stoa_json_parser_free(parser);
+    return err ? STOA_PASS(err, "args") : STOA_OK;
+}

@@ -11,4 +11,8 @@
  * INVALID (another kind of value, a member that there is not, bytes), RANGE, PRECISION, TOO_LARGE; the trail says where. */
 stoa_err stoa_payload_from_json(const stoa_type *type, stoa_json value, void *out);
 
+/* What a kind from a library is started with, size_bytes of it as its table has it in the row `args`, from JSON. Errors: as above,
+ * NOT_FOUND (no such row, or not so large: they cannot be given), MALFORMED, NOMEM. */
+stoa_err stoa_args_from_json(const stoa_table *table, const char *json, uint32_t size_bytes, void *out);
+
 #endif

@@ -220,6 +220,27 @@ class Test(unittest.TestCase):
         self.assertIn("refused when the node came up", node.run("plugin", "start", "stuck")[2])
         self.assertEqual(node.close(), 0)
 
+    def test_its_actors_start_with_the_args_of_the_settings(self):
+        node = self.node([helper(), tally(), odd(", restarts: 1000, backoff: 1ms, backoff_max: 1ms, args: '{\"sum\": 40}'")])
+        self.assertEqual(node.ask("odd", "o", "add", n=2)["sum"], 42)
+        node.run("plugin", "ask", "odd", "o", "misdo", '{"what": "crash"}')
+        node.serves("odd/o", 1)
+        self.assertEqual(node.ask("odd", "o", "add", n=1)["sum"], 41)  # anew, with the same
+        self.assertEqual(node.close(), 0)
+
+    def test_args_that_it_cannot_have_are_refused_by_name(self):
+        for args, why in {'{"some": 1}': "INVALID: odd.args has no field 'some'", '{"sum": -1}': "RANGE", '{"sum": "much"}': "INVALID"}.items():
+            node = self.node([helper(), odd(f", args: '{args}'")])
+            row = next(row for row in node.ok("plugins")["plugins"] if row["actor"] == "odd")
+            self.assertEqual(row["status"], "refused")
+            self.assertIn(why, row["last_why"])
+            self.assertIn("args", row["last_why"])
+            self.assertIn('"plugin_refused"', node.text())
+            self.assertEqual(node.close(), 0)
+        node = self.node([helper(), tally(", args: '{}'")])
+        self.assertIn("the kind tally takes none", next(row for row in node.ok("plugins")["plugins"] if row["actor"] == "tally")["last_why"])
+        self.assertEqual(node.close(), 0)
+
     def test_a_killed_node_leaves_no_child(self):
         node = self.node([helper(), tally(), odd(", turn: 10m")])
         for name in ("tally/t", "tally/u"):
@@ -252,6 +273,10 @@ class Test(unittest.TestCase):
             code, said = check([tally(", memory: 1KiB"), tally(", turn: soon, restart: often")])
             self.assertEqual(code, 2)
             for line in ("s.yaml:6: plugins[0].memory:", "s.yaml:7: plugins[1].turn:", "s.yaml:7: plugins[1].restart:"):
+                self.assertIn(line, said)
+            code, said = check([tally(), odd(", args: '{\"sum\": 4'"), odd(", args: \"[1]\"").replace("name: odd", "name: even")])
+            self.assertEqual(code, 2)
+            for line in ("odd: args: {\"sum\": 4 is no JSON object", "even: args: [1] is no JSON object"):
                 self.assertIn(line, said)
             code, said = check([tally() + "\nclients:\n  - {name: c, plugins: \"tally, none\"}"])
             self.assertEqual((code, "there is no plug-in 'none'" in said, "'tally'" in said), (2, True, False))

@@ -22,7 +22,7 @@ typedef struct odd {
     stoa_asker waiting[8]; /* by token, from FIRST_WAITING on */
 } odd;
 static stoa_err odd_start(stoa_turn *turn, void *state, const void *args);
-STOA_PLAIN_KIND(odd, .start = odd_start, .args_bytes = sizeof(uint64_t))
+STOA_PLAIN_KIND(odd, .start = odd_start, .args_bytes = sizeof(odd_args))
 STOA_PLUGIN(odd)
 
 static stoa_err odd_start(stoa_turn *turn, void *state, const void *args)

@@ -28,6 +28,7 @@ STOA_TABLE(helper)
 #define odd_misdo_FIELDS(F, S)  F(S, stoa_text30, what)
 #define odd_later_FIELDS(F, S)  F(S, uint64_t, n)
 #define odd_timer_FIELDS(F, S)  F(S, uint64_t, after_ns) F(S, uint64_t, every_ns) F(S, uint64_t, cancel)
+#define odd_args_FIELDS(F, S)   F(S, uint64_t, sum)
 #define odd_ROWS(ROW, K)                                                        \
     ROW(K, COMMAND, add, sum, "Add n.")                                         \
     ROW(K, REPLY, sum, _, "What there is.")                                     \
@@ -37,7 +38,8 @@ STOA_TABLE(helper)
     ROW(K, CAST, tick, _, "A timer.")                                           \
     ROW(K, COMMAND, misdo, sum, "Do what is to end it.")                        \
     ROW(K, COMMAND, timer, sum, "Set timers.")                                  \
-    ROW(K, COMMAND, later, sum, "Twice n in doubled, once helper/h has said so; RANGE for 13.")
+    ROW(K, COMMAND, later, sum, "Twice n in doubled, once helper/h has said so; RANGE for 13.") \
+    ROW(K, TOPIC, args, _, "The sum that it starts with.")
 STOA_TABLE(odd)
 #define odd_HEARS(HEAR, K) HEAR(K, helper, doubled)
 
