@@ -45,12 +45,27 @@ static void free_frames(struct stoa_shard *shard, stoa_msg_list *list)
     for (stoa_msg *msg; (msg = stoa_msg_list_pop(list));) { stoa_place_free(&shard->core->place, msg); }
 }
 
+/* Mail is asked for again. Greetings are not: who sent one waits for its answer. */
+static void free_mail(struct stoa_shard *shard, stoa_msg_list *list)
+{
+    stoa_msg_list kept = {0};
+    for (stoa_msg *msg; (msg = stoa_msg_list_pop(list));) {
+        const stoa_frame *frame = stoa_msg_body(msg);
+        if (frame->cls == STOA_FRAME_HELLO) {
+            stoa_msg_list_push(&kept, msg);
+        } else {
+            stoa_place_free(&shard->core->place, msg);
+        }
+    }
+    *list = kept;
+}
+
 void stoa_channels_dropped(struct stoa_shard *shard)
 {
     struct stoa_mailing *m = shard->mailing;
     uint32_t in_count = m->in_count;
     free_frames(shard, &m->answers);
-    free_frames(shard, &m->mail);
+    free_mail(shard, &m->mail);
     m->answers_done = m->mail_done = m->tries = 0;
     m->again_ns = 0;
     memset(m->far, 0, sizeof m->far);

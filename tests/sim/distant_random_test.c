@@ -146,6 +146,7 @@ static void run_both(world *w, uint64_t for_ns)
     for (uint32_t i = 0; i < SIDES && !w->cut; i++) {
         if (dice(w) % 16 == 0) { forge(w, i); }
         carry(w, i, (uint32_t)(dice(w) % LINE));
+        if (dice(w) % 64 == 0 && !stoa_sim_dead(w->sides[1 - i].sim)) { (void)stoa_shard_drop(w->sides[1 - i].shards[dice(w) % SHARDS], 0); }
         if (w->lines[i].dropped && w->lines[i].count == 0) { say_again(w, i); }
     }
 }
