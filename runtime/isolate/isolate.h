@@ -19,7 +19,8 @@
  * and free, find for its peers, monitor and link for whom it may send to, subscribe, join, bind and publish (topics it was not given:
  * DENIED). All else answers UNSUPPORTED. A send is not refused in the child's turn: casts that find their receiver full are
  * dropped and counted (`inspect`); asks are answered with the error, and who is told is told. An event-sourced kind is refused by the
- * child (docs/decisions/0030), an isolate in a simulated node by its start: UNSUPPORTED.
+ * child (docs/decisions/0030), an isolate in a simulated node by its start: UNSUPPORTED. So is one where the kernel has no
+ * Landlock, by which a child has no file but its library and those of the system.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_RUNTIME_ISOLATE_ISOLATE_H

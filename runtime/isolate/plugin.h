@@ -23,7 +23,7 @@ typedef struct stoa_plugged stoa_plugged;
  * the program knows: what the kind hears of others is of them, of stoa_system, or its own. Blocks, for start_ns at most and what
  * the end of a process takes; not from a core. Errors, with why in the trail: FAILED (the child ended: what of), TIMEOUT, MALFORMED (what
  * it told is no kind), EXISTS (the kind's name is that of a table), NOT_FOUND (it hears a row of a table that is not known, or not so),
- * IO, NOMEM, INVALID. */
+ * UNSUPPORTED (this kernel has no Landlock), IO, NOMEM, INVALID. */
 stoa_err stoa_plugged_open(const stoa_isolate *isolate, const stoa_table *const *tables, stoa_plugged **out);
 /* Lives until close. */
 const stoa_kind *stoa_plugged_kind(const stoa_plugged *plugged);

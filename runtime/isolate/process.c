@@ -10,16 +10,25 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <inttypes.h>
+#include <linux/landlock.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { PATH_BYTES = 4096, END_TRIES = 5000 /* of a millisecond */ };
+
+/* Asked before there is a child, so that it is told once and not at every restart. */
+static stoa_err check_kernel(void)
+{
+    if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 1) { return STOA_OK; }
+    return STOA_FAIL(STOA_E_UNSUPPORTED, "no isolate without Landlock, which this kernel has not, or not allowed: %s", strerror(errno));
+}
 
 static stoa_err host_path(const stoa_isolate *isolate, char path[PATH_BYTES])
 {
@@ -66,7 +75,8 @@ static int spawn(const char *path, char *const *args, int socket, pid_t *pid_out
 stoa_err stoa_isolate_process_order(const stoa_isolate *isolate, stoa_isolate_order *out, int *socket_out)
 {
     int ends[2];
-    stoa_err err = host_path(isolate, out->path);
+    stoa_err err = check_kernel();
+    if (!err) { err = host_path(isolate, out->path); }
     if (err) { return err; }
     if (access(out->path, X_OK)) { return STOA_FAIL(STOA_E_IO, "%s cannot be started: %s", out->path, strerror(errno)); }
     if (!isolate->library || snprintf(out->library, sizeof out->library, "%s", isolate->library) >= (int)sizeof out->library) {
@@ -101,6 +111,7 @@ static const char *reason(const siginfo_t *end)
     } reasons[] = {
         {CLD_EXITED, STOA_ISOLATE_NOT_LOADED, "isolate: its library cannot be loaded"},
         {CLD_EXITED, STOA_ISOLATE_SOURCED, "isolate: its kind is event-sourced"},
+        {CLD_EXITED, STOA_ISOLATE_NOT_CONFINED, "isolate: it cannot be confined"},
         {CLD_EXITED, STOA_ISOLATE_NO_MEMORY, "isolate: above its memory"},
         {CLD_EXITED, STOA_ISOLATE_NOT_HEARD, "isolate: it lost the node"},
         {CLD_KILLED, SIGSYS, "isolate: a system call that it may not make"},

@@ -10,7 +10,13 @@
 #include "runtime/isolate/isolate.h"
 
 /* How the child itself ends where something is wrong; others are signals. */
-enum { STOA_ISOLATE_NOT_LOADED = 64, STOA_ISOLATE_NO_MEMORY = 65, STOA_ISOLATE_NOT_HEARD = 66, STOA_ISOLATE_SOURCED = 67 };
+enum {
+    STOA_ISOLATE_NOT_LOADED = 64,
+    STOA_ISOLATE_NO_MEMORY,
+    STOA_ISOLATE_NOT_HEARD,
+    STOA_ISOLATE_SOURCED,
+    STOA_ISOLATE_NOT_CONFINED
+};
 /* The descriptor that the child finds its socket at; no other is open. */
 enum { STOA_ISOLATE_FD = 3 };
 
@@ -20,7 +26,8 @@ typedef struct stoa_isolate_order {
     int socket; /* the child's end; -1: none */
 } stoa_isolate_order;
 
-/* Find the host and make a socket; *socket_out is the node's end. Some us. Errors: IO (no such program, no descriptors), INVALID,
+/* Find the host and make a socket; *socket_out is the node's end. Some us. Errors: UNSUPPORTED (the
+ * kernel has no Landlock, by which the child shuts itself in), IO (no such program, no descriptors), INVALID,
  * TOO_LARGE (a path). */
 stoa_err stoa_isolate_process_order(const stoa_isolate *isolate, stoa_isolate_order *out, int *socket_out);
 /* Start it, and close the child's end here: posix_spawn, so the caller waits until the child has become the host, about 1 ms. The

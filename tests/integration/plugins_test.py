@@ -1,10 +1,12 @@
 """plugins_test.py - goal: a node runs plug-ins from its settings: they are reached by name, restarted, given up and begun anew, and
 whatever one does - crash, hang, flood, take memory, make a forbidden call, never come to an end of loading - is told at its
-supervisor and nobody else's. A node that is killed leaves no process of theirs. Method: a real node, the example's plug-in and one
-that misbehaves on request (tests/unit/runtime/isolates/odd.c); after each deed the example's plug-in and the market still answer.
+supervisor and nobody else's. A node that is killed leaves no process of theirs. What is loaded reads nothing of the node. Method: a real
+node, the example's plug-in and one that misbehaves on request (tests/unit/runtime/isolates/odd.c); after each deed the example's plug-in
+and the market still answer.
 
 SPDX-License-Identifier: Apache-2.0
 """
+import errno
 import json
 import os
 import shutil
@@ -52,12 +54,16 @@ def wait_until(what, why):
 
 
 class Node:
-    def __init__(self, plugins):
+    """beside: plug-ins that are copied into its folder, which rows call FOLDER."""
+
+    def __init__(self, plugins, beside=()):
         self.closed = None
         self.folder = tempfile.mkdtemp(prefix="stoa-plugins-")
+        for name in beside:
+            shutil.copy(os.path.join(PLUGINS, name), self.folder)
         self.settings = os.path.join(self.folder, "settings.yaml")
         with open(self.settings, "w") as out:
-            out.write(BASE + "plugins:\n" + "".join(f"  - {row}\n" for row in plugins))
+            out.write(BASE + "plugins:\n" + "".join(f"  - {row}\n" for row in plugins).replace("FOLDER", self.folder))
         self.data = os.path.join(self.folder, "data")
         self.log = open(os.path.join(self.folder, "log"), "w+")
         self.process = subprocess.Popen(
@@ -129,8 +135,8 @@ def odd(more=""):
 
 
 class Test(unittest.TestCase):
-    def node(self, plugins):
-        node = Node(plugins)
+    def node(self, plugins, beside=()):
+        node = Node(plugins, beside)
         self.addCleanup(node.close)
         return node
 
@@ -173,6 +179,26 @@ class Test(unittest.TestCase):
             self.assertNotEqual(ended["process"]["pid"], row["process"]["pid"])
             self.assertFalse(lives(row["process"]["pid"]))
             self.assert_others_serve(node, total)
+        self.assertEqual(node.close(), 0)
+
+    def test_a_constructor_reads_nothing_of_the_node(self):
+        node = self.node(["{name: early_read, library: FOLDER/early_read.so, actors: e}"], beside=["early_read.so"])
+        self.assertTrue(os.path.getsize(os.path.join(node.data, "keys", "server.key")))
+        os.kill(node.serves("early_read/e")["process"]["pid"], signal.SIGKILL)
+        node.serves("early_read/e", 1)  # it was loaded when the node had all that a node has
+        found = {}
+        while True:
+            row = node.ask("early_read", "e", "look", n=len(found))
+            if not row["path"]:
+                break
+            found[row["path"]] = (row["error"], row["size_bytes"], row["bytes"])
+        for path in (os.path.join(node.data, "keys", "server.key"), node.settings, f"/proc/{node.process.pid}/mem",
+                     f"/proc/{node.process.pid}/environ", "/etc/passwd"):
+            self.assertTrue(os.path.exists(path))
+            self.assertIn(found[path], ((errno.EACCES, 0, 0), (errno.EPERM, 0, 0)), path)
+        read = {path for path, (_, size_bytes, _) in found.items() if size_bytes}
+        self.assertEqual(read, {os.path.join(node.folder, "early_read.so"), "/etc/ld.so.cache"})
+        self.assertEqual(node.ask("early_read", "e", "sum", text="123456789", n=27)["crc"], 0xcbf43926)
         self.assertEqual(node.close(), 0)
 
     def test_one_asks_another(self):

@@ -56,8 +56,12 @@ typedef struct stoa_host {
 
 extern stoa_host stoa_the_host;
 
-/* Put limits on this process: memory, processor time, descriptors, processes; no core, no new rights; it dies with its parent. */
+/* Put limits on this process: memory, processor time, descriptors, processes; no core, no new rights, nobody of its user
+ * looks into it; it dies with its parent. */
 stoa_err stoa_host_limit(uint64_t memory_bytes, uint64_t cpu_s, int parent);
+/* From now on no file can be opened but to read this one, libraries in the system's folders and the loader's cache of
+ * those. After stoa_host_limit. Errors: UNSUPPORTED (no Landlock), IO. */
+stoa_err stoa_host_close_files(const char *library);
 /* From now on only the calls of a table, any other kills the process: while the library is loaded, and behind that. */
 stoa_err stoa_host_seal_for_loading(void);
 stoa_err stoa_host_seal(void);

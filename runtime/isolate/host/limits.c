@@ -1,8 +1,10 @@
 /* host/limits.c - what the child may not do: limits, then a filter over its system calls.
  *
- * The filter allows what its turns, malloc and the pipe need, by number; memory cannot be made executable any more. While the library
- * is loaded, and with it whatever it runs then, files may be read as well and code mapped, and the next filter put on, which only
- * takes away. Everything else ends the process with SIGSYS, which the node tells from other ends.
+ * The filter allows what its turns, malloc and the pipe need, by number; memory cannot be made executable any more.
+ * While the library is loaded, and with it whatever it runs then, files may be read as well (those that files.c left)
+ * and code mapped, and the next filter put on, which only takes away. Everything else, tracing and reading of other
+ * processes among it, ends the process with SIGSYS, which the node tells from other ends. What runs while the library
+ * is loaded can keep the next filter from being put on, so nothing may rest on that one alone.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
@@ -37,7 +39,8 @@ stoa_err stoa_host_limit(uint64_t memory_bytes, uint64_t cpu_s, int parent)
     bool done = limit(RLIMIT_AS, memory_bytes, memory_bytes) && limit(RLIMIT_CPU, cpu_s, cpu_s + 1) &&
                 limit(RLIMIT_CORE, 0, 0) && limit(RLIMIT_NPROC, 0, 0) && limit(RLIMIT_NOFILE, 16, 16) &&
                 limit(RLIMIT_FSIZE, 64 << 20, 64 << 20) && limit(RLIMIT_MEMLOCK, 0, 0);
-    done = done && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0;
+    done = done && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 &&
+           prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
     return done && getppid() == parent ? STOA_OK : STOA_E_IO;
 }
 

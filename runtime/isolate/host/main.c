@@ -1,10 +1,11 @@
-/* host/main.c - stoa-isolate, the child of a node that runs one library's kind: limits and a filter over
+/* host/main.c - stoa-isolate, the child of a node that runs one library's kind: limits, an end of opening files and a filter over
  * system calls first, then the library, then a narrower filter, then turns until the node hangs up.
  *
  *     stoa-isolate LIBRARY MEMORY_BYTES CPU_SECONDS PARENT     with a socket of the node's as descriptor 3
  *
  * A node starts it (isolate/process.c); nobody else has a use for it. What loading a library runs - constructors are foreign code, too - is
- * under the limits and the first filter: it may read files that its user may read, and nothing else outside. Ends are told by exit status (isolate/process.h).
+ * under the limits and the first filter: it may read its library and those of the system, and nothing else outside. Ends are told by
+ * exit status (isolate/process.h).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <dlfcn.h>
@@ -28,13 +29,14 @@ int main(int count, char **args)
 {
     if (count != 5) { return STOA_ISOLATE_NOT_HEARD; }
     if (stoa_host_limit(strtoull(args[2], NULL, 10), strtoull(args[3], NULL, 10), atoi(args[4]))) { return STOA_ISOLATE_NOT_HEARD; }
+    if (stoa_host_close_files(args[1])) { return STOA_ISOLATE_NOT_CONFINED; }
     if (stoa_isolate_pipe_offer(&host->pipe, STOA_ISOLATE_FD, STOA_SHM_WELCOME)) { return STOA_ISOLATE_NO_MEMORY; }
     while (!stoa_isolate_pipe_met(&host->pipe)) { stoa_host_wait(); }
-    if (stoa_host_seal_for_loading()) { return STOA_ISOLATE_NOT_LOADED; }
+    if (stoa_host_seal_for_loading()) { return STOA_ISOLATE_NOT_CONFINED; }
     const stoa_kind *kind = load(args[1]);
     if (!kind) { return STOA_ISOLATE_NOT_LOADED; }
     if (kind->sourced) { return STOA_ISOLATE_SOURCED; }
     stoa_host_take(kind);
-    if (stoa_host_seal()) { return STOA_ISOLATE_NOT_LOADED; }
+    if (stoa_host_seal()) { return STOA_ISOLATE_NOT_CONFINED; }
     stoa_host_serve();
 }
