@@ -218,10 +218,12 @@ static const figure figures[] = {
 
 static stoa_err make_metrics(stoa_projector *p)
 {
+    static const char batches[] = "Transactions: copy of many rows (catch-up), pipeline of few (the live tail).";
     stoa_metrics *m = p->options.metrics;
     stoa_err err = stoa_metrics_counter(m, "stoa_projection_events_total", "", "Events projected.", &p->events_total);
     if (!err) { err = stoa_metrics_counter(m, "stoa_projection_rows_total", "", "Rows written.", &p->rows_total); }
-    if (!err) { err = stoa_metrics_counter(m, "stoa_projection_batches_total", "", "Transactions.", &p->batches_total); }
+    if (!err) { err = stoa_metrics_counter(m, "stoa_projection_batches_total", "way=\"copy\"", batches, &p->copied_total); }
+    if (!err) { err = stoa_metrics_counter(m, "stoa_projection_batches_total", "way=\"pipeline\"", batches, &p->piped_total); }
     if (!err) { err = stoa_metrics_counter(m, "stoa_projection_reconnects_total", "", "Times PostgreSQL came back.", &p->reconnects_total); }
     for (uint32_t i = 0; i < p->options.shard_count && !err; i++) {
         char labels[64];

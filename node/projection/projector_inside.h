@@ -47,7 +47,7 @@ struct stoa_projector {
     pthread_t thread;
     bool threaded;
     stoa_metrics *metrics;
-    stoa_counter *events_total, *rows_total, *batches_total, *reconnects_total;
+    stoa_counter *events_total, *rows_total, *copied_total, *piped_total, *reconnects_total;
 
     /* the thread's own */
     stoa_target *live, *shadow;

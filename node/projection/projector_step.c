@@ -132,36 +132,37 @@ static projector_outcome blame(projector_shard *shard, projector_way *way, stoa_
     return PROJECTOR_GUILTY;
 }
 
-static void note_step(stoa_projector *p, projector_shard *shard, bool live, const gather *g, uint64_t events, uint64_t rows, uint64_t began_ns)
+static void note_step(stoa_projector *p, projector_shard *shard, bool live, const gather *g, uint64_t events,
+                      const stoa_target_written *written, uint64_t began_ns)
 {
     uint64_t now = projector_now(), took = now > began_ns ? now - began_ns : 1;
     atomic_store(live ? &shard->position : &shard->rebuilt, g->position);
     if (live) { atomic_store(&shard->event_ns, g->event_ns); }
     atomic_store(&shard->moved_ns, now);
     stoa_counter_add(p->events_total, events);
-    stoa_counter_add(p->rows_total, rows);
-    stoa_counter_add(p->batches_total, 1);
+    stoa_counter_add(p->rows_total, written->rows);
+    stoa_counter_add(written->piped ? p->piped_total : p->copied_total, 1);
     (void)pthread_mutex_lock(&p->lock);
     p->events += events;
-    p->rows += rows;
+    p->rows += written->rows;
     p->batches++;
     if (events >= p->options.batch / 2) { /* small ones say nothing about what is possible */
-        p->rows_per_s = (uint64_t)((double)rows * 1e9 / (double)took);
+        p->rows_per_s = (uint64_t)((double)written->rows * 1e9 / (double)took);
         p->events_per_s = (uint64_t)((double)events * 1e9 / (double)took);
     }
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-/* Read, fold, write. *rows_out: rows written. */
+/* Read, fold, write. */
 static stoa_err run_batch(projector_shard *shard, stoa_target *target, uint32_t i, uint64_t until, gather *g, bool *guilty_out,
-                          uint64_t *rows_out)
+                          stoa_target_written *written_out)
 {
     uint64_t from = stoa_target_position(target, i) + 1;
     stoa_err err = stoa_log_read(shard->reader, from, until, take_event, g, NULL);
     *guilty_out = err && (g->applying || guilty_read(err));
     if (err == STOA_E_GONE) { err = STOA_PASS(err, PROJECTOR_GONE); }
     if (err || g->position < from) { return err; }
-    err = stoa_target_write(target, i, g->position, g->mark, g->event_ns, rows_out);
+    err = stoa_target_write(target, i, g->position, g->mark, g->event_ns, written_out);
     *guilty_out = err && guilty_write(err);
     return err;
 }
@@ -171,7 +172,7 @@ projector_outcome projector_step(stoa_projector *p, stoa_target *target, uint32_
     projector_shard *shard = &p->shards[i];
     bool live = target == p->live, guilty = false;
     projector_way *way = live ? &shard->live : &shard->shadow;
-    uint64_t durable = stoa_shard_durable(shard->shard), from = stoa_target_position(target, i) + 1, rows = 0;
+    uint64_t durable = stoa_shard_durable(shard->shard), from = stoa_target_position(target, i) + 1;
     uint64_t began_ns = projector_now(), until = from - 1 + way->step;
     stoa_err err = way->checked ? STOA_OK : check_mark(shard, target, i, durable);
     if (err) { return err == STOA_E_IO || err == STOA_E_NOMEM ? PROJECTOR_AWAY : blame(shard, way, err, from - 1, from - 1); }
@@ -181,13 +182,14 @@ projector_outcome projector_step(stoa_projector *p, stoa_target *target, uint32_
         return PROJECTOR_NOTHING;
     }
     gather g = {.model = stoa_target_model(target, i)};
-    err = run_batch(shard, target, i, until < durable ? until : durable, &g, &guilty, &rows);
+    stoa_target_written written;
+    err = run_batch(shard, target, i, until < durable ? until : durable, &g, &guilty, &written);
     if (err && !guilty) { return PROJECTOR_AWAY; }
     if (err) { return blame(shard, way, err, from, until < durable ? until : durable); }
     if (g.position < from) { return PROJECTOR_NOTHING; }
     if (g.position >= way->careful_until) { way->step = p->options.batch; }
     projector_read_from(shard, way, live ? "projection" : "projection.rebuild", g.position);
-    note_step(p, shard, live, &g, g.position - from + 1, rows, began_ns);
+    note_step(p, shard, live, &g, g.position - from + 1, &written, began_ns);
     if (live && g.position >= durable) { atomic_store(&shard->level_ns, projector_now()); }
     return PROJECTOR_MOVED;
 }

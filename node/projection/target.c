@@ -169,7 +169,8 @@ static stoa_err move_cursor(stoa_target *target, uint32_t i, uint64_t position, 
                      (unsigned long long)target->shards[i].position);
 }
 
-stoa_err stoa_target_write(stoa_target *target, uint32_t i, uint64_t position, uint64_t mark, uint64_t event_ns, uint64_t *rows_out)
+stoa_err stoa_target_write(stoa_target *target, uint32_t i, uint64_t position, uint64_t mark, uint64_t event_ns,
+                           stoa_target_written *out)
 {
     target_shard *shard = &target->shards[i];
     stoa_projection_way way = target->options->way;
@@ -187,7 +188,7 @@ stoa_err stoa_target_write(stoa_target *target, uint32_t i, uint64_t position, u
     shard->position = position;
     shard->mark = mark;
     shard->event_ns = event_ns;
-    *rows_out = rows;
+    *out = (stoa_target_written){rows, pipe};
     return STOA_OK;
 }
 

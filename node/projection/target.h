@@ -55,10 +55,15 @@ uint64_t stoa_target_position(const stoa_target *target, uint32_t shard);
 uint64_t stoa_target_mark(const stoa_target *target, uint32_t shard);
 uint64_t stoa_target_event_ns(const stoa_target *target, uint32_t shard);
 
-/* Write what the shard's model has gathered up to position, whose event happened at event_ns. *rows_out: rows written.
- * Errors: STALE (the cursor is not where we left it), what storage/postgres returns, with the table in the trail. */
+/* How a batch was written: few rows by the pipeline, in one round trip; many by COPY. */
+typedef struct stoa_target_written {
+    uint64_t rows;
+    bool piped;
+} stoa_target_written;
+
+/* Write what the shard's model has gathered up to position, whose event happened at event_ns. Errors: STALE (the cursor is not where we left it), what storage/postgres returns, with the table in the trail. */
 stoa_err stoa_target_write(stoa_target *target, uint32_t shard, uint64_t position, uint64_t mark, uint64_t event_ns,
-                           uint64_t *rows_out);
+                           stoa_target_written *out);
 
 /* Make partitions for the days around now_ns, and drop or move days that are too old. A day with an order that is not final
  * stays, and so do those behind it. */

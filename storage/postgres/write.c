@@ -128,6 +128,18 @@ stoa_err stoa_pg_copy(stoa_pg *pg, const stoa_pg_rows *rows)
     return rows->count ? copy_into(pg, rows->table->name, rows) : STOA_OK;
 }
 
+/* Of our columns only, and without what the table demands of its others: an INSERT that names ours fills those. */
+static stoa_err make_stage(stoa_pg *pg, const char *name, const stoa_pg_table *table)
+{
+    char text[1536];
+    stoa_buf sql = STOA_BUF_FIXED(text);
+    stoa_buf_printf(&sql, "CREATE TEMP TABLE IF NOT EXISTS %s ON COMMIT DELETE ROWS AS SELECT ", name);
+    put_columns(table, &sql);
+    stoa_buf_printf(&sql, " FROM %s WITH NO DATA", table->name);
+    STOA_ASSERT(!sql.cut);
+    return stoa_pg_run(pg, text, NULL);
+}
+
 stoa_err stoa_pg_stage(stoa_pg *pg, const stoa_pg_rows *rows)
 {
     STOA_ASSERT(!rows->cut);
@@ -136,9 +148,7 @@ stoa_err stoa_pg_stage(stoa_pg *pg, const stoa_pg_rows *rows)
     char into[64], text[4096];
     (void)snprintf(into, sizeof into, "stage_%s", table->name);
     stoa_err err = STOA_OK;
-    if (!met(pg->staged, table)) {
-        err = stoa_pg_runf(pg, "CREATE TEMP TABLE IF NOT EXISTS %s (LIKE %s) ON COMMIT DELETE ROWS", into, table->name);
-    }
+    if (!met(pg->staged, table)) { err = make_stage(pg, into, table); }
     if (!err) { err = copy_into(pg, into, rows); }
     stoa_buf sql = STOA_BUF_FIXED(text);
     put_upsert_head(table, &sql);

@@ -16,10 +16,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
-from postgres_server import Postgres
+from postgres_server import Postgres, programs
 
 BIN, SOURCE = os.environ["STOA_BIN"], os.environ["STOA_SOURCE"]
 DRIVER = os.path.join(os.environ["STOA_BUILD"], "tests", "chaos_orders")
@@ -197,19 +198,50 @@ def check_against_the_journal(node, server, acknowledged):
         assert server.sql(sql) == [], what
 
 
+class Reader(threading.Thread):
+    """Somebody who counts a table's rows again and again in one session; ends at a wrong count or an error."""
+
+    def __init__(self, server, table):
+        super().__init__()
+        self.sql, self.right = f"SELECT count(*) FROM stoa.{table};", server.one(f"SELECT count(*) FROM stoa.{table}")
+        self.process = subprocess.Popen([os.path.join(programs(), "psql"), "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h",
+                                         server.folder, "-U", "stoa", "-d", "stoa"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True)
+        self.reads, self.wrong, self.done = 0, None, threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.done.is_set() and self.wrong is None:
+            self.process.stdin.write(self.sql + "\n")
+            self.process.stdin.flush()
+            said = self.process.stdout.readline().strip()
+            self.wrong = None if said == self.right else f"{self.sql} {said} instead of {self.right}"
+            self.reads += 1
+            time.sleep(0.001)
+
+    def end(self):
+        self.done.set()
+        self.join()
+        self.process.communicate()
+        assert self.wrong is None and self.reads, self.wrong
+
+
 def check_rebuild(node, server):
-    """Writing all anew gives the same rows."""
+    """Writing all anew gives the same rows, and who reads meanwhile sees them all the time."""
     node.wait_level()
     before = sums(server)
     rebuilds = node.stoa("projection status")["projection"]["rebuilds"]
     plan = node.stoa("projection rebuild --plan")["plan"]
     assert plan["events"] >= node.shard()["position"] and "stoa_shadow" in plan["writes"], plan
+    readers = [Reader(server, table) for table in ("orders", "cursors")]
     node.stoa("projection rebuild")
     wait_until("the rebuild", lambda: node.stoa("projection status")["projection"]["rebuilds"] == rebuilds + 1)
     node.wait_level()
     after = sums(server)
     assert before == after, (before, after)
     wait_until("the end of the old rows", lambda: server.sql("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'stoa\\_%'") == [])
+    for reader in readers:
+        reader.end()
 
 
 # --- scenes
@@ -284,6 +316,32 @@ def beside_schemas_of_others():
     finally:
         if node:
             node.close()
+        server.close()
+
+
+def each_way_at_its_time():
+    """What was missed comes by COPY; what then happens little by little comes through the pipeline, and nothing by COPY."""
+    def batches(way):
+        return node.metric(f'stoa_projection_batches_total{{way="{way}"}}')
+    server = Postgres()
+    server.stop()
+    node = Node(server.conninfo)
+    try:
+        node.begin_orders(100000)
+        wait_until("more than a pipeline takes", lambda: node.shard()["behind"] > 2000)
+        acknowledged = node.end_orders()
+        server.start()
+        node.stoa("projection resume")
+        check_against_the_journal(node, server, acknowledged)
+        copied, piped = batches("copy"), batches("pipeline")
+        assert copied > 0, (copied, piped)
+        for _ in range(3):
+            acknowledged += node.orders(5)
+            node.wait_level()
+        assert batches("copy") == copied and batches("pipeline") > piped, (copied, piped, node.metrics())
+        check_against_the_journal(node, server, acknowledged)
+    finally:
+        node.close()
         server.close()
 
 
@@ -506,7 +564,8 @@ def replaced_by_its_standby():
 def main():
     print(f"seed {SEED}", flush=True)
     chance = random.Random(SEED)
-    for scene, arguments in ((nothing_configured, ()), (beside_schemas_of_others, ()), (slow_and_stuck, ()), (away_at_the_start_then_under_load, ()), (killed_again_and_again, (chance,)),
+    for scene, arguments in ((nothing_configured, ()), (beside_schemas_of_others, ()), (slow_and_stuck, ()),
+                             (each_way_at_its_time, ()), (away_at_the_start_then_under_load, ()), (killed_again_and_again, (chance,)),
                              (killed_while_it_writes, (chance,)), (without_rights_and_full, ()), (by_password, ()),
                              (replaced_by_its_standby, ())):
         if os.environ.get("STOA_SCENE", scene.__name__) == scene.__name__:
