@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/rocksdb/folder.h"
+
 enum { LEASES_MAX = 64, FOLDER_MAX = 1023, PATH_MAX_BYTES = FOLDER_MAX + STOA_LEASE_NAME_MAX + 16 };
 
 typedef struct lease {
@@ -68,7 +70,7 @@ static stoa_err read_epoch(const local *self, const char *name, uint64_t *epoch_
     long pid = 0;
     path_of(self, name, ".lease", path);
     FILE *file = fopen(path, "re");
-    if (!file && errno != ENOENT) { return STOA_FAIL(STOA_E_IO, "%s: %s", path, strerror(errno)); }
+    if (!file && errno != ENOENT) { return stoa_os_error("read", path); }
     if (file) {
         bool good = fscanf(file, "%" SCNu64 " %ld", &epoch, &pid) == 2 && epoch > 0;
         (void)fclose(file);
@@ -83,7 +85,7 @@ static stoa_err sync_folder(const local *self)
 {
     int folder = open(self->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool good = folder >= 0 && fsync(folder) == 0;
-    stoa_err err = good ? STOA_OK : STOA_FAIL(STOA_E_IO, "%s: %s", self->folder, strerror(errno));
+    stoa_err err = good ? STOA_OK : stoa_os_error("sync", self->folder);
     if (folder >= 0) { (void)close(folder); }
     return err;
 }
@@ -95,10 +97,11 @@ static stoa_err write_epoch(const local *self, const char *name, uint64_t epoch)
     path_of(self, name, ".lease.new", beside);
     int size = snprintf(text, sizeof text, "%" PRIu64 " %ld\n", epoch, (long)getpid());
     int file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool good = file >= 0 && write(file, text, (size_t)size) == size && fsync(file) == 0;
-    stoa_err err = good ? STOA_OK : STOA_FAIL(STOA_E_IO, "%s: %s", beside, strerror(errno));
+    ssize_t put = file >= 0 ? write(file, text, (size_t)size) : -1;
+    if (put >= 0 && put < size) { errno = ENOSPC; }
+    stoa_err err = put == size && fsync(file) == 0 ? STOA_OK : stoa_os_error("write", beside);
     if (file >= 0) { (void)close(file); }
-    if (!err && rename(beside, path)) { err = STOA_FAIL(STOA_E_IO, "%s: %s", path, strerror(errno)); }
+    if (!err && rename(beside, path)) { err = stoa_os_error("rename to", path); }
     return err ? err : sync_folder(self);
 }
 
@@ -107,13 +110,13 @@ static stoa_err take_lock(const local *self, const char *name, int *lock_out)
     char path[PATH_MAX_BYTES];
     path_of(self, name, ".lock", path);
     int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock < 0) { return STOA_FAIL(STOA_E_IO, "%s: %s", path, strerror(errno)); }
+    if (lock < 0) { return stoa_os_error("open", path); }
     if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
         *lock_out = lock;
         return STOA_OK;
     }
     bool taken = errno == EWOULDBLOCK;
-    stoa_err err = taken ? STOA_E_DENIED : STOA_FAIL(STOA_E_IO, "%s: %s", path, strerror(errno));
+    stoa_err err = taken ? STOA_E_DENIED : stoa_os_error("lock", path);
     (void)close(lock);
     if (!taken) { return err; }
     uint64_t epoch;

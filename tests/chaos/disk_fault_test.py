@@ -5,7 +5,8 @@ silence. Method: a real stoad on RocksDB under load, with tests/shim/disk.c betw
     eio     a random sync fails: the node must end with status 70 and a last line that says so (or refuse to start, or go on
             where it was not the log's), and a restart recovers
     full    the disk is full after a random number of bytes: new work is refused with FULL, reads are answered, and when there
-            is space again orders are taken again; in half of the rounds without a reserve, where orders wait instead
+            is space again orders are taken again; in half of the rounds without a reserve, where orders wait instead. At the
+            beginning once: it has no byte left when the node starts
     rot     two random bytes in random files of the journals are changed while the node is down: it must start with everything
             in its place, or refuse to with CORRUPT
 
@@ -282,6 +283,16 @@ def round_of_rot(node, driver, chance):
     return placed["acknowledged"], outcome
 
 
+def check_start_without_space(node, driver):
+    """Nothing can be written any more: it says that it is space that is missing, and starts when there is some."""
+    node.end()
+    node.start({"STOA_DISK_FULL": "1"})
+    code = node.process.wait(60)
+    if code != 1 or not any('"start_failed"' in line and '"error":"FULL"' in line for line in node.log().splitlines()):
+        raise Wrong(f"on a full disk it ended with {code}: {node.log()}")
+    restart_and_verify(node, driver, False)
+
+
 FAULTS = {"power": round_of_power, "eio": round_of_eio, "full": round_of_full, "rot": round_of_rot}
 
 
@@ -296,6 +307,7 @@ def main():
         driver = Driver(node)
         driver.ask("check")
         check_verified(driver.answer(), "at the beginning")
+        check_start_without_space(node, driver)
         for number in range(ROUNDS):
             node.end()
             kind = kinds[number % len(kinds)]

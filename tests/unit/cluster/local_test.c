@@ -127,6 +127,24 @@ static void what_is_wrong_is_named(void **state)
     coord->ops->close(coord);
 }
 
+/* Who starts a node has to know that it is space, and not the disk, that is missing. */
+static void a_full_disk_is_full(void **state)
+{
+    (void)state;
+    char path[128];
+    uint64_t epoch = 7;
+    stoa_coord *coord = open_coord();
+    (void)snprintf(path, sizeof path, "%s/brim.lease.new", folder);
+    assert_int_equal(symlink("/dev/full", path), 0);
+    assert_int_equal(coord->ops->acquire(coord, "brim", &epoch), STOA_E_FULL);
+    assert_non_null(strstr(stoa_err_trail(), "No space left"));
+    assert_int_equal(epoch, 7);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(coord->ops->acquire(coord, "brim", &epoch), STOA_OK);
+    assert_int_equal(epoch, 1);
+    coord->ops->close(coord);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -149,6 +167,7 @@ int main(void)
         cmocka_unit_test(a_killed_holder_frees_its_lease),
         cmocka_unit_test(epochs_go_on_above_those_of_a_log_that_was_put_here),
         cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(a_full_disk_is_full),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
