@@ -17,11 +17,11 @@ data = os.path.join(folder, "data")
 log_path = os.path.join(folder, "log")
 
 
-def start():
+def start(every_events=20, every="500ms"):
     with open(log_path, "ab") as log:
         return subprocess.Popen(
-            [os.path.join(BIN, "stoad"), "--data", data, "--gateway.listen=", "--http.port=-1", "--snapshot.every_events=20",
-             "--snapshot.every=500ms", "--market.interval=2ms"],
+            [os.path.join(BIN, "stoad"), "--data", data, "--gateway.listen=", "--http.port=-1", f"--snapshot.every_events={every_events}",
+             f"--snapshot.every={every}", "--market.interval=2ms"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
@@ -100,6 +100,17 @@ def kill(process):
     process.wait()
 
 
+def the_newest_three():
+    """Where snapshots are made only when they are asked for: those that stand are the last three, and no older one."""
+    made = []
+    for _ in range(8):
+        running_from(made[-1] if made else 0)
+        made.append(ask("snapshot", "trade")["shards"][0]["snapshot"])
+    assert made == sorted(set(made)), made
+    until(lambda: [s["position"] for s in ask("snapshots", "trade")["snapshots"]] == made[-3:],
+          f"of {made} the last three were to be kept: {ask('snapshots', 'trade')}")
+
+
 def run():
     process = start()
     try:
@@ -130,6 +141,10 @@ def run():
         assert now["snapshot"] == 0 and now["recovered"] >= last, now
         proven()
         until(lambda: following("trade")["made"] > 0, "no snapshots behind a lost store")
+        kill(process)
+        process = start(every_events=10 ** 9, every="24h")
+        running_from(last)
+        the_newest_three()
         process.terminate()
         assert process.wait(60) == 0
     finally:
