@@ -3,7 +3,7 @@
  * Everything is little-endian and fixed in size. What goes over a link in one piece is an envelope of 32 bytes and, by its
  * flags, one of
  *
- *     DATA     count frames of one lane; none: it only acknowledges
+ *     DATA     count frames of one lane; none: it only acknowledges, and with RESEND says what is missing
  *     HELLO    who I am, whom I know, from which number on I expect each lane        not part of any lane, no session yet
  *     REFUSE   why not (or, with CLOSED, good-bye)
  *     PULSE    I am here, I have heard your pulse so and so, and all lanes' acknowledgements and credit
@@ -51,7 +51,8 @@ typedef enum stoa_envelope_what {
 enum {
     STOA_ENVELOPE_RESEND = 0x20, /* something is missing behind what is acked */
     STOA_ENVELOPE_BARE = 0x40,   /* the frames have no checksum: both sides trust the link with them */
-    STOA_ENVELOPE_FLAGS = 0x7f,
+    STOA_ENVELOPE_ASKS = 0x80,   /* for an acknowledgement at once: what is in flight must arrive before more is sent */
+    STOA_ENVELOPE_FLAGS = 0xff,
 };
 
 typedef struct stoa_envelope {
@@ -124,6 +125,15 @@ static inline uint32_t stoa_frame_room(uint32_t size_bytes)
 /* Whether what follows an envelope is count well-formed frames with numbers one after the other, and nothing else.
  * Errors: MALFORMED. */
 stoa_err stoa_frames_check(const void *bytes, uint32_t size_bytes, uint32_t count);
+
+/* Behind a DATA with RESEND and no frames, as many of kept as there are: what lies between them and acked is missing. Without it
+ * all behind acked is. */
+enum { STOA_EARLY_BATCHES = 32 }; /* that came before one that is missing, and are kept; per lane */
+typedef struct stoa_missing {
+    uint64_t came; /* first number of the batch that came last */
+    uint64_t kept[STOA_EARLY_BATCHES];
+} stoa_missing;
+_Static_assert(sizeof(stoa_missing) == 8 + 8 * STOA_EARLY_BATCHES, "wire format");
 
 /* --- hellos, refusals, pulses */
 

@@ -45,9 +45,12 @@ static stoa_err lanes_new(stoa_session *s)
         s->out[i].ring = aligned_alloc(64, ((size_t)window_bytes + s->options.batch_bytes + 63) / 64 * 64);
         s->out[i].batches = calloc(STOA_SESSION_BATCHES, sizeof *s->out[i].batches);
         s->out[i].window_bytes = s->in[i].window_bytes = window_bytes;
-        if (!s->out[i].ring || !s->out[i].batches) { return STOA_FAIL(STOA_E_NOMEM, "the rings of a session"); }
+        s->in[i].early_bytes = malloc((size_t)STOA_EARLY_BATCHES * s->options.batch_bytes);
+        bool all = s->out[i].ring && s->out[i].batches && s->in[i].early_bytes;
+        if (!all) { return STOA_FAIL(STOA_E_NOMEM, "the rings of a session"); }
         stoa_lane_clear(s, (stoa_lane)i);
     }
+    stoa_flow_begin(s);
     uint32_t frames = s->options.link_frames;
     s->out[STOA_LANE_CONTROL].quota = STOA_SESSION_BATCHES;
     s->out[STOA_LANE_NORMAL].quota = frames / 2 > 0 ? frames / 2 : 1;
@@ -81,6 +84,7 @@ void stoa_session_free(stoa_session *session)
     for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
         free(session->out[i].ring);
         free(session->out[i].batches);
+        free(session->in[i].early_bytes);
     }
     free(session);
 }
@@ -93,6 +97,9 @@ void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns)
     s->state = s->link ? STOA_SESSION_GREETING : STOA_SESSION_AWAY;
     s->hello_due_ns = again_ns;
     if (!was_up) { return; }
+    for (unsigned i = 0; why == STOA_E_TIMEOUT && i < STOA_LANE_COUNT; i++) {
+        stoa_flow_timeout(s, &s->out[i]);
+    }
     s->greeting_from = s->hello_number + 1;
     s->counts.downs++;
     s->options.events->down(s->options.events->context, s, why);
@@ -104,6 +111,8 @@ void stoa_session_up(stoa_session *session, stoa_link *link, stoa_peer peer, uin
     session->link_peer = peer;
     session->blocked = false;
     session->stepped_ns = now_ns;
+    stoa_flow_begin(session);
+    stoa_pulse_forget(session);
     session->greeting_from = session->hello_number + 1;
     stoa_session_lost(session, STOA_E_CLOSED, now_ns); /* where the old connection was not known to be gone */
 }
@@ -302,6 +311,7 @@ void stoa_session_look(const stoa_session *session, stoa_session_view *out)
         for (uint64_t b = lane->oldest; b < lane->next; b++) {
             is->in_flight += lane->batches[b % STOA_SESSION_BATCHES].bytes;
         }
+        is->limit = lane->flow.limit_bytes;
         is->credit = lane->credit > lane->sent_bytes ? lane->credit - lane->sent_bytes : 0;
         is->acked = lane->acked;
         is->received = session->in[i].next - 1;

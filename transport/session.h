@@ -11,7 +11,8 @@
  *     bounds    a lane's queue is window_bytes long and FULL is an answer; the receiver says how much it takes
  *     deadline  a message whose time is over is dropped, here before it is sent or there on arrival, and told as expired
  *     silence   a peer whose answers do not come is told as down (TIMEOUT) within heartbeat_ns + silence_max_ns, and
- *               normally within about four heartbeats; a path that works one way only is such a silence on both sides
+ *               normally within about four heartbeats and two round trips; a path that works one way only is such a
+ *               silence on both sides
  *
  * States. Not connected; greeting (HELLOs are sent until one comes back that knows this incarnation); up. Three hellos make
  * a session: each side must have seen one that names its own incarnation. What is sent before waits. A silence takes the
@@ -25,8 +26,10 @@
  *
  * A batch is what goes over the link in one piece: the messages of one lane that came together while batch_bytes were not
  * full and batch_ns not over. It stays in the lane's ring until it is acknowledged and is sent again, byte for byte but for
- * its envelope, when it seems lost: after a timeout (RFC 6298, but from 10 ms on) or when the receiver says that something
- * is missing. The receiver takes batches in order only (go back n): it keeps no room for what came too early.
+ * its envelope, when it seems lost: after a timeout (RFC 6298, but from 10 ms on) or when the receiver says that it is missing.
+ * The receiver tells batches in order; of those that come before one that is missing it keeps 32 a lane. How much of a lane may
+ * be in flight follows what the path carries (session_flow.c): on a slow one little waits on the way, so that what is urgent, and
+ * the pulses, get through.
  *
  * Use: every message in and out, then once per turn of the owner's loop
  *
@@ -126,7 +129,7 @@ typedef struct stoa_session_options {
     bool consumes;           /* the user calls stoa_session_consumed; else what is told is consumed */
     uint64_t ack_ns;         /* how long an acknowledgement may wait for a batch to go with; 1 ms */
     uint64_t heartbeat_ns;   /* 100 ms */
-    uint64_t silence_max_ns; /* 2 s; the threshold adapts between 3 heartbeats and this */
+    uint64_t silence_max_ns; /* 2 s; the threshold adapts between 4 heartbeats and this */
     const stoa_transfer_events *transfers; /* NULL: offers are refused (UNSUPPORTED) */
     const stoa_session_events *events;     /* live as long as the session */
 } stoa_session_options;
@@ -190,7 +193,7 @@ typedef struct stoa_session_counts {
 
 typedef struct stoa_session_lane {
     uint64_t queued;                /* messages accepted and not acknowledged */
-    uint64_t in_flight;             /* bytes sent and not acknowledged */
+    uint64_t in_flight, limit;      /* bytes sent and not acknowledged; so many may be, by what the path has carried */
     uint64_t credit;                /* bytes that may be sent before the other side gives more */
     uint64_t acked, received, next; /* numbers: last acknowledged, last received, next to be sent */
 } stoa_session_lane;

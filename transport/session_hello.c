@@ -135,7 +135,7 @@ static stoa_err go_on(stoa_session *s, const stoa_hello *hello, uint64_t now_ns)
     }
     if (s->state == STOA_SESSION_UP && (hello->flags & STOA_HELLO_WANTS) == 0) { return STOA_OK; }
     for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
-        stoa_lane_rewind(s, (stoa_lane)i, now_ns);
+        stoa_lane_rewind(s, (stoa_lane)i);
     }
     /* Both ways work only if it answers a hello of this greeting. */
     if (s->state == STOA_SESSION_UP || hello->heard < s->greeting_from) { return STOA_OK; }

@@ -1,6 +1,7 @@
 /* session_in.c - a lane in: batches that come in order are told, all others are not, and the sender hears which it was.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
 #include <string.h>
 
 #include "transport/session_internal.h"
@@ -43,7 +44,9 @@ void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame
     events->expired(events->context, s, &message, here);
 }
 
-static void tell(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint64_t now_ns)
+/* came_ns: when it did. */
+static void tell(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint64_t came_ns,
+                 uint64_t now_ns)
 {
     const stoa_session_events *events = s->options.events;
     uint32_t size_bytes = head->size_bytes - STOA_FRAME_HEAD_BYTES, skip_bytes = 0;
@@ -54,7 +57,8 @@ static void tell(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, c
         memcpy(&left_ns, body, sizeof left_ns);
         skip_bytes = sizeof left_ns;
         expired = expired || left_ns <= way_ns;
-        if (!expired && __builtin_add_overflow(now_ns, left_ns - way_ns, &deadline_ns)) { deadline_ns = UINT64_MAX; }
+        if (!expired && __builtin_add_overflow(came_ns, left_ns - way_ns, &deadline_ns)) { deadline_ns = UINT64_MAX; }
+        expired = expired || deadline_ns <= now_ns;
     }
     if (expired) {
         s->counts.expired_there++;
@@ -93,7 +97,8 @@ static uint64_t bytes_from(const uint8_t *at, uint32_t count, uint64_t from)
     return bytes;
 }
 
-static void frames_take(stoa_session *s, stoa_lane lane, const uint8_t *at, uint32_t count, uint64_t now_ns)
+static void frames_take(stoa_session *s, stoa_lane lane, const uint8_t *at, uint32_t count, uint64_t came_ns,
+                        uint64_t now_ns)
 {
     stoa_lane_in *in = &s->in[lane];
     for (uint32_t i = 0; i < count; i++) {
@@ -102,7 +107,7 @@ static void frames_take(stoa_session *s, stoa_lane lane, const uint8_t *at, uint
         if (head.seq == in->next) {
             in->next++;
             in->bytes += stoa_frame_room(head.size_bytes);
-            tell(s, lane, &head, at + STOA_FRAME_HEAD_BYTES, now_ns);
+            tell(s, lane, &head, at + STOA_FRAME_HEAD_BYTES, came_ns, now_ns);
         } else {
             s->counts.duplicates++;
         }
@@ -110,9 +115,75 @@ static void frames_take(stoa_session *s, stoa_lane lane, const uint8_t *at, uint
     }
 }
 
+/* --- what came too early */
+
+static uint64_t first_of(const uint8_t *frames)
+{
+    stoa_frame_head head;
+    memcpy(&head, frames, sizeof head);
+    return head.seq;
+}
+
+/* Keep a batch that came before another one, if there is room: what has none is sent again. */
+static void keep(stoa_session *s, stoa_lane lane, const uint8_t *frames, uint32_t size_bytes, uint32_t count,
+                 uint64_t now_ns)
+{
+    stoa_lane_in *in = &s->in[lane];
+    unsigned free = STOA_EARLY_BATCHES;
+    uint64_t first = first_of(frames);
+    in->came = first;
+    for (unsigned i = 0; i < STOA_EARLY_BATCHES; i++) {
+        if (in->early[i].first == first) { return; }
+        if (in->early[i].first == 0) { free = i; }
+    }
+    if (free == STOA_EARLY_BATCHES || size_bytes > s->options.batch_bytes) { return; }
+    in->early[free] = (stoa_early){.first = first, .came_ns = now_ns, .count = count, .size_bytes = size_bytes};
+    in->early_count++;
+    memcpy(in->early_bytes + (size_t)free * s->options.batch_bytes, frames, size_bytes);
+}
+
+/* What is missing, as it is told; returns its size. */
+static uint32_t missing_of(const stoa_lane_in *in, stoa_missing *out)
+{
+    uint32_t count = 0;
+    if (in->early_count == 0) { return 0; }
+    out->came = in->came;
+    for (unsigned i = 0; i < STOA_EARLY_BATCHES; i++) {
+        if (in->early[i].first > 0) { out->kept[count++] = in->early[i].first; }
+    }
+    return (uint32_t)(offsetof(stoa_missing, kept) + count * sizeof out->kept[0]);
+}
+
+static bool is_above_credit(const stoa_session *s, stoa_lane lane, uint64_t new_bytes)
+{
+    return s->in[lane].bytes + new_bytes > stoa_lane_mark_of(s, lane).credit;
+}
+
+/* What was kept and is next now, if anything. */
+static bool kept_take(stoa_session *s, stoa_lane lane, uint64_t now_ns)
+{
+    stoa_lane_in *in = &s->in[lane];
+    unsigned i = 0;
+    while (i < STOA_EARLY_BATCHES && (in->early[i].first == 0 || in->early[i].first > in->next)) {
+        i++;
+    }
+    if (i == STOA_EARLY_BATCHES) { return false; }
+    const stoa_early early = in->early[i];
+    const uint8_t *frames = in->early_bytes + (size_t)i * s->options.batch_bytes;
+    in->early[i].first = 0;
+    in->early_count--;
+    if (is_above_credit(s, lane, bytes_from(frames, early.count, in->next))) {
+        return true;
+    } /* sent again, and named then */
+    in->unacked++;
+    s->counts.batches_received++;
+    frames_take(s, lane, frames, early.count, early.came_ns, now_ns);
+    return true;
+}
+
 /* Errors: FULL (above the credit). */
 static stoa_err batch_take(stoa_session *s, stoa_lane lane, const uint8_t *frames, uint32_t size_bytes, uint32_t count,
-                           uint64_t now_ns)
+                           bool asks, uint64_t now_ns)
 {
     stoa_lane_in *in = &s->in[lane];
     stoa_frame_head first;
@@ -121,21 +192,32 @@ static stoa_err batch_take(stoa_session *s, stoa_lane lane, const uint8_t *frame
     if (first.seq > in->next) {
         s->counts.gaps++;
         in->resend_due = true;
+        keep(s, lane, frames, size_bytes, count, now_ns);
         return STOA_OK;
     }
     uint64_t new_bytes = first.seq == in->next ? size_bytes : bytes_from(frames, count, in->next);
-    if (in->bytes + new_bytes > stoa_lane_mark_of(s, lane).credit) { return STOA_E_FULL; }
+    if (is_above_credit(s, lane, new_bytes)) { return STOA_E_FULL; }
     in->unacked++;
     s->counts.batches_received++;
-    frames_take(s, lane, frames, count, now_ns);
+    frames_take(s, lane, frames, count, now_ns, now_ns);
+    while (in->early_count > 0 && kept_take(s, lane, now_ns)) {}
+    if (asks) { in->unacked = STOA_ACK_BATCHES; }
+    in->resend_due = in->early_count > 0; /* something else is missing, too */
     return STOA_OK;
 }
 
-/* The receiver misses what is behind acked: once in a round trip that is a reason to begin again from there. */
-static void resend(stoa_session *s, stoa_lane lane, uint64_t acked, uint64_t now_ns)
+/* Errors: MALFORMED. */
+static stoa_err missing_take(stoa_session *s, const stoa_envelope *e, const uint8_t *body, uint32_t size_bytes,
+                             uint64_t now_ns)
 {
-    stoa_lane_out *out = &s->out[lane];
-    if (acked == out->acked && now_ns - out->rewound_ns > s->rtt_ns) { stoa_lane_rewind(s, lane, now_ns); }
+    stoa_missing missing = {0};
+    uint32_t head_bytes = offsetof(stoa_missing, kept),
+             count = size_bytes > head_bytes ? (size_bytes - head_bytes) / 8 : 0;
+    bool good = size_bytes == 0 || (count > 0 && size_bytes == head_bytes + count * 8 && size_bytes <= sizeof missing);
+    if (!good) { return STOA_E_MALFORMED; }
+    memcpy(&missing, body, size_bytes);
+    stoa_lane_missing(s, stoa_envelope_lane(e), e->acked, &missing, count, now_ns);
+    return STOA_OK;
 }
 
 stoa_err stoa_session_take_data(stoa_session *s, const stoa_envelope *e, const void *bytes, uint32_t size_bytes,
@@ -143,13 +225,15 @@ stoa_err stoa_session_take_data(stoa_session *s, const stoa_envelope *e, const v
 {
     stoa_lane lane = stoa_envelope_lane(e);
     const uint8_t *frames = (const uint8_t *)bytes + STOA_ENVELOPE_BYTES;
-    stoa_err err = stoa_frames_check(frames, size_bytes - STOA_ENVELOPE_BYTES, e->count);
+    bool misses = e->count == 0 && e->flags & STOA_ENVELOPE_RESEND;
+    size_bytes -= STOA_ENVELOPE_BYTES;
+    stoa_err err = misses ? STOA_OK : stoa_frames_check(frames, size_bytes, e->count);
     if (err) { return err; }
     err = stoa_lane_acked(s, lane, (stoa_lane_mark){.acked = e->acked, .credit = e->credit}, now_ns);
     if (err) { return err; }
-    if (e->flags & STOA_ENVELOPE_RESEND) { resend(s, lane, e->acked, now_ns); }
+    if (misses) { return missing_take(s, e, frames, size_bytes, now_ns); }
     if (e->count == 0) { return STOA_OK; }
-    return batch_take(s, lane, frames, size_bytes - STOA_ENVELOPE_BYTES, e->count, now_ns);
+    return batch_take(s, lane, frames, size_bytes, e->count, e->flags & STOA_ENVELOPE_ASKS, now_ns);
 }
 
 /* --- answering */
@@ -169,16 +253,22 @@ uint64_t stoa_lane_acknowledge(stoa_session *s, stoa_lane lane, uint64_t now_ns)
     if (is_due(s, lane, now_ns) && !s->blocked) {
         stoa_lane_mark mark = stoa_lane_mark_of(s, lane);
         uint8_t flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, lane);
-        stoa_envelope e = {.flags = in->resend_due ? (uint8_t)(flags | STOA_ENVELOPE_RESEND) : flags,
-                           .epoch = (uint32_t)s->options.epoch,
-                           .acked = mark.acked,
-                           .credit = mark.credit};
-        stoa_envelope_seal(&e, sizeof e, s->id_out);
-        stoa_err err = s->link->ops->send(s->link, s->link_peer, &e, sizeof e);
+        struct {
+            stoa_envelope e;
+            stoa_missing body;
+        } piece = {
+            .e = {.flags = in->resend_due ? (uint8_t)(flags | STOA_ENVELOPE_RESEND) : flags,
+                  .epoch = (uint32_t)s->options.epoch,
+                  .acked = mark.acked,
+                  .credit = mark.credit},
+        };
+        uint32_t size_bytes = STOA_ENVELOPE_BYTES + (in->resend_due ? missing_of(in, &piece.body) : 0);
+        stoa_envelope_seal(&piece.e, size_bytes, s->id_out);
+        stoa_err err = s->link->ops->send(s->link, s->link_peer, &piece, size_bytes);
         s->blocked = s->blocked || err == STOA_E_FULL;
         if (!err) {
             if (in->resend_due) { in->asked_ns = now_ns; }
-            s->counts.bytes_sent += sizeof e;
+            s->counts.bytes_sent += size_bytes;
             stoa_lane_marked(s, lane);
         }
     }

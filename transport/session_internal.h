@@ -1,5 +1,6 @@
 /* session_internal.h - what the session's files share: session.c has its life and step, session_hello.c greetings,
- * session_out.c the lanes out, session_in.c the lanes in, session_pulse.c time. Internal to transport/.
+ * session_out.c the lanes out, session_flow.c how much of them, session_in.c the lanes in, session_pulse.c time. Internal to
+ * transport/.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_SESSION_INTERNAL_H
@@ -22,7 +23,17 @@ typedef struct stoa_batch {
     uint32_t offset, span_bytes;  /* in the ring */
     uint32_t bytes, count, sends; /* bytes: with the envelope */
     bool fixed;                   /* it was to be sent, and changes no more */
+    bool missing;                 /* there, and to be sent again */
 } stoa_batch;
+
+/* How much of a lane may be in flight; session_flow.c. */
+typedef struct stoa_flow {
+    uint64_t flight_bytes;         /* of batches sent, and not acknowledged since they were sent last */
+    uint64_t limit_bytes;          /* so much may be */
+    uint64_t calm_bytes;           /* below it the limit doubles in a round trip, above it grows by a batch */
+    uint64_t held;                 /* behind the last batch sent when the limit last held one back */
+    uint64_t slowed_ns;            /* when the limit last was lowered for a queue */
+} stoa_flow;
 
 /* Positions in a ring and indices of batches only grow; ring bytes lie at position % window, and a batch that begins
  * before the end of the window goes on in the batch_bytes behind it. */
@@ -33,11 +44,22 @@ typedef struct stoa_lane_out {
     uint64_t head, tail;                /* positions: of the oldest batch, behind the last */
     uint64_t next_seq, acked, sent_seq; /* numbers: of the next message; last acknowledged; last ever sent */
     uint64_t sent_bytes, credit;        /* of frames, ever sent; the other side takes */
-    uint64_t rewound_ns, soonest_ns;    /* soonest: no deadline of what waits is earlier */
+    uint64_t again, again_end;          /* among these batches are those that are missing */
+    uint64_t unclear;                   /* the times until batches before that are acknowledged say nothing */
+    uint64_t soonest_ns;                /* no deadline of what waits is earlier */
+    uint64_t moved_ns;                  /* when something in flight was acknowledged last */
+    stoa_flow flow;
     uint32_t window_bytes, quota, backoff;
+    uint32_t takes_bytes; /* the open batch */
     bool open;       /* the last batch takes more */
     bool wants_room; /* a send was FULL */
 } stoa_lane_out;
+
+/* A batch that came before one that is missing. */
+typedef struct stoa_early {
+    uint64_t first, came_ns; /* number of its first frame; 0: none */
+    uint32_t count, size_bytes;
+} stoa_early;
 
 typedef struct stoa_lane_in {
     uint64_t next;            /* number that is expected */
@@ -45,6 +67,10 @@ typedef struct stoa_lane_in {
     uint64_t told_credit, ack_since_ns, asked_ns;
     uint32_t window_bytes, unacked; /* batches */
     bool ack_due, resend_due;
+    uint32_t early_count;
+    uint64_t came; /* first number of what came last of them */
+    stoa_early early[STOA_EARLY_BATCHES];
+    uint8_t *early_bytes; /* batch_bytes for each; touched where something gets lost */
 } stoa_lane_in;
 
 /* One that this side sends, in a slot of its own until it is done. */
@@ -95,8 +121,11 @@ struct stoa_session {
     uint64_t stepped_ns, pulse_due_ns;
     uint64_t pulse_number, pulse_at_ns[STOA_PULSES_KEPT], heard; /* sent; when; the last that was answered */
     uint64_t peer_pulse, peer_pulse_ns;                          /* came; when */
-    uint64_t confirmed_ns, gap_ns, gap_spread_ns;                /* last answer; between answers, smoothed */
+    uint64_t confirmed_ns;                                       /* the last answer, by a pulse or an acknowledgement */
+    uint64_t answered_ns, gap_ns, gap_spread_ns;                 /* by a pulse; between those, smoothed */
     uint64_t rtt_ns, rtt_spread_ns;
+    uint64_t empty_rtt_ns, empty_at_ns; /* the shortest of this connection: of a path without a queue; when it was last */
+    uint64_t queue_ns;                  /* so much longer was the last */
     stoa_histogram rtt;
     stoa_session_counts counts;
     uint64_t last_transfer;
@@ -150,11 +179,32 @@ void stoa_lane_flush(stoa_session *s, stoa_lane lane, bool all, uint64_t now_ns)
 /* What the other side says of a lane. Errors: FORKED. */
 stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, uint64_t now_ns);
 /* All that is not acknowledged is sent again. */
-void stoa_lane_rewind(stoa_session *s, stoa_lane lane, uint64_t now_ns);
+void stoa_lane_rewind(stoa_session *s, stoa_lane lane);
+/* The other side misses what is behind acked, but for kept_count that it has kept. */
+void stoa_lane_missing(stoa_session *s, stoa_lane lane, uint64_t acked, const stoa_missing *what, uint32_t kept_count,
+                       uint64_t now_ns);
 /* Forget all of it; numbers begin at 1. */
 void stoa_lane_clear(stoa_session *s, stoa_lane lane);
 /* Resend what seems lost, drop what is over, send what is ripe; returns when it has something to do next. */
 uint64_t stoa_lane_step(stoa_session *s, stoa_lane lane, uint64_t now_ns);
+
+/* session_flow.c */
+/* There is a new connection, of which nothing is known. */
+void stoa_flow_begin(stoa_session *s);
+/* Whether so many bytes more may be in flight. */
+bool stoa_flow_lets(const stoa_lane_out *out, uint32_t bytes);
+/* Whether no other batch may follow one of so many bytes before something is acknowledged. */
+bool stoa_flow_is_full(const stoa_session *s, const stoa_lane_out *out, uint32_t bytes);
+/* A batch takes so many: few where few may be in flight, so that what is urgent does not wait long for one. */
+uint32_t stoa_flow_batch_bytes(const stoa_session *s, const stoa_lane_out *out);
+/* So many have arrived, up to batch index oldest. */
+void stoa_flow_acked(stoa_session *s, stoa_lane_out *out, uint64_t bytes);
+/* Something did not arrive, though what came behind it did. */
+void stoa_flow_lost(stoa_session *s, stoa_lane_out *out);
+/* Nothing has arrived for so long that all that is in flight counts as lost. */
+void stoa_flow_timeout(stoa_session *s, stoa_lane_out *out);
+/* A round trip has taken so long. */
+void stoa_flow_sample(stoa_session *s, uint64_t rtt_ns, uint64_t now_ns);
 
 /* session_in.c */
 stoa_lane_mark stoa_lane_mark_of(const stoa_session *s, stoa_lane lane);
@@ -165,10 +215,14 @@ void stoa_lane_marked(stoa_session *s, stoa_lane lane);
 uint64_t stoa_lane_acknowledge(stoa_session *s, stoa_lane lane, uint64_t now_ns);
 
 /* session_pulse.c */
+/* There is a new connection. */
+void stoa_pulse_forget(stoa_session *s);
 void stoa_pulse_begin(stoa_session *s, uint64_t now_ns);
+/* Something that this side sent over this connection was answered. */
+void stoa_pulse_confirmed(stoa_session *s, uint64_t now_ns);
 uint64_t stoa_pulse_step(stoa_session *s, uint64_t now_ns);
 stoa_err stoa_session_take_pulse(stoa_session *s, const void *bytes, uint32_t size_bytes, uint64_t now_ns);
-void stoa_session_rtt(stoa_session *s, uint64_t rtt_ns);
+void stoa_session_rtt(stoa_session *s, uint64_t rtt_ns, uint64_t now_ns);
 /* After so long without an acknowledgement a batch is taken for lost; so long a silence for the end. */
 uint64_t stoa_session_timeout_ns(const stoa_session *s);
 uint64_t stoa_session_silence_ns(const stoa_session *s);

@@ -36,11 +36,12 @@ void stoa_lane_clear(stoa_session *s, stoa_lane lane)
     stoa_lane_in *in = &s->in[lane];
     out->oldest = out->next = out->end = out->head = out->tail = 0;
     out->next_seq = 1;
-    out->acked = out->sent_seq = out->sent_bytes = out->credit = out->rewound_ns = 0;
+    out->acked = out->sent_seq = out->sent_bytes = out->credit = 0;
+    out->again = out->again_end = out->unclear = out->moved_ns = out->flow.held = out->flow.flight_bytes = 0;
     out->soonest_ns = UINT64_MAX;
     out->backoff = 0;
     out->open = out->wants_room = false;
-    *in = (stoa_lane_in){.next = 1, .window_bytes = in->window_bytes};
+    *in = (stoa_lane_in){.next = 1, .window_bytes = in->window_bytes, .early_bytes = in->early_bytes};
 }
 
 /* --- queueing */
@@ -50,7 +51,7 @@ static stoa_batch *batch_for(stoa_session *s, stoa_lane lane, uint32_t frame_byt
 {
     stoa_lane_out *out = &s->out[lane];
     stoa_batch *b = out->open ? batch_at(out, out->end - 1) : NULL;
-    if (b && (b->bytes + frame_bytes > s->options.batch_bytes || b->count == STOA_BATCH_FRAMES_MAX)) {
+    if (b && (b->bytes + frame_bytes > out->takes_bytes || b->count == STOA_BATCH_FRAMES_MAX)) {
         out->open = false;
         stoa_lane_flush(s, lane, false, now_ns);
         b = NULL;
@@ -67,6 +68,7 @@ static stoa_batch *batch_for(stoa_session *s, stoa_lane lane, uint32_t frame_byt
                       .span_bytes = STOA_ENVELOPE_BYTES,
                       .bytes = STOA_ENVELOPE_BYTES};
     out->tail += STOA_ENVELOPE_BYTES;
+    out->takes_bytes = stoa_flow_batch_bytes(s, out);
     out->open = true;
     return b;
 }
@@ -154,7 +156,9 @@ static bool batch_send(stoa_session *s, stoa_lane lane, stoa_batch *b, uint64_t 
     uint8_t *bytes = bytes_of(out, b);
     stoa_lane_mark mark = stoa_lane_mark_of(s, lane);
     uint8_t flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, lane);
-    stoa_envelope e = {.flags = s->bare ? (uint8_t)(flags | STOA_ENVELOPE_BARE) : flags,
+    if (s->bare) { flags |= STOA_ENVELOPE_BARE; }
+    if (stoa_flow_is_full(s, out, b->span_bytes)) { flags |= STOA_ENVELOPE_ASKS; }
+    stoa_envelope e = {.flags = flags,
                        .count = (uint16_t)b->count,
                        .epoch = (uint32_t)s->options.epoch,
                        .acked = mark.acked,
@@ -178,29 +182,117 @@ static bool batch_send(stoa_session *s, stoa_lane lane, stoa_batch *b, uint64_t 
     return true;
 }
 
+/* What is missing on the other side. */
+static void send_again(stoa_session *s, stoa_lane lane, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    if (out->again < out->oldest) { out->again = out->oldest; }
+    while (out->again < out->again_end && s->state == STOA_SESSION_UP && !s->blocked) {
+        stoa_batch *b = batch_at(out, out->again);
+        if (b->missing && !batch_send(s, lane, b, now_ns)) { return; }
+        b->missing = false;
+        out->again++;
+    }
+}
+
 void stoa_lane_flush(stoa_session *s, stoa_lane lane, bool all, uint64_t now_ns)
 {
     stoa_lane_out *out = &s->out[lane];
     if (s->busy) { return; }
+    send_again(s, lane, now_ns);
     while (out->next < out->end && s->state == STOA_SESSION_UP && !s->blocked) {
         stoa_batch *b = batch_at(out, out->next);
         bool is_open = out->open && out->next == out->end - 1;
         if (out->next - out->oldest >= out->quota) { return; }
         if (is_open && !all && now_ns - b->sent_ns < s->options.batch_ns) { return; }
         if (!b->fixed && out->sent_bytes + frames_bytes(b) > out->credit) { return; }
+        if (!stoa_flow_lets(out, b->span_bytes)) {
+            out->flow.held = out->next;
+            return;
+        }
         if (is_open) { out->open = false; }
         if (!b->fixed && b->soonest_ns <= now_ns) { drop_expired(s, lane, b, now_ns); }
         if (!batch_send(s, lane, b, now_ns)) { return; }
+        out->flow.flight_bytes += b->span_bytes;
         out->next++;
     }
 }
 
 /* --- what the other side says */
 
-void stoa_lane_rewind(stoa_session *s, stoa_lane lane, uint64_t now_ns)
+void stoa_lane_rewind(stoa_session *s, stoa_lane lane)
 {
-    s->out[lane].next = s->out[lane].oldest;
-    s->out[lane].rewound_ns = now_ns;
+    stoa_lane_out *out = &s->out[lane];
+    if (out->unclear < out->next) { out->unclear = out->next; }
+    out->next = out->again = out->again_end = out->oldest;
+    out->flow.flight_bytes = 0;
+}
+
+/* When the batch that begins with this number was sent; 0: it is not in flight. */
+static uint64_t sent_ns_of(const stoa_lane_out *out, uint64_t first)
+{
+    uint64_t i = out->oldest;
+    while (i < out->next && batch_at(out, i)->first != first) {
+        i++;
+    }
+    return i < out->next ? batch_at(out, i)->sent_ns : 0;
+}
+
+static bool is_kept(const stoa_missing *what, uint32_t kept_count, uint64_t first)
+{
+    uint32_t i = 0;
+    while (i < kept_count && what->kept[i] != first) {
+        i++;
+    }
+    return i < kept_count;
+}
+
+void stoa_lane_missing(stoa_session *s, stoa_lane lane, uint64_t acked, const stoa_missing *what, uint32_t kept_count,
+                       uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    uint64_t last = 0, late_ns = s->rtt_ns + s->rtt_spread_ns, came_ns = sent_ns_of(out, what->came), bytes = 0;
+    if (acked != out->acked || out->oldest == out->next) { return; }
+    for (uint32_t i = 0; i < kept_count; i++) {
+        last = what->kept[i] > last ? what->kept[i] : last;
+    }
+    out->again = out->again_end = out->oldest;
+    for (uint64_t i = out->oldest; i < out->next && (last == 0 || batch_at(out, i)->first < last); i++) {
+        stoa_batch *b = batch_at(out, i);
+        /* Lost is what something sent later has overtaken, or what had the time to arrive; else it is on its way. */
+        b->missing = (b->sent_ns < came_ns || now_ns - b->sent_ns > late_ns) && !is_kept(what, kept_count, b->first);
+        if (!b->missing) { continue; }
+        bytes += b->span_bytes;
+        if (bytes > out->flow.limit_bytes && out->again_end > out->oldest) { break; } /* the rest is asked for again */
+        out->again_end = i + 1;
+    }
+    if (out->again_end == out->oldest) { return; }
+    if (out->oldest >= out->unclear) { stoa_flow_lost(s, out); } /* once for all that was in flight together */
+    out->unclear = out->next;
+}
+
+/* Up to where it has arrived: bytes that were in flight. */
+static uint64_t forget_acked(stoa_session *s, stoa_lane_out *out, uint64_t now_ns)
+{
+    uint64_t bytes = 0, sent_ns = UINT64_MAX;
+    while (out->oldest < out->end) {
+        stoa_batch *b = batch_at(out, out->oldest);
+        if (b->sends == 0 || b->first + b->count - 1 > out->acked) { break; }
+        if (out->oldest < out->next) {
+            bytes += b->span_bytes;
+            if (b->sends == 1 && out->oldest >= out->unclear) {
+                sent_ns = b->sent_ns;
+            } /* Karn: else it may be the answer to any */
+        }
+        out->head += b->span_bytes;
+        out->oldest++;
+    }
+    if (sent_ns != UINT64_MAX) {
+        out->backoff = 0;
+        stoa_session_rtt(s, now_ns - sent_ns, now_ns);
+    }
+    if (bytes > 0) { out->moved_ns = now_ns; }
+    return bytes;
 }
 
 stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, uint64_t now_ns)
@@ -210,14 +302,10 @@ stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, u
     if (mark.credit > out->credit) { out->credit = mark.credit; }
     if (mark.acked <= out->acked) { return STOA_OK; }
     out->acked = mark.acked;
-    out->backoff = 0;
-    while (out->oldest < out->end) {
-        stoa_batch *b = batch_at(out, out->oldest);
-        if (b->sends == 0 || b->first + b->count - 1 > mark.acked) { break; }
-        if (b->sends == 1 && out->oldest < out->next) { stoa_session_rtt(s, now_ns - b->sent_ns); }
-        out->head += b->span_bytes;
-        out->oldest++;
-    }
+    uint64_t bytes = forget_acked(s, out, now_ns);
+    if (bytes > 0) { stoa_pulse_confirmed(s, now_ns); }
+    out->flow.flight_bytes -= bytes;
+    stoa_flow_acked(s, out, bytes);
     if (out->next < out->oldest) { out->next = out->oldest; }
     STOA_ASSERT(out->oldest < out->end || out->head == out->tail);
     if (out->wants_room) {
@@ -229,11 +317,14 @@ stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, u
 
 /* --- time */
 
-/* When the oldest batch that is on its way is taken for lost. */
+/* When the oldest batch on its way is taken for lost: not while others arrive one after the other (RFC 6298, 5.3). */
 static uint64_t lost_ns(const stoa_session *s, const stoa_lane_out *out)
 {
     if (out->oldest == out->next) { return UINT64_MAX; }
-    return batch_at(out, out->oldest)->sent_ns + (stoa_session_timeout_ns(s) << out->backoff);
+    uint64_t wait_ns = stoa_session_timeout_ns(s) << out->backoff;
+    uint64_t from_ns = batch_at(out, out->oldest)->sent_ns;
+    if (from_ns < out->moved_ns) { from_ns = out->moved_ns; }
+    return from_ns + stoa_sooner(wait_ns, s->options.silence_max_ns);
 }
 
 /* Batches that wait are looked through when the first deadline of one is over; returns the next deadline. */
@@ -260,7 +351,8 @@ uint64_t stoa_lane_step(stoa_session *s, stoa_lane lane, uint64_t now_ns)
     stoa_lane_out *out = &s->out[lane];
     if (out->oldest == out->end) { return UINT64_MAX; }
     if (s->state == STOA_SESSION_UP && now_ns >= lost_ns(s, out)) {
-        stoa_lane_rewind(s, lane, now_ns);
+        stoa_flow_timeout(s, out);
+        stoa_lane_rewind(s, lane);
         if (out->backoff < BACKOFF_MAX) { out->backoff++; }
     }
     stoa_lane_flush(s, lane, false, now_ns);

@@ -1,18 +1,19 @@
 /* session_pulse.c - heartbeats: is the other side there, does it hear us, how far is it.
  *
  * Each side sends a numbered pulse every heartbeat_ns while it is up, which also says which of the other side's pulses came
- * last, and how long ago. A pulse that answers one of ours proves that both ways work; nothing else does. So a peer that
- * hears nothing, one that cannot be heard, one that is stopped and a connection of which one end is gone look the same, and
+ * last, and how long ago. A pulse or an acknowledgement that answers something of ours proves that both ways work; nothing
+ * else does. So a peer that hears nothing, one that cannot be heard, one that is stopped and a connection of which one end is gone look the same, and
  * do so on both sides.
  *
  * The threshold is that of TCP's timeout over the times between answers (Jacobson, "Congestion avoidance and control",
- * 1988): their mean and six mean deviations, but not less than four heartbeats and not more than silence_max_ns. A process
- * that was itself stopped does not count that time against its peer.
+ * 1988): their mean and six mean deviations, but not less than four heartbeats and two round trips, and not more than
+ * silence_max_ns. After a silence there is more patience with the same connection, until answers come regularly again. A
+ * process that was itself stopped does not count that time against its peer.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/session_internal.h"
 
-enum { LEAST_BEATS = 4, DEVIATIONS = 6, TIMEOUT_MIN_MS = 10, TIMEOUT_MAX_MS = 1000, STALL_BEATS = 2 };
+enum { LEAST_BEATS = 4, DEVIATIONS = 6, TIMEOUT_MIN_MS = 10, STALL_BEATS = 2 };
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
 {
@@ -27,9 +28,10 @@ static void smooth(uint64_t *mean, uint64_t *spread, uint64_t sample)
     *mean = (*mean * 7 + sample) / 8;
 }
 
-void stoa_session_rtt(stoa_session *s, uint64_t rtt_ns)
+void stoa_session_rtt(stoa_session *s, uint64_t rtt_ns, uint64_t now_ns)
 {
     stoa_histogram_add(&s->rtt, rtt_ns);
+    stoa_flow_sample(s, rtt_ns, now_ns);
     if (s->rtt_ns == 0) {
         s->rtt_ns = rtt_ns;
         s->rtt_spread_ns = rtt_ns / 2;
@@ -41,23 +43,33 @@ void stoa_session_rtt(stoa_session *s, uint64_t rtt_ns)
 uint64_t stoa_session_timeout_ns(const stoa_session *s)
 {
     uint64_t timeout_ns = s->rtt_ns + 4 * s->rtt_spread_ns + 2 * s->options.ack_ns;
-    return clamp(timeout_ns, STOA_MS(TIMEOUT_MIN_MS), STOA_MS(TIMEOUT_MAX_MS));
+    return clamp(timeout_ns, STOA_MS(TIMEOUT_MIN_MS), s->options.silence_max_ns);
 }
 
 uint64_t stoa_session_silence_ns(const stoa_session *s)
 {
     uint64_t least_ns = LEAST_BEATS * s->options.heartbeat_ns;
     uint64_t most_ns = s->options.silence_max_ns > least_ns ? s->options.silence_max_ns : least_ns;
-    return clamp(s->gap_ns + DEVIATIONS * s->gap_spread_ns, least_ns, most_ns);
+    uint64_t wanted_ns = s->gap_ns + DEVIATIONS * s->gap_spread_ns;
+    return clamp(wanted_ns, stoa_sooner(least_ns + 2 * s->rtt_ns, most_ns), most_ns);
+}
+
+void stoa_pulse_forget(stoa_session *s)
+{
+    s->gap_ns = s->options.heartbeat_ns;
+    s->gap_spread_ns = s->options.heartbeat_ns / 2;
 }
 
 void stoa_pulse_begin(stoa_session *s, uint64_t now_ns)
 {
     s->heard = s->pulse_number; /* answers to older ones prove nothing of this connection */
-    s->confirmed_ns = now_ns;
+    s->confirmed_ns = s->answered_ns = now_ns;
     s->pulse_due_ns = now_ns;
-    s->gap_ns = s->options.heartbeat_ns;
-    s->gap_spread_ns = s->options.heartbeat_ns / 2;
+}
+
+void stoa_pulse_confirmed(stoa_session *s, uint64_t now_ns)
+{
+    if (now_ns > s->confirmed_ns) { s->confirmed_ns = now_ns; }
 }
 
 static void beat(stoa_session *s, uint64_t now_ns)
@@ -76,10 +88,14 @@ static void beat(stoa_session *s, uint64_t now_ns)
 uint64_t stoa_pulse_step(stoa_session *s, uint64_t now_ns)
 {
     uint64_t stalled_ns = now_ns - s->stepped_ns;
-    if (stalled_ns > STALL_BEATS * s->options.heartbeat_ns) { s->confirmed_ns = stoa_sooner(s->confirmed_ns + stalled_ns, now_ns); }
+    if (stalled_ns > STALL_BEATS * s->options.heartbeat_ns) {
+        s->confirmed_ns = stoa_sooner(s->confirmed_ns + stalled_ns, now_ns);
+        s->answered_ns = stoa_sooner(s->answered_ns + stalled_ns, now_ns);
+    }
     uint64_t over_ns = s->confirmed_ns + stoa_session_silence_ns(s);
     if (now_ns >= over_ns) {
         s->counts.silences++;
+        s->gap_spread_ns = 2 * stoa_session_silence_ns(s) / DEVIATIONS; /* more patience with this connection, for a while */
         stoa_session_lost(s, STOA_E_TIMEOUT, now_ns);
         return now_ns;
     }
@@ -93,10 +109,12 @@ static void confirm(stoa_session *s, const stoa_pulse *pulse, uint64_t now_ns)
         pulse->heard > s->heard && pulse->heard <= s->pulse_number && s->pulse_number - pulse->heard < STOA_PULSES_KEPT;
     if (!known) { return; }
     uint64_t took_ns = now_ns - s->pulse_at_ns[pulse->heard % STOA_PULSES_KEPT];
-    if (took_ns > pulse->held_ns) { stoa_session_rtt(s, took_ns - pulse->held_ns); } /* else they were too near: clocks are read once a step */
-    if (now_ns > s->confirmed_ns) { smooth(&s->gap_ns, &s->gap_spread_ns, now_ns - s->confirmed_ns); }
+    /* Else they were too near: clocks are read once a step. */
+    if (took_ns > pulse->held_ns) { stoa_session_rtt(s, took_ns - pulse->held_ns, now_ns); }
+    if (now_ns > s->answered_ns) { smooth(&s->gap_ns, &s->gap_spread_ns, now_ns - s->answered_ns); }
     s->heard = pulse->heard;
-    s->confirmed_ns = now_ns > s->confirmed_ns ? now_ns : s->confirmed_ns;
+    s->answered_ns = now_ns > s->answered_ns ? now_ns : s->answered_ns;
+    stoa_pulse_confirmed(s, now_ns);
 }
 
 stoa_err stoa_session_take_pulse(stoa_session *s, const void *bytes, uint32_t size_bytes, uint64_t now_ns)

@@ -26,6 +26,7 @@ typedef struct stoa_sim_net_options {
     uint64_t seed;
     stoa_clock *clock;                   /* not NULL; lives as long as the network */
     uint64_t delay_ns_min, delay_ns_max; /* how long a frame is on its way */
+    uint64_t bytes_per_s;                /* that each direction of a connection carries; 0: any number */
 } stoa_sim_net_options;
 
 /* A network for the addresses sim://name/... Errors: INVALID, EXISTS, NOMEM. */

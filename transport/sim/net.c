@@ -164,6 +164,16 @@ static void notice_queue(stoa_sim_end *end, stoa_sim_notice *notice)
     stoa_sim_end_arm(end);
 }
 
+/* When size_bytes more to that half have left the other side: one after the other where the network is not any fast. */
+static uint64_t sent_ns(stoa_sim_half *half, uint64_t now_ns, uint32_t size_bytes)
+{
+    uint64_t bytes_per_s = half->end->net->options.bytes_per_s;
+    if (bytes_per_s == 0 || size_bytes == 0) { return now_ns; }
+    if (half->busy_ns < now_ns) { half->busy_ns = now_ns; }
+    half->busy_ns += size_bytes * STOA_S(1) / bytes_per_s;
+    return half->busy_ns;
+}
+
 /* To end, about half, which may be NULL. Errors: NOMEM. */
 static stoa_err notify(stoa_sim_end *end, stoa_sim_half *half, stoa_sim_what_comes what, stoa_err why,
                        const void *bytes, uint32_t size_bytes)
@@ -177,6 +187,7 @@ static stoa_err notify(stoa_sim_end *end, stoa_sim_half *half, stoa_sim_what_com
     uint64_t delay_ns = o->delay_ns_min + (spread_ns ? stoa_random_below(&end->net->random, spread_ns + 1) : 0);
     notice->due_ns = stoa_sim_end_now(end) + delay_ns;
     if (half) {
+        notice->due_ns = sent_ns(half, stoa_sim_end_now(end), size_bytes) + delay_ns;
         if (notice->due_ns < half->last_ns) { notice->due_ns = half->last_ns; }
         half->last_ns = notice->due_ns;
         half->queued += what == STOA_SIM_FRAME;

@@ -36,6 +36,7 @@ struct stoa_sim_half {
     stoa_peer peer;
     uint32_t queued;   /* frames on their way here */
     uint64_t last_ns;  /* nothing is due here before what is */
+    uint64_t busy_ns;  /* what comes here is on the wire until then */
     bool up;           /* told */
     bool wants_room;   /* a send was refused with FULL */
     bool over;         /* nothing more is sent here: a down is queued */
