@@ -242,13 +242,47 @@ static void measure(reader *r, duel_kind kind, uint32_t runs, double run_ms, due
     }
 }
 
-/* Who waits for the other side's frames would wait for ever. */
+/* --- the other process: who waits for the frames of one that ended would wait for ever */
+
+static pid_t other;
+
+/* How it ended, in a signal handler's means. */
+static void say_end(int status)
+{
+    char text[64] = "the other process ended: ", digits[12];
+    size_t at = strlen(text), count = 0;
+    bool exited = WIFEXITED(status);
+    const char *what = exited ? "exit status " : "signal ";
+    unsigned number = (unsigned)(exited ? WEXITSTATUS(status) : WTERMSIG(status));
+    memcpy(text + at, what, strlen(what));
+    at += strlen(what);
+    do {
+        digits[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    while (count) { text[at++] = digits[--count]; }
+    text[at++] = '\n';
+    if (write(STDERR_FILENO, text, at) < 0) { _exit(2); }
+}
+
 static void on_child(int number)
 {
-    static const char text[] = "the other process ended\n";
+    int status, before = errno;
     (void)number;
-    ssize_t wrote = write(STDERR_FILENO, text, sizeof text - 1);
-    _exit(wrote > 0 ? 1 : 2);
+    if (waitpid(other, &status, WNOHANG) == other) {
+        say_end(status);
+        _exit(1);
+    }
+    errno = before; /* a child that a library had started */
+}
+
+/* One that is stopped and goes on has not ended, though a signal may tell of it. */
+static void watch(pid_t child)
+{
+    struct sigaction action = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP | SA_RESTART};
+    other = child;
+    if (sigaction(SIGCHLD, &action, NULL)) { duel_fail("no signal"); }
+    on_child(SIGCHLD); /* it may have ended before */
 }
 
 void duel_run(const duel_wire *wire, const char *how, duel_kind kind, uint32_t size_bytes, uint32_t runs, double run_ms,
@@ -263,10 +297,10 @@ void duel_run(const duel_wire *wire, const char *how, duel_kind kind, uint32_t s
     }
     fill(r.frame, size_bytes);
     (void)fflush(NULL);
-    (void)signal(SIGCHLD, on_child);
     r.child = fork();
     if (r.child < 0) { duel_fail("no process"); }
     if (r.child == 0) { write_side(wire, how, kind, size_bytes, page); }
+    watch(r.child);
     (void)alarm(LIMIT_S); /* neither side waits for ever for one that died */
     r.end = wire->open(page, 0, how, size_bytes);
     pin(0);
@@ -281,7 +315,10 @@ void duel_run(const duel_wire *wire, const char *how, duel_kind kind, uint32_t s
     wire->close(r.end);
     (void)alarm(0);
     (void)sched_setaffinity(0, sizeof may, &may);
-    if (status) { duel_fail("the other process failed"); }
+    if (status) {
+        say_end(status);
+        exit(1);
+    }
     (void)munmap(page, sizeof *page);
     free(r.frame);
     free(r.rounds);

@@ -6,16 +6,62 @@ SPDX-License-Identifier: Apache-2.0
 """
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 
 PROGRAM = os.path.join(os.environ["STOA_BIN"], "bench_links")
-LINKS = {"limit.ring", "shm", "zmq.ipc", "zmq.ipc_frame", "zmq.tcp", "zmq.tcp_frame", "zmq.curve", "zmq.curve_frame"}  # at least
+LINKS = {"limit.ring", "shm", "zmq.ipc", "zmq.ipc_frame", "zmq.tcp", "zmq.tcp_frame", "zmq.curve", "zmq.curve_frame"}
+MODULES = {"ucx": {"ucx.tcp", "ucx.keys"}, "ofi": {"ofi.tcp", "ofi.keys"}}  # what is there where the module was built
+TRIES = 50
 UNITS = {"64": "M msg/s", "1k": "M msg/s", "64k": "M msg/s", "rtt_64": "us", "rtt_64_p99": "us"}
 
 
 def run(*arguments):
     return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=500, check=False)
+
+
+def while_it_measures(deed):
+    """Do something to the process that writes, while the other one reads: exit status and standard error of the whole."""
+    for _ in range(TRIES):
+        with subprocess.Popen([PROGRAM, "--only", "links.limit.ring"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as whole:
+            writers = []
+            while not writers and whole.poll() is None:
+                with open(f"/proc/{whole.pid}/task/{whole.pid}/children", encoding="ascii") as children:
+                    writers = children.read().split()
+            try:
+                if writers:
+                    deed(int(writers[0]))
+            except ProcessLookupError:  # it was done with
+                writers = []
+            said = whole.communicate(timeout=500)[1]
+        if writers:
+            return whole.returncode, said
+    raise AssertionError("the process that writes was never seen")
+
+
+def stop_for_a_moment(pid):
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGCONT)
+
+
+def faults_of_ends():
+    """Who is stopped has not ended; who has is told with how."""
+    status, said = while_it_measures(stop_for_a_moment)
+    faults = [f"a pause of the other process was taken for its end: {status} {said}"] if status else []
+    status, said = while_it_measures(lambda pid: os.kill(pid, signal.SIGKILL))
+    if status != 1 or not re.search("the other process ended: signal 9$", said, re.MULTILINE):
+        faults.append(f"the end of the other process was not told: {status} {said}")
+    return faults
+
+
+def links_of_modules():
+    folder = os.path.join(os.environ["STOA_BUILD"], "lib", "stoa")
+    there = [links for name, links in MODULES.items() if os.path.exists(os.path.join(folder, f"link_{name}.so"))]
+    return set().union(*there)
 
 
 def main():
@@ -32,7 +78,8 @@ def main():
             faults.append(f"{line['bench']}: the unit is {line['unit']}")
         if not 0 <= line["min"] <= line["value"] <= line["max"]:
             faults.append(f"{line['bench']}: the value is not between min and max")
-    faults += [f"{link} was not measured" for link in sorted(LINKS - set(seen))]
+    faults += [f"{link} was not measured" for link in sorted((LINKS | links_of_modules()) - set(seen))]
+    faults += faults_of_ends()
     faults += [f"{link} was measured at {sizes}" for link, sizes in seen.items() if sizes != list(UNITS)]
     if run("--nonsense").returncode != 2:
         faults.append("an unknown option must be refused with 2")
