@@ -18,9 +18,10 @@ import tempfile
 import time
 
 WAIT_S = 60
-# Small, because several run beside each other.
+# Small, because several run beside each other. What processes of PostgreSQL share lies in its folder, not in /dev/shm, where it would
+# stay when they are killed.
 SETTINGS = {"listen_addresses": "", "fsync": "on", "shared_buffers": "32MB", "max_connections": "20", "autovacuum": "off",
-            "log_min_messages": "warning", "max_wal_size": "512MB"}
+            "log_min_messages": "warning", "max_wal_size": "512MB", "dynamic_shared_memory_type": "mmap"}
 
 
 def programs():
@@ -125,10 +126,20 @@ class Postgres:
         with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as log:
             return log.read()[-4000:]
 
+    def forget(self):
+        """The System V segment by which a postmaster knows that another one lives: it stays when that one was killed."""
+        try:
+            with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as pid:
+                segment = int(pid.read().splitlines()[6].split()[1])
+        except (OSError, IndexError, ValueError):  # none: it has ended in order, or never was
+            return
+        ctypes.CDLL(None).shmctl(segment, 0, None)  # IPC_RMID
+
     def close(self):
         if self.process and self.process.poll() is None:
             self.signal_all(signal.SIGCONT)
             self.kill()
+        self.forget()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
