@@ -1,13 +1,15 @@
 /* ship_driver.c - a journal on RocksDB that is copied to another process, for integration/ship_test.py, which kills both.
  *
  *     ship_driver log ADDRESS PATH LAST KEYS     appends blocks and makes snapshots up to position LAST, ships them; leaves when the copy
- *                                                has all: "done LAST SNAPSHOT RESUMES"
+ *                                                has all: "done LAST SNAPSHOT RESUMES", and which way the bytes went: "puts N frames N" are
+ *                                                records by the ship, "written N framed N" bytes by the link (transport/link.h,
+ *                                                stoa_link_counts), "writes_memory 0|1" what the link says of its provider
  *     ship_driver copy ADDRESS PATH KEYS         listens, keeps the copy until it is told to end (TERM): "copy LAST SNAPSHOT"
  *     ship_driver keys FOLDER                    makes key files server, server.pub, client, client.pub
  *     ship_driver check PATH PATH                both chains, every block byte for byte, the copy's newest snapshot: "same LAST SNAPSHOT
  *                                                BLOCKS", else "different WHAT"
  *
- * KEYS: a folder of key files for a link that needs them, or "-". What a block or a chunk holds follows from its position. A line
+ * KEYS: a folder of key files for a link that needs them, with "trusted:" ahead where the network is vouched for, or "-". What a block or a chunk holds follows from its position. A line
  * "at LAST" says what is durable at the copy, each time it has grown by a tenth.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -180,11 +182,14 @@ static void link_begin(const char *address, bool listens, const char *keys)
 {
     static stoa_key_pair server, client;
     static stoa_link_allowed allowed;
-    bool with = strcmp(keys, "-") != 0;
+    const char trusted[] = "trusted:";
+    bool with = strcmp(keys, "-") != 0, trusts = strncmp(keys, trusted, sizeof trusted - 1) == 0;
+    if (trusts) { keys += sizeof trusted - 1; }
     if (with) { key_read(keys, "server", &server), key_read(keys, "client", &client); }
     (void)snprintf(allowed.name, sizeof allowed.name, "log");
     memcpy(allowed.public_key, client.public_key, sizeof allowed.public_key);
-    stoa_link_options options = {.listen = listens, .frame_limit = FRAME_LIMIT, .queue_frames = QUEUE_FRAMES};
+    stoa_link_options options = {
+        .listen = listens, .frame_limit = FRAME_LIMIT, .queue_frames = QUEUE_FRAMES, .trusted = trusts};
     if (with) {
         options.secret_key = listens ? server.secret_key : client.secret_key;
         options.public_key = listens ? NULL : client.public_key;
@@ -207,6 +212,20 @@ static stoa_log_options options_of(void)
 }
 
 /* --- what it does */
+
+static void say_done(const stoa_log_out_view *view)
+{
+    stoa_ship_view how;
+    stoa_link_traits traits;
+    stoa_link_counts counts;
+    stoa_ship_look(ship, &how);
+    stoa_link_describe(link_to, &traits);
+    link_to->ops->counts(link_to, &counts);
+    printf("done %" PRIu64 " %" PRIu64 " %" PRIu64 " puts %" PRIu64 " frames %" PRIu64 " written %" PRIu64 " framed %" PRIu64
+           " writes_memory %d\n",
+           view->copy.last, view->copy.snapshot, how.counts.resumes, how.counts.puts, how.counts.frames, counts.written_bytes,
+           counts.framed_bytes, traits.writes_memory);
+}
 
 static void say_at(uint64_t at, uint64_t all)
 {
@@ -240,9 +259,7 @@ static int run_log(const char *address, const char *path, uint64_t last, const c
         say_at(view.copy.last, last);
         if (last_of() >= last || last_of() >= view.copy.last + AHEAD) { link_sleep(next_ns); }
     }
-    stoa_ship_view how;
-    stoa_ship_look(ship, &how);
-    printf("done %" PRIu64 " %" PRIu64 " %" PRIu64 " one-sided %d\n", view.copy.last, view.copy.snapshot, how.counts.resumes, how.one_sided);
+    say_done(&view);
     stoa_ship_down(ship);
     link_to->ops->close(link_to, 0);
     stoa_log_out_free(log);

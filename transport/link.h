@@ -95,6 +95,8 @@ typedef struct stoa_link_counts {
     uint64_t ups, downs;     /* as reported */
     uint64_t refused;        /* connections, for any reason, each counted */
     uint64_t frames_dropped; /* that came from refused connections */
+    uint64_t written_bytes;  /* put by the provider, into the other side's memory */
+    uint64_t framed_bytes;   /* put in frames underneath, because the provider does not, or it is not known yet whether it does */
 } stoa_link_counts;
 
 /* What is really under a link: what its provider was seen to do when the link was opened, not what it says of itself. */

@@ -157,6 +157,7 @@ static stoa_err put_by_carrier(stoa_conn *conn, const stoa_far *far, uint64_t ad
             conn->link->kind->write(conn->link->carrier, conn->end, far->far, address, bytes, size_bytes, parcel);
         if (!err) {
             conn->puts->written = true;
+            conn->link->counts.written_bytes += size_bytes;
             return STOA_OK;
         }
         parcel->on_wire = false;
@@ -173,7 +174,10 @@ static stoa_err put_in_frame(stoa_conn *conn, const stoa_link_window *window, ui
     stoa_put_u64(head, window->id);
     stoa_put_u64(head + 8, offset);
     stoa_err err = stoa_out_add(&conn->out, STOA_FRAME_PUT, head, sizeof head, bytes, size_bytes);
-    if (!err) { conn->puts->framed = true; }
+    if (!err) {
+        conn->puts->framed = true;
+        conn->link->counts.framed_bytes += size_bytes;
+    }
     stoa_fabric_mark(conn->link->dirty, conn->slot);
     return err;
 }
