@@ -10,6 +10,8 @@
  *     ping ROUNDS        plays with the other side's ponger
  *     fan COUNT          eight sources send so many each to the other side's sink
  *     topic COUNT        a sensor publishes so many readings, and the other side's listener is asked what it heard
+ *     watch COUNT        so many watchers (remote_watcher.h) watch what the other side serves, each with a child linked to its ponger
+ *     seen COUNT         what they have heard so far, all together
  *     peer               what is known of the other node
  *     end                ends; so does the end of input
  *
@@ -22,6 +24,7 @@
 #include <time.h>
 
 #include "cluster/remote/remote.h"
+#include "tests/remote_watcher.h"
 
 extern const stoa_kind ponger_kind, pinger_kind, sink_kind, source_kind, sensor_kind, listener_kind;
 
@@ -143,6 +146,46 @@ static void do_topic(world *w, uint64_t count)
     say("topic", err);
 }
 
+static void do_watch(world *w, uint64_t count)
+{
+    stoa_ref ref;
+    uint64_t watched = 0;
+    stoa_err err = STOA_OK;
+    for (unsigned i = 0; i < WATCHED && !err; i++) { err = await(w, watched_names[i], &ref); }
+    for (uint64_t i = 0; i < count && !err; i++) {
+        char name[32];
+        watcher_seen seen = {0};
+        held_done done;
+        (void)snprintf(name, sizeof name, "watcher/%" PRIu64, i);
+        ref = stoa_find(w->node, name);
+        if (!ref.at) { err = stoa_spawn(w->node, &watcher_kind, name, &(stoa_spawn_options){.core = i % 2}, &ref); }
+        if (!err) { err = watcher_call_watch(w->node, ref, (watcher_watch){0}, STOA_S(60), &seen); }
+        (void)snprintf(name, sizeof name, "held/%" PRIu64, i);
+        if (!err) { err = await(w, name, &ref); }
+        if (!err) { err = held_call_hold(w->node, ref, (held_hold){0}, STOA_S(60), &done); }
+        watched += seen.watched;
+    }
+    printf("watched %" PRIu64 " ", watched);
+    say("watch", err);
+}
+
+static void do_seen(world *w, uint64_t count)
+{
+    watcher_seen all = {0};
+    stoa_err err = STOA_OK;
+    for (uint64_t i = 0; i < count && !err; i++) {
+        char name[32];
+        stoa_ref ref;
+        watcher_seen seen = {0};
+        (void)snprintf(name, sizeof name, "watcher/%" PRIu64, i);
+        err = await(w, name, &ref);
+        if (!err) { err = watcher_call_look(w->node, ref, (watcher_look){0}, STOA_S(60), &seen); }
+        all.lost += seen.lost, all.twice += seen.twice, all.other += seen.other, all.restarts += seen.restarts;
+    }
+    printf("lost %" PRIu64 " twice %" PRIu64 " other %" PRIu64 " restarts %" PRIu64 " ", all.lost, all.twice, all.other, all.restarts);
+    say("seen", err);
+}
+
 static void print_peer(void *context, const stoa_remote_peer_view *view)
 {
     (void)context;
@@ -162,13 +205,18 @@ static void obey(world *w)
     static const struct {
         const char *name;
         void (*run)(world *w, uint64_t count);
-    } commands[] = {{"serve", do_serve}, {"ping", do_ping}, {"fan", do_fan}, {"topic", do_topic}, {"peer", do_peer}};
+    } commands[] = {{"serve", do_serve}, {"ping", do_ping}, {"fan", do_fan}, {"topic", do_topic},
+                  {"watch", do_watch}, {"seen", do_seen}, {"peer", do_peer}};
     char line[128], name[64];
     while (fgets(line, sizeof line, stdin)) {
         uint64_t count = 0;
         if (sscanf(line, "%63s %" SCNu64, name, &count) < 1 || strcmp(name, "end") == 0) { return; }
-        for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-            if (strcmp(commands[i].name, name) == 0) { commands[i].run(w, count); }
+        size_t i = 0, commands_count = sizeof commands / sizeof commands[0];
+        while (i < commands_count && strcmp(commands[i].name, name) != 0) { i++; }
+        if (i < commands_count) {
+            commands[i].run(w, count);
+        } else {
+            say(name, STOA_E_NOT_FOUND);
         }
     }
 }
