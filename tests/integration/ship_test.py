@@ -18,7 +18,7 @@ import time
 WAIT_S = 240
 DEEP = bool(os.environ.get("STOA_DEEP"))
 KILLS = 30 if DEEP else 4
-LAST = 160_000 if DEEP else 12_000  # position; a block has 8 events
+LAST = 160_000 if DEEP else 8_000  # position; a block has 8 events
 
 PEACE = 4_000  # positions after the last kill, and a snapshot
 RING_BYTES = 1 << 20  # as tests/ship_driver.c
@@ -37,6 +37,7 @@ LINKS = [
     ("ofi+tcp", "ofi+tcp://127.0.0.1:{port}", "-", PUT_IN_FRAMES),
     ("zmq+tcp with keys", "zmq+tcp://127.0.0.1:{port}", "{keys}", IN_FRAMES),
 ]
+DEEP_ONLY = "ucx+tcp that writes"
 
 
 def driver(*arguments, writes=False):
@@ -152,7 +153,7 @@ def main():
     chance = random.Random(seed)
     only = sys.argv[1] if len(sys.argv) > 1 else ""
     for link in LINKS:
-        if only and link[0] != only:
+        if link[0] != only if only else link[0] == DEEP_ONLY and not DEEP:
             continue
         folder = tempfile.mkdtemp(prefix="stoa-ship-")
         try:
