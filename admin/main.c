@@ -28,7 +28,7 @@ static const char usage[] =
     "  --write           commands may change the node; without it they only look\n"
     "  -o table|json     how answers look; table when not given\n"
     "  --eval LINE       run this command and end; repeated: one after the other up to the first that fails\n"
-    "  --timeout MS      how long a command may take; 5000 when not given\n"
+    "  --timeout MS      how long a command may take; when not given 5000, and 600000 for those that progress tells of\n"
     "  --dump-docs       print the reference page of all commands\n"
     "  --version, --help, -h\n"
     "\n"

@@ -42,9 +42,9 @@ static unsigned place_of(const stoa_invocation *said)
     return i;
 }
 
-bool stoa_progress_wanted(const stoa_session *session, const stoa_invocation *said)
+bool stoa_progress_wanted(const stoa_invocation *said)
 {
-    return session->live && !session->json && place_of(said) < LONG_ONES && !stoa_invocation_option(said, "plan");
+    return place_of(said) < LONG_ONES && !stoa_invocation_option(said, "plan");
 }
 
 /* --- the line */
@@ -144,21 +144,25 @@ static stoa_exit follow(watching *w, const char *left)
 static stoa_exit complain(stoa_session *session, stoa_err err, const char *left)
 {
     if (err == STOA_E_CANCELLED) { err = STOA_FAIL(STOA_E_CANCELLED, "interrupted; %s", left); }
+    if (err == STOA_E_TIMEOUT) { err = STOA_FAIL(STOA_E_TIMEOUT, "no answer in time; %s", left); }
     return stoa_session_complain(session, err, err == STOA_E_UNAVAILABLE ? STOA_EXIT_UNREACHABLE : stoa_exit_of(err));
 }
 
 stoa_exit stoa_progress_run(stoa_session *session, const stoa_words *words, const stoa_invocation *said, bool write)
 {
     unsigned place = place_of(said);
+    bool draws = session->live && !session->json;
     watching w = {.session = session, .command = said->command->name};
     uint64_t timeout_ms = session->timed ? session->timeout_ms : STOA_TIMEOUT_MS_MAX;
     stoa_answer answer;
-    stoa_remote_on_wait(session->remote, look, &w);
-    stoa_err err = stoa_remote_ask(session->remote, words->at, words->count, write, timeout_ms, &answer);
+    stoa_err err = stoa_remote_attach(session->remote, session->timeout_ms);
+    if (err) { return stoa_session_complain(session, err, err == STOA_E_UNAVAILABLE ? STOA_EXIT_UNREACHABLE : stoa_exit_of(err)); }
+    if (draws) { stoa_remote_on_wait(session->remote, look, &w); }
+    err = stoa_remote_ask(session->remote, words->at, words->count, write, timeout_ms, &answer);
     stoa_remote_on_wait(session->remote, NULL, NULL);
     clear(&w);
     stoa_exit cls = err ? complain(session, err, long_ones[place].left) : stoa_session_answered(session, &answer);
-    if (!err && !answer.err && long_ones[place].behind) { cls = follow(&w, long_ones[place].left); }
+    if (draws && !err && !answer.err && long_ones[place].behind) { cls = follow(&w, long_ones[place].left); }
     stoa_remote_free(w.beside);
     return cls;
 }

@@ -197,7 +197,7 @@ static stoa_exit run_remote(stoa_session *session, const stoa_words *words, cons
         return complain(session, STOA_E_DENIED, STOA_EXIT_DENIED, text, sizeof text - 1);
     }
     if (stoa_key_command_is(said->command)) { return stoa_key_local_run(session, words, said, writes); }
-    if (stoa_progress_wanted(session, said)) { return stoa_progress_run(session, words, said, writes); }
+    if (stoa_progress_wanted(said)) { return stoa_progress_run(session, words, said, writes); }
     stoa_exit cls = stoa_session_ask(session, words->at, words->count, writes, &answer);
     return cls ? cls : stoa_session_answered(session, &answer);
 }

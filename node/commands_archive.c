@@ -1,7 +1,7 @@
 /* commands_archive.c - backups, restores and the archives: what there is, what is due, what holds it.
  *
- * Backup and restore run as a job of the node (node/archive/job.h): the command waits for it as long as its asker does, and shows
- * how far it is; asked again without a folder it shows the last one.
+ * Backup and restore run as a job of the node (node/archive/job.h): the command waits for it as long as its asker does, and is
+ * TIMEOUT with how far it is when that is too short; asked again without a folder it shows the last one.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
@@ -144,8 +144,9 @@ static stoa_err start_and_show(stoa_platform *p, stoa_door_call *call, const cha
         free(argument);
         return err;
     }
-    (void)stoa_job_wait(p->job, patience_ns(call));
-    return show_job(p, call);
+    bool done = stoa_job_wait(p->job, patience_ns(call));
+    err = show_job(p, call);
+    return err || done ? err : STOA_FAIL(STOA_E_TIMEOUT, "the %s goes on: backup status shows how far it is", what);
 }
 
 static stoa_err plan_backup(stoa_door_call *call, backup_job *job)

@@ -1,5 +1,5 @@
 """progress_test.py - goal: while a command that takes long runs, a terminal shows in one line how far it is, Ctrl-C ends the waiting and
-says what becomes of the work, and what is no terminal stays clean. Method: the REPL on a pty beside a node that verifies a backup of
+says what becomes of the work, and what is no terminal stays clean, waits as long, and is told the same when its time is over. Method: the REPL on a pty beside a node that verifies a backup of
 which one segment is a pipe that nobody writes to: so the work lasts exactly until the test lets it go on.
 
 SPDX-License-Identifier: Apache-2.0
@@ -21,9 +21,9 @@ WAIT_S = 120
 PROMPT = r"stoa \(write\)> "
 
 
-def stoa(node, *words, **more):
-    return subprocess.Popen([os.path.join(BIN, "stoa"), "--data", node.path("data"), "--timeout", "120000", *words], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+def stoa(node, *words, time=("--timeout", "120000")):
+    return subprocess.Popen([os.path.join(BIN, "stoa"), "--data", node.path("data"), *time, *words], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def ask(node, *words):
@@ -93,9 +93,16 @@ def main():
         os.remove(pipe)
         os.rename(pipe + ".kept", pipe)
         pipe = block(backup)
-        quiet = stoa(node, "backup", "verify", backup)
+        short = stoa(node, "backup", "verify", backup, time=("--timeout", "300"))
+        out, err = short.communicate(timeout=WAIT_S)
+        assert short.returncode == 6 and "the verification goes on: backup status shows how far it is" in out + err, (short.returncode, out, err)
+        assert [w["command"] for w in ask(node, "progress")["work"]] == ["backup verify"]
+        let_go(pipe)
+        until(lambda: ask(node, "progress")["work"] == [])
+        quiet = stoa(node, "backup", "verify", backup, time=())
         until(lambda: ask(node, "progress")["work"])
-        time.sleep(1)
+        time.sleep(8)  # longer than other commands are waited for
+        assert quiet.poll() is None, quiet.communicate()
         let_go(pipe)
         out, err = quiet.communicate(timeout=WAIT_S)
         assert quiet.returncode != 0 and "\r" not in out + err and "\x1b" not in out + err, (out, err)
