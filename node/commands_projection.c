@@ -96,7 +96,7 @@ static void put_plan(stoa_door_call *call, const stoa_projection_view *view)
     stoa_doc_open(&doc, "plan", '{');
     stoa_doc_printf(&doc, "reads", "all events of %u shards, from position 1", view->shard_count);
     stoa_doc_uint(&doc, "events", events);
-    stoa_doc_printf(&doc, "writes", "schema %s_shadow; one that is there already is dropped first", view->schema);
+    stoa_doc_printf(&doc, "writes", "schema %s_shadow; what a rebuild left there is dropped first, what others made is not: it refuses then", view->schema);
     stoa_doc_printf(&doc, "then", "%s_shadow becomes %s in one step, and what was %s is dropped", view->schema, view->schema, view->schema);
     stoa_doc_text(&doc, "meanwhile", "the present rows stay, and are kept up to date");
     if (view->events_per_s) {

@@ -102,7 +102,7 @@ void stoa_print_restored(const stoa_restored *restored, bool plan, stoa_buf *out
     for (uint32_t i = 0; i < restored->shard_count; i++) {
         const stoa_restored_shard *shard = &restored->shards[i];
         stoa_buf_printf(out, "%s: %s %" PRIu64 " of %" PRIu64, shard->name, plan ? "would restore up to" : "restored", shard->last, shard->held);
-        if (!plan) { stoa_buf_printf(out, ", state hash %016" PRIx64, shard->hash); }
+        if (!plan && shard->hash) { stoa_buf_printf(out, ", state hash %016" PRIx64, shard->hash); }
         if (shard->compared) { stoa_buf_printf(out, ", as live at %" PRIu64, shard->compared); }
         put_beginning(shard->first, shard->snapshot, out);
         const char *note = note_of(restored, shard);
