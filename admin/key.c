@@ -307,13 +307,14 @@ static stoa_err run_allow(const stoa_key_place *place, const stoa_invocation *sa
 static stoa_err run_revoke(const stoa_key_place *place, const stoa_invocation *said, stoa_buf *document, stoa_buf *view)
 {
     stoa_key_change change = {0};
-    char key[STOA_KEY_TEXT_BYTES];
+    char key[STOA_KEY_TEXT_BYTES], given[STOA_KEY_TEXT_BYTES];
     outcome o = {.name = said->args[0], .change = &change};
-    bool plan = stoa_invocation_option(said, "plan") != NULL;
-    stoa_err err = stoa_keys_revoke(place->folder, o.name, file_key(place, o.name, key), place->now_ns, plan, &change);
+    bool plan = stoa_invocation_option(said, "plan") != NULL, one = said->count > 1;
+    stoa_err err = one ? stoa_key_said(said->args[1], given) : STOA_OK;
+    if (!err) { err = stoa_keys_revoke(place->folder, o.name, one ? given : NULL, file_key(place, o.name, key), place->now_ns, plan, &change); }
     if (err) { return err; }
-    (void)snprintf(o.says, sizeof o.says, "%s: %u %s revoked, for ever; what %s has open is cut off%s", plan ? "would be" : "done",
-                   change.old_count, change.old_count == 1 ? "key is" : "keys are", o.name,
+    (void)snprintf(o.says, sizeof o.says, "%s: %u %s revoked, for ever; what %s has open%s is cut off%s", plan ? "would be" : "done",
+                   change.old_count, change.old_count == 1 ? "key is" : "keys are", o.name, one ? " by it" : "",
                    place->users ? "" : " when a node runs here");
     put_outcome(place, &o, document, view);
     return STOA_OK;

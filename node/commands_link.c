@@ -40,8 +40,8 @@ static void put_link(stoa_doc *doc, const stoa_link_seen *link)
     stoa_doc_bool(doc, "rendezvous", link->traits.rendezvous);
     stoa_doc_text(doc, "network", link->is->trusted ? "trusted" : link->is->fenced ? "fenced" : NULL);
     stoa_doc_uint(doc, "connections", link->counts.ups);
-    stoa_doc_uint(doc, "refused", link->counts.refused);
-    stoa_doc_text(doc, "refused_why", link->strangers.link_refused ? stoa_err_name(link->strangers.link_why) : NULL);
+    stoa_doc_uint(doc, "refused", link->refused);
+    stoa_doc_text(doc, "refused_why", link->refused ? stoa_err_name(link->refused_why) : NULL);
     stoa_doc_uint(doc, "strangers", link->strangers.strangers_refused);
     stoa_doc_text(doc, "strangers_why", link->strangers.strangers_refused ? stoa_err_name(link->strangers.stranger_why) : NULL);
     stoa_doc_text(doc, "note", note_of(link));
@@ -64,7 +64,8 @@ static void put_node(stoa_doc *doc, const stoa_node_seen *node)
     stoa_doc_uint(doc, "resets", node->view.session.counts.resets);
     stoa_doc_uint(doc, "silences", node->view.session.counts.silences);
     stoa_doc_uint(doc, "names", node->view.names);
-    stoa_doc_text(doc, "last_fault", node->fault.down_why ? stoa_err_name(node->fault.down_why) : NULL);
+    stoa_err last = node->fault.refused_ns >= node->fault.down_ns ? node->fault.refused_why : node->fault.down_why;
+    stoa_doc_text(doc, "last_fault", last ? stoa_err_name(last) : NULL);
 }
 
 static stoa_links_seen *look(stoa_platform *platform, const char *rtt_of)

@@ -33,8 +33,8 @@ struct stoa_node_keys {
     pthread_mutex_t busy; /* of all of these, once the thread runs */
 
     pthread_t thread;
-    bool threaded, stop;
-    pthread_mutex_t lock; /* of stop */
+    bool threaded, stop, rung;
+    pthread_mutex_t lock; /* of stop, rung */
     pthread_cond_t bell;
 };
 
@@ -138,19 +138,17 @@ static void look(stoa_node_keys *k)
         }
     }
     (void)pthread_mutex_unlock(&k->busy);
-    stoa_node_links_look(k->platform->links);
 }
 
-/* Whether the node goes on. */
-static bool rest(stoa_node_keys *k)
+/* Until it is time for the next look, or somebody rings. Whether the node goes on. */
+static bool rest(stoa_node_keys *k, const struct timespec *until, bool *regular_out)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += LOOK_MS / 1000;
     (void)pthread_mutex_lock(&k->lock);
     int waited = 0;
-    while (!k->stop && waited != ETIMEDOUT) { waited = pthread_cond_timedwait(&k->bell, &k->lock, &until); }
+    while (!k->stop && !k->rung && waited != ETIMEDOUT) { waited = pthread_cond_timedwait(&k->bell, &k->lock, until); }
     bool goes_on = !k->stop;
+    *regular_out = waited == ETIMEDOUT;
+    k->rung = false;
     (void)pthread_mutex_unlock(&k->lock);
     return goes_on;
 }
@@ -158,8 +156,25 @@ static bool rest(stoa_node_keys *k)
 static void *run(void *context)
 {
     stoa_node_keys *k = context;
-    while (rest(k)) { look(k); }
-    return NULL;
+    bool regular = true;
+    for (struct timespec until;;) {
+        if (regular) {
+            (void)clock_gettime(CLOCK_MONOTONIC, &until);
+            until.tv_sec += LOOK_MS / 1000;
+        }
+        if (!rest(k, &until, &regular)) { return NULL; }
+        if (regular) { look(k); }
+        stoa_node_links_look(k->platform->links, regular);
+    }
+}
+
+void stoa_node_keys_ring(stoa_node_keys *k)
+{
+    if (!k) { return; }
+    (void)pthread_mutex_lock(&k->lock);
+    k->rung = true;
+    (void)pthread_cond_signal(&k->bell);
+    (void)pthread_mutex_unlock(&k->lock);
 }
 
 static stoa_err start_thread(stoa_node_keys *k)

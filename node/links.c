@@ -10,15 +10,17 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "node/keys.h"
 #include "node/world.h"
 
-enum { NODES_A_LINK = 64, ALLOWED_MAX = NODES_A_LINK * STOA_KEYS_PER_NAME, LINGER_MS = 200, KINDS_MAX = 16 };
+enum { NODES_A_LINK = 64, ALLOWED_MAX = NODES_A_LINK * STOA_KEYS_PER_NAME, LINGER_MS = 200, KINDS_MAX = 16, ROUNDS_AT_ONCE = 2 };
 #define SAY_AGAIN_NS STOA_S(60) /* of a refusal that goes on */
 
 typedef struct line {
     const stoa_settings_link *is;
     char keys[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES]; /* dial: of the other node */
     uint32_t key_count, key_at;
+    uint32_t tried, tries_left; /* dial: keys (bits) refused since it was up last; how many more before the next regular look */
     char in_use[STOA_KEY_TEXT_BYTES];
     uint64_t refused; /* when it was looked at last */
 } line;
@@ -81,10 +83,21 @@ static void nobodys_key(char key[STOA_KEY_TEXT_BYTES])
     explicit_bzero(&pair, sizeof pair);
 }
 
+/* From here on so many rounds of its keys may be tried without a pause. */
+static void may_try(line *at, uint32_t rounds)
+{
+    at->tried = 0;
+    at->tries_left = rounds * at->key_count;
+}
+
 static void find_keys(stoa_node_links *l, line *at, const stoa_key_list *list)
 {
     at->key_count = keys_of(l->platform, at->is->nodes, at->is->key, list, at->keys);
-    at->key_at = 0;
+    at->key_at = at->key_count ? at->key_count - 1 : 0; /* the newest */
+    for (uint32_t i = 0; i < at->key_count; i++) {
+        if (strcmp(at->keys[i], at->in_use) == 0) { at->key_at = i; }
+    }
+    may_try(at, ROUNDS_AT_ONCE);
     if (!at->key_count) { stoa_log(STOA_LOG_WARN, "link_without_key", STOA_KV("link", at->is->name), STOA_KV("node", at->is->nodes)); }
 }
 
@@ -154,6 +167,7 @@ void stoa_node_links_keys(stoa_node_links *l, const stoa_key_pair *own, const st
 typedef struct refusals {
     uint64_t count[STOA_REMOTE_LINKS];
     stoa_err why[STOA_REMOTE_LINKS];
+    bool up[STOA_REMOTE_LINKS];
 } refusals;
 
 static void count_refusals(void *context, const stoa_remote_link_view *view)
@@ -161,24 +175,57 @@ static void count_refusals(void *context, const stoa_remote_link_view *view)
     refusals *r = context;
     r->count[view->index] = view->strangers.link_refused;
     r->why[view->index] = view->strangers.link_why;
+    r->up[view->index] = view->counts.ups > view->counts.downs;
 }
 
-void stoa_node_links_look(stoa_node_links *l)
+/* The newest key of those that were not tried in this round; a round over, the next one begins. */
+static void next_key(line *at)
 {
-    refusals now = {{0}, {0}};
+    uint32_t all = (1U << at->key_count) - 1, i = at->key_count - 1;
+    at->tried |= 1U << at->key_at;
+    if (at->tried == all) { at->tried = 1U << at->key_at; }
+    while (at->tried & 1U << i) { i--; }
+    at->key_at = i;
+    at->tries_left--;
+}
+
+/* Whether it is to be dialled with another key. */
+static bool was_refused(line *at, const refusals *now, uint32_t index, bool regular)
+{
+    bool several = !at->is->listen && at->key_count > 1, denied = now->count[index] > at->refused && now->why[index] == STOA_E_DENIED;
+    if (!several) { return false; }
+    if (regular && at->tries_left < at->key_count) { at->tries_left = at->key_count; }
+    if (now->up[index]) { may_try(at, ROUNDS_AT_ONCE); }
+    if (now->up[index] || !denied) { at->refused = now->count[index]; }
+    return denied && !now->up[index] && at->tries_left > 0;
+}
+
+void stoa_node_links_look(stoa_node_links *l, bool regular)
+{
+    refusals now = {0}, then = {0};
+    uint32_t others = 0;
     if (!l) { return; }
     stoa_remote_links(l->remote, count_refusals, &now);
     (void)pthread_mutex_lock(&l->busy);
     for (uint32_t i = 0; i < l->line_count; i++) {
-        line *at = &l->lines[i];
-        bool other = now.count[i] > at->refused && now.why[i] == STOA_E_DENIED && !at->is->listen && at->key_count > 1;
-        at->refused = now.count[i];
-        if (!other) { continue; }
-        at->key_at = (at->key_at + 1) % at->key_count;
-        stoa_link_options options = options_of(l, at, NULL, NULL);
+        if (!was_refused(&l->lines[i], &now, i, regular)) { continue; }
+        next_key(&l->lines[i]);
+        stoa_link_options options = options_of(l, &l->lines[i], NULL, NULL);
         reopen(l, i, &options);
+        others |= 1U << i;
+    }
+    if (others) { stoa_remote_links(l->remote, count_refusals, &then); }
+    for (uint32_t i = 0; i < l->line_count; i++) {
+        if (others & 1U << i) { l->lines[i].refused = then.count[i]; } /* what the key before was refused is over */
     }
     (void)pthread_mutex_unlock(&l->busy);
+}
+
+static void on_link_refused(void *context, uint32_t index, stoa_err why)
+{
+    stoa_node_links *l = context;
+    const line *at = &l->lines[index];
+    if (why == STOA_E_DENIED && !at->is->listen) { stoa_node_keys_ring(l->platform->own_keys); }
 }
 
 /* --- what happens to them */
@@ -198,7 +245,8 @@ static stoa_link_fault *fault_of(stoa_node_links *l, const char *node)
 /* Note it; whether it is to be said. */
 static bool note(stoa_link_fault *f, stoa_remote_what what, stoa_err why, uint64_t now_ns)
 {
-    bool goes_on = what == STOA_REMOTE_REFUSED && f->refused_why == why && now_ns < f->refused_ns + SAY_AGAIN_NS;
+    bool refusal = what == STOA_REMOTE_REFUSED || what == STOA_REMOTE_TURNED_AWAY;
+    bool goes_on = refusal && f->refused_why == why && now_ns < f->said_ns + SAY_AGAIN_NS;
     switch (what) {
     case STOA_REMOTE_UP: f->up_ns = now_ns; break;
     case STOA_REMOTE_DOWN:
@@ -208,8 +256,10 @@ static bool note(stoa_link_fault *f, stoa_remote_what what, stoa_err why, uint64
     case STOA_REMOTE_RESET:
     case STOA_REMOTE_LOST: f->lost_ns = now_ns; break;
     case STOA_REMOTE_REFUSED:
+    case STOA_REMOTE_TURNED_AWAY:
         f->refused_why = why;
-        f->refused_ns = goes_on ? f->refused_ns : now_ns;
+        f->refused_ns = now_ns;
+        f->said_ns = goes_on ? f->said_ns : now_ns;
         break;
     }
     return !goes_on;
@@ -218,7 +268,8 @@ static bool note(stoa_link_fault *f, stoa_remote_what what, stoa_err why, uint64
 static void on_peer(void *context, const char *peer, stoa_remote_what what, stoa_err why)
 {
     static const char *const said[] = {[STOA_REMOTE_UP] = "link_up", [STOA_REMOTE_DOWN] = "link_down", [STOA_REMOTE_LOST] = "link_lost",
-                                       [STOA_REMOTE_RESET] = "link_reset", [STOA_REMOTE_REFUSED] = "link_refused"};
+                                       [STOA_REMOTE_RESET] = "link_reset", [STOA_REMOTE_REFUSED] = "link_refused",
+                                       [STOA_REMOTE_TURNED_AWAY] = "link_turned_away"};
     stoa_node_links *l = context;
     (void)pthread_mutex_lock(&l->lock);
     stoa_link_fault *fault = fault_of(l, peer);
@@ -253,7 +304,7 @@ static stoa_err start(stoa_node_links *l, const stoa_key_list *list, stoa_remote
 {
     stoa_platform *p = l->platform;
     const stoa_kind *kinds[KINDS_MAX + 1];
-    const stoa_remote_events events = {.peer = on_peer, .context = l};
+    const stoa_remote_events events = {.peer = on_peer, .link_refused = on_link_refused, .context = l};
     for (uint32_t i = 0; i < l->line_count; i++) {
         line *at = &l->lines[i];
         if (has_keys(at->is) && !at->is->listen) { find_keys(l, at, list); }
@@ -326,7 +377,8 @@ static void see_link(void *context, const stoa_remote_link_view *view)
     const seeing *s = context;
     const line *at = &s->links->lines[view->index];
     stoa_link_seen *to = &s->seen->links[s->seen->link_count++];
-    *to = (stoa_link_seen){.is = at->is, .traits = view->traits, .counts = view->counts, .strangers = view->strangers, .sessions = view->sessions};
+    *to = (stoa_link_seen){.is = at->is, .traits = view->traits, .counts = view->counts, .strangers = view->strangers,
+                            .refused = view->refused, .refused_why = view->refused_why, .sessions = view->sessions};
     (void)snprintf(to->address, sizeof to->address, "%s", view->address);
 }
 

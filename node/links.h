@@ -1,8 +1,8 @@
 /* links.h - the node's links to other nodes, as the settings have them: a remote (cluster/remote/remote.h) with the keys of DATA/keys.
  *
  * Who is on the other side is proven by its key, on shared memory by its user. A link that listens lets in the nodes it names, by any
- * of their keys; one that dials wants the node it names, and tries its keys in turn when it is refused, so that keys overlap while
- * they are rotated (decision 0031). A node without a known key is not met, and `links` says so; nothing else suffers.
+ * of their keys; one that dials wants the node it names, and tries its keys when it is refused, the newest first and all of them at
+ * once, so that keys overlap while they are rotated (decision 0031). A node without a known key is not met, and `links` says so; nothing else suffers.
  *
  * All functions: any thread but a core's and the remote's.
  *
@@ -23,8 +23,9 @@ void stoa_node_links_close(stoa_node_links *links);
 
 /* The node's own pair or the list is another one: who has lost a key is cut off. */
 void stoa_node_links_keys(stoa_node_links *links, const stoa_key_pair *own, const stoa_key_list *list);
-/* Now and then: a link that was refused tries the node's next key. */
-void stoa_node_links_look(stoa_node_links *links);
+/* A link that was refused tries the node's next key. regular: it is the look of each second, from which on all may be tried again; the
+ * others are those after a refusal (stoa_node_keys_ring). */
+void stoa_node_links_look(stoa_node_links *links, bool regular);
 
 /* --- what can be seen */
 
@@ -33,6 +34,7 @@ typedef struct stoa_link_fault {
     char node[STOA_NODE_NAME_BYTES];
     stoa_err down_why, refused_why; /* OK: it never was */
     uint64_t down_ns, lost_ns, refused_ns, up_ns; /* UTC; 0: it never was */
+    uint64_t said_ns; /* the refusal was logged last */
 } stoa_link_fault;
 
 typedef struct stoa_link_seen {
@@ -41,6 +43,8 @@ typedef struct stoa_link_seen {
     stoa_link_traits traits;
     stoa_link_counts counts;
     stoa_sessions_counts strangers;
+    uint64_t refused; /* connections and greetings, here and by other sides */
+    stoa_err refused_why;
     uint32_t sessions;
     bool keyless; /* no key of the node that it dials is known */
 } stoa_link_seen;

@@ -308,7 +308,8 @@ static stoa_err room(change *c, const char *file_key)
 {
     char keys[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES];
     if (keys_now(c, file_key, keys) < STOA_KEYS_PER_NAME) { return STOA_OK; }
-    return STOA_FAIL(STOA_E_FULL, "%s has %d keys already: revoke it, or wait until the old ones end", c->name, STOA_KEYS_PER_NAME);
+    return STOA_FAIL(STOA_E_FULL, "%s has %d keys already: end one that is of no use any more (key revoke %s KEY), or wait until the old ones end", c->name,
+                     STOA_KEYS_PER_NAME, c->name);
 }
 
 static stoa_err not_server(const change *c, const char *what)
@@ -344,21 +345,25 @@ stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, 
 
 /* --- revoke, rotate */
 
-/* The name's keys end: revoked now, or allowed until then. */
+/* A key of the name ends: revoked now, or allowed until then. */
+static stoa_err end_key(change *c, const char *key, uint64_t until_ns)
+{
+    stoa_key_row *row = row_of(c, key);
+    if (!row) {
+        stoa_err err = add_row(c, key, STOA_KEY_ALLOWED, 0);
+        if (err) { return err; }
+        row = &c->list.rows[c->list.count - 1];
+    }
+    if (!until_ns || !row->until_ns || row->until_ns > until_ns) { row->until_ns = until_ns ? until_ns : c->now_ns; }
+    if (!until_ns) { row->standing = STOA_KEY_REVOKED; }
+    return STOA_OK;
+}
+
 static stoa_err end_keys(change *c, const char *file_key, uint64_t until_ns)
 {
     stoa_err err = STOA_OK;
     c->done.old_count = keys_now(c, file_key, c->done.old);
-    for (uint32_t i = 0; i < c->done.old_count && !err; i++) {
-        stoa_key_row *row = row_of(c, c->done.old[i]);
-        if (!row) {
-            err = add_row(c, c->done.old[i], STOA_KEY_ALLOWED, 0);
-            row = &c->list.rows[c->list.count - 1];
-        }
-        if (err) { break; }
-        if (!until_ns || !row->until_ns || row->until_ns > until_ns) { row->until_ns = until_ns ? until_ns : c->now_ns; }
-        if (!until_ns) { row->standing = STOA_KEY_REVOKED; }
-    }
+    for (uint32_t i = 0; i < c->done.old_count && !err; i++) { err = end_key(c, c->done.old[i], until_ns); }
     return err;
 }
 
@@ -374,12 +379,26 @@ static stoa_err revoke_all(change *c, const char *file_key, bool plan)
     return err || plan ? err : key_list_write(c->folder, &c->list);
 }
 
-stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *file_key, uint64_t now_ns, bool plan,
+/* One key, where there is another to get in by. */
+static stoa_err revoke_one(change *c, const char *key, const char *file_key, bool plan)
+{
+    char keys[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES];
+    uint32_t count = keys_now(c, file_key, keys), i = 0;
+    while (i < count && strcmp(keys[i], key) != 0) { i++; }
+    if (i == count) { return STOA_FAIL(STOA_E_NOT_FOUND, "%s does not get in by this key", c->name); }
+    if (count == 1) { return STOA_FAIL(STOA_E_INVALID, "this is the only key of %s: key revoke %s, if it is to be let in no more", c->name, c->name); }
+    stoa_err err = end_key(c, key, 0);
+    c->done.old_count = 1;
+    memcpy(c->done.old[0], keys[i], sizeof keys[i]);
+    return err || plan ? err : key_list_write(c->folder, &c->list);
+}
+
+stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *key, const char *file_key, uint64_t now_ns, bool plan,
                           stoa_key_change *out)
 {
     change c;
     stoa_err err = begin(&c, folder, name, now_ns);
-    if (!err) { err = revoke_all(&c, file_key, plan); }
+    if (!err) { err = key && !is_server(&c) ? revoke_one(&c, key, file_key, plan) : revoke_all(&c, file_key, plan); }
     if (!err) { *out = c.done; }
     end(&c);
     return err;

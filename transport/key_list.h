@@ -73,8 +73,9 @@ typedef struct stoa_key_change {
 stoa_err stoa_keys_new(const char *folder, const char *name, uint64_t now_ns, stoa_key_change *out);
 /* Let key in as name. Errors: INVALID (name, key), EXISTS (it is another name's), DENIED (it was revoked), FULL (keys of the name, rows). */
 stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, uint64_t now_ns, stoa_key_change *out);
-/* Let name in no more, by whatever key it has. file_key: of a key file elsewhere that is its, or NULL. Errors: NOT_FOUND, INVALID. */
-stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *file_key, uint64_t now_ns, bool plan,
+/* Let name in no more, by whatever key it has; or by key only (NULL: all), where it has another one. file_key: of a key file elsewhere
+ * that is its, or NULL. Errors: NOT_FOUND, INVALID (name; its only key). */
+stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *key, const char *file_key, uint64_t now_ns, bool plan,
                           stoa_key_change *out);
 /* Give name another key, a fresh pair's or the one given; those it has end overlap_ns later. Of the node itself: the fresh pair is announced
  * (server.next.pub) and takes over overlap_ns later; again: at that time instead. Errors: NOT_FOUND (no key of that name, or none whose

@@ -122,8 +122,20 @@ static stoa_err meet(stoa_sessions *all, stoa_peer peer, const char *identity, c
     return STOA_OK;
 }
 
+static void tell_refused(const stoa_sessions *all, const char *name, stoa_err why)
+{
+    if (all->options.refused) { all->options.refused(all->options.context, name, why); }
+}
+
+/* Whose hello was refused. That it was too old or found no room was looked at after its name. */
+static const char *who_said(const stoa_hello *hello, const char *identity, stoa_err why)
+{
+    bool good = why == STOA_E_VERSION || why == STOA_E_STALE || why == STOA_E_FULL;
+    return identity[0] ? identity : good ? hello->name : "";
+}
+
 /* Tell a stranger why, if it has said a hello at all. */
-static void answer(stoa_sessions *all, stoa_peer peer, const void *bytes, uint32_t size_bytes, stoa_err why)
+static void answer(stoa_sessions *all, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes, stoa_err why)
 {
     stoa_hello hello;
     struct {
@@ -133,7 +145,11 @@ static void answer(stoa_sessions *all, stoa_peer peer, const void *bytes, uint32
                      .epoch = (uint32_t)all->options.session.epoch}};
     all->counts.strangers_refused++;
     all->counts.stranger_why = why;
-    if (stoa_hello_read(bytes, size_bytes, &hello)) { return; }
+    if (stoa_hello_read(bytes, size_bytes, &hello)) {
+        tell_refused(all, "", why);
+        return;
+    }
+    tell_refused(all, who_said(&hello, identity, why), why);
     piece.body = (stoa_refusal){.why = (int32_t)why,
                                 .version_min = all->options.session.version_min,
                                 .version_max = all->options.session.version_max,
@@ -153,7 +169,7 @@ static void on_frame(void *context, stoa_peer peer, const char *identity, const 
         return;
     }
     stoa_err err = meet(all, peer, identity, bytes, size_bytes);
-    if (err) { answer(all, peer, bytes, size_bytes, err); }
+    if (err) { answer(all, peer, identity, bytes, size_bytes, err); }
 }
 
 static void on_up(void *context, stoa_peer peer)
@@ -173,6 +189,7 @@ static void on_refused(void *context, stoa_err why)
     stoa_sessions *all = context;
     all->counts.link_refused++;
     all->counts.link_why = why;
+    tell_refused(all, NULL, why);
 }
 
 uint32_t stoa_sessions_poll(stoa_sessions *sessions, uint64_t now_ns, uint32_t max)

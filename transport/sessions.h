@@ -30,6 +30,10 @@ typedef struct stoa_sessions_options {
     bool listens;
     uint32_t sessions_max;        /* nodes; one more is refused (FULL). 0: 64, at most STOA_SESSIONS_MAX */
     stoa_session_options session; /* of each; .peer: dial: who is expected, NULL: whoever answers */
+    /* Optional. Who has no session was turned away: name is what its key proves, or what its hello said where that was good; "" a
+     * stranger. NULL: the link refused a connection, or the other side's did. Within poll. */
+    void (*refused)(void *context, const char *name, stoa_err why);
+    void *context;
 } stoa_sessions_options;
 
 typedef struct stoa_sessions_counts {

@@ -158,6 +158,8 @@ typedef struct stoa_remote_line {
     stoa_sessions *sessions;
     stoa_session_events events;
     uint64_t retry_ns; /* link NULL: when it is opened again */
+    uint64_t refused;  /* connections and greetings */
+    stoa_err refused_why;
 } stoa_remote_line;
 
 struct stoa_remote {
@@ -235,6 +237,8 @@ void stoa_remote_lines_retry(stoa_remote *remote);
 void stoa_remote_push(stoa_remote_queue *queue, stoa_remote_waiting *waiting);
 stoa_remote_waiting *stoa_remote_pop(stoa_remote_queue *queue);
 void stoa_remote_events_of(stoa_remote_line *line);
+/* As stoa_sessions_options.refused; context: the line. */
+void stoa_remote_turned_away(void *context, const char *name, stoa_err why);
 stoa_remote_peer *stoa_remote_peer_named(stoa_remote *remote, const char *name);
 /* Send a frame, or have it wait for its lane. bounded: only while the backlog has room: FULL; TOO_LARGE, NOMEM. */
 stoa_err stoa_remote_send(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane lane, stoa_remote_frame type, uint64_t source,

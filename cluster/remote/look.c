@@ -53,6 +53,8 @@ static void look_at_links(stoa_remote *remote, void *context)
                                       .uri = line->options.uri,
                                       .address = line->options.uri,
                                       .listens = line->options.link.listen,
+                                      .refused = line->refused,
+                                      .refused_why = line->refused_why,
                                       .sessions = stoa_sessions_count(line->sessions)};
         if (line->link) { look_at_link(line, &view); } /* else it could not be opened again, yet */
         stoa_sessions_counted(line->sessions, &view.strangers);

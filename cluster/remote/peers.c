@@ -271,14 +271,25 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     tell(remote, peer, STOA_REMOTE_RESET, STOA_OK);
 }
 
+static void note_refused(stoa_remote_line *line, const char *name, stoa_remote_what what, stoa_err why)
+{
+    const stoa_remote_events *events = &line->remote->events;
+    line->refused++;
+    line->refused_why = why;
+    if (name && name[0] && events->peer) { events->peer(events->context, name, what, why); }
+}
+
 static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
 {
-    const stoa_remote_line *line = context;
-    stoa_remote *remote = line->remote;
-    (void)here;
-    if (remote->events.peer) {
-        remote->events.peer(remote->events.context, stoa_session_peer(session), STOA_REMOTE_REFUSED, why);
-    }
+    note_refused(context, stoa_session_peer(session), here ? STOA_REMOTE_TURNED_AWAY : STOA_REMOTE_REFUSED, why);
+}
+
+void stoa_remote_turned_away(void *context, const char *name, stoa_err why)
+{
+    stoa_remote_line *line = context;
+    const stoa_remote_events *events = &line->remote->events;
+    note_refused(line, name, STOA_REMOTE_TURNED_AWAY, why);
+    if (!name && events->link_refused) { events->link_refused(events->context, (uint32_t)(line - line->remote->lines), why); }
 }
 
 /* An asker is told by its own node. */

@@ -119,6 +119,8 @@ static stoa_err line_open(stoa_remote_line *line)
     stoa_sessions_options sessions = {.link = line->link,
                                       .listens = o->link.listen,
                                       .sessions_max = o->sessions_max,
+                                      .refused = stoa_remote_turned_away,
+                                      .context = line,
                                       .session = {.name = remote->name,
                                                   .peer = o->link.listen ? NULL : o->peer,
                                                   .incarnation = remote->options.incarnation,

@@ -61,12 +61,14 @@ typedef enum stoa_remote_what {
     STOA_REMOTE_DOWN,   /* they do not, for now: why CLOSED or TIMEOUT */
     STOA_REMOTE_LOST,   /* its actors were told as lost */
     STOA_REMOTE_RESET,  /* it has restarted (LOST comes before), what was under way is lost */
-    STOA_REMOTE_REFUSED /* a greeting was refused, why: as stoa_session_events.refused */
+    STOA_REMOTE_REFUSED, /* it refused a greeting of this node, why: as stoa_session_events.refused */
+    STOA_REMOTE_TURNED_AWAY /* this node refused one of its, and has told it why; its name is what its key proves */
 } stoa_remote_what;
 
 /* What a remote tells, on its thread; a callback calls nothing of the remote. May be NULL. */
 typedef struct stoa_remote_events {
     void (*peer)(void *context, const char *peer, stoa_remote_what what, stoa_err why);
+    void (*link_refused)(void *context, uint32_t link, stoa_err why); /* a connection was, here or by the other side. May be NULL */
     void *context;
 } stoa_remote_events;
 
@@ -113,6 +115,8 @@ typedef struct stoa_remote_link_view {
     stoa_link_traits traits; /* what the module's probe said */
     stoa_link_counts counts;
     stoa_sessions_counts strangers;
+    uint64_t refused;     /* connections and greetings, here and by other sides */
+    stoa_err refused_why; /* the last one's */
     uint32_t sessions;
 } stoa_remote_link_view;
 /* Visit the links in their order; a view lives as long as the visit, which runs on the remote's thread. No call into it from there. */

@@ -11,18 +11,21 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 import urllib.request
 
 from running_node import BIN, Proxy, free_port
+from stoa_client import Client, StoaError
 
 WAIT_S = 120
 OK, FAILED, USAGE, NOT_FOUND, DENIED = range(5)
 HEARTBEAT_NS, SILENCE_NS = 50_000_000, 1_000_000_000
+HASTY, HASTY_LINK = ", lost: 1s", ", heartbeat: 50ms, silence: 1s"  # else: the defaults
 
 CONFIG = """
-node: {name: %(name)s, shares: "room, market_book", lost: 1s}
+node: {name: %(name)s, shares: "room, market_book"%(hasty)s}
 symbols:
   - {name: BTCUSDT, base: BTC, quote: USDT, tick: 0.01, lot: 0.00001, qty_min: 0.00001, qty_max: 100}
 accounts:
@@ -34,7 +37,7 @@ rooms:
 market: {source: none}
 quoters: []
 links:
-  - {name: %(link)s, uri: "%(uri)s", nodes: %(other)s, %(more)s, heartbeat: 50ms, silence: 1s}
+  - {name: %(link)s, uri: "%(uri)s", nodes: %(other)s, %(more)s%(hasty_link)s}
 """
 
 
@@ -60,13 +63,14 @@ def own_address():
 
 
 class Node:
-    def __init__(self, folder, name, other, uri, more, link):
+    def __init__(self, folder, name, other, uri, more, link, hasty=True):
         self.name, self.folder = name, os.path.join(folder, name)
         self.data = os.path.join(self.folder, "data")
         os.makedirs(self.folder)
         self.process = None
         with open(os.path.join(self.folder, "stoa.yaml"), "w", encoding="utf-8") as out:
-            out.write(CONFIG % {"name": name, "other": other, "uri": uri, "more": more, "link": link, "room": "room-" + name})
+            out.write(CONFIG % {"name": name, "other": other, "uri": uri, "more": more, "link": link, "room": "room-" + name,
+                                "hasty": HASTY if hasty else "", "hasty_link": HASTY_LINK if hasty else ""})
 
     def stoa(self, line, *flags):
         return subprocess.run([os.path.join(BIN, "stoa"), "-o", "json", "--data", self.data, "--timeout", "60000", *flags, "--eval", line],
@@ -125,13 +129,41 @@ class Node:
             return page.read().decode()
 
 
+class Talk(threading.Thread):
+    """A client of one node that posts in a room of the other's all the time, each post once, until stop."""
+
+    def __init__(self, node, room):
+        super().__init__()
+        self.client = Client("zmq+ipc://" + node.folder + "/gw", node.data + "/keys/server.pub", node.data + "/keys/demo")
+        self.client.wait_ready(WAIT_S)
+        self.client.join(room)
+        self.room, self.over, self.seqs, self.failed = room, threading.Event(), [], []
+
+    def run(self):
+        while not self.over.is_set():
+            try:
+                self.seqs.append(self.client.post(self.room, len(self.seqs) + len(self.failed) + 1, "m", deadline=WAIT_S)["seq"])
+            except StoaError as fault:
+                self.failed.append(repr(fault))
+            time.sleep(0.005)
+
+    def some_more(self):
+        count = len(self.seqs)
+        until(lambda: len(self.seqs) >= count + 3 or self.failed, "posts")
+
+    def stop(self):
+        self.over.set()
+        self.join()
+        self.client.close()
+
+
 class Links(unittest.TestCase):
-    def two(self, listens, dials=None, memory=False, more=""):
+    def two(self, listens, dials=None, memory=False, more="", hasty=True):
         """Two nodes, a listening and b dialling, each with the other's key."""
         self.folder = tempfile.mkdtemp(prefix="stoa-links-")
         self.addCleanup(shutil.rmtree, self.folder)
-        self.a = Node(self.folder, "a", "b", listens, "listen: true" + more, "in")
-        self.b = Node(self.folder, "b", "a", dials or listens, "listen: false" + more, "to-a")
+        self.a = Node(self.folder, "a", "b", listens, "listen: true" + more, "in", hasty)
+        self.b = Node(self.folder, "b", "a", dials or listens, "listen: false" + more, "to-a", hasty)
         self.addCleanup(self.a.close)
         self.addCleanup(self.b.close)
         if not memory:
@@ -352,6 +384,74 @@ class Links(unittest.TestCase):
         # who dials a node that it has no key of any more
         self.b.write("key revoke a")
         until(lambda: "key allow" in (self.b.ask("links")["links"][0]["note"] or ""), "the note")
+
+    def announce(self, node, peer):
+        """As the guide says: announced, and brought to the other beside the present one. The present one."""
+        present = node.ask("key show server")["keys"][0]["key"]
+        following = node.write("key rotate server --overlap 24h")["key"]["key"]
+        peer.write(f"key rotate {node.name} z85:{following} --overlap 48h")
+        return present
+
+    def take_over(self, node, peer):
+        at, downs = node.size(), peer.ask("link " + node.name)["faults"]["downs"]
+        node.write("key rotate server --overlap 0s")  # at once, and not after those 24 hours
+        until(lambda: '"server_key_rotated"' in node.log(at), "the rotation")
+        until(lambda: peer.ask("link " + node.name)["faults"]["downs"] > downs, "the switch")
+        self.both_up()
+
+    def nobody_noticed(self, talk):
+        self.assertEqual(talk.failed, [])
+        self.assertEqual(len(set(talk.seqs)), len(talk.seqs), "a post was done twice")
+        for node, other in ((self.a, "b"), (self.b, "a")):
+            faults = node.ask("link " + other)["faults"]
+            self.assertEqual((faults["lost"], faults["resets"], faults["silences"]), (0, 0, 0), node.log()[-4000:])
+            self.assertNotIn("link_lost", node.log())
+
+    def rotated_under_traffic(self, uri, times):
+        """The keys of both, so often, with the default times: no node is lost by it, and no request either."""
+        self.two(uri, hasty=False)
+        self.start()
+        talk = Talk(self.b, "room-a")
+        talk.start()
+        self.addCleanup(talk.stop)
+        talk.some_more()
+        for _ in range(times):
+            self.announce(self.a, self.b)
+            self.take_over(self.a, self.b)
+            talk.some_more()
+        self.announce(self.b, self.a)
+        self.take_over(self.b, self.a)
+        talk.some_more()
+        self.nobody_noticed(talk)
+        return talk
+
+    def test_rotated_under_traffic_over_zmq(self):
+        talk = self.rotated_under_traffic(f"zmq+tcp://127.0.0.1:{free_port()}", 3)
+        # the node has four keys of a now, and the next one finds no room: old ones end one by one
+        self.assertEqual([key["standing"] for key in self.b.ask("key show a")["keys"]], ["allowed"] * 4)
+        following = self.a.write("key rotate server --overlap 24h")["key"]["key"]
+        full = self.b.stoa(f"key rotate a z85:{following} --overlap 48h", "--write")
+        self.assertIn("key revoke a KEY", full.stdout + full.stderr)
+        for key in [key["key"] for key in self.b.ask("key show a")["keys"]][:3]:
+            self.b.write("key revoke a z85:" + key)
+        self.assertEqual(self.b.stoa("key revoke a z85:" + self.a.ask("key show server")["keys"][0]["key"], "--write").returncode, USAGE)
+        self.b.write(f"key rotate a z85:{following} --overlap 48h")
+        self.take_over(self.a, self.b)
+        for _ in range(5):  # as the guide says, as often as you like
+            present = self.announce(self.a, self.b)
+            self.take_over(self.a, self.b)
+            self.b.write("key revoke a z85:" + present)
+            talk.some_more()
+        self.nobody_noticed(talk)
+
+    def test_rotated_under_traffic_over_a_socket_file(self):
+        self.rotated_under_traffic("zmq+ipc://" + os.path.join(tempfile.mkdtemp(prefix="stoa-links-"), "socket"), 1)
+
+    def test_rotated_under_traffic_over_ucx(self):
+        self.rotated_under_traffic(f"ucx+tcp://127.0.0.1:{free_port()}", 1)
+
+    def test_rotated_under_traffic_over_libfabric(self):
+        self.rotated_under_traffic(f"ofi+tcp://127.0.0.1:{free_port()}", 1)
 
     def test_a_stranger_and_a_false_name_stay_out(self):
         port = free_port()

@@ -138,7 +138,7 @@ static void what_is_over_and_what_is_revoked_never_comes_back(void **state)
     assert_false(gets_in(f, "bob", NULL, first, T0)); /* nor where a clock goes back */
     assert_int_equal(stoa_keys_allow(f->path, "bob", first, T0, &change), STOA_E_DENIED);
     assert_true(gets_in(f, "bob", NULL, second, T0));
-    assert_int_equal(stoa_keys_revoke(f->path, "bob", NULL, T0, false, &change), STOA_OK);
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", NULL, NULL, T0, false, &change), STOA_OK);
     assert_false(gets_in(f, "bob", NULL, second, T0));
     public_key(first);
     assert_false(gets_in(f, "bob", first, first, T0)); /* a file alone lets nobody in again */
@@ -162,6 +162,36 @@ static void a_name_has_few_keys_and_their_number_is_checked_first(void **state)
     assert_int_equal(stoa_keys_rotate(f->path, "bob", key, NULL, 0, T0, false, &change), STOA_OK);
     assert_int_equal(change.old_count, STOA_KEYS_PER_NAME);
     assert_true(gets_in(f, "bob", NULL, key, T0));
+}
+
+/* As often as you like: what a rotation leaves behind ends by its time, or one by one, and the key in use is not touched. */
+static void a_name_is_rotated_any_number_of_times(void **state)
+{
+    enum { TIMES = 10 };
+    const folder *f = *state;
+    char keys[TIMES][STOA_KEY_TEXT_BYTES], strange[STOA_KEY_TEXT_BYTES];
+    stoa_key_change change = {0};
+    public_key(keys[0]);
+    public_key(strange);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", keys[0], T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[0], NULL, T0, false, &change), STOA_E_INVALID); /* its only one */
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", strange, NULL, T0, false, &change), STOA_E_NOT_FOUND);
+    for (unsigned i = 1; i < TIMES; i++) {
+        public_key(keys[i]);
+        assert_int_equal(stoa_keys_rotate(f->path, "bob", keys[i], NULL, STOA_S(3600), T0, false, &change), STOA_OK);
+        assert_true(gets_in(f, "bob", NULL, keys[i - 1], T0) && gets_in(f, "bob", NULL, keys[i], T0));
+        assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[i - 1], NULL, T0, true, &change), STOA_OK);
+        assert_true(gets_in(f, "bob", NULL, keys[i - 1], T0)); /* planned only */
+        assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[i - 1], NULL, T0, false, &change), STOA_OK);
+        assert_int_equal(change.old_count, 1);
+        assert_string_equal(change.old[0], keys[i - 1]);
+        assert_true(!gets_in(f, "bob", NULL, keys[i - 1], T0) && gets_in(f, "bob", NULL, keys[i], T0));
+        assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[i - 1], NULL, T0, false, &change), STOA_E_NOT_FOUND);
+        assert_int_equal(stoa_keys_allow(f->path, "bob", keys[i - 1], T0, &change), STOA_E_DENIED); /* for ever */
+    }
+    assert_true(gets_in(f, "bob", strange, strange, T0)); /* the name itself is as it was */
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", strange, strange, T0, false, &change), STOA_OK); /* the one in a file, too */
+    assert_false(gets_in(f, "bob", strange, strange, T0));
 }
 
 /* --- against a model */
@@ -249,7 +279,7 @@ static void a_walk_of_changes_is_what_the_model_says(void **state)
             model_end(&m, name, overlap_ns ? now_ns + overlap_ns : 0, now_ns);
             m.owner[key] = name;
         } else {
-            stoa_err err = stoa_keys_revoke(f->path, names[name], NULL, now_ns, false, &change);
+            stoa_err err = stoa_keys_revoke(f->path, names[name], NULL, NULL, now_ns, false, &change);
             if (err) { continue; }
             model_end(&m, name, 0, now_ns);
             gone[name] = true;
@@ -266,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_open, folder_close)
         TEST(a_list_that_is_none_is_named_with_its_line),
+        TEST(a_name_is_rotated_any_number_of_times),
         TEST(what_is_over_and_what_is_revoked_never_comes_back),
         TEST(a_name_has_few_keys_and_their_number_is_checked_first),
         TEST(a_walk_of_changes_is_what_the_model_says),
