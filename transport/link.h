@@ -142,6 +142,10 @@ typedef struct stoa_link_ops {
      * Errors: INVALID (key, name, a key twice, no encryption), NOMEM. */
     stoa_err (*allow)(stoa_link *link, const stoa_link_allowed *allowed, uint32_t count);
 
+    /* End a peer's connection (listen; a dialled endpoint's only one is ended by closing the link): down is reported on both sides, what is
+     * under way may be lost, nothing is refused, and who dials comes back by itself. A peer that is not up is left alone. */
+    void (*part)(stoa_link *link, stoa_peer peer);
+
     /* What happened since open. */
     void (*counts)(stoa_link *link, stoa_link_counts *out);
 

@@ -123,11 +123,6 @@ void stoa_session_down(stoa_session *session, uint64_t now_ns)
     stoa_session_lost(session, STOA_E_CLOSED, now_ns);
 }
 
-void stoa_session_greet_again(stoa_session *session, uint64_t now_ns)
-{
-    if (session->link) { stoa_session_up(session, session->link, session->link_peer, now_ns); }
-}
-
 void stoa_session_leave(stoa_session *session, uint64_t now_ns)
 {
     stoa_refusal bye = {.why = STOA_E_CLOSED};

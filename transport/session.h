@@ -145,8 +145,6 @@ void stoa_session_free(stoa_session *session);
 void stoa_session_up(stoa_session *session, stoa_link *link, stoa_peer peer, uint64_t now_ns);
 /* It is gone. */
 void stoa_session_down(stoa_session *session, uint64_t now_ns);
-/* As if it had gone and come back: both sides greet anew, and go on from where they are. Nothing while there is none. */
-void stoa_session_greet_again(stoa_session *session, uint64_t now_ns);
 /* Something came over it. identity is the name that the link has proven, "" where it proves none.
  * Errors, each counted, none of which changes what the session does: MALFORMED, VERSION, CORRUPT, STALE (another session's or
  * an older epoch's), FULL (above its credit), FORKED (acknowledges what was not sent), DENIED. */

@@ -131,7 +131,7 @@ static void tell_refused(const stoa_sessions *all, const char *name, stoa_err wh
 static const char *who_said(const stoa_hello *hello, const char *identity, stoa_err why)
 {
     bool good = why == STOA_E_VERSION || why == STOA_E_STALE || why == STOA_E_FULL;
-    return identity[0] ? identity : good ? hello->name : "";
+    return good ? hello->name : identity;
 }
 
 /* Tell a stranger why, if it has said a hello at all. */
@@ -215,6 +215,11 @@ void stoa_sessions_leave(stoa_sessions *sessions, uint64_t now_ns)
         stoa_session_leave(sessions->sessions[i], now_ns);
     }
     memset(&sessions->by_peer, 0, sizeof sessions->by_peer);
+}
+
+void stoa_sessions_part(const stoa_session *session)
+{
+    if (session->link) { session->link->ops->part(session->link, session->link_peer); }
 }
 
 void stoa_sessions_relink(stoa_sessions *sessions, stoa_link *link, uint64_t now_ns)

@@ -30,8 +30,8 @@ typedef struct stoa_sessions_options {
     bool listens;
     uint32_t sessions_max;        /* nodes; one more is refused (FULL). 0: 64, at most STOA_SESSIONS_MAX */
     stoa_session_options session; /* of each; .peer: dial: who is expected, NULL: whoever answers */
-    /* Optional. Who has no session was turned away: name is what its key proves, or what its hello said where that was good; "" a
-     * stranger. NULL: the link refused a connection, or the other side's did. Within poll. */
+    /* Optional. Who has no session was turned away: name is what its hello said, where its key or its link vouches for that, or what its
+     * key proves; "" a stranger. NULL: the link refused a connection, or the other side's did. Within poll. */
     void (*refused)(void *context, const char *name, stoa_err why);
     void *context;
 } stoa_sessions_options;
@@ -53,6 +53,9 @@ uint32_t stoa_sessions_poll(stoa_sessions *sessions, uint64_t now_ns, uint32_t m
 uint64_t stoa_sessions_step(stoa_sessions *sessions, uint64_t now_ns);
 /* Say good-bye to all. */
 void stoa_sessions_leave(stoa_sessions *sessions, uint64_t now_ns);
+
+/* End a session's connection; it comes back by itself. Listen. */
+void stoa_sessions_part(const stoa_session *session);
 
 /* The link was closed and another one opened in its place: all connections are gone, the sessions stay. */
 void stoa_sessions_relink(stoa_sessions *sessions, stoa_link *link, uint64_t now_ns);

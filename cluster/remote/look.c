@@ -188,7 +188,7 @@ static void drop_peer(stoa_remote *remote, void *context)
     if (!peer) { return; }
     stoa_remote_line *line = &remote->lines[peer->link];
     if (line->options.link.listen) {
-        stoa_session_greet_again(peer->session, remote->now_ns);
+        stoa_sessions_part(peer->session);
     } else {
         close_link(line);
         r->err = open_again(remote, line);

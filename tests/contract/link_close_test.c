@@ -129,6 +129,36 @@ static void a_killed_peer_is_down(void **state)
     assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
+static void who_is_parted_with_comes_back_and_others_do_not_notice(void **state)
+{
+    world *w = *state;
+    stoa_link_counts counts;
+    end *server = listen_at(w), *first = dial(w);
+    wait_for(w, &server->ups, 1);
+    stoa_peer parted = server->peer;
+    end *second = dial(w);
+    wait_for(w, &server->ups, 2);
+    wait_for(w, &first->ups, 1);
+    wait_for(w, &second->ups, 1);
+    server->link->ops->part(server->link, parted);
+    wait_for(w, &server->downs, 1);
+    wait_for(w, &first->downs, 1);
+    assert_true(server->lost == parted);
+    assert_int_equal(server->link->ops->send(server->link, parted, w->frame, 10), STOA_E_CLOSED);
+    server->link->ops->part(server->link, parted); /* nobody any more */
+    wait_for(w, &server->ups, 3);
+    wait_for(w, &first->ups, 2);
+    send_patiently(w, first, 0, 0, 64);
+    send_patiently(w, second, 0, 0, 64);
+    wait_for(w, &server->frames, 2);
+    assert_int_equal(server->downs, 1);
+    assert_int_equal(second->downs, 0);
+    server->link->ops->counts(server->link, &counts);
+    assert_int_equal(counts.refused, 0);
+    first->link->ops->counts(first->link, &counts);
+    assert_int_equal(counts.refused, 0);
+}
+
 int main(int argc, char **argv)
 {
     static const test tests[] = {
@@ -138,6 +168,7 @@ int main(int argc, char **argv)
         TEST(a_listener_that_closes_is_heard_out_by_a_peer_that_talks),
         TEST(a_lost_connection_is_dialled_again),
         TEST(a_listener_may_come_after_who_dials),
+        TEST(who_is_parted_with_comes_back_and_others_do_not_notice),
         PROCESS_TEST(a_killed_peer_is_down),
     };
     return links_main(argc, argv, "transport/link.h, close", ON_DIFFERENT, tests, sizeof tests / sizeof tests[0]);

@@ -236,12 +236,13 @@ class Links(unittest.TestCase):
         self.both_up()
         self.assertIn("would be", self.b.ask("link a drop --plan")["link"]["outcome"])
         for node, other in ((self.b, "a"), (self.a, "b")):
-            before = node.ask("link " + other)["faults"]
+            before, connections = node.ask("link " + other)["faults"], self.a.ask("link b")["link"]["connections"]
             node.write(f"link {other} drop")
             until(lambda: node.ask("link " + other)["faults"]["downs"] > before["downs"], "a drop")
             self.both_up()
             after = node.ask("link " + other)["faults"]
             self.assertEqual(after["resets"], before["resets"])
+            self.assertGreater(self.a.ask("link b")["link"]["connections"], connections)  # who listens has another one
 
     def check_restart(self):
         at = self.a.size()
@@ -319,6 +320,59 @@ class Links(unittest.TestCase):
         self.both_up()
         until(lambda: self.a.ask("link b")["faults"]["resets"] == 1, "a reset")
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+
+    def test_what_is_encrypted_is_what_both_agreed_on(self):
+        self.two(f"ofi+tcp://127.0.0.1:{free_port()}")
+        with open(os.path.join(self.a.folder, "stoa.yaml"), encoding="utf-8") as file:
+            text = file.read()
+        with open(os.path.join(self.a.folder, "stoa.yaml"), "w", encoding="utf-8") as file:
+            file.write(text.replace("listen: true", "listen: true, trusted: true"))  # only one of them says so
+        self.start()
+        for node in (self.a, self.b):
+            self.assertTrue(node.ask("links")["links"][0]["encrypts"], node.name)
+
+    # --- who is refused
+
+    def stale(self, uri, memory):
+        """A copy of a node's folder, as it was before: who speaks with the right of an earlier life is refused, and both say so."""
+        self.two(uri, memory=memory)
+        self.start()
+        self.b.stop()
+        shutil.copytree(self.b.data, self.b.data + ".old", symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
+        self.b.start()
+        self.both_up()
+        self.b.stop()
+        self.b.start()
+        self.both_up()
+        self.b.stop()
+        os.rename(self.b.data, self.b.data + ".new")
+        os.rename(self.b.data + ".old", self.b.data)
+        at = {node: node.size() for node in (self.a, self.b)}
+        refused = self.a.ask("links")["links"][0]["refused"]
+        self.b.start()
+        for node, other, said in ((self.a, "b", "link_turned_away"), (self.b, "a", "link_refused")):
+            until(lambda: node.node(other).get("last_fault") == "STALE", f"{node.name}: the fault", lambda: node.stoa("links").stdout)
+            (link,) = node.ask("links")["links"]
+            until(lambda: node.ask("links")["links"][0]["refused"] >= refused + 3, "more refusals")
+            self.assertEqual(link["refused_why"], "STALE")
+            self.assertEqual(node.ask("link " + other)["faults"]["refused_why"], "STALE")
+            lines = [json.loads(line) for line in node.log(at[node]).splitlines() if f'"{said}"' in line]
+            self.assertEqual([(line["node"], line["error"]) for line in lines], [(other, "STALE")], lines)  # once, however often
+            self.assertNotEqual(node.node(other)["state"], "up")
+            table = subprocess.run([os.path.join(BIN, "stoa"), "--data", node.data, "links"], capture_output=True, text=True, timeout=WAIT_S,
+                                   check=True, stdin=subprocess.DEVNULL).stdout
+            self.assertEqual(table.count("STALE"), 2, table)  # the link's and the node's
+        self.b.stop()
+        os.rename(self.b.data, self.b.data + ".old")
+        os.rename(self.b.data + ".new", self.b.data)
+        self.b.start()
+        self.both_up()
+
+    def test_a_node_of_an_earlier_life_is_refused_over_zmq(self):
+        self.stale(f"zmq+tcp://127.0.0.1:{free_port()}", memory=False)
+
+    def test_a_node_of_an_earlier_life_is_refused_over_shared_memory(self):
+        self.stale(f"shm://stoa-links-test-stale-{os.getpid()}", memory=True)
 
     # --- half open, one way, cut
 

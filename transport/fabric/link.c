@@ -491,13 +491,35 @@ void stoa_fabric_counts(stoa_link *link, stoa_link_counts *out)
     *out = own(link)->counts;
 }
 
+/* What the connections there are have agreed on; before the first, what this side alone makes sure of. */
+static bool encrypts(const stoa_fabric *link)
+{
+    bool any = false, all = true;
+    for (uint32_t i = 0; i < link->conn_top; i++) {
+        const stoa_conn *conn = link->conns[i];
+        if (!conn || conn->lost || conn->phase != STOA_PHASE_UP) { continue; }
+        any = true;
+        all = all && conn->encrypted;
+    }
+    return any ? all : link->secured && !link->trusted;
+}
+
 void stoa_fabric_describe(stoa_link *of, stoa_link_traits *out)
 {
     stoa_fabric *link = own(of);
-    *out = (stoa_link_traits){.proves = link->secured, .encrypts = link->secured && !link->trusted, .one_sided = true};
+    *out = (stoa_link_traits){.proves = link->secured, .encrypts = encrypts(link), .one_sided = true};
     out->writes_memory = link->writes;
     out->rendezvous = true;
     link->kind->describe(link->carrier, out->provider, sizeof out->provider, out->note, sizeof out->note);
+}
+
+void stoa_fabric_part(stoa_link *of, stoa_peer peer)
+{
+    stoa_fabric *link = own(of);
+    stoa_conn *conn = link->listens ? stoa_fabric_conn(link, peer) : NULL;
+    if (!conn || conn->phase != STOA_PHASE_UP) { return; }
+    stoa_conn_dismiss(conn, STOA_OK);
+    stoa_fabric_kick(link);
 }
 
 stoa_err stoa_fabric_allow(stoa_link *of, const stoa_link_allowed *allowed, uint32_t count)

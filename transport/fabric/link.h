@@ -18,6 +18,7 @@ int stoa_fabric_fd(stoa_link *link);
 void stoa_fabric_spin(stoa_link *link, bool on);
 const char *stoa_fabric_address(stoa_link *link);
 stoa_err stoa_fabric_allow(stoa_link *link, const stoa_link_allowed *allowed, uint32_t count);
+void stoa_fabric_part(stoa_link *link, stoa_peer peer);
 void stoa_fabric_counts(stoa_link *link, stoa_link_counts *out);
 stoa_err stoa_fabric_expose(stoa_link *link, void *memory, uint64_t size_bytes, stoa_link_window *out);
 void stoa_fabric_conceal(stoa_link *link, const stoa_link_window *window);
@@ -31,8 +32,9 @@ void stoa_fabric_close(stoa_link *link, uint32_t linger_ms);
     {                                                                                                                  \
         .scheme = (scheme_), .open = (open_), .send = stoa_fabric_send, .poll = stoa_fabric_poll,                      \
         .fd = stoa_fabric_fd, .spin = stoa_fabric_spin, .address = stoa_fabric_address, .allow = stoa_fabric_allow,    \
-        .counts = stoa_fabric_counts, .describe = stoa_fabric_describe, .expose = stoa_fabric_expose,                  \
-        .conceal = stoa_fabric_conceal, .put = stoa_fabric_put, .flush = stoa_fabric_flush, .close = stoa_fabric_close \
+        .part = stoa_fabric_part, .counts = stoa_fabric_counts, .describe = stoa_fabric_describe,                      \
+        .expose = stoa_fabric_expose, .conceal = stoa_fabric_conceal, .put = stoa_fabric_put,                          \
+        .flush = stoa_fabric_flush, .close = stoa_fabric_close                                                         \
     }
 
 #endif

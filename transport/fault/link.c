@@ -215,6 +215,11 @@ static stoa_err allow(stoa_link *link, const stoa_link_allowed *allowed, uint32_
     return stoa_fault_own(link)->below->ops->allow(stoa_fault_own(link)->below, allowed, count);
 }
 
+static void part(stoa_link *link, stoa_peer peer)
+{
+    stoa_fault_own(link)->below->ops->part(stoa_fault_own(link)->below, peer);
+}
+
 static void counts_of(stoa_link *link, stoa_link_counts *out)
 {
     stoa_fault_own(link)->below->ops->counts(stoa_fault_own(link)->below, out);
@@ -305,7 +310,7 @@ static stoa_err open_link(const char *address, const stoa_link_options *options,
 
 #define OF_ALL                                                                                                         \
     .scheme = "fault+", .open = open_link, .send = stoa_fault_send, .poll = poll_link, .fd = link_fd,                  \
-    .address = link_address, .allow = allow, .counts = counts_of, .describe = describe, .close = close_link
+    .address = link_address, .allow = allow, .part = part, .counts = counts_of, .describe = describe, .close = close_link
 
 const stoa_link_ops stoa_link_fault = {OF_ALL};
 /* Over a link that has them. */

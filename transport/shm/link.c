@@ -335,6 +335,15 @@ static void spin(stoa_link *link, bool on)
     }
 }
 
+static void part(stoa_link *link, stoa_peer peer)
+{
+    stoa_shm_link *self = own(link);
+    stoa_shm_conn *conn = self->side == &stoa_shm_listen ? stoa_shm_conn_at(self, peer) : NULL;
+    if (!conn || conn->state != STOA_SHM_UP) { return; }
+    stoa_shm_conn_end(self, conn);
+    come_again(self);
+}
+
 /* --- close */
 
 /* Whether all that was sent was read, or nobody is left to read it. */
@@ -494,6 +503,7 @@ const stoa_link_ops stoa_link_shm = {
     .spin = spin,
     .address = address_of,
     .allow = stoa_shm_allow,
+    .part = part,
     .counts = counts_of,
     .close = close_link,
 };

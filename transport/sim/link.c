@@ -151,6 +151,15 @@ static stoa_err allow(stoa_link *link, const stoa_link_allowed *allowed, uint32_
     return STOA_FAIL(STOA_E_INVALID, "a simulated link has no keys");
 }
 
+static void part(stoa_link *link, stoa_peer peer)
+{
+    stoa_sim_end *end = own(link);
+    stoa_sim_net_lock();
+    stoa_sim_half *half = end->listens ? half_of(end, peer) : NULL;
+    if (half && half->up) { stoa_sim_half_end(half); }
+    stoa_sim_net_unlock();
+}
+
 static void counts_of(stoa_link *link, stoa_link_counts *out)
 {
     stoa_sim_net_lock();
@@ -177,6 +186,7 @@ const stoa_link_ops stoa_link_sim = {
     .fd = link_fd,
     .address = link_address,
     .allow = allow,
+    .part = part,
     .counts = counts_of,
     .close = close_link,
 };

@@ -247,6 +247,12 @@ static void hang_up(stoa_sim_half *half)
     STOA_ASSERT(notify(half->end, half, STOA_SIM_DOWN, STOA_OK, NULL, 0) == STOA_OK);
 }
 
+void stoa_sim_half_end(stoa_sim_half *half)
+{
+    if (half->other) { hang_up(half->other); }
+    hang_up(half);
+}
+
 static void refuse(stoa_sim_end *end, stoa_err why)
 {
     end->counts.refused++;
@@ -278,8 +284,7 @@ stoa_err stoa_sim_half_post(stoa_sim_half *half, const void *bytes, uint32_t siz
     half->wants_room = false;
     if (!other || other->over) { return STOA_OK; } /* gone, and not known here yet */
     if (size_bytes > other->end->frame_limit) {
-        hang_up(other);
-        hang_up(half);
+        stoa_sim_half_end(half);
         return STOA_OK;
     }
     if (!has_room(half)) {

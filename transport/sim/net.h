@@ -88,6 +88,8 @@ stoa_err stoa_sim_half_post(stoa_sim_half *half, const void *bytes, uint32_t siz
 stoa_sim_notice *stoa_sim_end_take(stoa_sim_end *end);
 /* Forget a half, whose down is told. */
 void stoa_sim_half_forget(stoa_sim_half *half);
+/* Both sides hear of the connection's end, behind what is on its way. */
+void stoa_sim_half_end(stoa_sim_half *half);
 /* Make the end's descriptor readable when it has something to do. */
 void stoa_sim_end_arm(stoa_sim_end *end);
 

@@ -258,6 +258,11 @@ static stoa_err allow(stoa_zmq_link *link, const stoa_link_allowed *allowed, uin
     return STOA_FAIL(STOA_E_INVALID, "%s is dialled: it has no allow-list", link->address);
 }
 
+static void part(stoa_zmq_link *link, stoa_peer peer)
+{
+    (void)link, (void)peer;
+}
+
 /* --- the end */
 
 static bool leave(stoa_zmq_link *link)
@@ -277,6 +282,7 @@ const stoa_zmq_side stoa_zmq_dial = {
     .step = step,
     .send = send_side,
     .allow = allow,
+    .part = part,
     .leave = leave,
     .release = release_side,
 };

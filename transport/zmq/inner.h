@@ -30,6 +30,7 @@ typedef struct stoa_zmq_side {
     stoa_err (*send)(stoa_zmq_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes);
 
     stoa_err (*allow)(stoa_zmq_link *link, const stoa_link_allowed *allowed, uint32_t count);
+    void (*part)(stoa_zmq_link *link, stoa_peer peer);
 
     /* The link is to be closed: let the other sides know. True when none is left that has something to read. Called
      * again, with polls between, until it is or the time is over. */

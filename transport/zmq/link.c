@@ -301,6 +301,11 @@ static stoa_err allow(stoa_link *link, const stoa_link_allowed *allowed, uint32_
     return own(link)->side->allow(own(link), allowed, count);
 }
 
+static void part(stoa_link *link, stoa_peer peer)
+{
+    own(link)->side->part(own(link), peer);
+}
+
 static void counts_of(stoa_link *link, stoa_link_counts *out)
 {
     *out = own(link)->counts;
@@ -317,8 +322,8 @@ static void describe(stoa_link *link, stoa_link_traits *out)
 #define OPS(scheme_, open_)                                                                                            \
     {                                                                                                                  \
         .scheme = (scheme_), .open = (open_), .send = send_frame, .poll = poll_link, .fd = fd_of,                      \
-        .address = address_of, .allow = allow, .counts = counts_of, .describe = describe,              \
-        .close = close_link                                \
+        .address = address_of, .allow = allow, .part = part, .counts = counts_of, .describe = describe,                \
+        .close = close_link                                                                                            \
     }
 const stoa_link_ops stoa_link_zmq_ipc = OPS("zmq+ipc", open_ipc);
 const stoa_link_ops stoa_link_zmq_tcp = OPS("zmq+tcp", open_tcp);

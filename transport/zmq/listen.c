@@ -167,13 +167,25 @@ static stoa_err send_side(stoa_zmq_link *link, stoa_peer number, const void *byt
     return err;
 }
 
-/* End a peer that is not to be served any more. */
-static void part_with(listener *self, stoa_zmq_peer *peer, stoa_err why)
+static void dismiss(listener *self, stoa_zmq_peer *peer, stoa_err why)
 {
     routing_id to = routing_id_of(peer);
     (void)stoa_zmq_socket_dismiss(&self->base.socket, to.bytes, sizeof to.bytes, why);
     stoa_zmq_peers_refuse(&self->peers, peer, why);
+}
+
+/* End a peer that is not to be served any more. */
+static void part_with(listener *self, stoa_zmq_peer *peer, stoa_err why)
+{
+    dismiss(self, peer, why);
     stoa_zmq_link_refused(&self->base, why);
+}
+
+static void part(stoa_zmq_link *link, stoa_peer number)
+{
+    listener *self = own(link);
+    stoa_zmq_peer *peer = stoa_zmq_peers_by_number(&self->peers, number);
+    if (peer && peer->stage == STOA_ZMQ_UP) { dismiss(self, peer, STOA_E_CLOSED); }
 }
 
 /* --- messages in */
@@ -375,6 +387,7 @@ const stoa_zmq_side stoa_zmq_listen = {
     .step = step,
     .send = send_side,
     .allow = allow,
+    .part = part,
     .leave = leave,
     .release = release_side,
 };
