@@ -162,6 +162,7 @@ stoa_exit stoa_progress_run(stoa_session *session, const stoa_words *words, cons
     stoa_remote_on_wait(session->remote, NULL, NULL);
     clear(&w);
     stoa_exit cls = err ? complain(session, err, long_ones[place].left) : stoa_session_answered(session, &answer);
+    if (!err && answer.err == STOA_E_TIMEOUT) { (void)fprintf(session->err, "stoa: %s\n", long_ones[place].left); }
     if (draws && !err && !answer.err && long_ones[place].behind) { cls = follow(&w, long_ones[place].left); }
     stoa_remote_free(w.beside);
     return cls;

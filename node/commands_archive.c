@@ -146,7 +146,7 @@ static stoa_err start_and_show(stoa_platform *p, stoa_door_call *call, const cha
     }
     bool done = stoa_job_wait(p->job, patience_ns(call));
     err = show_job(p, call);
-    return err || done ? err : STOA_FAIL(STOA_E_TIMEOUT, "the %s goes on: backup status shows how far it is", what);
+    return err || done ? err : STOA_FAIL(STOA_E_TIMEOUT, "the %s is under way", what);
 }
 
 static stoa_err plan_backup(stoa_door_call *call, backup_job *job)
