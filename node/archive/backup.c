@@ -187,6 +187,14 @@ static stoa_err see_to_beginning(stoa_archive *archive, const stoa_backup_source
     return err ? err : take_newest(archive, source, at_most, progress);
 }
 
+static stoa_err extend(stoa_archive *archive, const stoa_backup_source *source, const stoa_extent *extent, const stoa_progress_to *progress)
+{
+    stoa_err err = stoa_archive_extend(archive, source->journal, extent, progress);
+    if (err != STOA_E_GAP || !source->archive) { return err; }
+    return STOA_PASS(err, "the archive of %s is not whole: put that back, or stop the node and back up what its log has, with "
+                     "--archive.path and --archive.cold_path of empty folders", source->name);
+}
+
 static stoa_err copy_one(stoa_archive *archive, const stoa_backup_source *source, const stoa_progress_to *progress,
                          stoa_catalog_shard *shard, stoa_backup_step *step)
 {
@@ -196,7 +204,7 @@ static stoa_err copy_one(stoa_archive *archive, const stoa_backup_source *source
     stoa_extent extent = {.until = log.proven, .open = true};
     uint64_t at_most = shard->state_position ? shard->state_position : log.last;
     stoa_err err = see_to_beginning(archive, source, at_most, progress);
-    if (!err) { err = stoa_archive_extend(archive, source->journal, &extent, progress); }
+    if (!err) { err = extend(archive, source, &extent, progress); }
     if (!err) { err = look_into(archive, step); }
     return err ? err : note_end(archive, shard);
 }

@@ -110,6 +110,30 @@ class Kept(Archive):
         self.assertEqual(self.hash(node, "trade", position), live)  # folded from the first event on
         self.assertEqual(node.stop(), 0)
 
+    def test_what_is_left_is_backed_up_where_a_segment_is_missing(self):
+        node = self.start(settings=HURRIED)
+        self.work(node)
+        self.until(node, 300)
+        self.purged(node, 1)
+        self.rest()
+        position = self.positions(node)["trade"]
+        live = self.hash(node, "trade", position)
+        data = node.path("data")
+        self.assertEqual(node.stop(), 0)
+        segments = sorted(glob.glob(os.path.join(data, "archive", "trade", "*.seg")) + glob.glob(os.path.join(data, "cold", "trade", "*.seg")),
+                          key=os.path.basename)
+        os.remove(segments[1])
+        said = run("stoad", "--data", data, "--backup", self.backup, code=1).stderr
+        for word in ("GAP", os.path.basename(segments[1]), "put that back", "--archive.path"):
+            self.assertIn(word, said)
+        empty, rest, into = (os.path.join(self.folder, name) for name in ("empty", "rest", "data"))
+        os.mkdir(empty)
+        run("stoad", "--data", data, "--backup", rest, "--archive.path=" + empty, "--archive.cold_path=" + empty)
+        self.assertIn("trade: restored", run("stoad", "--restore", rest, "--into", into).stdout)
+        restored = self.start(data=into)
+        self.assertEqual(self.hash(restored, "trade", position), live)
+        self.assertEqual(restored.stop(), 0)
+
     def test_archives_are_kept_shown_and_held(self):
         node = self.start()
         self.work(node)
