@@ -54,8 +54,8 @@ static stoa_err check_one(const char *data, const char *shard)
     char path[PATH_MAX];
     stoa_err err = stoa_file_path(data, shard, path);
     if (err || access(path, F_OK) == 0) { return err; }
-    return STOA_FAIL(STOA_E_NOT_FOUND, "%s is gone, and shard %s has been there: bring it back, or restore a backup; to begin it anew, take its "
-                     "line out of %s/%s", path, shard, data, file);
+    return STOA_FAIL(STOA_E_NOT_FOUND, "%s is gone, and shard %s has been there: bring it back, or restore a backup; to begin it anew, move its archive "
+                     "away (archive.path/%s, archive.cold_path/%s) and take its line out of %s/%s", path, shard, shard, shard, data, file);
 }
 
 stoa_err stoa_roll_check(const char *data)

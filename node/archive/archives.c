@@ -147,6 +147,11 @@ static stoa_err measure(stoa_archives *a, stoa_archives_shard *s)
     stoa_err err = stoa_metrics_gauge(a->metrics, "stoa_archive_position", labels, "Last position sealed in the archive.", &s->sealed);
     if (!err) { err = stoa_metrics_gauge(a->metrics, "stoa_journal_first_position", labels, "First position that the journal still has.", &s->first); }
     if (!err) { err = stoa_metrics_counter(a->metrics, "stoa_archive_errors_total", labels, "Steps of the keeper that failed.", &s->errors); }
+    if (!err) {
+        err = stoa_metrics_gauge(a->metrics, "stoa_archive_unavailable", labels, "1: the archive cannot be used, and nothing is archived or purged; 0: it is.",
+                                 &s->unavailable);
+    }
+    if (!err) { stoa_gauge_set(s->unavailable, s->archive == NULL); }
     return err;
 }
 

@@ -7,7 +7,7 @@
  *     stoa_archives_stop       before the shards go
  *     stoa_archives_free       after them
  *
- * An archive that cannot be opened does not keep the node from running: it is logged as archive_unavailable, shown, and that
+ * An archive that cannot be opened, or is of another history than the log (storage/archive/seam.h), does not keep the node from running: it is logged as archive_unavailable, shown, and that
  * shard's log is neither archived nor purged until the node starts with it in order. A restored log that begins behind an anchor begins
  * its archive there. Where a beginning has expired and the journal's own snapshots are lost or broken, the archive's goes in their place.
  *
@@ -30,8 +30,8 @@ typedef struct stoa_archives_shard {
     stoa_shard *shard;
     pthread_mutex_t work;  /* who writes to the archive */
     stoa_keeper keeper;    /* under work */
-    stoa_counter *sealed, *first, *errors; /* metrics */
-    char fault[256];       /* why it is unavailable, or what the last step failed with; under work */
+    stoa_counter *sealed, *first, *errors, *unavailable; /* metrics */
+    char fault[512];       /* why it is unavailable, or what the last step failed with; under work */
 } stoa_archives_shard;
 
 typedef struct stoa_archives stoa_archives;

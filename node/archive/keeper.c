@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "storage/archive/journal.h"
+#include "storage/archive/seam.h"
 #include "storage/archive/snapshot.h"
 #include "storage/snapshot.h"
 
@@ -94,17 +95,18 @@ void stoa_keeper_plan(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *mani
     stoa_retention_due(&k->retention, retained_out, due_out);
 }
 
-/* The files that hold what goes are sound, on the disk, now. */
+/* The files that hold what goes are sound, on the disk, now; and they hold this log: its chain goes through where they end. */
 static stoa_err prove(stoa_keeper *k, const stoa_manifest *m, uint64_t first, uint64_t below, const stoa_progress_to *progress)
 {
-    uint64_t verified = 0;
+    const stoa_segment *end = NULL;
     stoa_err err = STOA_OK;
     for (uint32_t i = stoa_manifest_find(m, first); i < m->count && m->entries[i].segment.first < below && !err; i++) {
         err = stoa_archive_prove(k->archive, i, progress);
-        if (!err) { verified = m->entries[i].segment.last; }
+        if (!err) { end = &m->entries[i].segment; }
     }
-    if (!err && verified + 1 < below) { err = STOA_FAIL(STOA_E_GAP, "the archive of %s has not all below %" PRIu64, k->shard, below); }
-    return err;
+    if (!err && (!end || end->last + 1 < below)) { err = STOA_FAIL(STOA_E_GAP, "the archive of %s has not all below %" PRIu64, k->shard, below); }
+    if (!err) { err = stoa_seam_passes(k->journal, end->last, &end->hash); }
+    return err == STOA_E_FORKED ? STOA_PASS(err, "the archive of %s is of another history: nothing is purged", k->shard) : err;
 }
 
 static stoa_err purge(stoa_keeper *k, const stoa_manifest *m, const stoa_retained *retained, uint64_t below,

@@ -2,7 +2,7 @@
  *
  * A step seals what fills segments, and the rest when its oldest event is no longer hot; then does what the policy says is due
  * (node/archive/policy.h), at most one move each step, and a snapshot where the archive wants one. Before the journal is purged, the segments that hold what goes are read
- * again, file by file. An error ends the step, is counted and told, and changes nothing else: the next step tries again; the
+ * again, file by file, and compared with the log: of another history's they are FORKED. An error ends the step, is counted and told, and changes nothing else: the next step tries again; the
  * shard never waits for its keeper.
  *
  * One thread at a time, never a core; blocks.

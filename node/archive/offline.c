@@ -15,6 +15,7 @@
 #include "node/world.h"
 #include "storage/archive/file.h"
 #include "storage/archive/journal.h"
+#include "storage/archive/seam.h"
 #include "storage/rocksdb/accept.h"
 #include "storage/rocksdb/journal.h"
 
@@ -196,22 +197,70 @@ static int bring_back(const stoa_offline *asked, const stoa_settings *settings)
 
 /* --- repairs */
 
+static bool there(const char *folder, const char *shard)
+{
+    char path[PATH_MAX];
+    return stoa_file_path(folder, shard, path) == STOA_OK && access(path, F_OK) == 0;
+}
+
+/* What the archive has sealed behind the log's end: *last_out, the last position, the log's where there is nothing. */
+static stoa_err ask_archive(const stoa_settings *s, const char *shard, const stoa_journal_loss *loss, stoa_archive **out, uint64_t *last_out)
+{
+    char warm[STOA_PATH_MAX + 16], cold[STOA_PATH_MAX + 16];
+    stoa_archive_options options = {.folder = beside(s, s->archive_path, "/archive", warm),
+                                    .cold_folder = beside(s, s->archive_cold_path, "/cold", cold),
+                                    .shard = shard,
+                                    .read_only = true};
+    *last_out = loss->kept;
+    stoa_err err = stoa_archive_open(&options, out);
+    if (err == STOA_E_NOT_FOUND && !there(options.folder, shard)) { return STOA_OK; }
+    if (!err) { err = stoa_seam_behind(*out, &(const stoa_journal_state){.last = loss->kept, .hash = loss->hash}, last_out); }
+    return err ? STOA_PASS(err, "the archive in %s/%s cannot give back what the log lost: mend it, or move it away to go on without it", options.folder, shard)
+               : STOA_OK;
+}
+
+static stoa_err take_back(const char *path, stoa_archive *archive)
+{
+    stoa_journal *log;
+    stoa_progress_print print = {0};
+    stoa_err err = stoa_journal_rocksdb.open(path, &log);
+    if (err) { return err; }
+    err = stoa_seam_give_back(archive, log, &(const stoa_progress_to){stoa_progress_print_tell, &print});
+    log->ops->close(log);
+    return err;
+}
+
+static void say_loss(const char *shard, const stoa_journal_loss *loss, uint64_t last, bool plan)
+{
+    const char *is = plan ? "would be" : "is";
+    if (loss->damaged) {
+        (void)printf("shard %s: the newest value of its commit mark is lost; the older one vouches for all up to %" PRIu64 "\n"
+                     "the log is whole up to %" PRIu64 ": that %s kept, and what was behind it, acknowledged or not, %s gone%s\n",
+                     shard, loss->mark, loss->kept, is, is, last > loss->kept ? ", but for what its archive has" : "");
+    } else {
+        (void)printf("shard %s: its commit mark is sound, at %" PRIu64 "; there is no loss to accept\n", shard, loss->mark);
+    }
+    if (last > loss->kept) {
+        (void)printf("its archive has %" PRIu64 " to %" PRIu64 " behind the log's end: that %s put back into the log\n", loss->kept + 1, last, is);
+    }
+    if (plan) { (void)printf("nothing was written\n"); }
+}
+
 static int accept_loss(const stoa_offline *asked, const stoa_settings *settings)
 {
     char path[PATH_MAX];
-    stoa_journal_loss loss;
+    stoa_journal_loss loss, now;
+    stoa_archive *archive = NULL;
+    uint64_t last = 0;
     stoa_err err = stoa_file_path(settings->data, asked->accept, path);
     if (!err && access(path, F_OK) != 0) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s has no journal of shard %s", settings->data, asked->accept); }
-    if (!err) { err = stoa_journal_rocksdb_accept(path, asked->plan, &loss); }
+    if (!err) { err = stoa_journal_rocksdb_accept(path, true, &loss); }
+    if (!err) { err = ask_archive(settings, asked->accept, &loss, &archive, &last); }
+    if (!err && !asked->plan && loss.damaged) { err = stoa_journal_rocksdb_accept(path, false, &now); }
+    if (!err && !asked->plan && last > loss.kept) { err = take_back(path, archive); }
+    stoa_archive_close(archive);
     if (err) { return ended(err, "accept-loss"); }
-    if (!loss.damaged) {
-        (void)printf("shard %s: its commit mark is sound, at %" PRIu64 "; there is no loss to accept\n", asked->accept, loss.mark);
-        return EXIT_SUCCESS;
-    }
-    (void)printf("shard %s: the newest value of its commit mark is lost; the older one vouches for all up to %" PRIu64 "\n"
-                 "the log is whole up to %" PRIu64 ": that %s kept, and what was behind it, acknowledged or not, %s gone\n",
-                 asked->accept, loss.mark, loss.kept, asked->plan ? "would be" : "is", asked->plan ? "would be" : "is");
-    if (asked->plan) { (void)printf("nothing was written\n"); }
+    say_loss(asked->accept, &loss, last, asked->plan);
     return EXIT_SUCCESS;
 }
 

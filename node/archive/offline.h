@@ -3,7 +3,7 @@
  *     stoad --backup DIR [--plan]
  *     stoad --verify-backup DIR
  *     stoad --restore DIR --into DATA [--until SHARD:POSITION|TIME] [--plan]
- *     stoad --accept-loss SHARD [--plan]     storage/rocksdb/accept.h
+ *     stoad --accept-loss SHARD [--plan]     storage/rocksdb/accept.h; what the archive has of it is put back
  *     stoad --rebuild-archive SHARD [--plan] stoa_archive_rebuild
  *
  * SPDX-License-Identifier: Apache-2.0 */

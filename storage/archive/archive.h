@@ -7,7 +7,7 @@
  *     FOLDER/SHARD/lock              held by who writes
  *
  * The same files make a backup. The archive follows the log: what it seals continues the chain of what it has, or it says
- * FORKED and changes nothing. A file is named in the manifest only when it was read back; a file goes only when the manifest
+ * FORKED and changes nothing (seam.h asks before that). A file is named in the manifest only when it was read back; a file goes only when the manifest
  * no longer names it. So a crash at any moment leaves an archive that holds what it held before, and perhaps a file that
  * nobody names. The next one to write here names it, if it continues the chain, or removes it, if what it holds is held by
  * others that are whole; a file that is neither is CORRUPT and stays (tidy.c). There is a manifest from the first open on: one

@@ -5,8 +5,8 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "storage/archive/seam.h"
 #include "storage/block.h"
 
 typedef struct archived {
@@ -46,18 +46,6 @@ static stoa_err cross(void *context, const void *bytes, size_t size_bytes)
     return STOA_OK;
 }
 
-/* The log's block at the seam continues the archive's last one. */
-static stoa_err meet(void *context, const void *bytes, size_t size_bytes)
-{
-    crossing *c = context;
-    stoa_block_view view;
-    stoa_err err = stoa_block_decode(bytes, size_bytes, &view);
-    if (err) { return err; }
-    bool meets = view.block.first == c->next && memcmp(&view.previous, &c->hash, sizeof c->hash) == 0;
-    return meets ? STOA_E_CANCELLED
-                 : STOA_FAIL(STOA_E_FORKED, "the log's block at %" PRIu64 " does not continue the archive", view.block.first);
-}
-
 static stoa_err read_log(crossing *c)
 {
     const stoa_journal_ops *ops = c->log->ops;
@@ -75,8 +63,8 @@ static stoa_err read_archive(archived *self, crossing *c, uint64_t first)
     stoa_journal_state state;
     c->log->ops->state(c->log, &state);
     if (c->next != state.first) { return STOA_OK; } /* purged meanwhile: on in the archive */
-    err = c->log->ops->read_stored(c->log, c->next, meet, c);
-    return err == STOA_E_CANCELLED || err == STOA_E_GONE ? STOA_OK : err;
+    err = stoa_seam_passes(c->log, c->next - 1, &c->hash);
+    return err == STOA_E_GONE ? STOA_OK : err;
 }
 
 /* A purge may overtake the read at any moment: what is gone from the log is in the archive then. */
@@ -275,44 +263,9 @@ static bool complete(const stoa_journal_ops *ops)
     return true;
 }
 
-/* The hash of the archive's block that ends before position first; of one that has expired the manifest knows it. */
-static stoa_err hash_before(stoa_archive *archive, uint64_t first, stoa_hash256 *out)
-{
-    stoa_archive_block block = {.last = 0};
-    stoa_manifest m;
-    stoa_err err = stoa_archive_look(archive, &m);
-    if (err) { return err; }
-    if (m.expired + 1 == first) {
-        block.last = m.expired;
-        block.hash = m.expired_hash;
-    }
-    stoa_manifest_deinit(&m);
-    if (block.last == 0) { err = stoa_archive_block_at(archive, first - 1, &block); }
-    if (!err && block.last + 1 != first) { err = STOA_FAIL(STOA_E_FORKED, "the archive's block at %" PRIu64 " is another one", block.first); }
-    if (!err) { *out = block.hash; }
-    return err;
-}
-
-/* Where the log begins behind a purge the archive has the block before. */
-static stoa_err check_seam(stoa_journal *log, stoa_archive *archive)
-{
-    stoa_journal_state state;
-    log->ops->state(log, &state);
-    if (state.first == 1 || stoa_archive_first(archive) > state.first) { return STOA_OK; } /* it needs nothing in front of it */
-    uint64_t last = stoa_archive_last(archive, true);
-    if (last + 1 < state.first) {
-        return STOA_FAIL(STOA_E_GAP, "the log begins at %" PRIu64 ", its archive ends at %" PRIu64, state.first, last);
-    }
-    crossing c = {.log = log, .next = state.first};
-    stoa_err err = hash_before(archive, state.first, &c.hash);
-    if (err) { return err; }
-    err = state.last >= state.first ? log->ops->read_stored(log, state.first, meet, &c) : STOA_OK;
-    return err == STOA_E_CANCELLED ? STOA_OK : err;
-}
-
 stoa_err stoa_journal_archived(stoa_journal *log, stoa_archive *archive, stoa_journal **out)
 {
-    stoa_err err = check_seam(log, archive);
+    stoa_err err = stoa_seam_check(archive, log);
     if (err) { return err; }
     archived *self = calloc(1, sizeof *self);
     if (!self) { return STOA_FAIL(STOA_E_NOMEM, "journal"); }

@@ -13,8 +13,8 @@
 
 #include "storage/archive/archive.h"
 
-/* Owns log from then on and closes it when it is closed; the archive is the caller's and must outlive it. Errors: NOMEM, FORKED
- * (the log was purged where the archive has another block), GAP (it was purged further than the archive goes). */
+/* Owns log from then on and closes it when it is closed; the archive is the caller's and must outlive it. Errors: NOMEM, and those of
+ * stoa_seam_check (storage/archive/seam.h): FORKED (the archive is not this log's), GAP (the log was purged further than it goes). */
 stoa_err stoa_journal_archived(stoa_journal *log, stoa_archive *archive, stoa_journal **out);
 
 /* The log's own state, without the archive; of any journal. */

@@ -11,7 +11,7 @@
 #include "storage/rocksdb/tail.h"
 
 /* How far the log holds from the mark on. */
-static stoa_err follow(const char *db_path, const stoa_mark *mark, uint64_t *kept_out)
+static stoa_err follow(const char *db_path, const stoa_mark *mark, stoa_journal_loss *loss)
 {
     stoa_engine engine;
     stoa_err err = stoa_engine_open(&engine, db_path, (stoa_engine_mode){.read_only = true, .to_rot = true});
@@ -21,7 +21,10 @@ static stoa_err follow(const char *db_path, const stoa_mark *mark, uint64_t *kep
     err = stoa_rocks_read_anchor(&engine, &anchor);
     if (!err) { err = stoa_tail_follow(&engine, &anchor, &mark->value, &tail); }
     stoa_engine_close(&engine);
-    if (!err) { *kept_out = tail.at.last; }
+    if (!err) {
+        loss->kept = tail.at.last;
+        loss->hash = tail.at.hash;
+    }
     return err;
 }
 
@@ -35,7 +38,7 @@ stoa_err stoa_journal_rocksdb_accept(const char *path, bool plan, stoa_journal_l
     stoa_err err = stoa_mark_open(&mark, mark_path, false);
     if (err) { return err; }
     stoa_journal_loss loss = {.damaged = mark.damaged, .mark = mark.value.position};
-    err = follow(db_path, &mark, &loss.kept);
+    err = follow(db_path, &mark, &loss);
     if (err || plan || !mark.damaged) {
         stoa_mark_abandon(&mark);
     } else {

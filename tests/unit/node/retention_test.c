@@ -1,7 +1,7 @@
 /* retention_test.c - goal: what is kept where for how long is what the policy's rows say, and nothing goes that somebody needs.
  * Method: keepers of every class live through ten years and more of a virtual clock, over a simulated journal that grows by
  * seeded chance; after each step every event is where its age says, and the whole log still reads as it was written. Then
- * readers, snapshots, holds and rot stand in the way.
+ * readers, snapshots, holds, rot and archives of another history stand in the way.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/storage/snapshot_kit.h"
@@ -468,6 +468,38 @@ static void a_rotten_segment_stops_the_purge_of_what_it_holds(void **state)
     close_world(&w);
 }
 
+/* Under a keeper that was never asked whether the archive is this log's: it has sealed more than the log has, so that nothing is to be sealed. */
+static void nothing_is_purged_that_only_the_archive_of_another_history_has(void **state)
+{
+    (void)state;
+    world w;
+    stoa_journal *log;
+    old_world(&w);
+    w.both->ops->close(w.both);
+    for (uint32_t alike = 0; alike < 3; alike++) {
+        char path[80];
+        (void)snprintf(path, sizeof path, "sim:other%u", alike);
+        kit_ok(stoa_journal_sim.open(path, &log));
+        w.keeper.journal = w.both = log;
+        w.snapshot_at = 0;
+        w.clock.now = began_ns;
+        for (uint32_t i = 0; i < 2; i++) {
+            write_block(&w, 10, i < alike ? 500 : 501);
+            pass(&w, SECONDS(4000));
+        }
+        write_block(&w, 1, 100);
+        all_have_read(&w);
+        w.clock.now = SECONDS(40000);
+        stoa_err err = stoa_keeper_step(&w.keeper, now(&w), NULL);
+        assert_int_equal(err, alike == 2 ? STOA_OK : STOA_E_FORKED);
+        assert_int_equal(log_state(&w).first, alike == 2 ? 21 : 1); /* the same blocks are the same log */
+        log->ops->close(log);
+    }
+    kit_ok(stoa_journal_sim.open("sim:trade", &log));
+    w.keeper.journal = w.both = log;
+    close_world(&w);
+}
+
 static void a_full_segment_is_sealed_before_its_time(void **state)
 {
     (void)state;
@@ -493,6 +525,7 @@ int main(void)
         cmocka_unit_test(a_hold_keeps_everything_where_it_is),
         cmocka_unit_test(nothing_is_forgotten_that_no_snapshot_in_the_archive_stands_for),
         cmocka_unit_test(a_rotten_segment_stops_the_purge_of_what_it_holds),
+        cmocka_unit_test(nothing_is_purged_that_only_the_archive_of_another_history_has),
         cmocka_unit_test(a_full_segment_is_sealed_before_its_time),
     };
     stoa_log_level_set(STOA_LOG_WARN);

@@ -3,7 +3,7 @@
  * snapshot's position dictates. Method: seeded steps over a simulated log, its archive and backups of it: appends, snapshots, sealing,
  * expiry, purges, backups; each may be stopped at any moment of its progress, its disk may crash, fail a put or a sync, lose or rot
  * its side store; files without a name are left as a crash leaves them. After each step all that is there is imported and
- * compared. STOA_DEEP runs ten times as many.
+ * compared; and a log that was brought back up to somewhere and went on another way is never taken for the archive's. STOA_DEEP runs ten times as many.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/storage/snapshot_kit.h"
@@ -27,7 +27,7 @@ typedef struct world {
     unsigned stop_after;  /* steps of progress; UINT_MAX: never */
     bool stopped;
     struct {
-        unsigned stops, crashes, faults, expired, backups, begun, imports, behind;
+        unsigned stops, crashes, faults, expired, backups, begun, imports, behind, parted;
     } seen;
 } world;
 
@@ -250,6 +250,24 @@ static void restore_with_stops(world *w, stoa_archive *archive)
     stoa_sim_disk_free(disk);
 }
 
+/* What a restore to a moment, or a beginning anew, leaves beside an archive of what was. */
+static void another_history(world *w)
+{
+    stoa_journal *other, *both;
+    stoa_sim_disk *disk;
+    uint64_t sealed = stoa_archive_last(w->archive, true), until = sealed ? below(w, sealed) : 0;
+    if (sealed == 0 || sealed + 1 == stoa_archive_first(w->archive)) { return; }
+    kit_ok(stoa_sim_disk_get("other", 1, &disk));
+    kit_ok(stoa_journal_sim.open("sim:other", &other));
+    stoa_err err = until ? stoa_archive_import(w->archive, other, &(const stoa_import){.until = until}, NULL, NULL) : STOA_OK;
+    if (err != STOA_E_RANGE && err != STOA_E_GAP) { kit_ok(err); } /* that beginning is gone: it begins anew */
+    if (below(w, 3)) { kit_grow(other, 1 + (unsigned)below(w, 20), COUNT, PAYLOAD + 1); }
+    kit_err(stoa_journal_archived(other, w->archive, &both), STOA_E_FORKED);
+    w->seen.parted++;
+    other->ops->close(other);
+    stoa_sim_disk_free(disk);
+}
+
 static void check(world *w)
 {
     char name[32];
@@ -258,6 +276,7 @@ static void check(world *w)
     if (stoa_archive_first(w->archive) == 1 || stoa_archive_last(w->archive, true) >= stoa_archive_first(w->archive)) {
         comes_back(w, w->archive, stoa_archive_last(w->archive, false));
     }
+    if (below(w, 8) == 0) { another_history(w); }
     if (w->backed_up == 0) { return; }
     (void)snprintf(name, sizeof name, "backup%u", w->finished);
     stoa_archive *backup = open_in(w, name);
@@ -294,9 +313,9 @@ static void whatever_happens_what_was_kept_comes_back(void **state)
     stoa_random random = kit_random(81);
     unsigned rounds = getenv("STOA_DEEP") ? ROUNDS * 10 : ROUNDS;
     for (unsigned i = 0; i < rounds; i++) { live(&w, stoa_random_next(&random)); }
-    print_message("%u stops, %u crashes, %u faults; expired %u times, %u backups, %u of them begun behind an anchor; %u imports, %u behind a snapshot\n",
-                  w.seen.stops, w.seen.crashes, w.seen.faults, w.seen.expired, w.seen.backups, w.seen.begun, w.seen.imports, w.seen.behind);
-    assert_true(w.seen.stops && w.seen.expired && w.seen.begun && w.seen.behind);
+    print_message("%u stops, %u crashes, %u faults; expired %u times, %u backups, %u of them begun behind an anchor; %u imports, %u behind a snapshot; %u other histories\n",
+                  w.seen.stops, w.seen.crashes, w.seen.faults, w.seen.expired, w.seen.backups, w.seen.begun, w.seen.imports, w.seen.behind, w.seen.parted);
+    assert_true(w.seen.stops && w.seen.expired && w.seen.begun && w.seen.behind && w.seen.parted);
 }
 
 int main(void)
