@@ -499,7 +499,9 @@ class Links(unittest.TestCase):
         self.nobody_noticed(talk)
 
     def test_rotated_under_traffic_over_a_socket_file(self):
-        self.rotated_under_traffic("zmq+ipc://" + os.path.join(tempfile.mkdtemp(prefix="stoa-links-"), "socket"), 1)
+        folder = tempfile.mkdtemp(prefix="stoa-links-")
+        self.addCleanup(shutil.rmtree, folder)
+        self.rotated_under_traffic("zmq+ipc://" + os.path.join(folder, "socket"), 1)
 
     def test_rotated_under_traffic_over_ucx(self):
         self.rotated_under_traffic(f"ucx+tcp://127.0.0.1:{free_port()}", 1)
