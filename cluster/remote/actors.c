@@ -379,12 +379,12 @@ void stoa_remote_stands_lost(stoa_remote *remote, stoa_remote_peer *peer)
     }
     stoa_stand_end(remote->port, ended, count, stoa_end_LOST, "node lost");
     for (uint32_t place = 0; place < peer->known_size; place++) {
-        uint32_t at = peer->known[place].stand;
-        peer->known[place].stand = 0;
-        if (at) { stand_forget(remote, peer, at); }
+        stoa_remote_known *known = &peer->known[place];
+        uint32_t at = known->stand;
+        if (!at) { continue; } /* who had ended before stays so: a control row of its may still be on its way */
+        *known = (stoa_remote_known){.number = known->number - 1}; /* who is told of again is another one here */
+        stand_forget(remote, peer, at);
     }
-    /* who is told of again is another one here */
-    if (peer->known_size) { memset(peer->known, 0, peer->known_size * sizeof *peer->known); }
 }
 
 void stoa_remote_stand_hold(stoa_remote *remote, stoa_remote_stand *stand, bool full, bool backed)

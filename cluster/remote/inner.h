@@ -56,7 +56,7 @@ typedef struct stoa_remote_stand {
 
 /* What a peer is known to have at a place. */
 typedef struct stoa_remote_known {
-    uint64_t number; /* the highest one that was seen */
+    uint64_t number; /* no lower one is made a stand; the highest that was seen, but for one whose stand ended with a loss */
     uint32_t stand;  /* 0: it is gone */
 } stoa_remote_known;
 

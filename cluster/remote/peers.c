@@ -263,6 +263,7 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     clear_pieces(peer);
     clear_inbox(peer);
     stoa_remote_bonds_lost(remote, peer, false); /* of what it said before it was reset */
+    if (peer->known_size) { memset(peer->known, 0, peer->known_size * sizeof *peer->known); } /* numbers begin anew */
     if (peer->told_size) { memset(peer->told, 0, peer->told_size); }
     stoa_remote_wants_clear(remote, peer);
     peer->told_count = 0;
