@@ -13,7 +13,7 @@
 #include "node/keys.h"
 #include "node/world.h"
 
-enum { NODES_A_LINK = 64, ALLOWED_MAX = NODES_A_LINK * STOA_KEYS_PER_NAME, LINGER_MS = 200, KINDS_MAX = 16, ROUNDS_AT_ONCE = 2 };
+enum { NODES_A_LINK = 64, ALLOWED_MAX = NODES_A_LINK * STOA_KEYS_PER_NAME, LINGER_MS = 200, KINDS_MAX = 16, ROUNDS_AT_ONCE = 2, TIME_BITS = 40 };
 #define SAY_AGAIN_NS STOA_S(60) /* of a refusal that goes on */
 
 typedef struct line {
@@ -294,10 +294,11 @@ static void find_kinds(const stoa_settings *s, const stoa_kind **kinds)
     kinds[count] = NULL;
 }
 
-/* Grows with each start on this data folder, and is another one where the folder was begun anew under the same name. */
+/* Grows with each start on this data folder, and is another one where the folder was begun anew under the same name: the epoch, then
+ * the wall's milliseconds, which come again after 34 years. */
 static uint64_t incarnation_of(const stoa_platform *p)
 {
-    return p->epoch << 32 | (uint32_t)(p->started_ns / STOA_S(1));
+    return p->epoch << TIME_BITS | (p->started_ns / STOA_MS(1)) % (UINT64_C(1) << TIME_BITS);
 }
 
 static stoa_err start(stoa_node_links *l, const stoa_key_list *list, stoa_remote_link *links, stoa_link_allowed *allowed)
