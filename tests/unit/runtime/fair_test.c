@@ -38,7 +38,7 @@ static stoa_err hog_start(stoa_turn *turn, void *state, const void *args)
     return STOA_OK;
 }
 #define hog_HEARS STOA_HEARS_NOTHING
-STOA_PLAIN_KIND(hog, .mailbox_limit = 100000, .start = hog_start)
+STOA_PLAIN_KIND(hog, .mailbox_limit = 400000, .start = hog_start) /* what is refused is not charged: it never is full here */
 
 static uint64_t now_ns(void)
 {
@@ -153,7 +153,6 @@ static void who_sends_much_has_fewer_turns(void **state)
     stage s;
     stage_open(&s);
     for (int i = 0; i < 64; i++) { assert_int_equal(hog_post_flood(s.node, s.hog, (hog_flood){10000}), STOA_OK); }
-    while (hogs(&s) < 1000) {}
     assert_int_equal(guest_post_go(s.node, s.guest, (guest_go){TURNS - 1}), STOA_OK);
     guest_seen seen = wait_for_guest(&s, TURNS);
     assert_true(seen.last - seen.first <= 10 * TURNS); /* 64 messages are waiting: without a charge it would be 64 a go */
