@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/os.h"
 #include "base/random.h"
 #include "storage/keyring.h"
 #include "storage/rocksdb/folder.h"

@@ -1,6 +1,7 @@
 /* local/coord.c - leases as locked files. See local/coord.h.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include "base/os.h"
 #include "cluster/local/coord.h"
 
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "storage/rocksdb/folder.h"
 
 enum { LEASES_MAX = 64, FOLDER_MAX = 1023, PATH_MAX_BYTES = FOLDER_MAX + STOA_LEASE_NAME_MAX + 16 };
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/os.h"
 #include "base/random.h"
 #include "cluster/local/coord.h"
 #include "node/archive/cut.h"

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/os.h"
 #include "storage/archive/file.h"
 #include "storage/archive/internal.h"
 #include "storage/archive/snapshot.h"

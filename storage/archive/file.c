@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/os.h"
 #include "storage/rocksdb/folder.h"
 
 stoa_err stoa_file_path(const char *folder, const char *name, char path[PATH_MAX])

@@ -11,9 +11,9 @@
 
 #include <zstd.h>
 
+#include "base/os.h"
 #include "storage/archive/file.h"
 #include "storage/archive/kept.h"
-#include "storage/rocksdb/folder.h"
 #include "storage/side.h"
 
 /* --- writing */

@@ -12,10 +12,10 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "base/os.h"
 #include "storage/archive/file.h"
 #include "storage/archive/segment_header.h"
 #include "storage/block.h"
-#include "storage/rocksdb/folder.h"
 
 enum { OUT_BYTES = 256 << 10, LENGTH_BYTES = 4 };
 

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/os.h"
 #include "storage/archive/file.h"
 #include "storage/archive/internal.h"
 #include "storage/rocksdb/folder.h"

@@ -14,14 +14,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { SPACE_MIN_BYTES = 8 << 20 }; /* with less there is no point in opening a database for writing */
+#include "base/os.h"
 
-stoa_err stoa_os_error(const char *what, const char *path)
-{
-    int number = errno;
-    stoa_err err = number == ENOSPC || number == EDQUOT ? STOA_E_FULL : STOA_E_IO;
-    return STOA_FAIL(err, "%s %s: %s", what, path, strerror(number));
-}
+enum { SPACE_MIN_BYTES = 8 << 20 }; /* with less there is no point in opening a database for writing */
 
 stoa_err stoa_folder_sync_parent(const char *path)
 {

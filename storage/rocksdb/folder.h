@@ -1,4 +1,4 @@
-/* folder.h - making files that are still there after a power cut, and errno in our vocabulary.
+/* folder.h - making files that are still there after a power cut.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_STORAGE_ROCKSDB_FOLDER_H
@@ -8,9 +8,6 @@
 #include <stdint.h>
 
 #include "base/error.h"
-
-/* The error that errno stands for, FULL or IO, with what failed on path in the trail. */
-stoa_err stoa_os_error(const char *what, const char *path);
 
 /* Make the folder, private to the user, if it is not there; its parent must be. Blocks. Errors: IO, FULL. */
 stoa_err stoa_folder_make(const char *path);

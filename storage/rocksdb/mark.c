@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "storage/rocksdb/folder.h"
 
 enum { AT_MAGIC = 0, AT_CRC = 4, AT_SEQUENCE = 8, AT_POSITION = 16, AT_APPENDED = 24, AT_HASH = 32 };

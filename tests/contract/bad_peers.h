@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "tests/session_events.h"
 #include "transport/keys.h"
 #include "transport/sessions.h"
 
@@ -140,26 +141,12 @@ static inline void on_down(void *context, stoa_session *session, stoa_err why)
     }
     n->why_down = why;
 }
-static inline void on_reset(void *context, stoa_session *session, const stoa_session_reset *reset)
-{
-    (void)context, (void)session, (void)reset;
-    fail_msg("nobody has restarted");
-}
 static inline void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
 {
     node *n = context;
     (void)session, (void)here;
     n->refusals++;
     n->why_refused = why;
-}
-static inline void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
-{
-    (void)context, (void)session, (void)message, (void)here;
-    fail_msg("no message has a deadline");
-}
-static inline void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
 }
 
 /* What a link tells of whom nobody is a session for. */
@@ -213,10 +200,10 @@ static inline void session_begin(node *n, stoa_session_options options)
     n->events = (stoa_session_events){.message = on_message,
                                       .up = on_up,
                                       .down = on_down,
-                                      .reset = on_reset,
+                                      .reset = never_reset,
                                       .refused = on_refused,
-                                      .expired = on_expired,
-                                      .room = on_room,
+                                      .expired = never_expired,
+                                      .room = ignore_room,
                                       .context = n};
     if (!options.name) { options.name = n->name; }
     options.incarnation = 1;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "tests/session_events.h"
 #include "transport/sessions.h"
 
 enum { MESSAGES = 4000, MESSAGE_MAX = 900, CUTS = 5, POLL_MAX = 64, DEADLINE_S = 60, STEP_MAX_MS = 50 };
@@ -101,20 +102,6 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     memset(n->came, 0, sizeof n->came);
     memset(n->sent, 0, sizeof n->sent);
 }
-static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
-{
-    (void)context, (void)session, (void)here;
-    fail_msg("refused: %s", stoa_err_name(why));
-}
-static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
-{
-    (void)context, (void)session, (void)message, (void)here;
-    fail_msg("no message has a deadline");
-}
-static void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
-}
 
 static void link_open(node *n, bool listens)
 {
@@ -132,9 +119,9 @@ static void node_begin(world *w, node *n, uint64_t incarnation)
                                       .up = on_up,
                                       .down = on_down,
                                       .reset = on_reset,
-                                      .refused = on_refused,
-                                      .expired = on_expired,
-                                      .room = on_room,
+                                      .refused = never_refused,
+                                      .expired = never_expired,
+                                      .room = ignore_room,
                                       .context = n};
     link_open(n, listens);
     if (listens) { (void)snprintf(w->address, sizeof w->address, "%s", n->link->ops->address(n->link)); }

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/session_events.h"
 #include "transport/sessions.h"
 
 enum { MANY = 2000, SIZE_BYTES = 24, BATCH_BYTES = 16 * 1024, POLL_MAX = 64, GIVE_UP_S = 120, STEP_MAX_MS = 20, HEARD_MAX = 4,
@@ -86,16 +87,6 @@ static void on_down(void *context, stoa_session *session, stoa_err why)
     (void)session, (void)why;
     n->up = false;
 }
-static void on_reset(void *context, stoa_session *session, const stoa_session_reset *reset)
-{
-    (void)context, (void)session, (void)reset;
-    fail_msg("nobody has restarted");
-}
-static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
-{
-    (void)context, (void)session, (void)here;
-    fail_msg("refused: %s", stoa_err_name(why));
-}
 static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
 {
     node *n = context;
@@ -105,10 +96,6 @@ static void on_expired(void *context, stoa_session *session, const stoa_session_
     n->expired_seq = message->seq;
     n->expired_here += here;
     n->expired_there += !here;
-}
-static void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
 }
 
 static void link_open(world *w, node *n)
@@ -125,10 +112,10 @@ static void node_begin(world *w, node *n, uint64_t batch_ns)
     n->events = (stoa_session_events){.message = on_message,
                                       .up = on_up,
                                       .down = on_down,
-                                      .reset = on_reset,
-                                      .refused = on_refused,
+                                      .reset = never_reset,
+                                      .refused = never_refused,
                                       .expired = on_expired,
-                                      .room = on_room,
+                                      .room = ignore_room,
                                       .context = n};
     link_open(w, n);
     stoa_sessions_options options = {.link = n->link, .listens = listens};

@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "runtime/kit.h"
+#include "tests/session_events.h"
 #include "transport/fault/link.h"
 #include "transport/sessions.h"
 #include "transport/sim/link.h"
@@ -81,25 +82,6 @@ static void on_down(void *context, stoa_session *session, stoa_err why)
     n->silences++;
     if (stoa_seeds_trace()) { (void)fprintf(stoa_seeds_trace(), "%.3f ms  down\n", (double)n->world->clock.now / 1e6); }
 }
-static void on_reset(void *context, stoa_session *session, const stoa_session_reset *reset)
-{
-    (void)context, (void)session, (void)reset;
-    fail_msg("nobody has restarted");
-}
-static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
-{
-    (void)context, (void)session, (void)here;
-    fail_msg("refused: %s", stoa_err_name(why));
-}
-static void on_expired(void *context, stoa_session *session, const stoa_session_message *m, bool here)
-{
-    (void)context, (void)session, (void)m, (void)here;
-    fail_msg("no message has a deadline");
-}
-static void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
-}
 
 /* --- nodes */
 
@@ -110,10 +92,10 @@ static void node_begin(world *w, node *n, const char *name, const char *address,
     n->events = (stoa_session_events){.message = on_message,
                                       .up = on_up,
                                       .down = on_down,
-                                      .reset = on_reset,
-                                      .refused = on_refused,
-                                      .expired = on_expired,
-                                      .room = on_room,
+                                      .reset = never_reset,
+                                      .refused = never_refused,
+                                      .expired = never_expired,
+                                      .room = ignore_room,
                                       .context = n};
     stoa_link_options options = {.listen = listens, .frame_limit = 64 * 1024, .queue_frames = 64};
     assert_int_equal(stoa_link_open(address, &options, &n->link), STOA_OK);

@@ -6,106 +6,107 @@
 
 #include <stdio.h>
 
+static const struct {
+    const char *line, *fault;
+} bad_values[] = {
+    {"gateway.port: 0",
+     "gateway.port: \"0\" is below the minimum; expected a whole number from 1 to 65535"},
+    {"gateway.port: 70000",
+     "gateway.port: \"70000\" is above the maximum; expected a whole number from 1 to 65535"},
+    {"gateway.port: 1e3",
+     "gateway.port: \"1e3\" is not a whole number; expected a whole number from 1 to 65535"},
+    {"gateway.port: 0x10",
+     "gateway.port: \"0x10\" is not a whole number; expected a whole number from 1 to 65535"},
+    {"gateway.port: +1",
+     "gateway.port: \"+1\" is not a whole number; expected a whole number from 1 to 65535"},
+    {"gateway.port: \"\"",
+     "gateway.port: \"\" is not a whole number; expected a whole number from 1 to 65535"},
+    {"gateway.port: 1 2",
+     "gateway.port: \"1 2\" is not a whole number; expected a whole number from 1 to 65535"},
+    {"gateway.port: \"1\\0\"",
+     "gateway.port: \"1\\u0000\" is not a whole number; expected a whole number from 1 to 65535"},
+    {"gateway.port:", "gateway.port: has no value; expected a whole number from 1 to 65535"},
+    {"gateway.port: ~", "gateway.port: has no value; expected a whole number from 1 to 65535"},
+    {"gateway.port: [1]",
+     "gateway.port: takes one value, not keys or a list; expected a whole number from 1 to 65535"},
+    {"gateway.port: {a: 1}",
+     "gateway.port: takes one value, not keys or a list; expected a whole number from 1 to 65535"},
+    {"offset: 9223372036854775808",
+     "offset: \"9223372036854775808\" is above the maximum; expected a whole number"},
+    {"offset: -9223372036854775809",
+     "offset: \"-9223372036854775809\" is below the minimum; expected a whole number"},
+    {"gateway.tls.on: yes", "gateway.tls.on: \"yes\" is neither true nor false; expected true or false"},
+    {"gateway.tls.on: True",
+     "gateway.tls.on: \"True\" is neither true nor false; expected true or false"},
+    {"gateway.linger: 5", "gateway.linger: \"5\" has no unit; expected a duration from 0s to 1h"},
+    {"gateway.linger: 5 ms",
+     "gateway.linger: \"5 ms\" has an unknown unit; expected a duration from 0s to 1h"},
+    {"gateway.linger: 5min",
+     "gateway.linger: \"5min\" has an unknown unit; expected a duration from 0s to 1h"},
+    {"gateway.linger: 1.5s",
+     "gateway.linger: \"1.5s\" is not a whole number with its unit; expected a duration from 0s to 1h"},
+    {"gateway.linger: -1s",
+     "gateway.linger: \"-1s\" is not a whole number with its unit; expected a duration from 0s to 1h"},
+    {"gateway.linger: 99999999999999999999h",
+     "gateway.linger: \"99999999999999999999h\" is above the maximum; expected a duration from 0s to 1h"},
+    {"gateway.linger: 9999999999h",
+     "gateway.linger: \"9999999999h\" is above the maximum; expected a duration from 0s to 1h"},
+    {"core.ring: 64KB", "core.ring: \"64KB\" has an unknown unit; expected a size from 512 to 1GiB"},
+    {"core.ring: 64k", "core.ring: \"64k\" has an unknown unit; expected a size from 512 to 1GiB"},
+    {"core.ring: 511", "core.ring: \"511\" is below the minimum; expected a size from 512 to 1GiB"},
+    {"core.ring: 2GiB", "core.ring: \"2GiB\" is above the maximum; expected a size from 512 to 1GiB"},
+    {"core.ring: 99999999TiB",
+     "core.ring: \"99999999TiB\" is above the maximum; expected a size from 512 to 1GiB"},
+    {"gateway.linger: 2251799813685248h", /* 2^64 ns times a whole number: would wrap to 0 */
+     "gateway.linger: \"2251799813685248h\" is above the maximum; expected a duration from 0s to 1h"},
+    {"core.ring: 18014398509481985KiB",
+     "core.ring: \"18014398509481985KiB\" is above the maximum; expected a size from 512 to 1GiB"},
+    {"core.ring: 18446744073709552216",
+     "core.ring: \"18446744073709552216\" is above the maximum; expected a size from 512 to 1GiB"},
+    {"gateway.port: 18446744073709551617", "gateway.port: \"18446744073709551617\" is above the maximum; "
+                                           "expected a whole number from 1 to 65535"},
+    {"core.idle: fast",
+     "core.idle: \"fast\" is not one of the choices; expected one of latency, balanced, eco"},
+    {"core.idle: lat",
+     "core.idle: \"lat\" is not one of the choices; expected one of latency, balanced, eco"},
+    {"fee: 1e-3", "fee: \"1e-3\" is not a decimal number; expected a decimal number from -1 to 1"},
+    {"fee: 0.000000001",
+     "fee: \"0.000000001\" has more than eight places; expected a decimal number from -1 to 1"},
+    {"fee: 1.00000001",
+     "fee: \"1.00000001\" is above the maximum; expected a decimal number from -1 to 1"},
+    {"fee: -99999999999999999999",
+     "fee: \"-99999999999999999999\" is below the minimum; expected a decimal number from -1 to 1"},
+    {"data: \"a\\nb\"", "data: \"a\\nb\" holds a control character; expected text of 0 to 64 bytes"},
+    {"data: \"a\\0b\"", "data: \"a\\u0000b\" holds a control character; expected text of 0 to 64 bytes"},
+    {"data: \"\\x85\"", "data: \"\xc2\x85\" holds a control character; expected text of 0 to 64 bytes"},
+    {"data:", "data: has no value (an empty one is \"\"); expected text of 0 to 64 bytes"},
+    {"data: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+     "data: \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"... is too long; expected text of 0 to "
+     "64 bytes"},
+    {"core: 5", "core: is a section: its keys stand below it, indented"},
+    {"core: [a]", "core: is a section: its keys stand below it, indented"},
+    {"data: *nowhere", "data: refers to an anchor that is not there"},
+    {"data: 'a''''b'", "data: must stand on one line, and without quotes in a row inside '...'; expected "
+                       "text of 0 to 64 bytes"},
+    {"data: \"a\\n\\\n  b\"", "data: must stand on one line, and without quotes in a row inside '...'; "
+                              "expected text of 0 to 64 bytes"},
+    {"data: >-\n  a", "data: must stand on one line, and without quotes in a row inside '...'; expected "
+                      "text of 0 to 64 bytes"},
+    {"data: |-\n  a", "data: must stand on one line, and without quotes in a row inside '...'; expected "
+                      "text of 0 to 64 bytes"},
+    {"data: a\n  b", "data: must stand on one line, and without quotes in a row inside '...'; "
+                     "expected text of 0 to 64 bytes"},
+    {"'d''''ata': a", "a key must be plain text on one line"},
+    {"<<: 5", "<<: merges keys with values, by *name or a list of them"},
+};
+
 static void each_bad_value_is_told_with_line_key_and_what_is_expected(void **state)
 {
     (void)state;
-    static const struct {
-        const char *line, *fault;
-    } cases[] = {
-        {"gateway.port: 0",
-         "gateway.port: \"0\" is below the minimum; expected a whole number from 1 to 65535"},
-        {"gateway.port: 70000",
-         "gateway.port: \"70000\" is above the maximum; expected a whole number from 1 to 65535"},
-        {"gateway.port: 1e3",
-         "gateway.port: \"1e3\" is not a whole number; expected a whole number from 1 to 65535"},
-        {"gateway.port: 0x10",
-         "gateway.port: \"0x10\" is not a whole number; expected a whole number from 1 to 65535"},
-        {"gateway.port: +1",
-         "gateway.port: \"+1\" is not a whole number; expected a whole number from 1 to 65535"},
-        {"gateway.port: \"\"",
-         "gateway.port: \"\" is not a whole number; expected a whole number from 1 to 65535"},
-        {"gateway.port: 1 2",
-         "gateway.port: \"1 2\" is not a whole number; expected a whole number from 1 to 65535"},
-        {"gateway.port: \"1\\0\"",
-         "gateway.port: \"1\\u0000\" is not a whole number; expected a whole number from 1 to 65535"},
-        {"gateway.port:", "gateway.port: has no value; expected a whole number from 1 to 65535"},
-        {"gateway.port: ~", "gateway.port: has no value; expected a whole number from 1 to 65535"},
-        {"gateway.port: [1]",
-         "gateway.port: takes one value, not keys or a list; expected a whole number from 1 to 65535"},
-        {"gateway.port: {a: 1}",
-         "gateway.port: takes one value, not keys or a list; expected a whole number from 1 to 65535"},
-        {"offset: 9223372036854775808",
-         "offset: \"9223372036854775808\" is above the maximum; expected a whole number"},
-        {"offset: -9223372036854775809",
-         "offset: \"-9223372036854775809\" is below the minimum; expected a whole number"},
-        {"gateway.tls.on: yes", "gateway.tls.on: \"yes\" is neither true nor false; expected true or false"},
-        {"gateway.tls.on: True",
-         "gateway.tls.on: \"True\" is neither true nor false; expected true or false"},
-        {"gateway.linger: 5", "gateway.linger: \"5\" has no unit; expected a duration from 0s to 1h"},
-        {"gateway.linger: 5 ms",
-         "gateway.linger: \"5 ms\" has an unknown unit; expected a duration from 0s to 1h"},
-        {"gateway.linger: 5min",
-         "gateway.linger: \"5min\" has an unknown unit; expected a duration from 0s to 1h"},
-        {"gateway.linger: 1.5s",
-         "gateway.linger: \"1.5s\" is not a whole number with its unit; expected a duration from 0s to 1h"},
-        {"gateway.linger: -1s",
-         "gateway.linger: \"-1s\" is not a whole number with its unit; expected a duration from 0s to 1h"},
-        {"gateway.linger: 99999999999999999999h",
-         "gateway.linger: \"99999999999999999999h\" is above the maximum; expected a duration from 0s to 1h"},
-        {"gateway.linger: 9999999999h",
-         "gateway.linger: \"9999999999h\" is above the maximum; expected a duration from 0s to 1h"},
-        {"core.ring: 64KB", "core.ring: \"64KB\" has an unknown unit; expected a size from 512 to 1GiB"},
-        {"core.ring: 64k", "core.ring: \"64k\" has an unknown unit; expected a size from 512 to 1GiB"},
-        {"core.ring: 511", "core.ring: \"511\" is below the minimum; expected a size from 512 to 1GiB"},
-        {"core.ring: 2GiB", "core.ring: \"2GiB\" is above the maximum; expected a size from 512 to 1GiB"},
-        {"core.ring: 99999999TiB",
-         "core.ring: \"99999999TiB\" is above the maximum; expected a size from 512 to 1GiB"},
-        {"gateway.linger: 2251799813685248h", /* 2^64 ns times a whole number: would wrap to 0 */
-         "gateway.linger: \"2251799813685248h\" is above the maximum; expected a duration from 0s to 1h"},
-        {"core.ring: 18014398509481985KiB",
-         "core.ring: \"18014398509481985KiB\" is above the maximum; expected a size from 512 to 1GiB"},
-        {"core.ring: 18446744073709552216",
-         "core.ring: \"18446744073709552216\" is above the maximum; expected a size from 512 to 1GiB"},
-        {"gateway.port: 18446744073709551617", "gateway.port: \"18446744073709551617\" is above the maximum; "
-                                               "expected a whole number from 1 to 65535"},
-        {"core.idle: fast",
-         "core.idle: \"fast\" is not one of the choices; expected one of latency, balanced, eco"},
-        {"core.idle: lat",
-         "core.idle: \"lat\" is not one of the choices; expected one of latency, balanced, eco"},
-        {"fee: 1e-3", "fee: \"1e-3\" is not a decimal number; expected a decimal number from -1 to 1"},
-        {"fee: 0.000000001",
-         "fee: \"0.000000001\" has more than eight places; expected a decimal number from -1 to 1"},
-        {"fee: 1.00000001",
-         "fee: \"1.00000001\" is above the maximum; expected a decimal number from -1 to 1"},
-        {"fee: -99999999999999999999",
-         "fee: \"-99999999999999999999\" is below the minimum; expected a decimal number from -1 to 1"},
-        {"data: \"a\\nb\"", "data: \"a\\nb\" holds a control character; expected text of 0 to 64 bytes"},
-        {"data: \"a\\0b\"", "data: \"a\\u0000b\" holds a control character; expected text of 0 to 64 bytes"},
-        {"data: \"\\x85\"", "data: \"\xc2\x85\" holds a control character; expected text of 0 to 64 bytes"},
-        {"data:", "data: has no value (an empty one is \"\"); expected text of 0 to 64 bytes"},
-        {"data: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-         "data: \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"... is too long; expected text of 0 to "
-         "64 bytes"},
-        {"core: 5", "core: is a section: its keys stand below it, indented"},
-        {"core: [a]", "core: is a section: its keys stand below it, indented"},
-        {"data: *nowhere", "data: refers to an anchor that is not there"},
-        {"data: 'a''''b'", "data: must stand on one line, and without quotes in a row inside '...'; expected "
-                           "text of 0 to 64 bytes"},
-        {"data: \"a\\n\\\n  b\"", "data: must stand on one line, and without quotes in a row inside '...'; "
-                                  "expected text of 0 to 64 bytes"},
-        {"data: >-\n  a", "data: must stand on one line, and without quotes in a row inside '...'; expected "
-                          "text of 0 to 64 bytes"},
-        {"data: |-\n  a", "data: must stand on one line, and without quotes in a row inside '...'; expected "
-                          "text of 0 to 64 bytes"},
-        {"data: a\n  b", "data: must stand on one line, and without quotes in a row inside '...'; "
-                         "expected text of 0 to 64 bytes"},
-        {"'d''''ata': a", "a key must be plain text on one line"},
-        {"<<: 5", "<<: merges keys with values, by *name or a list of them"},
-    };
-    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (unsigned i = 0; i < sizeof bad_values / sizeof bad_values[0]; i++) {
         char text[256], want[256];
-        (void)snprintf(text, sizeof text, "%s%s%s\n", LISTEN, SYMBOL, cases[i].line);
-        (void)snprintf(want, sizeof want, "settings:3: %s\n", cases[i].fault);
+        (void)snprintf(text, sizeof text, "%s%s%s\n", LISTEN, SYMBOL, bad_values[i].line);
+        (void)snprintf(want, sizeof want, "settings:3: %s\n", bad_values[i].fault);
         assert_faults(text, want);
     }
 }
