@@ -271,7 +271,7 @@ uint64_t stoa_engine_blocks(const stoa_engine *engine)
 }
 
 /* Whole files are deleted unread; what shares a file with later blocks is rewritten without them. */
-void stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index)
+stoa_err stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index)
 {
     char begin[STOA_KEY_BYTES], end[STOA_KEY_BYTES], *text = NULL;
     stoa_key_put(begin, 0);
@@ -279,6 +279,7 @@ void stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index)
     rocksdb_delete_file_in_range_cf(engine->db, engine->families[STOA_FAMILY_LOG], begin, sizeof begin, end, sizeof end,
                                     &text);
     stoa_err err = stoa_engine_error(text, "delete files of purged blocks");
+    if (err && err != STOA_E_FULL) { return err; }
     if (err) { stoa_log_error("journal_reclaim", err); } /* compaction does it, then */
 
     rocksdb_compactoptions_t *options = rocksdb_compactoptions_create();
@@ -290,6 +291,7 @@ void stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index)
         rocksdb_compact_range_cf_opt(engine->db, engine->families[STOA_FAMILY_INDEX], options, NULL, 0, NULL, 0);
     }
     rocksdb_compactoptions_destroy(options);
+    return STOA_OK;
 }
 
 /* Each start turns the rest of RocksDB's log into a table file, however small, and moving files down merges none. */

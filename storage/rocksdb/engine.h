@@ -48,8 +48,9 @@ stoa_err stoa_engine_error(char *text, const char *what);
 uint64_t stoa_engine_blocks(const stoa_engine *engine);
 
 /* Give back the space of blocks below position first, which the mode's first has reached already; with_index: and that of
- * index entries, for which the whole index is rewritten. Blocks. */
-void stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index);
+ * index entries, for which the whole index is rewritten. Blocks. Errors: FULL (compaction gives back what was left), IO, CORRUPT:
+ * nothing was given back. What fails in compaction shows at a later write. */
+stoa_err stoa_engine_reclaim(stoa_engine *engine, uint64_t first, bool with_index);
 
 /* Where restarts have left many small table files, make them one. */
 void stoa_engine_fold(stoa_engine *engine);

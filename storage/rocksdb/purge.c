@@ -148,8 +148,8 @@ static stoa_err purge(stoa_rocks *j, uint64_t below)
     stoa_rocks_set_anchor(j, &anchor);
     stoa_log(STOA_LOG_INFO, "journal_purged", STOA_KV("path", j->path), STOA_KU("first", anchor.last + 1),
              STOA_KU("last", state.last));
-    stoa_engine_reclaim(&j->engine, anchor.last + 1, index_is_due(j, anchor.last + 1, state.last));
-    return STOA_OK;
+    err = stoa_engine_reclaim(&j->engine, anchor.last + 1, index_is_due(j, anchor.last + 1, state.last));
+    return err ? stoa_rocks_fail(j, err) : STOA_OK; /* RocksDB itself would go on after a manifest that was not synced */
 }
 
 stoa_err stoa_rocks_purge(stoa_journal *base, uint64_t below)
