@@ -2,8 +2,8 @@
 silence. Method: a real stoad on RocksDB under load, with tests/shim/disk.c between it and its files. Each round draws a fault:
 
     power   at a random sync the power fails: unsynced data is gone, tails are torn, overwritten pages are old or new
-    eio     a random sync fails: the node must end with status 70 and a last line that says so (or refuse to start, or go on
-            where it was not the log's), and a restart recovers
+    eio     a random sync fails: the node must end with status 70 and a last line that says so, or refuse to start; it may go on
+            only where the log does not lean on that file (failed_sync.py). A restart recovers
     full    the disk is full after a random number of bytes: new work is refused with FULL, reads are answered, and when there
             is space again orders are taken again; in half of the rounds without a reserve, where orders wait instead. At the
             beginning once: it has no byte left when the node starts
@@ -19,6 +19,7 @@ SPDX-License-Identifier: Apache-2.0
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -26,11 +27,13 @@ import sys
 import tempfile
 import time
 
+from failed_sync import FailedSync
+
 BIN = os.environ["STOA_BIN"]
 TESTS = os.path.join(os.environ["STOA_BUILD"], "tests")
 ROUNDS = 600 if os.environ.get("STOA_DEEP") else 28
 SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
-EXIT_JOURNAL, EXIT_POWER = 70, 137
+EXIT_JOURNAL, EXIT_POWER, WAIT_S = 70, 137, 120
 
 CONFIG = """
 symbols:
@@ -117,6 +120,9 @@ class Driver:
             raise Wrong("the driver ended")
         return json.loads(line)
 
+    def answers_within(self, seconds):
+        return bool(select.select([self.process.stdout], [], [], seconds)[0])
+
 
 def check_verified(verified, what):
     if any(verified[key] for key in ("lost", "changed", "twice", "unbalanced", "drift", "unanswered")):
@@ -163,12 +169,32 @@ def round_of_power(node, driver, chance):
     return restart_and_verify(node, driver, True), "ended" if code else "went on"
 
 
+def until_it_shows(node, driver, already):
+    """Orders are placed until a sync has failed, and on until the node has ended: one of a table in the background shows at a
+    later write only. What failed, and what became of the placing; None: it has not answered."""
+    end, failed, placed = time.monotonic() + WAIT_S, None, None
+    while node.process.poll() is None:
+        if not failed:
+            failed = FailedSync.last(node.said()[already:], node.data)
+            end = time.monotonic() + (2 if failed.spare else WAIT_S) if failed else end
+        if time.monotonic() > end:
+            break
+        if not placed:
+            placed = driver.answer() if driver.answers_within(0.05) else None
+        else:
+            driver.ask("probe")
+            driver.answer()
+    return FailedSync.last(node.said()[already:], node.data), placed
+
+
 def round_of_eio(node, driver, chance):
-    seed = str(chance.getrandbits(32))
+    seed, already = str(chance.getrandbits(32)), len(node.said())
     node.start({"STOA_DISK_SEED": seed, "STOA_DISK_EIO": str(chance.randint(1, 300))})
     driver.ask("place 1500")
-    code = wait_for_end(node, 5)
-    log, outcome = node.log(), "went on"
+    failed, placed = until_it_shows(node, driver, already)
+    code, log = node.process.poll(), node.log()
+    if not failed:
+        raise Wrong("no sync failed")
     if code == EXIT_JOURNAL:
         outcome = "ended"
         last = [line for line in log.splitlines() if '"journal_failed"' in line]
@@ -182,8 +208,13 @@ def round_of_eio(node, driver, chance):
         outcome = "refused to start"
         if code != 1 or '"start_failed"' not in log:
             raise Wrong(f"the node ended with {code}")
+    elif failed.spare:
+        outcome = "went on"
+    else:
+        raise Wrong(f"it went on after {failed}")
     node.end()
-    return restart_and_verify(node, driver, True), outcome
+    acknowledged = restart_and_verify(node, driver, not placed)
+    return placed["acknowledged"] if placed else acknowledged, f"{outcome}: {failed.kind()}"
 
 
 def round_of_full(node, driver, chance):

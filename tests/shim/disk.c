@@ -8,7 +8,8 @@
  *     STOA_DISK_EIO      n: the n-th sync fails with EIO, and what it should have kept is lost with the next power cut
  *     STOA_DISK_FULL     n: behind n bytes written no write succeeds (ENOSPC), until STOA_DISK_SPACE is there
  *     STOA_DISK_SPACE    a file; while it is there the disk has space
- *     STOA_DISK_SAID     a file that gets a line about what was done
+ *     STOA_DISK_SAID     a file that gets a line about what was done: "eio PATH N" is a sync that failed, the line before it,
+ *                        "behind PATH N", what the same thread had synced last
  *
  * Power failure: of each file only what was synced is sure. What was appended since stays up to a random place, or not at all,
  * and its end is cut, zeroed from a sector on (its size was kept, and what was written not) or (of *.log, where no file
@@ -221,6 +222,9 @@ static void power_fails(void)
 
 /* --- what the process calls */
 
+/* By this thread, last: a folder's sync belongs to the file before it. */
+static _Thread_local char synced_before[PATH_MAX];
+
 /* 0, or an errno. */
 static int sync_file(int fd, long call)
 {
@@ -233,6 +237,7 @@ static int sync_file(int fd, long call)
     disk.syncs++;
     if (disk.syncs == disk.crash_at) { power_fails(); }
     if (disk.syncs == disk.eio_at) {
+        if (synced_before[0]) { say("behind", synced_before, disk.syncs); }
         say("eio", path, disk.syncs);
         error = EIO;
     } else if (syscall(call, fd) != 0) {
@@ -242,6 +247,7 @@ static int sync_file(int fd, long call)
         free(at->content);
         at->content = NULL;
     }
+    memcpy(synced_before, path, sizeof path);
     (void)pthread_mutex_unlock(&disk.lock);
     return error;
 }
