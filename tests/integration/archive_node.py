@@ -55,11 +55,12 @@ class Archive(unittest.TestCase):
             node.close()
             shutil.rmtree(node.folder, True)
 
-    def start(self, data=None, settings=SETTINGS, without=""):
+    def start(self, data=None, settings=SETTINGS, without="", config=None):
+        """config: in the place of what running_node.py has."""
         node = Node("none")
         self.nodes.append(node)
         with open(node.path("stoa.yaml"), encoding="utf-8") as file:
-            text = file.read()
+            text = config or file.read()
         with open(node.path("stoa.yaml"), "w", encoding="utf-8") as out:
             out.write(text.replace(without, "") + settings)
         if data:
