@@ -18,6 +18,7 @@
 #include "storage/archive/seam.h"
 #include "storage/rocksdb/accept.h"
 #include "storage/rocksdb/journal.h"
+#include "storage/rocksdb/look.h"
 
 enum { EXIT_USAGE = 2, SHARDS = STOA_CATALOG_SHARDS };
 
@@ -93,11 +94,11 @@ static int by_name(const void *a, const void *b)
     return first_a != first_b ? (first_a ? -1 : 1) : strcmp(a, b);
 }
 
-static stoa_err open_one(stopped *all, uint32_t i, const stoa_settings *s)
+static stoa_err open_one(stopped *all, uint32_t i, const stoa_settings *s, bool plan)
 {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/%s", s->data, all->names[i]);
-    stoa_err err = stoa_journal_rocksdb.open(path, &all->journals[i]);
+    stoa_err err = plan ? stoa_journal_rocksdb_look(path, &all->journals[i]) : stoa_journal_rocksdb.open(path, &all->journals[i]);
     if (err == STOA_E_DENIED) { return STOA_FAIL(err, "%s is open elsewhere; of a node that runs, the backup is the REPL's: stoa --write backup DIR", path); }
     if (err) { return err; }
     all->count = i + 1;
@@ -107,14 +108,14 @@ static stoa_err open_one(stopped *all, uint32_t i, const stoa_settings *s)
     return err;
 }
 
-static stoa_err open_stopped(stopped *all, const stoa_settings *s)
+static stoa_err open_stopped(stopped *all, const stoa_settings *s, bool plan)
 {
     all->data = s->data;
     stoa_err err = s->key_file[0] ? stoa_keyring_open(s->key_file, &all->keys) : STOA_OK;
     if (!err) { err = stoa_folder_visit(s->data, "", take_name, all); }
     if (!err && all->named == 0) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s holds no journals", s->data); }
     qsort(all->names, all->named, sizeof all->names[0], by_name);
-    for (uint32_t i = 0; i < all->named && !err; i++) { err = open_one(all, i, s); }
+    for (uint32_t i = 0; i < all->named && !err; i++) { err = open_one(all, i, s, plan); }
     return err;
 }
 
@@ -148,7 +149,7 @@ static int back_up(const stoa_offline *asked, const stoa_settings *settings)
     static stoa_backup_step steps[SHARDS];
     stoa_progress_print print = {0};
     stoa_buf text = STOA_BUF_GROWING;
-    stoa_err err = open_stopped(&all, settings);
+    stoa_err err = open_stopped(&all, settings, asked->plan);
     stoa_backup backup = {.folder = asked->backup,
                           .node_name = settings->node_name,
                           .sources = all.sources,

@@ -79,5 +79,6 @@ stoa_err stoa_rocks_ready_to_write(stoa_rocks *j)
 {
     stoa_journal_state state;
     stoa_err err = stoa_rocks_look(j, &state);
+    if (!err && j->looks) { err = STOA_FAIL(STOA_E_DENIED, "%s is only looked at", j->path); }
     return err || !j->full ? err : leave_full(j);
 }

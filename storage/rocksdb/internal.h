@@ -6,6 +6,7 @@
  *     read.c      reading and looking up
  *     purge.c     forgetting old blocks; beginning behind blocks that are elsewhere
  *     accept.c    going on with a damaged mark
+ *     look.h      a journal that is only looked at: open.c, journal.c
  *     reindex.c   the index made anew
  *     manifest.c  the end of RocksDB's MANIFEST behind a power cut
  *
@@ -48,7 +49,8 @@ typedef struct stoa_rocks {
     pthread_mutex_t gate;
     pthread_rwlock_t engine_lock;
     stoa_engine engine;
-    bool full; /* the database is open for reading only */
+    bool full;  /* the database is open for reading only */
+    bool looks; /* and stays so: rocksdb/look.h */
 
     stoa_side side;
     _Atomic(const stoa_keyring *) keys;
@@ -96,8 +98,9 @@ stoa_err stoa_rocks_look_at_index(stoa_rocks *j);
 /* The database was opened for writing, with the log as the state says. Errors: FULL, IO. */
 stoa_err stoa_rocks_note_open(stoa_rocks *j);
 
-/* open.c. On error the caller takes down what is there. */
+/* open.c. On error the caller takes down what is there. look: nothing is written. */
 stoa_err stoa_rocks_open(stoa_rocks *j, const char *path);
+stoa_err stoa_rocks_open_to_look(stoa_rocks *j, const char *path);
 
 /* full.c: a write found no space: read only from now on. Returns FULL, or what made the journal unusable. */
 stoa_err stoa_rocks_enter_full(stoa_rocks *j);

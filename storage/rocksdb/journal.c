@@ -18,6 +18,7 @@
 #include "storage/rocksdb/folder.h"
 #include "storage/rocksdb/internal.h"
 #include "storage/rocksdb/key.h"
+#include "storage/rocksdb/look.h"
 #include "storage/side.h"
 
 #define MARK_SYNC_NS STOA_MS(100)
@@ -314,7 +315,7 @@ static void release(stoa_rocks *j)
     free(j);
 }
 
-static stoa_err rocks_open(const char *path, stoa_journal **out)
+static stoa_err open_by(stoa_err (*open)(stoa_rocks *j, const char *path), const char *path, stoa_journal **out)
 {
     stoa_rocks *j = calloc(1, sizeof *j);
     if (!j) { return STOA_FAIL(STOA_E_NOMEM, "journal %s", path); }
@@ -331,7 +332,7 @@ static stoa_err rocks_open(const char *path, stoa_journal **out)
     STOA_ASSERT(pthread_mutex_init(&j->marking, NULL) == 0);
     atomic_store_explicit(&j->first, 1, memory_order_release); /* pairs with the filters of compaction */
 
-    stoa_err err = stoa_rocks_open(j, path);
+    stoa_err err = open(j, path);
     if (err) {
         if (j->mark.fd >= 0) { stoa_mark_abandon(&j->mark); }
         release(j);
@@ -339,6 +340,16 @@ static stoa_err rocks_open(const char *path, stoa_journal **out)
     }
     *out = &j->base;
     return STOA_OK;
+}
+
+static stoa_err rocks_open(const char *path, stoa_journal **out)
+{
+    return open_by(stoa_rocks_open, path, out);
+}
+
+stoa_err stoa_journal_rocksdb_look(const char *path, stoa_journal **out)
+{
+    return open_by(stoa_rocks_open_to_look, path, out);
 }
 
 static void rocks_seal(stoa_journal *base, const struct stoa_keyring *keys)
@@ -381,11 +392,11 @@ static void rocks_close(stoa_journal *base)
 {
     if (!base) { return; }
     stoa_rocks *j = (stoa_rocks *)base;
-    if (!j->failed) {
+    if (!j->failed && !j->looks) {
         stoa_err err = rocks_sync(base);
         if (err) { stoa_log_error("journal_close", err); }
     }
-    if (j->failed) {
+    if (j->failed || j->looks) {
         stoa_mark_abandon(&j->mark);
     } else {
         stoa_mark_close(&j->mark);

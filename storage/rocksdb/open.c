@@ -149,7 +149,7 @@ static stoa_err recover(stoa_rocks *j)
 }
 
 /* The folder, and the mark, whose lock makes the rest ours. */
-static stoa_err open_folder(stoa_rocks *j, const char *path)
+static stoa_err open_folder(stoa_rocks *j, const char *path, bool look)
 {
     char mark_path[PATH_MAX];
     int path_bytes = snprintf(j->path, sizeof j->path, "%s", path);
@@ -159,13 +159,13 @@ static stoa_err open_folder(stoa_rocks *j, const char *path)
     if (path_bytes <= 0 || db_bytes < 0 || side_bytes < 0 || mark_bytes < 0 || mark_bytes >= (int)sizeof mark_path) {
         return STOA_FAIL(STOA_E_INVALID, "path of %zu bytes", strlen(path));
     }
-    stoa_err err = stoa_folder_make(path);
-    return err ? err : stoa_mark_open(&j->mark, mark_path, !database_exists(j));
+    stoa_err err = look ? STOA_OK : stoa_folder_make(path);
+    return err ? err : stoa_mark_open(&j->mark, mark_path, !look && !database_exists(j));
 }
 
 stoa_err stoa_rocks_open(stoa_rocks *j, const char *path)
 {
-    stoa_err err = open_folder(j, path);
+    stoa_err err = open_folder(j, path, false);
     if (!err) { err = open_engine(j); }
     if (!err) { err = recover(j); }
     if (!err) { err = stoa_rocks_look_at_index(j); }
@@ -174,4 +174,34 @@ stoa_err stoa_rocks_open(stoa_rocks *j, const char *path)
     stoa_reindexed ignored;
     if (!err && !j->full && atomic_load(&j->index_broken)) { err = stoa_rocks_reindex(&j->base, &ignored); }
     return err;
+}
+
+/* What an open would find, and cut off behind where the chain ends. */
+static stoa_err look_at_end(stoa_rocks *j)
+{
+    bool formatted;
+    stoa_tail tail;
+    stoa_journal_state anchor;
+    stoa_err err = read_format(&j->engine, &formatted);
+    if (!err) { err = stoa_rocks_read_anchor(&j->engine, &anchor); }
+    if (!err) { stoa_rocks_set_anchor(j, &anchor); }
+    if (!err) { err = stoa_tail_follow(&j->engine, &j->anchor, &j->mark.value, &tail); }
+    if (!err && tail.broken && j->mark.damaged) { err = refuse(j); }
+    if (err) { return err; }
+    tail.at.proven = j->mark.value.position > anchor.last ? j->mark.value.position : anchor.last;
+    stoa_rocks_set_state(j, &tail.at);
+    return STOA_OK;
+}
+
+stoa_err stoa_rocks_open_to_look(stoa_rocks *j, const char *path)
+{
+    j->looks = j->full = j->side.looks = true;
+    stoa_err err = open_folder(j, path, true);
+    bool whole = j->mark.damaged;
+    if (!err) { err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole}); }
+    if (err == STOA_E_CORRUPT && j->mark.fd >= 0) {
+        err = whole ? refuse(j) : stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .to_rot = true});
+    }
+    if (!err) { err = look_at_end(j); }
+    return err ? err : stoa_rocks_look_at_index(j);
 }

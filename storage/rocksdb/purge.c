@@ -135,6 +135,7 @@ static stoa_err purge(stoa_rocks *j, uint64_t below)
 {
     stoa_journal_state state, anchor;
     stoa_err err = stoa_rocks_look(j, &state);
+    if (!err && j->looks) { err = STOA_FAIL(STOA_E_DENIED, "%s is only looked at", j->path); }
     if (!err && j->full) { err = STOA_FAIL(STOA_E_FULL, "the disk of %s is full", j->path); }
     if (err) { return err; }
     if (below > state.proven) { below = state.proven; }

@@ -110,6 +110,7 @@ static stoa_err begin_anew(stoa_side *side)
 
 static stoa_err open_for_writing(stoa_side *side)
 {
+    if (side->looks) { return STOA_FAIL(STOA_E_DENIED, "%s is only looked at", side->path); }
     if (!stoa_folder_has_space(side->path)) { return STOA_FAIL(STOA_E_FULL, "no space for %s", side->path); }
     shut(side);
     stoa_err err = side->rotten ? STOA_FAIL(STOA_E_CORRUPT, "rot was found while writing") : try_open(side, STOA_SIDE_WRITING);
@@ -130,6 +131,7 @@ static bool exists(const stoa_side *side)
 static stoa_err open_for_reading(stoa_side *side)
 {
     if (side->mode != STOA_SIDE_CLOSED || !exists(side)) { return STOA_OK; }
+    if (side->looks) { return try_open(side, STOA_SIDE_READING); }
     stoa_err err = open_for_writing(side);
     return err == STOA_E_FULL ? try_open(side, STOA_SIDE_READING) : err;
 }

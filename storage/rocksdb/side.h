@@ -33,6 +33,7 @@ typedef struct stoa_side {
     pthread_rwlock_t lock; /* held for writing while the database is opened or closed */
     stoa_side_mode mode;
     bool used;   /* it was open before */
+    bool looks;  /* it is never written, mended or begun anew: rocksdb/look.h */
     bool rotten; /* RocksDB found rot where it wrote: to be begun anew */
     rocksdb_t *db;
     rocksdb_column_family_handle_t *families[STOA_SPACES + 1]; /* a space's is its number's; the last is "default" */

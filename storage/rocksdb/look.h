@@ -1,0 +1,17 @@
+/* look.h - a journal on RocksDB that is only looked at: for plans, which must not change what they are about.
+ *
+ * Nothing on the disk changes: what an open would mend - the end of a log that a crash left, an index - stays as it is, and the journal
+ * reads as it would behind that. Whatever writes is refused (DENIED, or FULL, as on a full disk). The journal is locked meanwhile, as by an
+ * open.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef STOA_STORAGE_ROCKSDB_LOOK_H
+#define STOA_STORAGE_ROCKSDB_LOOK_H
+
+#include "base/error.h"
+#include "storage/journal.h"
+
+/* Of the closed journal in folder path, which is there; to be closed as any other. Blocks. Errors: as of open, but for FULL. */
+stoa_err stoa_journal_rocksdb_look(const char *path, stoa_journal **out);
+
+#endif
