@@ -8,6 +8,8 @@
  *     STOA_DISK_EIO      n: the n-th sync fails with EIO, and what it should have kept is lost with the next power cut
  *     STOA_DISK_FULL     n: behind n bytes written no write succeeds (ENOSPC), until STOA_DISK_SPACE is there
  *     STOA_DISK_SPACE    a file; while it is there the disk has space
+ *     STOA_DISK_HOLD     a file that holds a number n; while it is there no write behind the n-th begins: whoever wants to waits, behind
+ *                        a line "held PATH N" in STOA_DISK_SAID
  *     STOA_DISK_SAID     a file that gets a line about what was done: "eio PATH N" is a sync that failed, the line before it,
  *                        "behind PATH N", what the same thread had synced last
  *
@@ -34,6 +36,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SHOWN __attribute__((visibility("default")))
@@ -50,9 +53,9 @@ typedef struct file {
 
 static struct {
     pthread_mutex_t lock;
-    char root[PATH_MAX], space[PATH_MAX], said[PATH_MAX];
+    char root[PATH_MAX], space[PATH_MAX], said[PATH_MAX], hold[PATH_MAX];
     size_t root_bytes;
-    uint64_t random, syncs, crash_at, eio_at, full_after, written;
+    uint64_t random, syncs, crash_at, eio_at, full_after, written, writes;
     bool all_lost, all_torn;
     file files[FILES_MAX];
     unsigned count;
@@ -136,6 +139,7 @@ __attribute__((constructor)) static void begin(void)
     text_of("STOA_DISK_ROOT", root);
     text_of("STOA_DISK_SPACE", disk.space);
     text_of("STOA_DISK_SAID", disk.said);
+    text_of("STOA_DISK_HOLD", disk.hold);
     disk.random = number_of("STOA_DISK_SEED");
     disk.crash_at = number_of("STOA_DISK_CRASH");
     disk.eio_at = number_of("STOA_DISK_EIO");
@@ -293,6 +297,24 @@ static void remember(int fd, off_t offset)
     if (reader >= 0) { (void)close(reader); }
 }
 
+static bool is_held(uint64_t number)
+{
+    char text[32] = "";
+    int fd = disk.hold[0] ? (int)syscall(SYS_openat, AT_FDCWD, disk.hold, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0) { return false; }
+    long bytes = syscall(SYS_read, fd, text, sizeof text - 1);
+    (void)close(fd);
+    return bytes > 0 && number > strtoull(text, NULL, 10);
+}
+
+/* Without the lock: others go on. */
+static void wait_to_write(const char *path, uint64_t number)
+{
+    if (!is_held(number)) { return; }
+    say("held", path, number);
+    while (is_held(number)) { (void)nanosleep(&(struct timespec){0, 1000000}, NULL); }
+}
+
 /* Whether the write may be made. */
 static bool may_write(int fd, size_t bytes, off_t offset)
 {
@@ -303,7 +325,9 @@ static bool may_write(int fd, size_t bytes, off_t offset)
     struct stat status;
     if (!full && offset < 0) { (void)file_of(fd, &status); }
     if (!full && offset >= 0) { remember(fd, offset); }
+    uint64_t number = ++disk.writes;
     (void)pthread_mutex_unlock(&disk.lock);
+    wait_to_write(path, number);
     if (full) { errno = ENOSPC; }
     return !full;
 }
