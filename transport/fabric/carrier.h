@@ -43,6 +43,7 @@ typedef struct stoa_carrier_settings {
     const struct sockaddr *local; /* of this machine, seen from the other ends; NULL where it is not known */
     uint32_t body_limit;          /* bytes; no message that comes has a longer body */
     bool one_sided;               /* memory may be written and read from afar; else the library is not to know how */
+    int epoll;                    /* a set that it adds the descriptors to which the owner sleeps on */
     void *context;
 } stoa_carrier_settings;
 
@@ -72,9 +73,7 @@ typedef struct stoa_carrier_ops {
 
     /* Do what is to be done now; how much happened, 0: nothing. Never blocks. */
     uint32_t (*progress)(stoa_carrier *wire);
-    /* Readable when progress has work, once arm has said true. */
-    int (*fd)(stoa_carrier *wire);
-    /* False: there is work now. */
+    /* Once it has said true, a descriptor in settings->epoll is readable when progress has work. False: there is work now. */
     bool (*arm)(stoa_carrier *wire);
 
     /* Optional, all or none, and only where settings say one_sided: memory that is written and read from afar.

@@ -430,9 +430,9 @@ static stoa_err carrier_open(stoa_fabric *link)
                                       .body_limit = link->body_limit,
                                       .one_sided = !link->secured || link->trusted};
     settings.local = stoa_fabric_local(link, &local) ? (const struct sockaddr *)&local : NULL;
+    settings.epoll = link->epoll;
     settings.context = link;
-    stoa_err err = link->kind->open(&settings, &link->carrier);
-    return err ? err : watch(link, link->kind->fd(link->carrier));
+    return link->kind->open(&settings, &link->carrier);
 }
 
 static stoa_err begin(stoa_fabric *link, const char *address, const stoa_link_options *options)

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include <ucp/api/ucp.h>
 
@@ -46,7 +47,6 @@ struct stoa_carrier {
     stoa_ucx_address own; /* over tcp: address, taken apart */
     bool tcp;
     uint32_t body_limit;
-    int fd;
     bool one_sided; /* settings */
     bool writes;    /* memory from afar */
     stoa_carrier_end *closing;
@@ -216,11 +216,6 @@ static uint32_t progress(stoa_carrier *carrier)
     }
     if (carrier->closing) { sweep(carrier); }
     return moved;
-}
-
-static int fd_of(stoa_carrier *carrier)
-{
-    return carrier->fd;
 }
 
 static bool arm(stoa_carrier *carrier)
@@ -395,6 +390,15 @@ static stoa_err context_open(stoa_carrier *carrier, const struct sockaddr *local
     return status == UCS_OK ? STOA_OK : fail(STOA_E_UNSUPPORTED, carrier->transport, status);
 }
 
+static stoa_err watch(const stoa_carrier *carrier, int epoll)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int fd = -1;
+    ucs_status_t status = ucp_worker_get_efd(carrier->worker, &fd);
+    if (status != UCS_OK) { return fail(STOA_E_UNSUPPORTED, carrier->transport, status); }
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? STOA_OK : STOA_FAIL(STOA_E_IO, "no descriptor for UCX");
+}
+
 static stoa_err worker_open(stoa_carrier *carrier)
 {
     ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
@@ -406,7 +410,6 @@ static stoa_err worker_open(stoa_carrier *carrier)
                                       .arg = carrier};
     ucs_status_t status = ucp_worker_create(carrier->context, &params, &carrier->worker);
     if (status == UCS_OK) { status = ucp_worker_set_am_recv_handler(carrier->worker, &handler); }
-    if (status == UCS_OK) { status = ucp_worker_get_efd(carrier->worker, &carrier->fd); }
     if (status == UCS_OK) {
         status = ucp_worker_get_address(carrier->worker, &carrier->address, &carrier->address_bytes);
     }
@@ -426,6 +429,7 @@ static stoa_err open_carrier(const stoa_carrier_settings *settings, stoa_carrier
     carrier->one_sided = settings->one_sided;
     stoa_err err = context_open(carrier, settings->local);
     if (!err) { err = worker_open(carrier); }
+    if (!err) { err = watch(carrier, settings->epoll); }
     if (err) {
         close_carrier(carrier);
         return err;
@@ -449,7 +453,6 @@ const stoa_carrier_ops stoa_ucx_carrier = {
     .disconnect = disconnect_end,
     .send = send_message,
     .progress = progress,
-    .fd = fd_of,
     .arm = arm,
     .expose = expose_memory,
     .conceal = conceal_memory,

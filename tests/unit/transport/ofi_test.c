@@ -1,6 +1,7 @@
 /* ofi_test.c - goal: a peer that dies while large messages are fetched, from it or by it, costs its connection and nothing else:
- * what others send afterwards arrives as it was sent, and the memory is given back. Method: processes that send large frames, or
- * are sent some, stop looking after them and are killed; then a good peer that sends many.
+ * what others send afterwards arrives as it was sent, the memory is given back, and the library never runs out of what it loses.
+ * Method: processes that send large frames, or are sent some, stop looking after them and are killed; then, or all the while, a
+ * good peer.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -28,12 +29,18 @@ enum {
     LOOKS = 50,
     DEADLINE_S = 60,
     DEATHS = 3,
-    DEAF = 6
+    DEAF = 6,
+    ROUNDS = 17,
+    STAY_ROUNDS = 10,
+    CHILDREN = 8,
+    FLIGHT = 16
 };
 
 typedef struct told {
     uint32_t ups, downs, frames, refusals;
-    stoa_peer peer; /* the last */
+    stoa_peer peer, from; /* the last that came, that a good frame came from */
+    stoa_peer child;      /* that said it is there */
+    uint32_t children;
     uint64_t next;  /* number of the frame that is expected, from the good peer */
 } told;
 
@@ -60,7 +67,13 @@ static void on_frame(void *context, stoa_peer peer, const char *identity, const 
 {
     told *t = context;
     const uint8_t *is = frame;
-    (void)peer, (void)identity;
+    (void)identity;
+    t->children += is[0] == 'c';
+    if (is[0] == 'c') {
+        t->child = peer;
+        return;
+    }
+    t->from = peer;
     t->frames++;
     if (is[0] == 'd') { return; } /* of one that dies */
     for (uint32_t i = 1; i < size_bytes; i++) {
@@ -75,8 +88,13 @@ static void on_refused(void *context, stoa_err why)
     ((told *)context)->refusals++;
 }
 
+/* One that stays while others die: it is looked after with the server. */
+static stoa_link *stays;
+static told *of_stays;
+
 static void look(stoa_link *link, told *t)
 {
+    if (stays && link != stays) { look(stays, of_stays); }
     const stoa_link_events events = {
         .frame = on_frame, .down = on_down, .up = on_up, .refused = on_refused, .context = t};
     (void)link->ops->poll(link, &events, 64);
@@ -108,6 +126,7 @@ static int die(const char *address, bool sends)
     told t = {0};
     stoa_link *link = link_open(address, false);
     wait_for(link, &t, &t.ups, 1);
+    if (!sends) { (void)link->ops->send(link, 0, "c", 1); }
     memset(bytes, 'd', sizeof bytes);
     for (unsigned i = 0; i < LARGE && sends; i++) {
         (void)link->ops->send(link, 0, bytes, sizeof bytes);
@@ -118,19 +137,25 @@ static int die(const char *address, bool sends)
     return 0;
 }
 
+static pid_t child_new(stoa_link *server, bool sends, int output)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        (void)dup2(output, STDOUT_FILENO);
+        (void)execl("/proc/self/exe", "ofi_test", sends ? "--die" : "--deaf", server->ops->address(server),
+                    (char *)NULL);
+        _exit(1);
+    }
+    return child;
+}
+
 static void child_dies(stoa_link *server, told *t, bool sends)
 {
     int pipes[2];
     char done = 0;
     uint32_t downs = t->downs;
     assert_int_equal(pipe(pipes), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        (void)dup2(pipes[1], STDOUT_FILENO);
-        (void)execl("/proc/self/exe", "ofi_test", sends ? "--die" : "--deaf", server->ops->address(server),
-                    (char *)NULL);
-        _exit(1);
-    }
+    pid_t child = child_new(server, sends, pipes[1]);
     wait_for(server, t, &t->ups, downs + 1);
     assert_int_equal(read(pipes[0], &done, 1), 1);
     for (unsigned i = 0; i < LARGE && !sends; i++) {
@@ -208,12 +233,97 @@ static void what_was_sent_to_peers_that_died_is_given_back(void **state)
     server->ops->close(server, 0);
 }
 
+/* Several that are sent as much as can be under way, and fetch nothing of it. */
+static void children_die(stoa_link *server, told *t)
+{
+    pid_t children[CHILDREN];
+    uint32_t downs = t->downs;
+    int pipes[2];
+    char done = 0;
+    assert_int_equal(pipe(pipes), 0);
+    for (unsigned i = 0; i < CHILDREN; i++) {
+        uint32_t before = t->children;
+        children[i] = child_new(server, false, pipes[1]);
+        wait_for(server, t, &t->children, before + 1);
+        assert_int_equal(read(pipes[0], &done, 1), 1);
+        for (unsigned sent = 0; sent < FLIGHT; sent++) {
+            assert_int_equal(server->ops->send(server, t->child, bytes, sizeof bytes), STOA_OK);
+        }
+        look(server, t);
+    }
+    for (unsigned i = 0; i < LOOKS; i++) {
+        look(server, t);
+        (void)poll(NULL, 0, 1);
+    }
+    for (unsigned i = 0; i < CHILDREN; i++) {
+        assert_int_equal(kill(children[i], SIGKILL), 0);
+        assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
+    }
+    wait_for(server, t, &t->downs, downs + CHILDREN);
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+}
+
+/* Frames go both ways between the two, as soon as they have each other. */
+static void talk(stoa_link *server, told *of_server, stoa_link *client, told *of_client)
+{
+    uint32_t at_server = of_server->frames, at_client = of_client->frames;
+    memset(bytes, 'd', sizeof bytes);
+    for (uint64_t until_ns = now_ns() + STOA_S(DEADLINE_S);
+         of_server->frames == at_server || of_client->frames == at_client;) {
+        if (now_ns() > until_ns) { fail_msg("no frame came after %u deaths", of_server->downs); }
+        (void)client->ops->send(client, 0, bytes, sizeof bytes);
+        (void)server->ops->send(server, of_server->from, bytes, sizeof bytes);
+        look(client, of_client);
+        look(server, of_server);
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+/* An endpoint of libfabric's can lose 2048 messages, and then sends no more. */
+static void who_comes_is_served_however_many_have_died(void **state)
+{
+    told of_server = {0};
+    stoa_link *server = link_open("ofi+tcp://127.0.0.1:0", true);
+    (void)state;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        told of_client = {0};
+        children_die(server, &of_server);
+        stoa_link *client = link_open(server->ops->address(server), false);
+        talk(server, &of_server, client, &of_client);
+        client->ops->close(client, 0);
+        wait_for(server, &of_server, &of_server.downs, of_server.ups);
+    }
+    server->ops->close(server, 0);
+}
+
+/* Its endpoint wears out under it: it may have to come again, but everybody's deaths do not end it each time. */
+static void who_stays_is_served_however_many_die(void **state)
+{
+    told of_server = {0}, of_client = {0};
+    stoa_link *server = link_open("ofi+tcp://127.0.0.1:0", true);
+    stoa_link *client = link_open(server->ops->address(server), false);
+    (void)state;
+    stays = client;
+    of_stays = &of_client;
+    for (unsigned i = 0; i < STAY_ROUNDS; i++) {
+        children_die(server, &of_server);
+        talk(server, &of_server, client, &of_client);
+    }
+    stays = NULL;
+    assert_true(of_client.ups >= 1 && of_client.ups <= 1 + STAY_ROUNDS / 4);
+    client->ops->close(client, 0);
+    server->ops->close(server, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3) { return die(argv[2], strcmp(argv[1], "--die") == 0); }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_peer_that_dies_while_it_is_fetched_from_spoils_no_other),
         cmocka_unit_test(what_was_sent_to_peers_that_died_is_given_back),
+        cmocka_unit_test(who_comes_is_served_however_many_have_died),
+        cmocka_unit_test(who_stays_is_served_however_many_die),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
