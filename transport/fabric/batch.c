@@ -12,6 +12,12 @@
  * sealed batch lands in the connection's pen, and gets its place and number when its tag is right. Nothing that is genuine is
  * ever dropped alone, for it would not come again: where the pen is full of what never lands, where a body stays away, or
  * a proven batch makes no sense, the connection ends. A down is better than a wait for ever.
+ *
+ * What is dropped may have been genuine and spoilt on the way. So who has sent batches that nobody has acknowledged asks with
+ * a credit each half second: its position, else 0, is how many batches its carrier has done with. They came before the
+ * credit did, and where the one that is due is not there two ticks later the connection ends as CORRUPT. The answer is a
+ * credit, which makes good one that was spoilt. All that is said is sealed, so no stranger can end a connection so.
+ *
  * Without encryption the carrier is trusted, and a message that makes no sense ends its connection.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -37,18 +43,20 @@ enum {
 enum {
     FLIGHT_OPEN_MAX = 2, /* with more, the last batch waits for more frames */
     ACK_SHARE = 4,       /* of the ring; that much may be read and not told */
+    MISSED_MAX = 2,      /* ticks that a batch may be late by */
 };
 
 /* --- out */
 
-static void header_write(stoa_conn *conn, uint8_t *header, uint8_t kind, uint64_t number, const stoa_batch *batch)
+/* position: of the batch, or what a credit says. */
+static void header_write(stoa_conn *conn, uint8_t *header, uint64_t number, uint64_t position, const stoa_batch *batch)
 {
     memset(header, 0, STOA_CARRIER_HEADER_BYTES);
     stoa_put_u32(header, MAGIC);
-    header[AT_KIND] = kind;
+    header[AT_KIND] = batch ? KIND_BATCH : KIND_CREDIT;
     stoa_put_u64(header + AT_TOKEN, conn->other_token);
     stoa_put_u64(header + AT_NUMBER, number);
-    stoa_put_u64(header + AT_POSITION, batch ? batch->position : 0);
+    stoa_put_u64(header + AT_POSITION, position);
     stoa_put_u64(header + AT_ACKED, conn->in.read);
     stoa_put_u32(header + AT_SIZE, batch ? batch->bytes : 0);
     conn->acked = conn->in.read;
@@ -83,17 +91,32 @@ static void post_credit(stoa_conn *conn, stoa_parcel *parcel)
     if (post(conn, parcel, NULL, 0) == STOA_E_AGAIN) { conn->credit = parcel; }
 }
 
-void stoa_conn_acknowledge(stoa_conn *conn)
+static void send_credit(stoa_conn *conn, uint64_t done)
 {
     if (conn->credit) { return; } /* what it does not say yet is due again when it is gone */
     for (unsigned i = 0; i < STOA_FABRIC_CREDITS; i++) {
         stoa_parcel *parcel = &conn->credits[i];
         if (parcel->on_wire) { continue; }
-        header_write(conn, parcel->header, KIND_CREDIT, conn->credits_sent++, NULL);
+        header_write(conn, parcel->header, conn->credits_sent++, done, NULL);
         post_credit(conn, parcel);
         return;
     }
     stoa_fabric_mark(conn->link->dirty, conn->slot); /* when a parcel comes back */
+}
+
+void stoa_conn_acknowledge(stoa_conn *conn)
+{
+    send_credit(conn, 0);
+}
+
+stoa_err stoa_conn_audit(stoa_conn *conn)
+{
+    if (!conn->encrypted) { return STOA_OK; } /* the carrier is trusted */
+    conn->missed = stoa_in_misses(&conn->in, conn->in_done) ? conn->missed + 1 : 0;
+    if (conn->missed > MISSED_MAX) { return STOA_E_CORRUPT; }
+    uint64_t done = stoa_out_done_below(&conn->out);
+    if (done > conn->out.first) { send_credit(conn, done); }
+    return STOA_OK;
 }
 
 static void flush_batches(stoa_conn *conn)
@@ -101,7 +124,7 @@ static void flush_batches(stoa_conn *conn)
     while (conn->on_wire < STOA_RING_FLIGHT) {
         stoa_batch *batch = stoa_out_next(&conn->out, conn->on_wire < FLIGHT_OPEN_MAX);
         if (!batch) { return; }
-        if (!batch->sealed) { header_write(conn, batch->parcel.header, KIND_BATCH, batch->number, batch); }
+        if (!batch->sealed) { header_write(conn, batch->parcel.header, batch->number, batch->position, batch); }
         batch->sealed = true;
         stoa_out_take(&conn->out);
         stoa_err err = post(conn, &batch->parcel, stoa_out_bytes(&conn->out, batch), batch->bytes);
@@ -127,7 +150,8 @@ void stoa_conn_flush(stoa_conn *conn)
     if (conn->credit) { post_credit(conn, conn->credit); }
     if (conn->puts) { stoa_conn_put_flush(conn); }
     if (!conn->lost) { flush_batches(conn); }
-    if (!conn->lost && ack_is_due(conn)) { stoa_conn_acknowledge(conn); }
+    if (!conn->lost && (conn->owes || ack_is_due(conn))) { stoa_conn_acknowledge(conn); }
+    conn->owes = false;
     if (acked != conn->acked) { conn->in_told = conn->in.next; }
     if (conn->full && (conn->full_acked != conn->out.acked || conn->full_next != conn->out.next)) {
         conn->full = false;
@@ -174,7 +198,7 @@ static void hear(stoa_conn *conn, const uint8_t *header)
 
 static void take_credit(stoa_conn *conn, const uint8_t *header)
 {
-    uint64_t number = stoa_get_u64(header + AT_NUMBER);
+    uint64_t number = stoa_get_u64(header + AT_NUMBER), done = stoa_get_u64(header + AT_POSITION);
     if (number < conn->credits_got ||
         (conn->encrypted &&
          stoa_secure_unseal(&conn->credit_in, number, header, HEAD_BYTES, NULL, 0, header + AT_TAG) != STOA_OK)) {
@@ -182,6 +206,8 @@ static void take_credit(stoa_conn *conn, const uint8_t *header)
         return;
     }
     conn->credits_got = number + 1;
+    if (done > conn->in_done) { conn->in_done = done; }
+    conn->owes = conn->owes || done > 0;
     hear(conn, header);
 }
 

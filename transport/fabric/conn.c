@@ -271,6 +271,11 @@ void stoa_conn_tick(stoa_conn *conn, uint64_t now_ns)
         stoa_conn_lose(conn);
         return;
     }
+    if (stoa_conn_audit(conn) != STOA_OK) {
+        stoa_fabric_refused(link, STOA_E_CORRUPT);
+        stoa_conn_dismiss(conn, STOA_E_CORRUPT);
+        return;
+    }
     conn->ping_ns = now_ns + STOA_MS(STOA_FABRIC_PING_MS);
     (void)stoa_door_send(&conn->door, STOA_DOOR_PING, NULL, 0); /* FULL: the other side does not read */
 }

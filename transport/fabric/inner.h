@@ -123,6 +123,9 @@ typedef struct stoa_conn {
     uint64_t credits_sent; /* messages without a batch that have a number */
     stoa_parcel *credit;   /* one that is written and found no room on the wire: it goes as it is, for its number is used */
     uint64_t credits_got;  /* the number of the next one that may come */
+    uint64_t in_done;      /* batches that came, as the other side's carrier says */
+    uint32_t missed;       /* ticks in which one of them was due and not there */
+    bool owes;             /* the other side has asked how far we have read */
     uint32_t frame_limit;  /* the other side's */
     stoa_door door;
     stoa_carrier_end *end;
@@ -228,6 +231,8 @@ void stoa_conn_rise(stoa_conn *conn);
 void stoa_conn_flush(stoa_conn *conn);
 /* Send a message without a batch, which tells how far we have read. */
 void stoa_conn_acknowledge(stoa_conn *conn);
+/* Every STOA_FABRIC_PING_MS: see that no batch was lost. Errors: CORRUPT, one was. */
+stoa_err stoa_conn_audit(stoa_conn *conn);
 
 /* The connection frames can be sent over, or NULL. */
 stoa_conn *stoa_fabric_conn(stoa_fabric *link, stoa_peer peer);

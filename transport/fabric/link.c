@@ -55,7 +55,7 @@ uint64_t stoa_fabric_now_ns(void)
 
 /* --- refusals */
 
-static const stoa_err reasons[] = {STOA_E_DENIED, STOA_E_VERSION, STOA_E_MALFORMED, STOA_E_FULL};
+static const stoa_err reasons[] = {STOA_E_DENIED, STOA_E_VERSION, STOA_E_MALFORMED, STOA_E_FULL, STOA_E_CORRUPT};
 enum { REASON_COUNT = sizeof reasons / sizeof reasons[0] };
 
 void stoa_fabric_refused(stoa_fabric *link, stoa_err why)

@@ -183,6 +183,15 @@ stoa_err stoa_out_acked(stoa_out *out, uint64_t position)
     return STOA_OK;
 }
 
+uint64_t stoa_out_done_below(const stoa_out *out)
+{
+    uint64_t number = out->first;
+    while (number < out->next && out->batches[number % STOA_RING_BATCHES].done) {
+        number++;
+    }
+    return number;
+}
+
 bool stoa_out_is_read(const stoa_out *out)
 {
     return out->first == out->end;
@@ -260,6 +269,11 @@ void stoa_in_landed(stoa_in *in, stoa_arrival *arrival, bool good)
     in->landing--;
     arrival->ready = good;
     arrival->taken = good;
+}
+
+bool stoa_in_misses(const stoa_in *in, uint64_t below)
+{
+    return in->next < below && !in->arrivals[in->next % STOA_RING_BATCHES].ready;
 }
 
 stoa_err stoa_in_frame_next(stoa_in *in, stoa_in_frame *out)

@@ -89,6 +89,9 @@ void *stoa_out_bytes(const stoa_out *out, const stoa_batch *batch);
 void stoa_out_done(stoa_out *out, stoa_batch *batch);
 stoa_err stoa_out_acked(stoa_out *out, uint64_t position);
 
+/* The wire has done with all batches below this number: as far as it knows they are there. */
+uint64_t stoa_out_done_below(const stoa_out *out);
+
 /* The other side has read all that was added. */
 bool stoa_out_is_read(const stoa_out *out);
 
@@ -127,6 +130,9 @@ stoa_err stoa_in_place(stoa_in *in, uint64_t number, uint64_t position, uint32_t
 void *stoa_in_bytes(const stoa_in *in, const stoa_arrival *arrival);
 /* Its bytes are there and good; or it is as if it had never come. */
 void stoa_in_landed(stoa_in *in, stoa_arrival *arrival, bool good);
+
+/* The batch that is due is not there, though all below this number came. */
+bool stoa_in_misses(const stoa_in *in, uint64_t below);
 
 /* The next frame, which stays it until stoa_in_drop; its bytes live until then. Errors: AGAIN (none), MALFORMED. */
 stoa_err stoa_in_frame_next(stoa_in *in, stoa_in_frame *out);
