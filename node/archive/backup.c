@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "node/archive/cut.h"
 #include "runtime/readers.h"
 #include "storage/archive/snapshot.h"
 
@@ -209,32 +210,51 @@ static stoa_err copy_one(stoa_archive *archive, const stoa_backup_source *source
     return err ? err : note_end(archive, shard);
 }
 
+static stoa_err run_one(const stoa_backup *backup, const stoa_backup_source *source, const stoa_progress_to *progress,
+                        stoa_catalog_shard *shard, stoa_backup_step *step)
+{
+    stoa_archive *archive;
+    stoa_archive_options options = options_of(backup, source->name, false);
+    stoa_err err = stoa_archive_open(&options, &archive);
+    if (err) { return err; }
+    err = copy_one(archive, source, progress, shard, step);
+    stoa_archive_close(archive);
+    return err;
+}
+
+/* --- all of them */
+
+/* A backup reads from the beginnings on. They are held before the catalogue's time is taken, until the last shard is copied: so what is
+ * gone of any shard is before that time. */
+typedef struct holding {
+    uint32_t slots[STOA_CATALOG_SHARDS], count;
+} holding;
+
 /* Who keeps the archive has seen that there is one reader more. */
 static stoa_err hold_beginning(const stoa_backup_source *source, uint32_t *slot_out)
 {
-    stoa_err err = stoa_readers_add(stoa_shard_readers(source->shard), "backup", 0, slot_out);
+    stoa_err err = source->shard ? stoa_readers_add(stoa_shard_readers(source->shard), "backup", 0, slot_out) : STOA_OK;
     if (err || !source->work) { return err; }
     (void)pthread_mutex_lock(source->work);
     (void)pthread_mutex_unlock(source->work);
     return STOA_OK;
 }
 
-/* It reads from the beginning on: nothing is purged or forgotten of the shard meanwhile. */
-static stoa_err run_one(const stoa_backup *backup, const stoa_backup_source *source, const stoa_progress_to *progress,
-                        stoa_catalog_shard *shard, stoa_backup_step *step)
+static stoa_err hold(const stoa_backup *backup, holding *h)
 {
-    stoa_archive *archive;
-    uint32_t slot;
-    stoa_archive_options options = options_of(backup, source->name, false);
-    stoa_err err = stoa_archive_open(&options, &archive);
-    if (err) { return err; }
-    if (source->shard) { err = hold_beginning(source, &slot); }
-    if (!err) {
-        err = copy_one(archive, source, progress, shard, step);
-        if (source->shard) { stoa_readers_leave(stoa_shard_readers(source->shard), slot); }
+    stoa_err err = STOA_OK;
+    for (h->count = 0; h->count < backup->source_count && !err; h->count += !err) {
+        err = hold_beginning(&backup->sources[h->count], &h->slots[h->count]);
     }
-    stoa_archive_close(archive);
     return err;
+}
+
+static void let_go(const stoa_backup *backup, const holding *h)
+{
+    for (uint32_t i = 0; i < h->count; i++) {
+        stoa_shard *shard = backup->sources[i].shard;
+        if (shard) { stoa_readers_leave(stoa_shard_readers(shard), h->slots[i]); }
+    }
 }
 
 stoa_err stoa_backup_run(const stoa_backup *backup, const stoa_progress_to *progress, stoa_backup_step *steps)
@@ -246,6 +266,8 @@ stoa_err stoa_backup_run(const stoa_backup *backup, const stoa_progress_to *prog
     (void)snprintf(catalog.version, sizeof catalog.version, "%s", STOA_VERSION);
     stoa_catalog_put_keys(&catalog, backup->keys);
     stoa_err err = stoa_catalog_put_kinds(&catalog, backup->kinds);
+    holding held = {.count = 0};
+    if (!err) { err = hold(backup, &held); }
     if (!err) { err = note_states(backup, &catalog); }
     if (!err) { err = note_time(backup, &catalog); } /* behind the states: they are within it */
     for (uint32_t i = 0; i < backup->source_count && !err; i++) {
@@ -253,6 +275,7 @@ stoa_err stoa_backup_run(const stoa_backup *backup, const stoa_progress_to *prog
         err = run_one(backup, &backup->sources[i], progress, &catalog.shards[i], &steps[i]);
         if (err) { err = STOA_PASS(err, "backup of shard %s to %s", backup->sources[i].name, backup->folder); }
     }
+    let_go(backup, &held);
     catalog.written_ns = clock->wall_ns(clock);
     return err ? err : stoa_catalog_save(backup->folder, &catalog);
 }
@@ -320,23 +343,27 @@ stoa_err stoa_backup_plan(const stoa_backup *backup, stoa_backup_step *steps)
 /* What the catalogue names is there: a backup that was stopped in the middle has gone on behind it in some shards. */
 static stoa_err holds_end(stoa_archive *archive, const stoa_catalog_shard *shard)
 {
-    stoa_archive_block block = {0};
-    uint64_t last = stoa_archive_last(archive, false);
-    if (last < shard->last) {
-        return STOA_FAIL(STOA_E_GAP, "the archive of shard %s ends at %" PRIu64 ", the catalogue says %" PRIu64, shard->name, last,
+    stoa_catalog_shard end = {.last = 0};
+    stoa_err err = note_end(archive, &end);
+    if (err) { return err; }
+    if (end.last < shard->last) {
+        return STOA_FAIL(STOA_E_GAP, "the archive of shard %s ends at %" PRIu64 ", the catalogue says %" PRIu64, shard->name, end.last,
                          shard->last);
     }
-    stoa_err err = shard->last ? stoa_archive_block_at(archive, shard->last, &block) : STOA_OK;
+    stoa_archive_block block = {.last = end.last, .hash = end.hash};
+    if (shard->last && end.last > shard->last) { err = stoa_archive_block_at(archive, shard->last, &block); }
     bool same = shard->last == 0 || (block.last == shard->last && memcmp(&block.hash, &shard->hash, sizeof block.hash) == 0);
     if (err || same) { return err; }
     return STOA_FAIL(STOA_E_FORKED, "the archive of shard %s has another block at %" PRIu64 " than the catalogue", shard->name,
                      shard->last);
 }
 
-static stoa_err verify_one(const char *folder, const stoa_catalog_shard *shard, const stoa_progress_to *progress,
+static stoa_err verify_one(const char *folder, const stoa_catalog *catalog, uint32_t index, const stoa_progress_to *progress,
                            stoa_backup_step *step)
 {
     stoa_archive *archive;
+    stoa_archive_block cut;
+    const stoa_catalog_shard *shard = &catalog->shards[index];
     stoa_archive_options options = {.folder = folder, .shard = shard->name, .read_only = true};
     uint64_t verified = 0, beginning = 0;
     stoa_err err = stoa_archive_open(&options, &archive);
@@ -345,7 +372,8 @@ static stoa_err verify_one(const char *folder, const stoa_catalog_shard *shard, 
     err = look_into(archive, step);
     if (!err) { err = stoa_archive_verify(archive, UINT64_MAX, progress, &verified); }
     if (!err) { err = holds_end(archive, shard); }
-    if (!err && shard->last) { err = stoa_archive_reaches(archive, shard->last, progress, &beginning); }
+    if (!err) { err = stoa_backup_cut(catalog, index, archive, catalog->consistent_ns, &cut); }
+    if (!err && cut.last) { err = stoa_archive_reaches(archive, cut.last, progress, &beginning); }
     stoa_archive_close(archive);
     return err;
 }
@@ -356,7 +384,7 @@ stoa_err stoa_backup_verify(const char *folder, const stoa_progress_to *progress
     stoa_err err = stoa_catalog_load(folder, catalog_out);
     for (uint32_t i = 0; !err && i < catalog_out->shard_count; i++) {
         steps[i] = (stoa_backup_step){.shard = catalog_out->shards[i].name};
-        err = verify_one(folder, &catalog_out->shards[i], progress, &steps[i]);
+        err = verify_one(folder, catalog_out, i, progress, &steps[i]);
     }
     return err;
 }

@@ -12,7 +12,8 @@
  *
  * One time for all shards. Commit times of a node grow with what led to what (runtime/shard_commit.c). Before the logs are
  * read each shard tells a commit time up to which its journal is complete; the smallest of them is the catalogue's
- * consistent_ns. Cut there, no shard has received what its sender has not sent.
+ * consistent_ns. Cut there, no shard has received what its sender has not sent. Nothing is purged or forgotten of any shard from before that
+ * time is taken until the last one is copied, so that the cut is never before what a shard begins with.
  *
  * Any thread but a core; blocks.
  *

@@ -90,3 +90,28 @@ stoa_err stoa_block_cut(void *context, stoa_journal *journal, const void *bytes,
     free(c.tokens);
     return err;
 }
+
+/* Its state at position was within the cut when that was noted; where nothing ran all that there is is within it. */
+static bool is_within(const stoa_catalog *catalog, const stoa_catalog_shard *shard, uint64_t position, uint64_t cut_ns)
+{
+    return cut_ns == catalog->consistent_ns && (shard->state_position == 0 || position <= shard->state_position);
+}
+
+stoa_err stoa_backup_cut(const stoa_catalog *catalog, uint32_t shard, stoa_archive *archive, uint64_t cut_ns, stoa_archive_block *out)
+{
+    stoa_archive_block block;
+    const stoa_catalog_shard *of = &catalog->shards[shard];
+    uint64_t gone = stoa_archive_first(archive) - 1;
+    stoa_err err = stoa_archive_block_by(archive, cut_ns, &block);
+    if (err) { return err; }
+    if (block.last == 0 && gone > 0) {
+        char time[STOA_TIME_TEXT_MAX];
+        stoa_time_print(cut_ns, time);
+        if (!is_within(catalog, of, gone, cut_ns)) {
+            return STOA_FAIL(STOA_E_RANGE, "what the backup has of shard %s begins at %" PRIu64 ", which is later than %s", of->name, gone + 1, time);
+        }
+        block.last = gone;
+    }
+    *out = block;
+    return STOA_OK;
+}

@@ -104,7 +104,7 @@ static stoa_err plan_shard(restoring *r, uint32_t index, stoa_archive *archive)
 {
     stoa_restored_shard *shard = &r->out->shards[index];
     stoa_archive_block block;
-    stoa_err err = stoa_archive_block_by(archive, r->out->cut_ns, &block);
+    stoa_err err = stoa_backup_cut(&r->out->catalog, index, archive, r->out->cut_ns, &block);
     if (err) { return err; }
     shard->held = stoa_archive_last(archive, false);
     shard->last = index == r->cut_shard ? r->cut_position : block.last;
@@ -144,9 +144,9 @@ static stoa_err compare_states(restoring *r, uint32_t index, stoa_journal *journ
 static stoa_err import_shard(restoring *r, uint32_t index, stoa_archive *archive, stoa_journal *journal, uint64_t *epoch_out)
 {
     stoa_restored_shard *shard = &r->out->shards[index];
-    stoa_import import = {.until_ns = r->out->cut_ns};
+    stoa_import import = {.until_ns = r->out->cut_ns, .until = shard->last};
     stoa_journal_state state;
-    if (index == r->cut_shard) { import = (stoa_import){.until_ns = r->out->cut_ns, .until = r->cut_position, .cut = stoa_block_cut}; }
+    if (index == r->cut_shard) { import.cut = stoa_block_cut; }
     stoa_err err = stoa_archive_import(archive, journal, &import, r->progress, &shard->snapshot);
     if (err) { return err; }
     journal->ops->state(journal, &state);

@@ -131,7 +131,7 @@ stoa_err stoa_archive_block_by(stoa_archive *archive, uint64_t wall_ns, stoa_arc
 /* --- import: the archive's log into a new journal */
 
 typedef struct stoa_import {
-    uint64_t until;    /* position; 0: all */
+    uint64_t until;    /* position; 0: all. Where the beginning is gone: the one that has to be reached, whatever until_ns leaves out */
     uint64_t until_ns; /* commit time; 0: all */
     /* The block that holds until but does not end there: append of it what counts, if anything, to journal. NULL: the import
      * ends before it. */

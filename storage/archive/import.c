@@ -128,7 +128,7 @@ static stoa_err find_beginning(stoa_archive *archive, uint64_t until, const stoa
         return STOA_FAIL(STOA_E_GAP, "the archive of %s begins at %" PRIu64 ", and no snapshot stands for what was before", archive->manifest.shard,
                          expired + 1);
     }
-    if (until < stands || until <= expired) {
+    if (until < stands) {
         return STOA_FAIL(STOA_E_RANGE, "the archive of %s begins at %" PRIu64 " with a snapshot at %" PRIu64 ": how it was at %" PRIu64 " is not known any more",
                          archive->manifest.shard, expired + 1, stands, until);
     }
@@ -146,12 +146,11 @@ stoa_err stoa_archive_reaches(stoa_archive *archive, uint64_t until, const stoa_
 /* The last position that is wanted, by blocks. */
 static stoa_err wanted(stoa_archive *archive, const stoa_import *import, uint64_t *until_out)
 {
-    stoa_archive_block block = {.last = 0};
-    uint64_t until = stoa_archive_last(archive, false);
-    if (import->until && import->until < until) { until = import->until; }
-    stoa_err err = import->until_ns ? stoa_archive_block_by(archive, import->until_ns, &block) : STOA_OK;
-    if (import->until_ns && block.last < until) { until = block.last; }
-    if (!err) { *until_out = until; }
+    stoa_archive_block block = {.last = stoa_archive_last(archive, false)};
+    bool by_time = import->until_ns && !import->until;
+    if (import->until && import->until < block.last) { block.last = import->until; }
+    stoa_err err = by_time ? stoa_archive_block_by(archive, import->until_ns, &block) : STOA_OK;
+    if (!err) { *until_out = block.last; }
     return err;
 }
 
@@ -187,7 +186,7 @@ stoa_err stoa_archive_import(stoa_archive *archive, stoa_journal *journal, const
                    .import = import,
                    .progress = progress,
                    .told = {.step = "import", .shard = archive->manifest.shard, .last = import->until ? import->until : last}};
-    err = stoa_archive_read(archive, first, last, take, &i);
+    err = first <= last ? stoa_archive_read(archive, first, last, take, &i) : STOA_OK;
     if (err && !i.over) { return STOA_PASS(err, "import of %s", archive->manifest.shard); }
     err = journal->ops->sync(journal);
     return err || snapshot.info.position == 0 ? err : stoa_archive_give_snapshot(archive, &snapshot, journal, progress);

@@ -87,7 +87,7 @@ static void ask_to_pay(world *w, const char *to, uint64_t amount, uint64_t hops,
 
 /* --- a tree as text: "root here 77/3/1 here:sent here:mailed( there:delivered there:got )" */
 
-static void say(world *w, const char *fmt, ...)
+STOA_PRINTF(2, 3) static void say(world *w, const char *fmt, ...)
 {
     size_t used = strlen(w->told);
     va_list args;

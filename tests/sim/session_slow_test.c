@@ -153,7 +153,7 @@ static world *world_new(uint64_t seed)
     (void)snprintf(name, sizeof name, "s%" PRIu64, seed);
     (void)snprintf(address, sizeof address, "fault+sim://%s/a?seed=%" PRIu64, name, seed);
     uint64_t delay_ns = STOA_MS(1 + below(w, 40));
-    w->bytes_per_s = 100000 << below(w, 6);
+    w->bytes_per_s = UINT64_C(100000) << below(w, 6);
     stoa_sim_net_options net = {.seed = seed,
                                 .clock = &w->clock.clock,
                                 .delay_ns_min = delay_ns,

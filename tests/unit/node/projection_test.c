@@ -302,8 +302,8 @@ static void rows_are_what_the_actors_say(void **state)
         "SELECT count(*) FROM whole.orders o WHERE status <> (SELECT status FROM whole.order_history h WHERE h.order_id = o.id ORDER BY seq DESC LIMIT 1)",
         "SELECT count(*) FROM (SELECT number, symbol FROM whole.trades GROUP BY 1, 2 HAVING count(*) <> 2 OR count(DISTINCT side) <> 2) x",
         "SELECT sum(volume) - (SELECT sum(quantity) FROM whole.trades WHERE maker) FROM whole.market_data",
-        "SELECT count(*) FROM whole.positions p WHERE quantity <> (SELECT coalesce(sum(CASE t.side WHEN 'buy' THEN t.quantity ELSE -t.quantity END), 0) "
-        "FROM whole.trades t JOIN whole.orders o ON o.id = t.order_id WHERE o.user_id = p.user_id AND t.symbol = p.symbol)",
+        ("SELECT count(*) FROM whole.positions p WHERE quantity <> (SELECT coalesce(sum(CASE t.side WHEN 'buy' THEN t.quantity ELSE -t.quantity END), 0) "
+         "FROM whole.trades t JOIN whole.orders o ON o.id = t.order_id WHERE o.user_id = p.user_id AND t.symbol = p.symbol)"),
         "SELECT count(*) FROM whole.balances WHERE total <> available + locked",
     };
     for (size_t i = 0; i < sizeof zero / sizeof zero[0]; i++) {
