@@ -214,6 +214,17 @@ static void rest(stoa_archives *a)
     }
 }
 
+/* Whether more is due now: however much there is to move, it is not one thing an interval. */
+static bool keep_all(stoa_archives *a)
+{
+    bool more = false;
+    for (uint32_t i = 0; i < a->count && !atomic_load(&a->quit); i++) {
+        keep(a, &a->shards[i]);
+        more |= a->shards[i].keeper.more;
+    }
+    return more;
+}
+
 static void *archives_main(void *argument)
 {
     stoa_archives *a = argument;
@@ -221,9 +232,10 @@ static void *archives_main(void *argument)
     while (!atomic_load(&a->quit)) {
         uint64_t asked = a->asked;
         (void)pthread_mutex_unlock(&a->lock);
-        for (uint32_t i = 0; i < a->count && !atomic_load(&a->quit); i++) { keep(a, &a->shards[i]); }
+        bool more = keep_all(a);
         (void)pthread_mutex_lock(&a->lock);
         a->progress = (stoa_progress){0};
+        if (more) { continue; }
         a->looked = asked;
         (void)pthread_cond_broadcast(&a->done);
         rest(a);

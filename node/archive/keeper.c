@@ -142,6 +142,7 @@ static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, con
     if (!err && due.move < m->count) {
         err = stoa_archive_move(k->archive, due.move, due.tier, progress);
         if (!err) { k->moved = m->entries[due.move].segment.last; }
+        k->more = !err;
     }
     if (!err && due.snapshot) { err = take_snapshot(k, m, progress); }
     bool needed = due.expire > 0 && stoa_readers_floor(k->readers) < m->entries[due.expire - 1].segment.last; /* one came meanwhile */
@@ -156,6 +157,7 @@ stoa_err stoa_keeper_step(stoa_keeper *k, uint64_t now_ns, const stoa_progress_t
 {
     stoa_manifest m;
     k->steps++;
+    k->more = false;
     stoa_err err = seal(k, now_ns, progress);
     if (!err) { err = stoa_archive_look(k->archive, &m); }
     if (!err) {

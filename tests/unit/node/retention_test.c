@@ -119,6 +119,7 @@ static void settle(world *w)
         step(w);
         kit_ok(stoa_archive_look(w->keeper.archive, &m));
         stoa_keeper_plan(&w->keeper, now(w), &m, &retained, &due);
+        assert_true(w->keeper.more || due.move == m.count);
         bool done = due.purge_below == 0 && due.expire == 0 && due.move == m.count;
         stoa_manifest_deinit(&m);
         if (done) { return; }
