@@ -81,27 +81,31 @@ class Pair:
         return f"{self.link}, where {self.stays} stays"
 
     def soak(self, seconds):
-        """How often the other one died."""
-        lives, until = 0, time.monotonic() + seconds
-        while time.monotonic() < until:
+        """How often the other one died, and the least KiB that the one that stays held in the second half: ofi opens another endpoint
+        now and then, and holds two until the first one's last connection has gone."""
+        lives, begun, held = 0, time.monotonic(), []
+        while time.monotonic() < begun + seconds:
             time.sleep(self.chance.uniform(*LIFE_S))
             self.replace()
             lives += 1
             if self.chance.random() < 0.7:
                 self.talking()
+                if time.monotonic() > begun + seconds / 2:
+                    held.append(held_by(self.now[self.stays].process)[0])
         self.talking()
-        return lives
+        return lives, min([*held, held_by(self.now[self.stays].process)[0]])
 
     def run(self):
-        self.soak(WARM_S)
+        _, before = self.soak(WARM_S)
         life = self.now[self.stays]
-        rss, descriptors, threads = held_by(life.process)
-        lives = self.soak(SOAK_S)
-        most = (rss + GROWTH_KIB + PER_LIFE_KIB * lives, descriptors, threads)
-        wired.wait_until(lambda: f"{self.what()} holds no more than {most} after {lives} lives: {held_by(life.process)}",
-                         lambda: all(is_now <= limit for is_now, limit in zip(held_by(life.process), most)))
-        grown = held_by(life.process)[0] - rss
-        return (f"{self.what()}: {lives} deaths, {life.came()} messages and {life.transfers()[1]} transfers came; {rss} KiB grew "
+        _, descriptors, threads = held_by(life.process)
+        lives, least = self.soak(SOAK_S)
+        grown, most = least - before, GROWTH_KIB + PER_LIFE_KIB * lives
+        if grown > most:
+            raise wired.Wrong(f"it grew by {grown} KiB in {lives} lives, which is more than {most}")
+        wired.wait_until(lambda: f"{self.what()} holds no more than {descriptors, threads} after {lives} lives: {held_by(life.process)}",
+                         lambda: all(is_now <= limit for is_now, limit in zip(held_by(life.process)[1:], (descriptors, threads))))
+        return (f"{self.what()}: {lives} deaths, {life.came()} messages and {life.transfers()[1]} transfers came; {before} KiB grew "
                 f"by {grown}, {descriptors} descriptors, {threads} threads")
 
     def close(self):
