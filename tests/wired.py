@@ -158,7 +158,7 @@ class Book:
 class Talker(Program):
     """One life of a node: a process, its incarnation and its ledger."""
     BOOK = struct.Struct(f"<{1 + 4 * LANES}Q")
-    HEAD = struct.Struct("<4Q")
+    HEAD = struct.Struct("<5Q")
 
     def __init__(self, side, address, folder, incarnation, **options):
         self.incarnation, self.side = incarnation, side
@@ -181,7 +181,7 @@ class Talker(Program):
         return sum(lane[2] for book in self.books() for lane in book.lanes)
 
     def transfers(self):
-        """So many went whole, so many came."""
+        """So many went whole, so many came, and of these so many were resumed: some of it had been there before."""
         return self.HEAD.unpack_from(self.map, 0)[2:]
 
     def ask(self, order, word):

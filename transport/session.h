@@ -87,6 +87,8 @@ typedef struct stoa_transfer_events {
      * have bytes are there already, kept from a transfer of the same hash that a reset has ended. An error refuses it. */
     stoa_err (*offered)(void *context, stoa_session *session, const stoa_transfer *offer, void **into_out,
                         uint64_t *have_out);
+    /* NULL, or: the first have bytes are there now. keep.h keeps them for the next offer of the same hash. */
+    void (*grew)(void *context, stoa_session *session, const stoa_transfer *offer, uint64_t have);
     /* It is there and is what was offered; or not, and have bytes are. why: CLOSED (the other side has restarted), CORRUPT. */
     void (*came)(void *context, stoa_session *session, const stoa_transfer *offer, uint64_t have, stoa_err why);
     /* The other side has it; or not, why: its refusal, CORRUPT, CLOSED. The bytes are the caller's again. */

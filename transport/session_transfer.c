@@ -9,7 +9,7 @@
  *                         <-control---  DONE {OK, or CORRUPT}
  *
  * The frames' source is the transfer's number; a chunk's target is where it belongs. Lanes lose nothing, so after a
- * reconnect it goes on by itself; after a reset both users are told, and an offer of the same hash finds what was kept.
+ * reconnect it goes on by itself; after a reset both users are told, and an offer of the same hash finds what was kept (keep.h).
  * An answer that finds the control lane full is given in a later step; there are as many slots as transfers may be under way.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -208,6 +208,8 @@ static stoa_err take_chunk(stoa_session *s, const stoa_frame_head *head, const u
     stoa_hash256_add(&in->run, body, size_bytes);
     in->have += size_bytes;
     in->hashed = in->have;
+    const stoa_transfer_events *user = s->options.transfers;
+    if (user->grew) { user->grew(user->context, s, &in->offer, in->have); }
     if (in->have == in->offer.size_bytes) { finish(s, in); }
     return STOA_OK;
 }

@@ -23,7 +23,7 @@ typedef struct ledger_book {
 } ledger_book;
 
 typedef struct ledger {
-    uint64_t incarnation, books, transfers_gone, transfers_came;
+    uint64_t incarnation, books, transfers_gone, transfers_came, transfers_resumed; /* resumed: of those that came */
     ledger_book book[LEDGER_BOOKS];
 } ledger;
 

@@ -2,7 +2,8 @@
 /dev/shm, and who is killed leaves nothing behind that the next start does not clean. Method: over each kind of link two pairs of
 processes talk and send large things to each other; in one the listener stays and who dials is killed with -9 again and again, in
 the other it is the other way round. Of those that stay, what they hold at the end is compared with what they held when they
-were warm, in the same state: up, with messages that come.
+were warm, in the same state: up, with messages that come. By then a transfer that a kill broke off has been resumed, and of such
+no more is kept than what is under way.
 
 15 seconds, or 5 minutes with STOA_DEEP. The seed of what is sent and when is printed; STOA_SEED repeats it. Every start at an
 address where a killed process listened is such a cleaning; order, resets and their counts are partition_test.py's.
@@ -22,6 +23,7 @@ import wired
 DEEP = bool(os.environ.get("STOA_DEEP"))
 WARM_S, SOAK_S = (60, 240) if DEEP else (6, 9)
 LIFE_S = (0.5, 3.0)
+LIVES_MAX = 100  # that one of them breaks no transfer off is chance
 GROWTH_KIB = 4096 if DEEP else 12288  # libraries' pools take a while to fill; a connection has two rings of 4 MiB
 PER_LIFE_KIB = 16
 SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
@@ -47,7 +49,7 @@ class Pair:
         self.folder = tempfile.mkdtemp(prefix="stoa-soak-")
         self.address = LINKS[link].format(self.folder)
         self.keys = wired.Keys() if link.endswith("tcp") else None
-        self.now, self.clock = {}, 0
+        self.now, self.clock, self.ended_resumed = {}, 0, 0
         for side in "ab":
             self.start(side)
 
@@ -55,8 +57,8 @@ class Pair:
         self.clock += 1
         options = self.keys.of(side) if self.keys else {}
         life = wired.Talker("listen" if side == "a" else "dial", self.address, self.folder, self.clock, env=QUIET, name=side,
-                            peer="b" if side == "a" else "a", seed=self.chance.getrandbits(32), pace_us=5000, transfers=1,
-                            trusts=int(self.link == "shm"), **options)
+                            peer="b" if side == "a" else "a", seed=self.chance.getrandbits(32), pace_us=5000,
+                            transfers=SEED + 1, keep=f"{self.folder}/keep-{side}", trusts=int(self.link == "shm"), **options)
         self.address = life.address
         life.order("talk")
         self.now[side] = life
@@ -64,6 +66,7 @@ class Pair:
     def replace(self):
         life = self.now[self.dies]
         life.kill()
+        self.ended_resumed += life.transfers()[2]
         life.map.close()
         self.start(self.dies)
 
@@ -80,11 +83,18 @@ class Pair:
     def what(self):
         return f"{self.link}, where {self.stays} stays"
 
+    def resumed(self):
+        """So many transfers that a death broke off went on where they were, to either side."""
+        return self.ended_resumed + sum(life.transfers()[2] for life in self.now.values())
+
+    def kept(self):
+        return [name for side in "ab" for name in os.listdir(f"{self.folder}/keep-{side}") if name.endswith(".part")]
+
     def soak(self, seconds):
-        """How often the other one died, and the least KiB that the one that stays held in the second half: ofi opens another endpoint
-        now and then, and holds two until the first one's last connection has gone."""
+        """How often the other one died, at least until a transfer was resumed; and the least KiB that the one that stays held in the second
+        half: ofi opens another endpoint now and then, and holds two until the first one's last connection has gone."""
         lives, begun, held = 0, time.monotonic(), []
-        while time.monotonic() < begun + seconds:
+        while time.monotonic() < begun + seconds or (self.resumed() == 0 and lives < LIVES_MAX):
             time.sleep(self.chance.uniform(*LIFE_S))
             self.replace()
             lives += 1
@@ -105,7 +115,10 @@ class Pair:
             raise wired.Wrong(f"it grew by {grown} KiB in {lives} lives, which is more than {most}")
         wired.wait_until(lambda: f"{self.what()} holds no more than {descriptors, threads} after {lives} lives: {held_by(life.process)}",
                          lambda: all(is_now <= limit for is_now, limit in zip(held_by(life.process)[1:], (descriptors, threads))))
-        return (f"{self.what()}: {lives} deaths, {life.came()} messages and {life.transfers()[1]} transfers came; {before} KiB grew "
+        wired.demand(self.resumed() > 0, f"{self.what()}: none of {life.transfers()[1]} transfers was resumed in {lives} lives")
+        wired.demand(len(self.kept()) <= 2, f"{self.what()}: kept are {self.kept()}")
+        return (f"{self.what()}: {lives} deaths, {life.came()} messages and {life.transfers()[1]} transfers came, {self.resumed()} were "
+                f"resumed; {before} KiB grew "
                 f"by {grown}, {descriptors} descriptors, {threads} threads")
 
     def close(self):

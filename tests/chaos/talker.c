@@ -8,7 +8,12 @@
  *     ledger                 path of a file for what it has done (ledger.h)
  *     net                    path of the network namespace to be in; 77 is the end where that is not permitted
  *     secret, public         keys of its own; trusted of the other side: "theirs"
- *     transfers              1: large things are sent, too, one after the other
+ *     transfers              the seed of large things, which are sent, too, one after the other; the same for both, in all lives. Who sends
+ *                            one that did not go whole sends it again, in its next life as well
+ *     keep                   folder for what has come of them, and gone; with transfers
+ *     most                   bytes of the largest; 1 MiB
+ *     tells                  1: each of them is told
+ *     halts                  it stops itself (SIGSTOP) when so many bytes of one have come, once
  *     trusts                 1: no checksums (shared memory)
  *     pace_us                so often it sends some messages; 0: as often as it can
  *
@@ -19,6 +24,7 @@
  *     ready NS ADDRESS
  *     up NS INCARNATION RESUMED SILENCE_NS    down NS WHY LATE_NS     refused NS WHY HERE
  *     reset NS OLD NEW {ACKED LOST RECEIVED} of each lane
+ *     offered NS NUMBER SIZE HAVE     halted NS NUMBER HAVE     came NS NUMBER HAVE WHY     gone NS NUMBER WHY      of large things
  *     state NS UP QUEUED REFUSED WHY          answer to "state"; refused, by the link and of strangers, and the last reason
  *
  * LATE_NS: how much longer than it asked for it has slept, or been busy, since "mark". Orders: "talk", "rest", "state", "mark".
@@ -28,6 +34,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +46,7 @@
 #include "tests/chaos/driven.h"
 #include "tests/chaos/ledger.h"
 #include "tests/chaos/net.h"
+#include "transport/keep.h"
 #include "transport/keys.h"
 #include "transport/sessions.h"
 
@@ -51,30 +59,52 @@ enum {
     WAIT_MAX_MS = 100,
     FRAME_LIMIT = 64 << 10,
     QUEUE_FRAMES = 64,
-    TRANSFER_MAX = 1 << 20
+    TRANSFER_MAX = 1 << 20,
+    TRANSFER_MOST = 64 << 20
 };
 
 static stoa_link *link_to;
 static stoa_sessions *sessions;
 static ledger *done;
 static stoa_random chance;
-static bool talks, sends_transfers, transfer_under_way;
+static bool listens, talks, sends_transfers, tells;
 static uint64_t late_ns, pace_ns, burst_ns; /* burst: when the next one is due */
-static uint8_t transfer_out[TRANSFER_MAX], transfers_in[STOA_TRANSFERS][TRANSFER_MAX];
+static struct {
+    stoa_keep *keep;
+    uint64_t seed, most, halts;
+    uint64_t *gone; /* in a file: so many went whole, in all lives */
+    bool under_way;
+    uint8_t *out, *expected; /* most bytes */
+    uint64_t from[STOA_TRANSFERS]; /* what was there of the one of that slot, id modulo so many, when it was offered */
+} large;
 
 static uint64_t now_ns(void)
 {
     return stoa_clock_real.now_ns(&stoa_clock_real);
 }
 
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+__attribute__((format(printf, 1, 0))) static void say_these(const char *format, va_list values)
 {
     char line[512];
+    int size = vsnprintf(line, sizeof line, format, values);
+    if (write(STDOUT_FILENO, line, (size_t)size) != size) { exit(1); }
+}
+
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+{
     va_list values;
     va_start(values, format);
-    int size = vsnprintf(line, sizeof line, format, values);
+    say_these(format, values);
     va_end(values);
-    if (write(STDOUT_FILENO, line, (size_t)size) != size) { exit(1); }
+}
+
+/* Of large things. */
+__attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    if (tells) { say_these(format, values); }
+    va_end(values);
 }
 
 static void check(bool good, const char *what, uint64_t is, uint64_t wanted)
@@ -88,6 +118,16 @@ static _Noreturn void die(const char *what)
 {
     (void)fprintf(stderr, "%s: %s\n", what, stoa_err_trail());
     exit(1);
+}
+
+static void *map_file(const char *path, int how, size_t size_bytes)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | how, 0600);
+    if (fd < 0 || ftruncate(fd, (off_t)size_bytes)) { die(path); }
+    void *at = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) { die(path); }
+    (void)close(fd);
+    return at;
 }
 
 static ledger_book *book(void)
@@ -179,44 +219,100 @@ static const stoa_session_events events = {.message = on_message,
                                            .expired = on_expired,
                                            .room = on_room};
 
-/* --- transfers: a slot of memory for each that may be under way */
+/* --- large things: number n of a side is the same in all lives of both, so that who gets it can tell whether it did, and who was
+ * killed can offer it again */
 
-static stoa_err on_offered(void *context, stoa_session *session, const stoa_transfer *offer, void **into,
-                           uint64_t *have)
+static uint64_t large_size(bool listener, uint64_t number)
+{
+    uint64_t least = large.most / 2;
+    return least + stoa_mix64(large.seed + 2 * number + listener) % (large.most - least) + 1;
+}
+
+static void large_fill(uint8_t *bytes, bool listener, uint64_t number)
+{
+    uint64_t size_bytes = large_size(listener, number), word = stoa_mix64(~large.seed - 2 * number - listener);
+    for (uint64_t at = 0; at < size_bytes; at += sizeof word, word += UINT64_C(0x9e3779b97f4a7c15)) {
+        memcpy(bytes + at, &word, size_bytes - at < sizeof word ? size_bytes - at : sizeof word);
+    }
+}
+
+static stoa_err on_offered(void *context, stoa_session *session, const stoa_transfer *offer, void **into_out,
+                           uint64_t *have_out)
 {
     (void)context, (void)session;
-    check(offer->size_bytes <= TRANSFER_MAX, "size of a transfer", offer->size_bytes, TRANSFER_MAX);
-    *into = transfers_in[offer->id % STOA_TRANSFERS];
-    *have = 0;
+    check(offer->size_bytes == large_size(!listens, offer->target), "size of a transfer", offer->size_bytes,
+          large_size(!listens, offer->target));
+    stoa_err err = stoa_keep_offered(large.keep, offer, into_out, have_out);
+    check(err == STOA_OK, "keep", (uint64_t)-err, 0);
+    large.from[offer->id % STOA_TRANSFERS] = *have_out;
+    tell("offered %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", now_ns(), offer->target, offer->size_bytes, *have_out);
     return STOA_OK;
+}
+
+static void on_grew(void *context, stoa_session *session, const stoa_transfer *offer, uint64_t have)
+{
+    (void)context, (void)session;
+    stoa_err err = stoa_keep_grew(large.keep, offer, have);
+    check(err == STOA_OK, "keep", (uint64_t)-err, 0);
+    if (large.halts == 0 || have < large.halts) { return; }
+    large.halts = 0;
+    tell("halted %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", now_ns(), offer->target, have);
+    (void)raise(SIGSTOP);
 }
 
 static void on_came(void *context, stoa_session *session, const stoa_transfer *offer, uint64_t have, stoa_err why)
 {
     (void)context, (void)session;
     check(why == STOA_OK || why == STOA_E_CLOSED, "transfer came", (uint64_t)-why, 0);
-    check(why != STOA_OK || have == offer->size_bytes, "transfer", have, offer->size_bytes);
-    done->transfers_came += why == STOA_OK;
+    if (!why) {
+        large_fill(large.expected, !listens, offer->target);
+        check(have == offer->size_bytes, "transfer", have, offer->size_bytes);
+        check(memcmp(stoa_keep_bytes(large.keep, offer), large.expected, have) == 0, "bytes of transfer", offer->target, have);
+        done->transfers_came++;
+        done->transfers_resumed += large.from[offer->id % STOA_TRANSFERS] > 0;
+    }
+    stoa_keep_came(large.keep, offer, why);
+    tell("came %" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", now_ns(), offer->target, have, stoa_err_name(why));
 }
 
 static void on_gone(void *context, stoa_session *session, uint64_t id, stoa_err why)
 {
     (void)context, (void)session, (void)id;
     check(why == STOA_OK || why == STOA_E_CLOSED, "transfer gone", (uint64_t)-why, 0);
+    tell("gone %" PRIu64 " %" PRIu64 " %s\n", now_ns(), *large.gone, stoa_err_name(why));
     done->transfers_gone += why == STOA_OK;
-    transfer_under_way = false;
+    *large.gone += why == STOA_OK;
+    large.under_way = false;
 }
 
-static const stoa_transfer_events transfer_events = {on_offered, on_came, on_gone, NULL};
+static const stoa_transfer_events transfer_events = {
+    .offered = on_offered, .grew = on_grew, .came = on_came, .gone = on_gone};
 
-static void transfer_begin(stoa_session *session)
+static void large_begin(stoa_session *session)
 {
-    uint64_t id, size_bytes = 1 + stoa_random_below(&chance, TRANSFER_MAX);
-    if (transfer_under_way) { return; }
-    for (uint64_t i = 0; i < size_bytes; i += 4096) {
-        transfer_out[i] = (uint8_t)stoa_random_next(&chance);
-    }
-    transfer_under_way = stoa_session_transfer(session, 0, transfer_out, size_bytes, &id) == STOA_OK;
+    uint64_t id;
+    if (large.under_way) { return; }
+    large_fill(large.out, listens, *large.gone);
+    large.under_way =
+        stoa_session_transfer(session, *large.gone, large.out, large_size(listens, *large.gone), &id) == STOA_OK;
+}
+
+static void large_open(char **argv)
+{
+    const char *folder = value_of(argv, "keep");
+    char path[512];
+    large.seed = number_of(argv, "transfers");
+    large.halts = number_of(argv, "halts");
+    large.most = value_of(argv, "most") ? number_of(argv, "most") : TRANSFER_MAX;
+    if (large.seed == 0) { return; }
+    if (!folder || large.most < 2 || large.most > TRANSFER_MOST) { die("transfers"); }
+    const stoa_keep_options options = {.folder = folder, .size_max_bytes = large.most};
+    large.out = malloc(large.most);
+    large.expected = malloc(large.most);
+    if (stoa_keep_open(&options, &large.keep) || !large.out || !large.expected) { die("keep"); }
+    (void)snprintf(path, sizeof path, "%s/gone", folder);
+    large.gone = map_file(path, O_CREAT, sizeof *large.gone);
+    sends_transfers = true;
 }
 
 /* --- talking */
@@ -246,7 +342,7 @@ static void talk(uint64_t is_ns)
     if (!talks || !session || is_ns < burst_ns) { return; }
     burst_ns = is_ns + pace_ns;
     for (unsigned i = 0; i < BURST && message_send(session); i++) {}
-    if (sends_transfers) { transfer_begin(session); }
+    if (sends_transfers) { large_begin(session); }
 }
 
 static void note_acked(void)
@@ -315,16 +411,12 @@ static void run(void)
 
 static void ledger_open(const char *path, uint64_t incarnation)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, sizeof *done)) { die(path); }
-    done = mmap(NULL, sizeof *done, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (done == MAP_FAILED) { die(path); }
-    (void)close(fd);
+    done = map_file(path, O_CREAT | O_EXCL, sizeof *done);
     done->incarnation = incarnation;
     done->books = 1;
 }
 
-static void open_all(bool listens, const char *address, char **argv)
+static void open_all(const char *address, char **argv)
 {
     stoa_link_allowed allowed = {{0}, {0}};
     const char *theirs = value_of(argv, "theirs"), *peer = value_of(argv, "peer");
@@ -369,9 +461,11 @@ int main(int argc, char **argv)
     if (argc < 4 || !value_of(argv, "ledger")) { return 2; }
     if (value_of(argv, "net")) { net_enter(value_of(argv, "net")); }
     stoa_random_seed(&chance, number_of(argv, "seed"));
-    sends_transfers = number_of(argv, "transfers") > 0;
+    tells = number_of(argv, "tells") > 0;
+    listens = strcmp(argv[1], "listen") == 0;
     pace_ns = number_of(argv, "pace_us") * 1000;
     ledger_open(value_of(argv, "ledger"), number_of(argv, "incarnation"));
-    open_all(strcmp(argv[1], "listen") == 0, argv[2], argv);
+    large_open(argv);
+    open_all(argv[2], argv);
     run();
 }
