@@ -25,7 +25,7 @@
 #include "bench/common/figure.h"
 #include "bench/links/wires.h"
 
-enum { RUNS = 11, RUNS_QUICK = 1, PEERS_MAX = 5, COMMAND_MAX = 1024, RUN_S_MAX = 150, SIZES = 4 };
+enum { RUNS = 11, RUNS_QUICK = 1, PEERS_MAX = 5, COMMAND_MAX = 1024, RUN_S_MAX = 150, SIZES = 6 };
 #define RUN_MS       20.0
 #define RUN_MS_QUICK 0.05
 
@@ -48,7 +48,8 @@ static const struct shape {
     duel_kind kind;
     uint32_t size_bytes;
 } shapes[SIZES] = {
-    {"64", DUEL_FLOW, 64}, {"1k", DUEL_FLOW, 1024}, {"64k", DUEL_FLOW, 64 * 1024}, {"rtt_64", DUEL_ECHO, 64}};
+    {"64", DUEL_FLOW, 64},     {"1k", DUEL_FLOW, 1024},     {"64k", DUEL_FLOW, 64 * 1024},
+    {"rtt_64", DUEL_ECHO, 64}, {"rtt_1k", DUEL_ECHO, 1024}, {"rtt_64k", DUEL_ECHO, 64 * 1024}};
 
 /* How many times better than this peer we want to be, by shape; 0: no goal. */
 typedef struct bound {
@@ -64,7 +65,7 @@ typedef struct link_row {
 
 // clang-format off
 static const link_row rows[] = {
-    /* name         how                       wire                peers: goals for 64, 1k, 64k, rtt_64 */
+    /* name         how                       wire                peers: goals for 64, 1k, 64k, rtt_64; longer round trips have none */
     {"limit.ring",  "",                       &bench_wire_ring, {{NULL, {0}}}},
     {"shm",         "shm://stoa-bench-%d",    &bench_wire_link, {{&bare_ring,       {1 / 1.6, 0.47, 0, 0.82}},
                                                                  {&ucx_posix,       {2, 2, 0, 0}},

@@ -16,7 +16,8 @@ PROGRAM = os.path.join(os.environ["STOA_BIN"], "bench_links")
 LINKS = {"limit.ring", "shm", "zmq.ipc", "zmq.ipc_frame", "zmq.tcp", "zmq.tcp_frame", "zmq.curve", "zmq.curve_frame"}
 MODULES = {"ucx": {"ucx.tcp", "ucx.keys"}, "ofi": {"ofi.tcp", "ofi.keys"}}  # what is there where the module was built
 TRIES = 50
-UNITS = {"64": "M msg/s", "1k": "M msg/s", "64k": "M msg/s", "rtt_64": "us", "rtt_64_p99": "us"}
+SIZES = ("64", "1k", "64k")
+UNITS = {**{size: "M msg/s" for size in SIZES}, **{f"rtt_{size}{tail}": "us" for size in SIZES for tail in ("", "_p99")}}
 
 
 def run(*arguments):
