@@ -119,13 +119,6 @@ typedef struct test {
 #define KEY_TEST(name)     {#name, name, true, false}
 #define PROCESS_TEST(name) {#name, name, false, true}
 
-/* A link without a thread works on its owner's: there are no races to see, and the sanitizer makes its library take minutes. */
-#if defined(__SANITIZE_THREAD__)
-enum { SEES_THREADS = true };
-#else
-enum { SEES_THREADS = false };
-#endif
-
 enum { CASES_MAX = 256 };
 
 static struct CMUnitTest cases[CASES_MAX];
@@ -144,10 +137,10 @@ static inline void case_add(const test *of, const variant *as)
     case_count++;
 }
 
-/* Whether a kind of link is of that family, "": of any; and is to be seen in this build. */
+/* Whether a kind of link is of that family, "": of any. */
 static inline bool is_asked_for(const variant *as, const char *family)
 {
-    return strncmp(as->scheme, family, strlen(family)) == 0 && !(SEES_THREADS && as->waits);
+    return strncmp(as->scheme, family, strlen(family)) == 0;
 }
 
 /* The family that the arguments ask for; "": all. Where they say that this process is to be an end (end_spawn), it does not
