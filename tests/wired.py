@@ -215,6 +215,34 @@ class Talker(Program):
         return [(words[0], words[1], [words[2 + 3 * i:5 + 3 * i] for i in range(LANES)]) for words in told]
 
 
+# --- what processes hold, and leave behind
+
+QUIET = {"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=0"}   # freed memory is not what grows
+
+
+def held_by(process):
+    """(KiB resident, descriptors, threads) of a process."""
+    folder = f"/proc/{process.pid}"
+    with open(f"{folder}/status", encoding="ascii") as file:
+        status = dict(line.split(":", 1) for line in file)
+    return int(status["VmRSS"].split()[0]), len(os.listdir(f"{folder}/fd")), int(status["Threads"])
+
+
+def unowned(before):
+    """Files in /dev/shm that were not there before, that no process has mapped or open, and that are not of tests beside this
+    one: their servers and their scratch folders."""
+    names = {name for name in os.listdir("/dev/shm") if name not in before and not name.startswith(("PostgreSQL.", "stoa-"))}
+    for pid in filter(str.isdigit, os.listdir("/proc")) if names else ():
+        try:
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
+                text = file.read()
+            text += " ".join(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+        except OSError:
+            continue
+        names = {name for name in names if f"/dev/shm/{name}" not in text}
+    return names
+
+
 # --- what must hold between the ledgers of all lives of both nodes
 
 def demand(holds, text):

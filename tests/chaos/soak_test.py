@@ -29,15 +29,6 @@ PER_LIFE_KIB = 16
 SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
 LINKS = {"shm": "shm://{}/link", "zmq+ipc": "zmq+ipc://{}/link", "zmq+tcp": "zmq+tcp://127.0.0.1:0",
          "ucx+tcp": "ucx+tcp://127.0.0.1:0", "ofi+tcp": "ofi+tcp://127.0.0.1:0"}
-QUIET = {"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=0"}   # freed memory is not what grows
-
-
-def held_by(process):
-    """(KiB resident, descriptors, threads) of a process."""
-    folder = f"/proc/{process.pid}"
-    with open(f"{folder}/status", encoding="ascii") as file:
-        status = dict(line.split(":", 1) for line in file)
-    return int(status["VmRSS"].split()[0]), len(os.listdir(f"{folder}/fd")), int(status["Threads"])
 
 
 class Pair:
@@ -56,7 +47,7 @@ class Pair:
     def start(self, side):
         self.clock += 1
         options = self.keys.of(side) if self.keys else {}
-        life = wired.Talker("listen" if side == "a" else "dial", self.address, self.folder, self.clock, env=QUIET, name=side,
+        life = wired.Talker("listen" if side == "a" else "dial", self.address, self.folder, self.clock, env=wired.QUIET, name=side,
                             peer="b" if side == "a" else "a", seed=self.chance.getrandbits(32), pace_us=5000,
                             transfers=SEED + 1, keep=f"{self.folder}/keep-{side}", trusts=int(self.link == "shm"), **options)
         self.address = life.address
@@ -101,25 +92,24 @@ class Pair:
             if self.chance.random() < 0.7:
                 self.talking()
                 if time.monotonic() > begun + seconds / 2:
-                    held.append(held_by(self.now[self.stays].process)[0])
+                    held.append(wired.held_by(self.now[self.stays].process)[0])
         self.talking()
-        return lives, min([*held, held_by(self.now[self.stays].process)[0]])
+        return lives, min([*held, wired.held_by(self.now[self.stays].process)[0]])
 
     def run(self):
         _, before = self.soak(WARM_S)
         life = self.now[self.stays]
-        _, descriptors, threads = held_by(life.process)
+        _, descriptors, threads = wired.held_by(life.process)
         lives, least = self.soak(SOAK_S)
         grown, most = least - before, GROWTH_KIB + PER_LIFE_KIB * lives
         if grown > most:
             raise wired.Wrong(f"it grew by {grown} KiB in {lives} lives, which is more than {most}")
-        wired.wait_until(lambda: f"{self.what()} holds no more than {descriptors, threads} after {lives} lives: {held_by(life.process)}",
-                         lambda: all(is_now <= limit for is_now, limit in zip(held_by(life.process)[1:], (descriptors, threads))))
+        wired.wait_until(lambda: f"{self.what()} holds no more than {descriptors, threads} after {lives} lives: {wired.held_by(life.process)}",
+                         lambda: all(is_now <= limit for is_now, limit in zip(wired.held_by(life.process)[1:], (descriptors, threads))))
         wired.demand(self.resumed() > 0, f"{self.what()}: none of {life.transfers()[1]} transfers was resumed in {lives} lives")
         wired.demand(len(self.kept()) <= 2, f"{self.what()}: kept are {self.kept()}")
         return (f"{self.what()}: {lives} deaths, {life.came()} messages and {life.transfers()[1]} transfers came, {self.resumed()} were "
-                f"resumed; {before} KiB grew "
-                f"by {grown}, {descriptors} descriptors, {threads} threads")
+                f"resumed; {before} KiB grew by {grown}, {descriptors} descriptors, {threads} threads")
 
     def close(self):
         for life in self.now.values():
@@ -141,21 +131,6 @@ def try_pair(link, stays, results):
     print(text, flush=True)
 
 
-def unowned(before):
-    """Files in /dev/shm that were not there before, that no process has mapped or open, and that are not of tests beside this
-    one: their servers and their scratch folders."""
-    names = {name for name in os.listdir("/dev/shm") if name not in before and not name.startswith(("PostgreSQL.", "stoa-"))}
-    for pid in filter(str.isdigit, os.listdir("/proc")) if names else ():
-        try:
-            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
-                text = file.read()
-            text += " ".join(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
-        except OSError:
-            continue
-        names = {name for name in names if f"/dev/shm/{name}" not in text}
-    return names
-
-
 def main():
     print(f"STOA_SEED={SEED}, {WARM_S + SOAK_S} s", flush=True)
     before, results = set(os.listdir("/dev/shm")), []
@@ -165,7 +140,7 @@ def main():
     for thread in threads:
         thread.join()
     try:
-        wired.wait_until(lambda: f"nothing is left in /dev/shm: {unowned(before)}", lambda: not unowned(before))
+        wired.wait_until(lambda: f"nothing is left in /dev/shm: {wired.unowned(before)}", lambda: not wired.unowned(before))
     except wired.Wrong as why:
         print(f"WRONG: {why}", flush=True)
         results.append(False)

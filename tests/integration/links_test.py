@@ -11,44 +11,10 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
-import time
 import unittest
-import urllib.request
 
+from linked_nodes import DENIED, HEARTBEAT_NS, NOT_FOUND, SILENCE_NS, USAGE, WAIT_S, Node, Talk, both_up, keys_exchange, until
 from running_node import BIN, Proxy, free_port
-from stoa_client import Client, StoaError
-
-WAIT_S = 120
-OK, FAILED, USAGE, NOT_FOUND, DENIED = range(5)
-HEARTBEAT_NS, SILENCE_NS = 50_000_000, 1_000_000_000
-HASTY, HASTY_LINK = ", lost: 1s", ", heartbeat: 50ms, silence: 1s"  # else: the defaults
-
-CONFIG = """
-node: {name: %(name)s, shares: "room, market_book"%(hasty)s}
-symbols:
-  - {name: BTCUSDT, base: BTC, quote: USDT, tick: 0.01, lot: 0.00001, qty_min: 0.00001, qty_max: 100}
-accounts:
-  - {name: treasury, issuer: true}
-clients:
-  - {name: demo}
-rooms:
-  - {name: %(room)s}
-market: {source: none}
-quoters: []
-links:
-  - {name: %(link)s, uri: "%(uri)s", nodes: %(other)s, %(more)s%(hasty_link)s}
-"""
-
-
-def until(look, what="it", more=lambda: ""):
-    end = time.monotonic() + WAIT_S
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < end, f"{what} did not come; {more()}"
-        time.sleep(0.05)
 
 
 def own_address():
@@ -62,101 +28,6 @@ def own_address():
     return None if host.startswith("127.") else host
 
 
-class Node:
-    def __init__(self, folder, name, other, uri, more, link, hasty=True):
-        self.name, self.folder = name, os.path.join(folder, name)
-        self.data = os.path.join(self.folder, "data")
-        os.makedirs(self.folder)
-        self.process = None
-        with open(os.path.join(self.folder, "stoa.yaml"), "w", encoding="utf-8") as out:
-            out.write(CONFIG % {"name": name, "other": other, "uri": uri, "more": more, "link": link, "room": "room-" + name,
-                                "hasty": HASTY if hasty else "", "hasty_link": HASTY_LINK if hasty else ""})
-
-    def stoa(self, line, *flags):
-        return subprocess.run([os.path.join(BIN, "stoa"), "-o", "json", "--data", self.data, "--timeout", "60000", *flags, "--eval", line],
-                              capture_output=True, text=True, timeout=WAIT_S, check=False, stdin=subprocess.DEVNULL)
-
-    def ask(self, line, *flags):
-        done = self.stoa(line, *flags)
-        assert done.returncode == OK, (line, done.stdout, done.stderr, self.log())
-        return json.loads(done.stdout)
-
-    def write(self, line):
-        return self.ask(line, "--write")
-
-    def public(self):
-        return os.path.join(self.data, "keys", "server.pub")
-
-    def start(self):
-        with open(os.path.join(self.folder, "log"), "ab") as log:
-            at = log.tell()
-            self.process = subprocess.Popen([os.path.join(BIN, "stoad"), "--config", os.path.join(self.folder, "stoa.yaml"), "--data", self.data,
-                                             "--http.port=0", "--gateway.listen=zmq+ipc://" + self.folder + "/gw"],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-        def ready():
-            assert self.process.poll() is None, self.log()
-            return '"event":"ready"' in self.log(at)
-        until(ready, "ready", self.log)
-        self.port = json.loads(next(line for line in self.log(at).splitlines() if '"http_listens"' in line))["port"]
-
-    def log(self, at=0):
-        with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as log:
-            log.seek(at)
-            return log.read()
-
-    def size(self):
-        return os.path.getsize(os.path.join(self.folder, "log"))
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        self.process.terminate()
-        return self.process.wait(WAIT_S)
-
-    def close(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.kill()
-
-    def node(self, name):
-        return next((row for row in self.ask("links")["nodes"] if row["node"] == name), {"state": "none", "names": 0})
-
-    def metrics(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=WAIT_S) as page:
-            return page.read().decode()
-
-
-class Talk(threading.Thread):
-    """A client of one node that posts in a room of the other's all the time, each post once, until stop."""
-
-    def __init__(self, node, room):
-        super().__init__()
-        self.client = Client("zmq+ipc://" + node.folder + "/gw", node.data + "/keys/server.pub", node.data + "/keys/demo")
-        self.client.wait_ready(WAIT_S)
-        self.client.join(room)
-        self.room, self.over, self.seqs, self.failed = room, threading.Event(), [], []
-
-    def run(self):
-        while not self.over.is_set():
-            try:
-                self.seqs.append(self.client.post(self.room, len(self.seqs) + len(self.failed) + 1, "m", deadline=WAIT_S)["seq"])
-            except StoaError as fault:
-                self.failed.append(repr(fault))
-            time.sleep(0.005)
-
-    def some_more(self):
-        count = len(self.seqs)
-        until(lambda: len(self.seqs) >= count + 3 or self.failed, "posts")
-
-    def stop(self):
-        self.over.set()
-        self.join()
-        self.client.close()
-
-
 class Links(unittest.TestCase):
     def two(self, listens, dials=None, memory=False, more="", hasty=True):
         """Two nodes, a listening and b dialling, each with the other's key."""
@@ -167,10 +38,7 @@ class Links(unittest.TestCase):
         self.addCleanup(self.a.close)
         self.addCleanup(self.b.close)
         if not memory:
-            for node in (self.a, self.b):
-                node.write("key new server")  # before the first start
-            self.a.write("key allow b " + self.b.public())
-            self.b.write("key allow a " + self.a.public())
+            keys_exchange(self.a, self.b)
 
     def start(self):
         self.a.start()
@@ -178,9 +46,7 @@ class Links(unittest.TestCase):
         self.both_up()
 
     def both_up(self):
-        for one, other in ((self.a, "b"), (self.b, "a")):
-            until(lambda: one.node(other)["state"] == "up" and one.node(other)["names"] >= 1, f"{one.name}: {other} up",
-                  lambda: one.stoa("links").stdout + one.log()[-3000:])
+        both_up(self.a, self.b)
 
     def other_room_is_found(self):
         """Its actors stand here while it is up."""
