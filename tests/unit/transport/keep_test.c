@@ -164,7 +164,7 @@ static void nothing_spoilt_is_found(void **state)
     stoa_transfer other = offer_of(2, SIZE_BYTES), offer;
     (void)state;
     comes(&other, 10 * PIECE);
-    char of_other[128];
+    char of_other[sizeof folder + STOA_HASH256_TEXT + 8];
     (void)snprintf(of_other, sizeof of_other, "%s", path_of(&other));
     offer = offer_of(1, SIZE_BYTES);
     for (unsigned i = 0; i < SPOILS; i++) {
