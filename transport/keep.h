@@ -19,7 +19,7 @@
  *     grew      err = stoa_keep_grew(keep, offer, have);
  *     came      if (!why) { ... stoa_keep_bytes(keep, offer) ... }  stoa_keep_came(keep, offer, why);
  *
- * One thread; each call may wait for the disk: offered reads and hashes what is there (a few ms per MiB), grew writes a piece.
+ * One thread; each call may wait for the disk: offered reads and hashes what is there (1.5 ms a MiB), grew writes a piece.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_KEEP_H
