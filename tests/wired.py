@@ -230,8 +230,9 @@ def held_by(process):
 
 def unowned(before):
     """Files in /dev/shm that were not there before, that no process has mapped or open, and that are not of tests beside this
-    one: their servers and their scratch folders."""
-    names = {name for name in os.listdir("/dev/shm") if name not in before and not name.startswith(("PostgreSQL.", "stoa-"))}
+    one: their servers' and their scratch folders."""
+    names = {entry.name for entry in os.scandir("/dev/shm") if entry.name not in before and not entry.name.startswith("PostgreSQL.")
+             and not (entry.name.startswith("stoa-") and entry.is_dir(follow_symlinks=False))}
     for pid in filter(str.isdigit, os.listdir("/proc")) if names else ():
         try:
             with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
