@@ -51,9 +51,11 @@ class Pair:
         return self.now[side]
 
     def halted(self):
-        """Begin anew, with whoever lives; (number of what came in part, bytes of it that are kept)."""
+        """Both begin anew, and nothing is kept; (number of what came in part, bytes of it that are kept now)."""
         for side in list(self.now):
             self.now.pop(side).kill()
+        for path in self.kept():
+            os.remove(path)
         life = self.start(self.receiver, self.chance.randrange(*HALTS))
         self.start(self.sender).order("talk")
         _, _, number, have = life.wait_line("halted")
@@ -67,11 +69,9 @@ class Pair:
         wired.wait_until(f"{life.side} of {self.link} has stopped", is_stopped)
 
     def kept(self):
-        """Path of the file of what has come in part."""
+        """Paths of the files of what has come in part."""
         folder = f"{self.folder}/keep-{self.receiver}"
-        names = [name for name in os.listdir(folder) if name.endswith(".part")]
-        wired.demand(len(names) == 1, f"{self.link}: one file is kept: {names}")
-        return os.path.join(folder, names[0])
+        return [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".part")] if os.path.exists(folder) else []
 
     def arrives(self, number, have, start=0):
         """It is offered again, have bytes are there, and it comes whole."""
@@ -106,8 +106,9 @@ class Pair:
     def spoilt(self, spoil):
         number, have = self.halted()
         self.now[self.receiver].kill()
-        path, at = self.kept(), self.chance.randrange(1, have // PIECE)
-        spoil(path, at * RECORD + self.chance.randrange(RECORD))
+        paths, at = self.kept(), self.chance.randrange(1, have // PIECE)
+        wired.demand(len(paths) == 1, f"{self.link}: one file is kept: {paths}")
+        spoil(paths[0], at * RECORD + self.chance.randrange(RECORD))
         self.start(self.receiver)
         self.arrives(number, at * PIECE)
 
@@ -123,23 +124,29 @@ class Pair:
     def cut_short(self):
         self.spoilt(os.truncate)
 
+    def wait_down(self, life):
+        """Where it is down already, too."""
+        def is_down():
+            return [line[0] for line in life.read() if line[0] in ("up", "down")][-1] == "down"
+        wired.wait_until(lambda: f"{life.side} of {self.link} is down: {life.lines[-3:]}", is_down)
+
     def cut_off(self):
         """Nobody has died: the same offer goes on, where it was, when something passes again."""
         number, _ = self.halted()
         sender, life = (self.now[side] for side in (self.sender, self.receiver))
-        starts = len(sender.read()), len(life.read())
         if self.wire:
             self.wire.cut(1, 1)
             life.signal(signal.SIGCONT)
-            life.wait_line("down", starts[1])
-        sender.wait_line("down", starts[0])
+            self.wait_down(life)
+        self.wait_down(sender)
         if self.wire:
             self.wire.cut(0, 0)
         else:  # no wire to cut: it was deaf and mute for long enough
             life.signal(signal.SIGCONT)
-        came = life.wait_line("came", starts[1])
-        again = [line for line in life.lines[starts[1]:life.lines.index(came)] if line[0] in ("offered", "reset")]
-        up = sender.wait_line("up", starts[0])
+        start = life.lines.index(life.wait_line("halted"))
+        came = life.wait_line("came", start)
+        again = [line for line in life.lines[start:life.lines.index(came)] if line[0] in ("offered", "reset")]
+        up = [line for line in sender.read() if line[0] == "up"][-1]
         wired.demand((came[2], came[4], again, up[3]) == (number, "OK", [], "1"), f"{self.link}: after a cut {up} {again} {came}")
 
     def run(self):
