@@ -295,6 +295,7 @@ static void take(void *context, const stoa_delivery *came)
 
 static void poll_port(stoa_kit *kit)
 {
+    stoa_seeds_at(stoa_sim_now(kit->sim));
     while (stoa_port_poll(kit->port, take, kit, POLLED)) {}
 }
 

@@ -147,11 +147,14 @@ typedef struct stoa_seeds {
 /* Does what the arguments ask for, if they ask for one of the above; then *status_out is what main returns. */
 bool stoa_seeds_main(const stoa_seeds *seeds, int argc, char **argv, int *status_out);
 /* Runs all seeds (STOA_TEST_SEED: only that one), each twice, in a child process that is this program with --twice.
- * Prints a failing seed with the command that replays it. Where STOA_HASHES names a folder, for who compares builds,
+ * Prints a failing seed, its step and the command that replays it, also where a signal ends this process or the child. Where STOA_HASHES names a folder, for who compares builds,
  * or STOA_DEEP is set, each runs once; in that folder PROGRAM.hashes has the lines. Errors: FAILED, IO. */
 stoa_err stoa_seeds_run(const stoa_seeds *seeds);
 /* For stoa_sim_options.trace: stdout with --trace, else NULL. The kit uses it by itself. */
 FILE *stoa_seeds_trace(void);
+/* The run is at this step, by a count or a clock of the test's own: said where it ends as nobody expected. The kit does it by itself, by
+ * its clock. Any thread of the run; cheap. */
+void stoa_seeds_at(uint64_t step);
 /* "STOA_TEST_SEED=17 build/tests/test_x --seed 17", into a buffer of its own. */
 const char *stoa_seeds_command(uint64_t seed);
 

@@ -460,9 +460,10 @@ static uint64_t session_run(uint64_t seed)
     for (uint32_t id = 0; id < w->node_count; id++) {
         node_start(w, id);
     }
-    uint64_t bad_ns = STOA_MS(300), end_ns = 0;
+    uint64_t bad_ns = STOA_MS(300), end_ns = 0, step = 0;
     bool settled = false;
     while (!settled) {
+        stoa_seeds_at(++step);
         w->now_ns += 1 + below(w, STOA_MS(w->calm ? 20 : 6));
         w->clock.now = w->now_ns;
         if (!w->calm && w->now_ns >= bad_ns) {

@@ -176,6 +176,7 @@ static void run_until(world *w, uint64_t until_ns, bool talk)
 {
     while (w->clock.now < until_ns) {
         w->clock.now += STOA_MS(1);
+        stoa_seeds_at(w->clock.now / STOA_MS(1));
         if (talk) {
             node_talk(&w->a);
             node_talk(&w->b);
