@@ -14,7 +14,7 @@
 #include "node/world.h"
 
 enum { NODES_A_LINK = 64, ALLOWED_MAX = NODES_A_LINK * STOA_KEYS_PER_NAME, LINGER_MS = 200, KINDS_MAX = 16, ROUNDS_AT_ONCE = 2, TIME_BITS = 40 };
-#define SAY_AGAIN_NS STOA_S(60) /* of a refusal that goes on */
+#define SAY_AGAIN_NS STOA_S(3600) /* of a refusal that goes on */
 
 typedef struct line {
     const stoa_settings_link *is;
@@ -246,7 +246,7 @@ static stoa_link_fault *fault_of(stoa_node_links *l, const char *node)
 static bool note(stoa_link_fault *f, stoa_remote_what what, stoa_err why, uint64_t now_ns)
 {
     bool refusal = what == STOA_REMOTE_REFUSED || what == STOA_REMOTE_TURNED_AWAY;
-    bool goes_on = refusal && f->refused_why == why && now_ns < f->said_ns + SAY_AGAIN_NS;
+    bool goes_on = refusal && f->refused_why == why && f->up_ns < f->said_ns && now_ns < f->said_ns + SAY_AGAIN_NS;
     switch (what) {
     case STOA_REMOTE_UP: f->up_ns = now_ns; break;
     case STOA_REMOTE_DOWN:

@@ -150,7 +150,7 @@ typedef struct stoa_hello {
     uint16_t version_min, version_max;
     uint32_t flags;
     uint64_t number;           /* counts an incarnation's hellos */
-    uint64_t heard;            /* number of the other side's last that came; 0: none */
+    uint64_t heard;            /* number of the other side's last that was accepted since this side greets; 0: none */
     uint64_t incarnation;      /* grows with each start of the node; not 0 */
     uint64_t peer_incarnation; /* of the other side, as far as known; 0: not */
     uint64_t epoch;

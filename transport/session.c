@@ -96,6 +96,7 @@ void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns)
     bool was_up = s->state == STOA_SESSION_UP;
     s->state = s->link ? STOA_SESSION_GREETING : STOA_SESSION_AWAY;
     s->hello_due_ns = again_ns;
+    s->accepted = 0;
     if (!was_up) { return; }
     for (unsigned i = 0; why == STOA_E_TIMEOUT && i < STOA_LANE_COUNT; i++) {
         stoa_flow_timeout(s, &s->out[i]);
@@ -111,6 +112,7 @@ void stoa_session_up(stoa_session *session, stoa_link *link, stoa_peer peer, uin
     session->link_peer = peer;
     session->blocked = false;
     session->stepped_ns = now_ns;
+    session->refusals = 0;
     stoa_flow_begin(session);
     stoa_pulse_forget(session);
     session->greeting_from = session->hello_number + 1;
@@ -276,7 +278,9 @@ stoa_err stoa_session_epoch(stoa_session *session, uint64_t epoch, uint64_t now_
 {
     if (epoch < session->options.epoch) { return STOA_E_STALE; }
     session->options.epoch = epoch;
+    session->refusals = 0;
     if (session->state == STOA_SESSION_UP) { stoa_session_greet(session, false, now_ns); }
+    if (session->state == STOA_SESSION_GREETING) { session->hello_due_ns = now_ns; }
     return STOA_OK;
 }
 

@@ -15,12 +15,13 @@
  *               silence on both sides
  *
  * States. Not connected; greeting (HELLOs are sent until one comes back that knows this incarnation); up. Three hellos make
- * a session: each side must have seen one that names its own incarnation. What is sent before waits. A silence takes the
- * session back to greeting, on the same connection.
+ * a session: each side must have seen one that names its own incarnation and says that a hello of this greeting was accepted. So
+ * nobody is up with who refuses it, not for a moment. What is sent before waits. A silence takes the session back to greeting, on
+ * the same connection.
  *
  *              stoa_session_up            a HELLO that knows us
  *     away -----------------> greeting ------------------------> up
- *       ^                         ^  \  refused: a second's pause  |
+ *       ^                         ^  \  refused: a longer pause    |
  *       |   stoa_session_down     |   `-------<--------------------'  silence, good-bye
  *       `-------------------------'----------------------------'
  *
@@ -104,9 +105,9 @@ typedef struct stoa_session_events {
     /* They do not, for now. why: CLOSED (the connection is gone, or the other side said good-bye), TIMEOUT (silence). */
     void (*down)(void *context, stoa_session *session, stoa_err why);
     void (*reset)(void *context, stoa_session *session, const stoa_session_reset *what);
-    /* A greeting was refused, here or by the other side; it is repeated after a pause. why: VERSION, DENIED (another
-     * name than was expected or than its key's), STALE (an older incarnation or epoch), FORKED (it acknowledges what was
-     * never sent), FULL (sessions.h: too many). */
+    /* A greeting was refused, here or by the other side; it is repeated after a pause, of 1 s at first and 16 s in the end.
+     * why: VERSION, DENIED (another name than was expected or than its key's), STALE (an older incarnation or epoch), FORKED (it
+     * acknowledges what was never sent, or has forgotten what it had), FULL (sessions.h: too many). */
     void (*refused)(void *context, stoa_session *session, stoa_err why, bool here);
     /* A message that was sent here or has come from there was dropped: its time was over. What the other side has dropped
      * has lane and seq alone. */

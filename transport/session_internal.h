@@ -11,7 +11,7 @@
 
 enum {
     STOA_PULSES_KEPT = 64,    /* of which it is known when they were sent */
-    STOA_REFUSED_PAUSE_S = 1, /* before the next greeting */
+    STOA_REFUSED_PAUSE_S = 1, /* before the next greeting; doubled by each further refusal, up to 16 s */
     STOA_ACK_BATCHES = 8,     /* received, before an acknowledgement is due at once */
 };
 
@@ -111,7 +111,10 @@ struct stoa_session {
 
     uint64_t peer_incarnation, peer_epoch; /* 0: never heard of */
     stoa_session_id id_out, id_in;
-    uint64_t hello_number, greeting_from, peer_hello, hello_due_ns; /* greeting_from: first number of this greeting */
+    uint64_t hello_number, greeting_from, hello_due_ns; /* greeting_from: first number of this greeting */
+    uint64_t peer_hello, accepted; /* its last hello that came; that this greeting has accepted, 0: none */
+    uint64_t refused_to;           /* what is said of hellos up to this one was told */
+    uint32_t refusals;             /* one after the other: the pause behind each is longer */
     bool bare;                                                      /* both trust the link */
     bool met;                                                       /* it was up with this incarnation of the peer */
 
@@ -139,16 +142,18 @@ static inline uint64_t stoa_sooner(uint64_t a, uint64_t b)
 }
 
 /* session_hello.c. Take: errors as stoa_session_take's. */
+/* Whether messages of this session have come, or are known to have arrived: who has forgotten that is another one. */
+bool stoa_session_has_exchanged(const stoa_session *s);
 void stoa_session_greet(stoa_session *s, bool wants, uint64_t now_ns);
 stoa_err stoa_session_take_hello(stoa_session *s, const char *identity, const void *bytes, uint32_t size_bytes,
                                  uint64_t now_ns);
 stoa_err stoa_session_take_refusal(stoa_session *s, const void *bytes, uint32_t size_bytes, uint64_t now_ns);
 /* Up no more, for this reason; greet again from again_ns on, if the connection is there. */
 void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns);
-/* Up no more, and no greeting for a while. here: this side says so. */
 /* A message was dropped: its time was over. body: behind its deadline, of what is a message. */
 void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes,
                                bool here);
+/* Up no more, and no greeting for a while. here: this side says so. */
 void stoa_session_refused(stoa_session *s, stoa_err why, bool here, uint64_t now_ns);
 /* Send an envelope and a body, counted. Errors: as the link's. */
 stoa_err stoa_session_say(stoa_session *s, stoa_envelope_what what, const void *body, uint32_t body_bytes,
@@ -176,6 +181,8 @@ void stoa_transfers_reset(stoa_session *s);
 uint8_t *stoa_lane_room(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, uint64_t now_ns);
 /* Send what may be sent. all: an open batch, too, however young. */
 void stoa_lane_flush(stoa_session *s, stoa_lane lane, bool all, uint64_t now_ns);
+/* Whether it can be true. Errors: FORKED. */
+stoa_err stoa_lane_mark_check(const stoa_session *s, stoa_lane lane, stoa_lane_mark mark);
 /* What the other side says of a lane. Errors: FORKED. */
 stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, uint64_t now_ns);
 /* All that is not acknowledged is sent again. */

@@ -295,10 +295,16 @@ static uint64_t forget_acked(stoa_session *s, stoa_lane_out *out, uint64_t now_n
     return bytes;
 }
 
+stoa_err stoa_lane_mark_check(const stoa_session *s, stoa_lane lane, stoa_lane_mark mark)
+{
+    return mark.acked > s->out[lane].sent_seq ? STOA_E_FORKED : STOA_OK;
+}
+
 stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, uint64_t now_ns)
 {
     stoa_lane_out *out = &s->out[lane];
-    if (mark.acked > out->sent_seq) { return STOA_E_FORKED; }
+    stoa_err err = stoa_lane_mark_check(s, lane, mark);
+    if (err) { return err; }
     if (mark.credit > out->credit) { out->credit = mark.credit; }
     if (mark.acked <= out->acked) { return STOA_OK; }
     out->acked = mark.acked;

@@ -65,6 +65,7 @@ void stoa_pulse_begin(stoa_session *s, uint64_t now_ns)
     s->heard = s->pulse_number; /* answers to older ones prove nothing of this connection */
     s->confirmed_ns = s->answered_ns = now_ns;
     s->pulse_due_ns = now_ns;
+    s->peer_pulse = 0;
 }
 
 void stoa_pulse_confirmed(stoa_session *s, uint64_t now_ns)
@@ -124,9 +125,12 @@ stoa_err stoa_session_take_pulse(stoa_session *s, const void *bytes, uint32_t si
     if (err) { return err; }
     if (pulse.number <= s->peer_pulse) { return STOA_E_STALE; }
     for (unsigned i = 0; i < STOA_LANE_COUNT && !err; i++) {
-        err = stoa_lane_acked(s, (stoa_lane)i, pulse.lanes[i], now_ns);
+        err = stoa_lane_mark_check(s, (stoa_lane)i, pulse.lanes[i]);
     }
     if (err) { return err; }
+    for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
+        (void)stoa_lane_acked(s, (stoa_lane)i, pulse.lanes[i], now_ns);
+    }
     s->peer_pulse = pulse.number;
     s->peer_pulse_ns = now_ns;
     confirm(s, &pulse, now_ns);

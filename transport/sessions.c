@@ -90,6 +90,19 @@ static void join(stoa_sessions *all, stoa_peer peer, uint32_t index)
     stoa_session_up(s, all->options.link, peer, all->now_ns);
 }
 
+static bool is_old(const stoa_session *s, const stoa_hello *hello)
+{
+    return hello->incarnation < s->peer_incarnation ||
+           (hello->incarnation == s->peer_incarnation && hello->number <= s->peer_hello);
+}
+
+/* It counts its hellos anew, and does not know whom it has talked to. */
+static bool has_forgotten(const stoa_session *s, const stoa_hello *hello)
+{
+    return hello->incarnation == s->peer_incarnation && hello->peer_incarnation != s->options.incarnation &&
+           stoa_session_has_exchanged(s);
+}
+
 /* The connection of a stranger has said something. Errors: why it stays one. */
 static stoa_err meet(stoa_sessions *all, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
 {
@@ -107,9 +120,7 @@ static stoa_err meet(stoa_sessions *all, stoa_peer peer, const char *identity, c
     stoa_session *s = named(all, hello.name, &index);
     const stoa_session_options *o = &all->options.session;
     if (hello.version_max < o->version_min || hello.version_min > o->version_max) { return STOA_E_VERSION; }
-    bool old = s && (hello.incarnation < s->peer_incarnation ||
-                     (hello.incarnation == s->peer_incarnation && hello.number <= s->peer_hello));
-    if (old) { return STOA_E_STALE; }
+    if (s && is_old(s, &hello)) { return has_forgotten(s, &hello) ? STOA_E_FORKED : STOA_E_STALE; }
     if (!s) {
         err = session_add(all, &s);
         if (err) { return err; }
@@ -130,7 +141,7 @@ static void tell_refused(const stoa_sessions *all, const char *name, stoa_err wh
 /* Whose hello was refused. That it was too old or found no room was looked at after its name. */
 static const char *who_said(const stoa_hello *hello, const char *identity, stoa_err why)
 {
-    bool good = why == STOA_E_VERSION || why == STOA_E_STALE || why == STOA_E_FULL;
+    bool good = why == STOA_E_VERSION || why == STOA_E_STALE || why == STOA_E_FORKED || why == STOA_E_FULL;
     return good ? hello->name : identity;
 }
 

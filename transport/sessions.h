@@ -38,7 +38,7 @@ typedef struct stoa_sessions_options {
 
 typedef struct stoa_sessions_counts {
     uint64_t strangers_refused; /* pieces of connections that have not said hello, by no good one */
-    stoa_err stranger_why;      /* the last one's: MALFORMED, VERSION, CORRUPT, STALE, DENIED, FULL */
+    stoa_err stranger_why;      /* the last one's: MALFORMED, VERSION, CORRUPT, STALE, FORKED, DENIED, FULL */
     uint64_t link_refused;      /* connections, by the link */
     stoa_err link_why;
 } stoa_sessions_counts;

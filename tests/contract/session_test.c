@@ -1,7 +1,7 @@
 /* session_test.c - goal: what transport/session.h promises holds over every link, with and without faults. Method: two nodes in
  * one thread, each asleep on its link's descriptor until its session's next step, send numbered messages on all lanes both
- * ways while the one that dials closes its link and opens it again; then one restarts. Choices come from a printed seed; set
- * STOA_TEST_SEED to repeat.
+ * ways while the one that dials closes its link and opens it again; then one restarts, as another life or as the same one, which
+ * has forgotten what it said. Choices come from a printed seed; set STOA_TEST_SEED to repeat.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -21,7 +21,7 @@
 #include "tests/session_events.h"
 #include "transport/sessions.h"
 
-enum { MESSAGES = 4000, MESSAGE_MAX = 900, CUTS = 5, POLL_MAX = 64, DEADLINE_S = 60, STEP_MAX_MS = 50 };
+enum { MESSAGES = 4000, MESSAGE_MAX = 900, CUTS = 5, POLL_MAX = 64, DEADLINE_S = 60, STEP_MAX_MS = 50, REFUSED_MS = 2000 };
 
 typedef struct variant {
     const char *name, *address; /* %s: a fresh name; NULL faults: none */
@@ -47,6 +47,7 @@ typedef struct node {
     stoa_sessions *sessions;
     uint64_t sent[STOA_LANE_COUNT], came[STOA_LANE_COUNT];
     uint32_t ups, resumes, resets;
+    stoa_err refused; /* why it was, or has */
     uint64_t next_ns;
     stoa_session_reset reset;
     stoa_session_events events;
@@ -57,6 +58,7 @@ typedef struct world {
     char address[192];
     stoa_random random;
     node a, b; /* a listens */
+    bool forked; /* b has forgotten */
 } world;
 
 static uint64_t seed;
@@ -103,6 +105,15 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     memset(n->sent, 0, sizeof n->sent);
 }
 
+/* Old hellos of who came again are STALE until its numbers have grown. */
+static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
+{
+    node *n = context;
+    (void)session, (void)here;
+    assert_true(n->world->forked && (why == STOA_E_FORKED || why == STOA_E_STALE));
+    if (n->refused != STOA_E_FORKED) { n->refused = why; }
+}
+
 static void link_open(node *n, bool listens)
 {
     stoa_link_options options = {.listen = listens, .frame_limit = 64 * 1024, .queue_frames = 64};
@@ -119,7 +130,7 @@ static void node_begin(world *w, node *n, uint64_t incarnation)
                                       .up = on_up,
                                       .down = on_down,
                                       .reset = on_reset,
-                                      .refused = never_refused,
+                                      .refused = on_refused,
                                       .expired = never_expired,
                                       .room = ignore_room,
                                       .context = n};
@@ -233,6 +244,32 @@ static void a_restart_resets_the_other_side(void **state)
     exchange(w, 500);
 }
 
+/* Neither side is up with the other, and b is told why, until it is another life. */
+static void who_has_forgotten_is_refused_and_never_up(void **state)
+{
+    world *w = *state;
+    exchange(w, 200);
+    node_end(&w->b);
+    w->forked = true;
+    node_begin(w, &w->b, 1);
+    uint32_t a_ups = w->a.ups;
+    uint64_t until_ns = now_ns() + STOA_S(DEADLINE_S), told_ns = until_ns;
+    while (now_ns() < until_ns && now_ns() < told_ns + STOA_MS(REFUSED_MS)) {
+        both_run(w);
+        if (w->b.refused == STOA_E_FORKED && now_ns() < told_ns) { told_ns = now_ns(); }
+        assert_int_equal(w->b.ups, 0);
+        assert_int_equal(w->a.ups, a_ups);
+    }
+    assert_int_equal(w->b.refused, STOA_E_FORKED);
+    node_end(&w->b);
+    node_begin(w, &w->b, 2);
+    for (until_ns = now_ns() + STOA_S(DEADLINE_S); w->a.resets == 0 && now_ns() < until_ns;) {
+        both_run(w);
+    }
+    w->forked = false;
+    exchange(w, 200);
+}
+
 /* --- worlds */
 
 static int world_open(void **state)
@@ -263,8 +300,9 @@ static int world_close(void **state)
     return 0;
 }
 
-static struct CMUnitTest cases[VARIANT_COUNT * 2];
-static char titles[VARIANT_COUNT * 2][96];
+enum { TESTS = 3 };
+static struct CMUnitTest cases[VARIANT_COUNT * TESTS];
+static char titles[VARIANT_COUNT * TESTS][96];
 
 static void case_add(uint32_t at, const char *name, CMUnitTestFunction run, const variant *as)
 {
@@ -283,9 +321,11 @@ int main(int argc, char **argv)
     seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
     (void)printf("STOA_TEST_SEED=%llu\n", (unsigned long long)seed);
     for (uint32_t i = 0; i < VARIANT_COUNT; i++) {
-        case_add(2 * i, "order_is_kept_over_any_number_of_connections", order_is_kept_over_any_number_of_connections,
+        case_add(TESTS * i, "order_is_kept_over_any_number_of_connections", order_is_kept_over_any_number_of_connections,
                  &variants[i]);
-        case_add(2 * i + 1, "a_restart_resets_the_other_side", a_restart_resets_the_other_side, &variants[i]);
+        case_add(TESTS * i + 1, "a_restart_resets_the_other_side", a_restart_resets_the_other_side, &variants[i]);
+        case_add(TESTS * i + 2, "who_has_forgotten_is_refused_and_never_up", who_has_forgotten_is_refused_and_never_up,
+                 &variants[i]);
     }
     return cmocka_run_group_tests(cases, NULL, NULL);
 }

@@ -22,7 +22,7 @@ typedef struct kit_end {
     stoa_link *link;
     stoa_sessions *sessions;
     uint32_t ups, resumes, downs, resets, refusals, messages, expired_here, expired_there, rooms;
-    stoa_err why_down, why_refused;
+    stoa_err why_down, why_refused, why_here, why_told; /* refused: last; by this end; by the other one */
     bool refused_here;
     stoa_session_reset reset;
     uint64_t last_seq[STOA_LANE_COUNT], deadline_ns, down_at_ns;
@@ -38,7 +38,7 @@ typedef struct kit {
     stoa_clock_virtual clock;
     stoa_sim_net *net;
     stoa_session_options options; /* of both, but for what names them */
-    uint32_t queue_frames;
+    uint32_t queue_frames, sessions_max;
     kit_end a, b, c; /* a listens; c is there where a test begins it */
 } kit;
 
@@ -95,6 +95,7 @@ static inline void kit_on_refused(void *context, stoa_session *session, stoa_err
     e->refusals++;
     e->why_refused = why;
     e->refused_here = here;
+    *(here ? &e->why_here : &e->why_told) = why;
 }
 
 static inline void kit_on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
@@ -142,7 +143,8 @@ static inline void kit_begin(kit *k, kit_end *e, const stoa_session_options *opt
     bool listens = e == &k->a;
     stoa_link_options link = {.listen = listens, .frame_limit = 64 * 1024, .queue_frames = k->queue_frames};
     assert_int_equal(stoa_link_open("fault+sim://kit/a", &link, &e->link), STOA_OK);
-    stoa_sessions_options all = {.link = e->link, .listens = listens, .session = *options};
+    stoa_sessions_options all = {
+        .link = e->link, .listens = listens, .sessions_max = k->sessions_max, .session = *options};
     assert_int_equal(stoa_sessions_new(&all, &e->sessions), STOA_OK);
 }
 
