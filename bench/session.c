@@ -144,8 +144,11 @@ static double through_sessions(const pair *p, uint32_t size_bytes)
         for (uint32_t i = 0; i < ROUND; i++, number++) {
             memcpy(message, &number, sizeof number);
             expected += number;
-            bench_must(stoa_session_send(p->a, STOA_LANE_NORMAL, 1, 2, 3, 0, message, size_bytes, now_ns, &seq),
-                       "send");
+            stoa_err err;
+            while ((err = stoa_session_send(p->a, STOA_LANE_NORMAL, 1, 2, 3, 0, message, size_bytes, now_ns, &seq)) == STOA_E_FULL) {
+                turn(p); /* the first rounds, before it is known what the path carries */
+            }
+            bench_must(err, "send");
         }
         turn(p);
     }

@@ -99,7 +99,7 @@ void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns)
     s->accepted = 0;
     if (!was_up) { return; }
     for (unsigned i = 0; why == STOA_E_TIMEOUT && i < STOA_LANE_COUNT; i++) {
-        stoa_flow_timeout(s, &s->out[i]);
+        stoa_flow_timeout(&s->out[i]);
     }
     s->greeting_from = s->hello_number + 1;
     s->counts.downs++;
@@ -191,7 +191,8 @@ uint64_t stoa_session_step(stoa_session *session, uint64_t now_ns)
 {
     uint64_t next_ns = UINT64_MAX;
     session->blocked = false;
-    if (session->state == STOA_SESSION_UP) { next_ns = stoa_transfers_step(session, now_ns); }
+    if (session->state == STOA_SESSION_UP) { next_ns = stoa_pulse_step(session, now_ns); } /* before what it would wait behind */
+    if (session->state == STOA_SESSION_UP) { next_ns = stoa_sooner(next_ns, stoa_transfers_step(session, now_ns)); }
     for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
         next_ns = stoa_sooner(next_ns, stoa_lane_step(session, (stoa_lane)i, now_ns));
     }
@@ -199,7 +200,6 @@ uint64_t stoa_session_step(stoa_session *session, uint64_t now_ns)
         for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
             next_ns = stoa_sooner(next_ns, stoa_lane_acknowledge(session, (stoa_lane)i, now_ns));
         }
-        next_ns = stoa_sooner(next_ns, stoa_pulse_step(session, now_ns));
     }
     if (session->state == STOA_SESSION_GREETING) {
         if (now_ns >= session->hello_due_ns) {

@@ -27,7 +27,7 @@
  *
  * A batch is what goes over the link in one piece: the messages of one lane that came together while batch_bytes were not
  * full and batch_ns not over. It stays in the lane's ring until it is acknowledged and is sent again, byte for byte but for
- * its envelope, when it seems lost: after a timeout (RFC 6298, but from 10 ms on) or when the receiver says that it is missing.
+ * its envelope, when it seems lost: after a timeout (RFC 6298, but from a heartbeat on) or when the receiver says that it is missing.
  * The receiver tells batches in order; of those that come before one that is missing it keeps 32 a lane. How much of a lane may
  * be in flight follows what the path carries (session_flow.c): on a slow one little waits on the way, so that what is urgent, and
  * the pulses, get through.

@@ -183,9 +183,12 @@ static void go_on(stoa_session *s, const stoa_hello *hello, uint64_t now_ns)
         (void)stoa_lane_acked(s, (stoa_lane)i, hello->lanes[i], now_ns);
     }
     if (s->state == STOA_SESSION_UP && (hello->flags & STOA_HELLO_WANTS) == 0) { return; }
-    for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
+    /* What was sent before is lost, as it was not up; what was sent since this was noticed first is behind the answer. */
+    bool again = s->state == STOA_SESSION_UP && now_ns - s->rewound_ns < stoa_session_silence_ns(s);
+    for (unsigned i = 0; !again && i < STOA_LANE_COUNT; i++) {
         stoa_lane_rewind(s, (stoa_lane)i);
     }
+    if (!again) { s->rewound_ns = now_ns; }
     /* Both ways work, and it lets us in, only if it has accepted a hello of this greeting. */
     if (s->state == STOA_SESSION_UP || hello->heard < s->greeting_from) { return; }
     bool resumed = s->met;

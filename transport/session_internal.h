@@ -114,6 +114,7 @@ struct stoa_session {
     uint64_t hello_number, greeting_from, hello_due_ns; /* greeting_from: first number of this greeting */
     uint64_t peer_hello, accepted; /* its last hello that came; that this greeting has accepted, 0: none */
     uint64_t refused_to;           /* what is said of hellos up to this one was told */
+    uint64_t rewound_ns;           /* when all was sent again because the other side greeted */
     uint32_t refusals;             /* one after the other: the pause behind each is longer */
     bool bare;                                                      /* both trust the link */
     bool met;                                                       /* it was up with this incarnation of the peer */
@@ -129,6 +130,7 @@ struct stoa_session {
     uint64_t rtt_ns, rtt_spread_ns;
     uint64_t empty_rtt_ns, empty_at_ns; /* the shortest of this connection: of a path without a queue; when it was last */
     uint64_t queue_ns;                  /* so much longer was the last */
+    bool carries_known;                 /* a batch was timed on this connection: pulses say little of what that takes */
     stoa_histogram rtt;
     stoa_session_counts counts;
     uint64_t last_transfer;
@@ -207,9 +209,9 @@ uint32_t stoa_flow_batch_bytes(const stoa_session *s, const stoa_lane_out *out);
 /* So many have arrived, up to batch index oldest. */
 void stoa_flow_acked(stoa_session *s, stoa_lane_out *out, uint64_t bytes);
 /* Something did not arrive, though what came behind it did. */
-void stoa_flow_lost(stoa_session *s, stoa_lane_out *out);
+void stoa_flow_lost(stoa_lane_out *out);
 /* Nothing has arrived for so long that all that is in flight counts as lost. */
-void stoa_flow_timeout(stoa_session *s, stoa_lane_out *out);
+void stoa_flow_timeout(stoa_lane_out *out);
 /* A round trip has taken so long. */
 void stoa_flow_sample(stoa_session *s, uint64_t rtt_ns, uint64_t now_ns);
 

@@ -13,7 +13,7 @@
 
 #include "transport/session_internal.h"
 
-enum { BACKOFF_MAX = 6 };
+enum { BACKOFF_MAX = 6, FIRST_BEATS = 4 };
 
 static stoa_batch *batch_at(const stoa_lane_out *out, uint64_t index)
 {
@@ -267,7 +267,7 @@ void stoa_lane_missing(stoa_session *s, stoa_lane lane, uint64_t acked, const st
         out->again_end = i + 1;
     }
     if (out->again_end == out->oldest) { return; }
-    if (out->oldest >= out->unclear) { stoa_flow_lost(s, out); } /* once for all that was in flight together */
+    if (out->oldest >= out->unclear) { stoa_flow_lost(out); } /* once for all that was in flight together */
     out->unclear = out->next;
 }
 
@@ -289,6 +289,7 @@ static uint64_t forget_acked(stoa_session *s, stoa_lane_out *out, uint64_t now_n
     }
     if (sent_ns != UINT64_MAX) {
         out->backoff = 0;
+        s->carries_known = true;
         stoa_session_rtt(s, now_ns - sent_ns, now_ns);
     }
     if (bytes > 0) { out->moved_ns = now_ns; }
@@ -327,7 +328,8 @@ stoa_err stoa_lane_acked(stoa_session *s, stoa_lane lane, stoa_lane_mark mark, u
 static uint64_t lost_ns(const stoa_session *s, const stoa_lane_out *out)
 {
     if (out->oldest == out->next) { return UINT64_MAX; }
-    uint64_t wait_ns = stoa_session_timeout_ns(s) << out->backoff;
+    uint64_t first_ns = s->carries_known ? 0 : FIRST_BEATS * s->options.heartbeat_ns, wait_ns = stoa_session_timeout_ns(s);
+    wait_ns = (wait_ns > first_ns ? wait_ns : first_ns) << out->backoff;
     uint64_t from_ns = batch_at(out, out->oldest)->sent_ns;
     if (from_ns < out->moved_ns) { from_ns = out->moved_ns; }
     return from_ns + stoa_sooner(wait_ns, s->options.silence_max_ns);
@@ -357,7 +359,7 @@ uint64_t stoa_lane_step(stoa_session *s, stoa_lane lane, uint64_t now_ns)
     stoa_lane_out *out = &s->out[lane];
     if (out->oldest == out->end) { return UINT64_MAX; }
     if (s->state == STOA_SESSION_UP && now_ns >= lost_ns(s, out)) {
-        stoa_flow_timeout(s, out);
+        stoa_flow_timeout(out);
         stoa_lane_rewind(s, lane);
         if (out->backoff < BACKOFF_MAX) { out->backoff++; }
     }

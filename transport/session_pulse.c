@@ -7,13 +7,13 @@
  *
  * The threshold is that of TCP's timeout over the times between answers (Jacobson, "Congestion avoidance and control",
  * 1988): their mean and six mean deviations, but not less than four heartbeats and two round trips, and not more than
- * silence_max_ns. After a silence there is more patience with the same connection, until answers come regularly again. A
- * process that was itself stopped does not count that time against its peer.
+ * silence_max_ns. After a silence there is more patience with the same connection, and with a new one (ten heartbeats), until answers
+ * come regularly. A process that was itself stopped does not count that time against its peer.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/session_internal.h"
 
-enum { LEAST_BEATS = 4, DEVIATIONS = 6, TIMEOUT_MIN_MS = 10, STALL_BEATS = 2 };
+enum { LEAST_BEATS = 4, DEVIATIONS = 6, STALL_BEATS = 2 };
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
 {
@@ -43,7 +43,7 @@ void stoa_session_rtt(stoa_session *s, uint64_t rtt_ns, uint64_t now_ns)
 uint64_t stoa_session_timeout_ns(const stoa_session *s)
 {
     uint64_t timeout_ns = s->rtt_ns + 4 * s->rtt_spread_ns + 2 * s->options.ack_ns;
-    return clamp(timeout_ns, STOA_MS(TIMEOUT_MIN_MS), s->options.silence_max_ns);
+    return clamp(timeout_ns, s->options.heartbeat_ns, s->options.silence_max_ns);
 }
 
 uint64_t stoa_session_silence_ns(const stoa_session *s)
@@ -57,7 +57,7 @@ uint64_t stoa_session_silence_ns(const stoa_session *s)
 void stoa_pulse_forget(stoa_session *s)
 {
     s->gap_ns = s->options.heartbeat_ns;
-    s->gap_spread_ns = s->options.heartbeat_ns / 2;
+    s->gap_spread_ns = s->options.heartbeat_ns * 3 / 2; /* patience for a second, as what is sent first may be much */
 }
 
 void stoa_pulse_begin(stoa_session *s, uint64_t now_ns)
