@@ -110,7 +110,7 @@ stoa_err stoa_turn_answer_kept(stoa_turn *turn, const stoa_asker *asker, const s
 stoa_err stoa_turn_emit(stoa_turn *turn, const stoa_row *row, const void *payload);
 
 /* --- mail (event-sourced kinds of a shard with a journal): to an actor "kind/key" of another shard, which outlives both.
- * "shard:kind/key" names a shard that need not be open at the moment. Part of the turn, as its events are: it leaves when they are
+ * "shard:kind/key" names a shard that need not be open at the moment, one of another node "shard@node:kind/key" (distant.h). Part of the turn, as its events are: it leaves when they are
  * committed and takes effect there once, in the order in which this shard mailed to that one. What is refused there - an error of
  * the turn, no such actor, no handler - comes back: this actor hears stoa_system.undelivered with the token, once, however often
  * either side ends in between. A turn that hears so should not fail, nor need room for mail.

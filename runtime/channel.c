@@ -162,8 +162,8 @@ static stoa_err may_mail(const struct stoa_mailing *m, uint32_t channel, uint32_
 
 /* --- addresses: "kind/key", or "shard:kind/key" for a shard that need not be there yet */
 
-/* The shard that an actor of an event-sourced kind lives in. Its slot was written before its name was known. */
-static const stoa_channel_peer *peer_of(stoa_node *node, const char *name)
+/* The shard here that an actor of an event-sourced kind lives in. Its slot was written before its name was known. */
+static const stoa_channel_peer *peer_here(stoa_node *node, const char *name)
 {
     char kind[STOA_NAME_MAX + 1];
     size_t size = strcspn(name, "/");
@@ -176,6 +176,17 @@ static const stoa_channel_peer *peer_of(stoa_node *node, const char *name)
     if (!ref.at || place >= node->core_count) { return NULL; }
     const struct stoa_shard *shard = stoa_actor_slot(node->cores[place], stoa_ref_index(ref))->shard;
     return shard ? &shard->peer : NULL;
+}
+
+/* The shard that it lives in, here or, as somebody said, on another node. */
+static const stoa_channel_peer *peer_of(stoa_node *node, const char *name)
+{
+    const stoa_channel_peer *found = peer_here(node, name);
+    if (found) { return found; }
+    (void)pthread_mutex_lock(&node->lock);
+    found = stoa_distant_home(node, name);
+    (void)pthread_mutex_unlock(&node->lock);
+    return found;
 }
 
 /* The channel to the shard of that name; one that is not in use where there is none yet; 0: too many. */

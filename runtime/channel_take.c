@@ -119,14 +119,22 @@ static const stoa_row *row_for(const stoa_kind *kind, const stoa_mail *mail)
     return NULL;
 }
 
-/* Errors: NOT_FOUND, FAILED (it is being restarted), NO_HANDLER, what decoding says; AGAIN (no memory). */
-static stoa_err unpack(struct stoa_shard *shard, const stoa_mail *mail, stoa_actor **actor_out, stoa_msg **msg_out)
+/* What another node may mail: it tells, and commands nobody, and does not speak as the runtime of this one. */
+static bool told(const stoa_row *row)
+{
+    bool tells = row->cls == STOA_ROW_CAST || row->cls == STOA_ROW_CONTROL;
+    return tells && strcmp(row->kind, "stoa_system") != 0;
+}
+
+/* here: mailed on this node. Errors: NOT_FOUND, FAILED (it is being restarted), NO_HANDLER, DENIED, what decoding says; AGAIN (no memory). */
+static stoa_err unpack(struct stoa_shard *shard, const stoa_mail *mail, bool here, stoa_actor **actor_out, stoa_msg **msg_out)
 {
     stoa_actor *actor = actor_named(shard, stoa_mail_to(mail), mail->to_bytes);
     if (!actor) { return STOA_E_NOT_FOUND; }
     if (actor->flags & STOA_ACTOR_DOWN) { return STOA_E_FAILED; }
     const stoa_row *row = row_for(actor->kind, mail);
     if (!row) { return STOA_E_NO_HANDLER; }
+    if (!here && !told(row)) { return STOA_E_DENIED; }
     stoa_msg *msg = stoa_slab_new(&shard->core->place.slab, row->payload.size_bytes, STOA_MSG_CONTEXT);
     if (!msg) { return STOA_E_AGAIN; }
     stoa_err err = stoa_decode(&row->payload, stoa_mail_payload(mail), mail->payload_bytes, stoa_msg_body(msg), NULL);
@@ -193,7 +201,8 @@ static bool deliver(struct stoa_shard *shard, uint32_t channel, const stoa_mail 
         m->again_ns = m->scarce_ns + STOA_MAIL_PATIENCE_NS;
         return false;
     }
-    stoa_err err = full ? STOA_E_FULL : unpack(shard, mail, &actor, &msg);
+    bool here = m->in[channel].peer->here != NULL;
+    stoa_err err = full ? STOA_E_FULL : unpack(shard, mail, here, &actor, &msg);
     if (err == STOA_E_AGAIN) {
         m->again_ns = shard->core->now_ns + STOA_MS(1);
         return false;

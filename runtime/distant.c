@@ -15,8 +15,16 @@ struct stoa_distant {
     struct stoa_distant *next;
     stoa_port *port;
     _Atomic uint64_t way; /* the port's reference; 0: nobody carries to it */
+    uint32_t there_bytes; /* of its name: what it calls itself */
     char name[STOA_SHARD_NAME_MAX];
 };
+
+/* Where an actor is expected. */
+typedef struct stoa_distant_actor {
+    struct stoa_distant_actor *next;
+    const stoa_distant *home;
+    char name[STOA_NAME_MAX + 1];
+} stoa_distant_actor;
 
 const stoa_row stoa_distant_row = {.kind = "channel", .name = "frame", .doc = "What a channel tells a shard of another node."};
 
@@ -51,8 +59,26 @@ stoa_ref stoa_distant_way(const stoa_channel_peer *peer)
     return (stoa_ref){atomic_load_explicit(&distant->way, memory_order_relaxed)};
 }
 
+static const stoa_distant_actor *actor_named(const stoa_node *node, const char *actor)
+{
+    const stoa_distant_actor *at = node->distant_actors;
+    while (at && strcmp(at->name, actor) != 0) { at = at->next; }
+    return at;
+}
+
+const stoa_channel_peer *stoa_distant_home(const stoa_node *node, const char *actor)
+{
+    const stoa_distant_actor *found = actor_named(node, actor);
+    return found ? &found->home->peer : NULL;
+}
+
 void stoa_distants_free(stoa_node *node)
 {
+    while (node->distant_actors) {
+        stoa_distant_actor *first = node->distant_actors;
+        node->distant_actors = first->next;
+        free(first);
+    }
     while (node->distants) {
         stoa_distant *first = node->distants;
         node->distants = first->next;
@@ -89,8 +115,8 @@ bool stoa_node_shard_at(stoa_node *node, uint32_t index, const char **name_out)
 
 static stoa_err check_name(const stoa_node *node, const char *name)
 {
-    bool good = name && name[0] && strlen(name) < STOA_SHARD_NAME_MAX && !strpbrk(name, ":/");
-    if (!good) { return STOA_FAIL(STOA_E_INVALID, "'%s' is no name of a shard", name ? name : ""); }
+    bool good = name && name[0] && name[0] != '@' && strlen(name) < STOA_SHARD_NAME_MAX && !strpbrk(name, ":/");
+    if (!good) { return STOA_FAIL(STOA_E_INVALID, "'%s' is no name of a shard, of %d bytes at most", name ? name : "", STOA_SHARD_NAME_MAX - 1); }
     for (uint32_t i = 0; i < node->shard_count; i++) {
         if (strcmp(node->shards[i]->name, name) == 0) { return STOA_FAIL(STOA_E_EXISTS, "shard %s is of this node", name); }
     }
@@ -105,6 +131,7 @@ static stoa_err distant_new(stoa_node *node, const char *name, stoa_distant **ou
     stoa_distant *distant = calloc(1, sizeof *distant);
     if (!distant) { return STOA_FAIL(STOA_E_NOMEM, "distant shard %s", name); }
     memcpy(distant->name, name, strlen(name) + 1);
+    distant->there_bytes = (uint32_t)strcspn(name, "@");
     distant->peer.name = distant->name;
     distant->next = node->distants;
     node->distants = distant;
@@ -112,13 +139,49 @@ static stoa_err distant_new(stoa_node *node, const char *name, stoa_distant **ou
     return STOA_OK;
 }
 
+/* The one of that name, or a new one. Under node->lock. */
+static stoa_err distant_get(stoa_node *node, const char *name, stoa_distant **out)
+{
+    stoa_err err = check_name(node, name);
+    if (err) { return err; }
+    *out = distant_named(node, name, strlen(name));
+    return *out ? STOA_OK : distant_new(node, name, out);
+}
+
+static stoa_err actor_new(stoa_node *node, const char *name, const stoa_distant *home)
+{
+    uint32_t count = 0;
+    for (const stoa_distant_actor *at = node->distant_actors; at; at = at->next) { count++; }
+    if (count == STOA_DISTANT_ACTORS_MAX) { return STOA_FAIL(STOA_E_FULL, "%u actors of distant shards", count); }
+    stoa_distant_actor *actor = calloc(1, sizeof *actor);
+    if (!actor) { return STOA_FAIL(STOA_E_NOMEM, "%s", name); }
+    memcpy(actor->name, name, strlen(name) + 1);
+    actor->home = home;
+    actor->next = node->distant_actors;
+    node->distant_actors = actor;
+    return STOA_OK;
+}
+
+stoa_err stoa_distant_expect(stoa_node *node, const char *shard, const char *actor)
+{
+    stoa_distant *home = NULL;
+    bool good = actor && strlen(actor) <= STOA_NAME_MAX && strchr(actor, '/') && !strchr(actor, ':');
+    if (!good) { return STOA_FAIL(STOA_E_INVALID, "'%s' is no name of an actor", actor ? actor : ""); }
+    (void)pthread_mutex_lock(&node->lock);
+    stoa_err err = distant_get(node, shard, &home);
+    const stoa_distant_actor *known = err ? NULL : actor_named(node, actor);
+    if (known && known->home != home) { err = STOA_FAIL(STOA_E_EXISTS, "%s is expected in shard %s", actor, known->home->name); }
+    if (!err && !known) { err = actor_new(node, actor, home); }
+    (void)pthread_mutex_unlock(&node->lock);
+    return err;
+}
+
 stoa_err stoa_distant_open(stoa_port *port, const char *shard, stoa_distant **out)
 {
     stoa_node *node = port->place.node;
+    stoa_distant *distant = NULL;
     (void)pthread_mutex_lock(&node->lock);
-    stoa_err err = check_name(node, shard);
-    stoa_distant *distant = err ? NULL : distant_named(node, shard, strlen(shard));
-    if (!err && !distant) { err = distant_new(node, shard, &distant); }
+    stoa_err err = distant_get(node, shard, &distant);
     uint64_t way = err ? 0 : atomic_load(&distant->way);
     if (way && !stoa_place_left(node, (stoa_ref){way})) { err = STOA_FAIL(STOA_E_EXISTS, "shard %s is carried to", shard); }
     if (!err) {
@@ -182,11 +245,12 @@ bool stoa_distant_frame(const stoa_delivery *delivery, void *bytes, stoa_distant
                               .base = frame->base,
                               .acked = frame->acked,
                               .upto = frame->upto};
+    stoa_distant *to = (stoa_distant *)(uintptr_t)frame->to;
     (void)STOA_TEXT_SETZ(&head.from, frame->from->name); /* names of shards fit */
-    (void)STOA_TEXT_SETZ(&head.to, frame->to->name);
+    (void)STOA_TEXT_SET(&head.to, to->name, to->there_bytes);
     memcpy(bytes, &head, sizeof head);
     memcpy((uint8_t *)bytes + sizeof head, frame + 1, frame->bytes);
-    *to_out = (stoa_distant *)(uintptr_t)frame->to;
+    *to_out = to;
     *used_out = (uint32_t)sizeof head + frame->bytes;
     return true;
 }
@@ -260,7 +324,7 @@ static stoa_err check(const stoa_distant_head *head, const uint8_t *body, uint32
 static stoa_distant *speaker(stoa_distant *const *from, uint32_t count, const stoa_text30 *name)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (STOA_TEXT_EQZ(name, from[i]->name)) { return from[i]; }
+        if (name->len == from[i]->there_bytes && memcmp(name->at, from[i]->name, name->len) == 0) { return from[i]; }
     }
     return NULL;
 }

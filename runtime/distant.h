@@ -13,7 +13,12 @@
  * once, whatever happens between the nodes. Only who dropped something has to say so; where it is not known, both say it. Frames are of a fixed layout, little endian, and of one version; what comes is checked
  * before it is anybody's: lengths, numbers, texts, and that it is from a shard that its node may speak for.
  *
- * One name is one shard of all nodes that talk: one that is here is EXISTS, and so is one that another port carries to.
+ * Nodes may have shards of one name. "SHARD@NODE" is what others call a shard that calls itself SHARD: so each is one shard, whatever
+ * the shards here are called, and frames say SHARD to it. A name without @ is the same on both sides; one that is here is EXISTS, and
+ * so is one that another port carries to.
+ *
+ * What another node mails is casts and control rows, never commands, and nothing that the runtime says (stoa_system): DENIED
+ * otherwise, and its sender hears so.
  *
  * Threads: the port's. A distant shard lives as long as its node; what is closed is opened again under its name.
  *
@@ -25,8 +30,12 @@
 
 typedef struct stoa_distant stoa_distant;
 
-enum { STOA_DISTANT_FRAME_MAX = 8 << 10, STOA_DISTANTS_MAX = 256 };
+enum { STOA_DISTANT_FRAME_MAX = 8 << 10, STOA_DISTANTS_MAX = 256, STOA_DISTANT_ACTORS_MAX = 4096 };
 
+/* Before anyone carries to it: mail to it is taken, and waits. actor: "kind/key", who lives in it; mail to that name finds it there, if
+ * none of that name is here. Saying the same again is no change. Errors: INVALID (a name), EXISTS (the shard is here, or the actor
+ * is said to live in another one), FULL, NOMEM. Any thread. */
+stoa_err stoa_distant_expect(stoa_node *node, const char *shard, const char *actor);
 /* Channels to it greet it as soon as again is said. Errors: INVALID (a name), EXISTS (here, or carried to by another port),
  * FULL, NOMEM. */
 stoa_err stoa_distant_open(stoa_port *port, const char *shard, stoa_distant **out);

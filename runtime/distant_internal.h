@@ -27,6 +27,8 @@ extern const stoa_row stoa_distant_row;
 struct stoa_shard *stoa_node_shard_open(stoa_node *node, const char *name, size_t size);
 /* The distant shard of that name; NULL: none. Under node->lock. */
 const stoa_channel_peer *stoa_distant_named(const stoa_node *node, const char *name, size_t size);
+/* The distant shard that an actor of that name is expected in; NULL: none. Under node->lock. */
+const stoa_channel_peer *stoa_distant_home(const stoa_node *node, const char *actor);
 /* The port that carries to it; NONE: nobody for now. Any thread. */
 stoa_ref stoa_distant_way(const stoa_channel_peer *peer);
 void stoa_distants_free(stoa_node *node);

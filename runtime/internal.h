@@ -64,6 +64,7 @@ struct stoa_node {
     uint32_t shard_count;
     _Atomic uint32_t shards_open; /* ever */
     stoa_distant *distants; /* of other nodes (distant.c) */
+    struct stoa_distant_actor *distant_actors;
     struct stoa_shard *own; /* options.journal's; NULL: none */
     pthread_mutex_t lock; /* opening of ports and shards, errands */
     pthread_mutex_t move_lock; /* one move at a time */

@@ -94,10 +94,10 @@ static void connect_on_core(stoa_core *core, void *context)
 
 /* --- on the thread that opens it */
 
-/* Others name it in 30 bytes, and mail to "shard:kind/key". */
+/* Others name it in 30 bytes, and mail to "shard:kind/key"; one of another node is "shard@node". */
 static stoa_err check_name(const stoa_node *node, const char *name)
 {
-    bool good = name && name[0] && strlen(name) < STOA_SHARD_NAME_MAX && !strpbrk(name, ":/");
+    bool good = name && name[0] && strlen(name) < STOA_SHARD_NAME_MAX && !strpbrk(name, ":/@");
     if (!good) { return STOA_FAIL(STOA_E_INVALID, "'%s' is no name of a shard", name ? name : ""); }
     for (uint32_t i = 0; i < node->shard_count; i++) {
         if (strcmp(node->shards[i]->name, name) == 0) { return STOA_FAIL(STOA_E_EXISTS, "shard %s", name); }

@@ -331,12 +331,13 @@ void stoa_remote_expired(stoa_remote *remote, stoa_remote_peer *peer, const stoa
 void stoa_remote_unsent(stoa_remote *remote, stoa_remote_peer *peer, const stoa_remote_waiting *frame, stoa_err why);
 
 /* --- shards.c */
-void stoa_remote_shard_told(stoa_remote *remote, stoa_remote_peer *peer, const char *name);
+void stoa_remote_shard_told(stoa_remote *remote, stoa_remote_peer *peer, const char *shard);
 void stoa_remote_mail_taken(stoa_remote *remote, stoa_remote_peer *peer, const void *bytes, uint32_t size_bytes);
 /* Whether it was for a distant shard. */
 bool stoa_remote_mail_sent(stoa_remote *remote, const stoa_delivery *delivery);
 void stoa_remote_shards_up(stoa_remote_peer *peer);
 void stoa_remote_shards_step(stoa_remote *remote, stoa_remote_peer *peer);
+/* What is mailed to its shards waits from here on. */
 void stoa_remote_shards_close(stoa_remote_peer *peer);
 
 /* --- in.c */

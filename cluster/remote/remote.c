@@ -226,7 +226,10 @@ static void close_all(stoa_remote *remote, uint32_t linger_ms)
 {
     if (remote->port) {
         stoa_names_watch(remote->node, NULL);
-        for (uint32_t i = 0; i < remote->peer_count; i++) { stoa_remote_peer_lost(remote, &remote->peers[i]); }
+        for (uint32_t i = 0; i < remote->peer_count; i++) {
+            stoa_remote_peer_lost(remote, &remote->peers[i]);
+            stoa_remote_shards_close(&remote->peers[i]);
+        }
         stoa_port_flush(remote->port);
     }
     for (uint32_t i = 0; i < remote->line_count; i++) {

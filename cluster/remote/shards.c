@@ -1,10 +1,14 @@
 /* remote/shards.c - durable channels between shards of different nodes (runtime/distant.h): nodes tell each other which shards they
  * serve, and what their channels say to each other goes over the bulk lane.
  *
+ * What node b calls "vault" is "vault@b" here (distant.h): two nodes may each have one, and a node speaks for its own only.
+ *
  * A frame that the lane or a core has no room for is dropped, and when there is room the channels are told to begin again; so is it
- * with each connection. A shard that two nodes tell of is the first one's until that is lost.
+ * with each connection.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
 #include "base/log.h"
 #include "cluster/remote/inner.h"
 
@@ -29,34 +33,19 @@ static stoa_distant *known(const stoa_remote_peer *peer, const char *name)
     return NULL;
 }
 
-/* Another node's that is lost. */
-static void take_over(stoa_remote *remote, const char *name)
+void stoa_remote_shard_told(stoa_remote *remote, stoa_remote_peer *peer, const char *shard)
 {
-    for (uint32_t i = 0; i < remote->peer_count; i++) {
-        stoa_remote_peer *peer = &remote->peers[i];
-        stoa_distant *its = peer->lost ? known(peer, name) : NULL;
-        if (!its) { continue; }
-        stoa_distant_close(its);
-        for (uint32_t at = 0; at < peer->distant_count; at++) {
-            if (peer->distants[at] == its) { peer->distants[at] = peer->distants[--peer->distant_count]; }
-        }
-    }
-}
-
-void stoa_remote_shard_told(stoa_remote *remote, stoa_remote_peer *peer, const char *name)
-{
+    char name[2 * STOA_NAME_MAX + 2];
+    (void)snprintf(name, sizeof name, "%s@%s", shard, peer->name);
     peer->shards_begin = true;
     if (known(peer, name)) { return; }
-    stoa_err err = peer->distant_count < STOA_REMOTE_SHARDS ? STOA_OK : STOA_E_FULL;
+    stoa_err err = strchr(shard, '@') ? STOA_E_INVALID : STOA_OK;
+    if (!err && peer->distant_count == STOA_REMOTE_SHARDS) { err = STOA_E_FULL; }
+    if (!err) { err = stoa_distant_open(remote->port, name, &peer->distants[peer->distant_count]); }
     if (!err) {
-        take_over(remote, name);
-        err = stoa_distant_open(remote->port, name, &peer->distants[peer->distant_count]);
-    }
-    if (!err) { peer->distant_count++; }
-    if (err) {
-        bool has_one_itself = err == STOA_E_EXISTS; /* as two equal nodes do: each mails to its own */
-        stoa_log(has_one_itself ? STOA_LOG_INFO : STOA_LOG_WARN, "remote_shard_refused", STOA_KV("node", peer->name), STOA_KV("shard", name),
-                 STOA_KV("why", stoa_err_name(err)));
+        peer->distant_count++;
+    } else {
+        stoa_log(STOA_LOG_WARN, "remote_shard_refused", STOA_KV("node", peer->name), STOA_KV("shard", shard), STOA_KV("why", stoa_err_name(err)));
     }
 }
 

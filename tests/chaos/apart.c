@@ -33,7 +33,6 @@
 #include "tests/sim/purse_names.h"
 
 enum { PAYERS = 2 };
-static const char *const node_names[SIDES] = {"a", "b"};
 #define DEADLINE STOA_S(60)
 
 static stoa_node *node;
@@ -85,7 +84,7 @@ static void open_purse(uint32_t i)
 {
     char name[80];
     purse_linked linked;
-    purse_address(side, i, name, sizeof name);
+    purse_address(side, i, false, name, sizeof name);
     if (stoa_spawn(node, &purse_kind, strchr(name, ':') + 1, &(stoa_spawn_options){.shard = shards[i / 2]}, &purses[i])) { die(name); }
     if (purse_call_link(node, purses[i], purse_link_of(side, i), DEADLINE, &linked)) { die(name); }
 }
@@ -132,10 +131,8 @@ static purse_pay random_pay(stoa_random *random)
 {
     char address[96];
     uint32_t to = (uint32_t)stoa_random_below(random, PURSES), of = stoa_random_below(random, 4) ? 1 - side : side;
-    purse_address(of, to, address, sizeof address);
-    if (!stoa_random_below(random, 16)) {
-        (void)snprintf(address, sizeof address, "%s:purse/nobody", shard_names[of][to / 2]);
-    }
+    purse_address(of, to, of != side, address, sizeof address);
+    if (!stoa_random_below(random, 16)) { purse_nobody(of, to, of != side, address, sizeof address); }
     return (purse_pay){.amount = 1 + stoa_random_below(random, 100), .hops = stoa_random_below(random, 4), .to = purse_text(address)};
 }
 

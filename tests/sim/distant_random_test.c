@@ -49,7 +49,9 @@ static void meet(world *w, uint32_t i)
 {
     STOA_ASSERT(stoa_port_open(w->sides[i].node, "nodes", &w->ports[i]) == STOA_OK);
     for (uint32_t k = 0; k < SHARDS; k++) {
-        STOA_ASSERT(stoa_distant_open(w->ports[i], shard_names[1 - i][k], &w->distants[i][k]) == STOA_OK);
+        char name[32];
+        purse_far_shard(1 - i, k, name, sizeof name);
+        STOA_ASSERT(stoa_distant_open(w->ports[i], name, &w->distants[i][k]) == STOA_OK);
     }
 }
 

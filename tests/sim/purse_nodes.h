@@ -30,7 +30,7 @@ static bool purse_side_attach_one(purse_side *s, uint32_t i)
 {
     char name[80];
     purse_linked linked;
-    purse_address(s->index, i, name, sizeof name);
+    purse_address(s->index, i, false, name, sizeof name);
     stoa_err err = stoa_spawn(s->node, &purse_kind, strchr(name, ':') + 1, &(stoa_spawn_options){.shard = s->shards[i / 2]}, &s->purses[i]);
     purse_link link = purse_link_of(s->index, i);
     while (!err && (err = purse_call_link(s->node, s->purses[i], link, STOA_S(30), &linked)) != STOA_OK && !stoa_sim_dead(s->sim)) {
@@ -44,7 +44,7 @@ static bool purse_side_attach(purse_side *s)
 {
     for (uint32_t i = 0; i < SHARDS; i++) {
         char path[32];
-        (void)snprintf(path, sizeof path, "sim:%s", shard_names[s->index][i]);
+        (void)snprintf(path, sizeof path, "sim:%s@%s", shard_names[s->index][i], node_names[s->index]);
         stoa_shard_options options = {.name = shard_names[s->index][i], .core = i, .durability = stoa_durability_DISK,
                                       .journal = &stoa_journal_sim, .path = path};
         STOA_ASSERT(stoa_shard_open(s->node, &options, &s->shards[i]) == STOA_OK);
@@ -58,7 +58,9 @@ static bool purse_side_attach(purse_side *s)
 static stoa_sim_disk *purse_disk(const purse_side *s, uint32_t i)
 {
     stoa_sim_disk *disk;
-    STOA_ASSERT(stoa_sim_disk_get(shard_names[s->index][i], s->seed + s->index * SHARDS + i, &disk) == STOA_OK);
+    char name[32];
+    purse_far_shard(s->index, i, name, sizeof name);
+    STOA_ASSERT(stoa_sim_disk_get(name, s->seed + s->index * SHARDS + i, &disk) == STOA_OK);
     return disk;
 }
 
@@ -102,10 +104,8 @@ static purse_pay purse_random_pay(purse_side *sides, const purse_side *s, uint32
     bool far = purse_dice(sides) % 4 != 0;
     uint32_t to = (uint32_t)(purse_dice(sides) % PURSES);
     if (!far && to == from) { to = (to + 1) % PURSES; }
-    purse_address(far ? 1 - s->index : s->index, to, address, sizeof address);
-    if (purse_dice(sides) % 16 == 0) {
-        (void)snprintf(address, sizeof address, "%s:purse/nobody", shard_names[1 - s->index][to % SHARDS]);
-    }
+    purse_address(far ? 1 - s->index : s->index, to, far, address, sizeof address);
+    if (purse_dice(sides) % 16 == 0) { purse_nobody(1 - s->index, to, true, address, sizeof address); }
     return (purse_pay){.amount = 1 + purse_dice(sides) % 100, .hops = purse_dice(sides) % 5, .to = purse_text(address)};
 }
 

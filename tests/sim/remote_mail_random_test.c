@@ -30,8 +30,6 @@ typedef struct world {
     char uris[SIDES][192];
 } world;
 
-static const char *const node_names[SIDES] = {"a", "b"};
-
 static uint64_t dice(world *w)
 {
     return purse_dice(w->sides);
