@@ -12,10 +12,12 @@
 #include <unistd.h>
 
 #include "actors/market/venue.h"
+#include "base/text.h"
 #include "node/funds.h"
 #include "node/link_check.h"
 #include "node/plugin/plan.h"
 #include "storage/postgres/pg.h"
+#include "transport/envelope.h"
 
 #define AT(member)             offsetof(stoa_settings, member)
 #define TEXT_MAX(type, member) ((int64_t)sizeof(((type *)0)->member) - 1)
@@ -44,6 +46,7 @@ static const stoa_config_row symbol_table[] = {
 static const stoa_config_row account_table[] = {
     {.path = "name", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(name), .min = 1, .max = 30, .doc = "Its actor is trade_account/NAME."},
     {.path = "shard", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(shard), .fallback = "trade", .min = 1, .max = 30, .doc = "The shard it lives in. In another one than trade it is a wallet: it holds and transfers, and cannot trade."},
+    {.path = "node", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(node), .fallback = "", .max = 30, .doc = "The node it lives on, if that is another one that links lead to: it is not opened here, and its funds go there by mail between shards."},
     {.path = "issuer", .cls = STOA_CONFIG_BOOL, .offset = ACCOUNT(issuer), .fallback = "false", .doc = "The treasury: funds of the others come from it, its balances may be negative."},
     {.path = "margin", .cls = STOA_CONFIG_BOOL, .offset = ACCOUNT(margin), .fallback = "false", .doc = "May borrow within its limits."},
     {.path = "funds", .cls = STOA_CONFIG_TEXT, .offset = ACCOUNT(funds), .fallback = "", .max = 255, .doc = "Transferred from the issuer once: \"100000 USDT, 2 BTC\"."},
@@ -300,14 +303,27 @@ static bool good_shard_name(const char *shard)
     return strspn(shard, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(shard);
 }
 
+/* Who lives elsewhere is found there by SHARD@NODE. */
+enum { SHARD_BYTES = sizeof((stoa_text30 *)0)->at };
+static void check_away(const stoa_settings *s, const stoa_settings_account *account, stoa_buf *faults)
+{
+    bool good_node = stoa_node_name_is_good(account->node, strlen(account->node));
+    if (!good_node) { stoa_buf_printf(faults, "accounts: %s: node: '%s' cannot be a node's name\n", account->name, account->node); }
+    if (!s->link_count) { stoa_buf_printf(faults, "accounts: %s: node: there are no links to %s\n", account->name, account->node); }
+    if (strlen(account->shard) + 1 + strlen(account->node) > SHARD_BYTES) {
+        stoa_buf_printf(faults, "accounts: %s: %s@%s is longer than %d characters\n", account->name, account->shard, account->node, SHARD_BYTES);
+    }
+}
+
 static void check_shard(stoa_settings *s, const stoa_settings_account *account, stoa_buf *faults)
 {
+    if (account->away) { check_away(s, account, faults); }
     if (strcmp(account->shard, "trade") == 0) { return; }
     if (!good_shard_name(account->shard)) {
         stoa_buf_printf(faults, "accounts: %s: '%s' cannot be a shard's name\n", account->name, account->shard);
     } else if (account->issuer || account->margin) {
         stoa_buf_printf(faults, "accounts: %s: issuer and margin live in the shard trade\n", account->name);
-    } else if (is_vault(s, account->shard)) {
+    } else if (account->away || is_vault(s, account->shard)) {
         return;
     } else if (s->vault_count == STOA_SETTINGS_VAULTS) {
         stoa_buf_printf(faults, "accounts: more than %d shards beside trade\n", STOA_SETTINGS_VAULTS);
@@ -333,9 +349,10 @@ static void check_accounts(stoa_settings *s, stoa_buf *faults)
     s->vault_count = 0;
     check_issuers(s, faults);
     for (uint32_t i = 0; i < s->account_count; i++) {
-        const stoa_settings_account *account = &s->accounts[i];
+        stoa_settings_account *account = &s->accounts[i];
         stoa_fund funds[STOA_FUNDS_MAX];
         uint32_t count;
+        account->away = account->node[0] && strcmp(account->node, s->node_name) != 0;
         check_shard(s, account, faults);
         if (stoa_funds_parse(account->funds, funds, &count)) {
             stoa_buf_printf(faults, "accounts: %s: funds '%s' is not like \"100 USDT, 2 BTC\"\n", account->name, account->funds);
@@ -350,8 +367,10 @@ static void check_clients(const stoa_settings *s, stoa_buf *faults)
         (void)snprintf(names, sizeof names, "%s", s->clients[i].accounts);
         if (strcmp(s->clients[i].name, "server") == 0) { stoa_buf_puts(faults, "clients: server: that name is the node's own key's\n"); }
         for (char *name = strtok_r(names, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest)) {
-            if (!account_named(s, name)) {
-                stoa_buf_printf(faults, "clients: %s: there is no account '%s'\n", s->clients[i].name, name);
+            const stoa_settings_account *account = account_named(s, name);
+            if (!account) { stoa_buf_printf(faults, "clients: %s: there is no account '%s'\n", s->clients[i].name, name); }
+            if (account && account->away) {
+                stoa_buf_printf(faults, "clients: %s: account %s is used on its node, %s\n", s->clients[i].name, name, account->node);
             }
         }
     }
@@ -376,7 +395,8 @@ static void check_quoters(const stoa_settings *s, stoa_buf *faults)
         const stoa_settings_quoter *q = &s->quoters[i];
         const stoa_settings_account *account = account_named(s, q->account);
         if (!account) { stoa_buf_printf(faults, "quoters: %s: there is no account '%s'\n", q->name, q->account); }
-        if (account && strcmp(account->shard, "trade") != 0) { stoa_buf_printf(faults, "quoters: %s: account %s cannot trade\n", q->name, q->account); }
+        bool trades = account && !account->away && strcmp(account->shard, "trade") == 0;
+        if (account && !trades) { stoa_buf_printf(faults, "quoters: %s: account %s cannot trade\n", q->name, q->account); }
         if (!symbol_named(s, q->symbol)) { stoa_buf_printf(faults, "quoters: %s: there is no symbol '%s'\n", q->name, q->symbol); }
     }
 }

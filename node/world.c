@@ -19,6 +19,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "node/funds.h"
+#include "runtime/distant.h"
 
 STOA_PROXY(trade_account)
 STOA_PROXY(trade_book)
@@ -90,8 +91,22 @@ static stoa_shard *shard_of(const stoa_platform *p, const stoa_settings_account 
     return p->trade;
 }
 
+/* Of another node: mail finds it, and waits for that node where it has to. */
+static stoa_err expect_account(stoa_platform *p, const stoa_settings_account *from)
+{
+    char shard[sizeof from->shard + sizeof from->node], actor[2 * STOA_NAME_MAX];
+    (void)snprintf(shard, sizeof shard, "%s@%s", from->shard, from->node);
+    (void)snprintf(actor, sizeof actor, "%s/%s", trade_account_kind.name, from->name);
+    if (stoa_find(p->node, actor).at) {
+        return STOA_FAIL(STOA_E_EXISTS, "account %s is in this node's journal; node never changes: give it another name", from->name);
+    }
+    stoa_err err = stoa_distant_expect(p->node, shard, actor);
+    return err ? STOA_PASS(err, "account %s", from->name) : STOA_OK;
+}
+
 static stoa_err add_account(stoa_platform *p, stoa_ref risk, const stoa_settings_account *from)
 {
+    if (from->away) { return expect_account(p, from); }
     stoa_ref account;
     trade_account_done done;
     risk_done known;
@@ -116,15 +131,14 @@ static uint64_t fund_id(const char *account, const stoa_text6 *asset)
     return stoa_hash64(stoa_hash64(1, account, strlen(account)), asset->at, asset->len) | 1;
 }
 
-/* Another amount than was given then is told, and changes nothing; so are funds that came back from a shard that refused them. */
-static stoa_err given_before(const char *account, stoa_err err)
+/* Another amount than was given then is told, and changes nothing; so are funds that came back from a shard that refused them, and
+ * those that wait for the next start because too many wait for their node. */
+static stoa_err told(const stoa_settings_account *to, stoa_err err)
 {
-    if (err == STOA_E_CANCELLED) {
-        stoa_log(STOA_LOG_WARN, "funds_came_back", STOA_KV("account", account));
-        return STOA_OK;
-    }
-    if (err != STOA_E_DUPLICATE && err != STOA_E_STALE) { return err; }
-    stoa_log(STOA_LOG_WARN, "funds_given_before", STOA_KV("account", account));
+    bool before = err == STOA_E_DUPLICATE || err == STOA_E_STALE, waits = err == STOA_E_FULL && to->away;
+    const char *event = before ? "funds_given_before" : waits ? "funds_wait" : err == STOA_E_CANCELLED ? "funds_came_back" : NULL;
+    if (!event) { return err; }
+    stoa_log(STOA_LOG_WARN, event, STOA_KV("account", to->name));
     return STOA_OK;
 }
 
@@ -140,7 +154,7 @@ static stoa_err give_funds(stoa_platform *p, stoa_ref issuer, uint32_t index)
                                            .amount = funds[i].amount};
         trade_account_done done;
         err = STOA_TEXT_SETZ(&transfer.to, to->name);
-        if (!err) { err = given_before(to->name, trade_account_call_transfer(p->node, issuer, transfer, DEADLINE, &done)); }
+        if (!err) { err = told(to, trade_account_call_transfer(p->node, issuer, transfer, DEADLINE, &done)); }
     }
     return err ? STOA_PASS(err, "funds of %s", to->name) : STOA_OK;
 }
@@ -149,7 +163,7 @@ static stoa_ref issuer_of(stoa_platform *p)
 {
     char name[STOA_NAME_MAX + 1];
     for (uint32_t i = 0; i < p->settings.account_count; i++) {
-        if (!p->settings.accounts[i].issuer) { continue; }
+        if (!p->settings.accounts[i].issuer || p->settings.accounts[i].away) { continue; }
         (void)snprintf(name, sizeof name, "trade_account/%s", p->settings.accounts[i].name);
         return stoa_find(p->node, name);
     }
