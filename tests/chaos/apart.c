@@ -1,4 +1,5 @@
-/* apart.c - chaos_apart: one of two nodes whose shards mail money to each other over a link, until it is killed. Driven by apart_test.py.
+/* apart.c - chaos_apart: one of two nodes whose shards mail money to each other over a link, beside casts and asks from node to node,
+ * until it is killed. Driven by apart_test.py.
  *
  *     chaos_apart SIDE FOLDER ADDRESS KEY=VALUE...     SIDE: 0 listens, 1 dials
  *     incarnation, seed                  numbers
@@ -10,6 +11,7 @@
  *     pay            begin to pay; "paid PURSE NUMBER" is a payment that was acknowledged
  *     rest           no more payments; "resting" once those under way have ended
  *     look           "look WAITING BOOKS": messages that wait, and channels that do not run; money, sent, got, back of all purses
+ *     heard          "heard COUNT LIVES RESETS": of the other's gossip (gossip.h), which never rests
  *     audit N...     N: of each purse's last payment that was acknowledged. Nothing acknowledged is gone, each shard sums to zero, a
  *                    replay of each log gives the live state: "good"
  *
@@ -29,10 +31,12 @@
 #include "cluster/remote/remote.h"
 #include "storage/rocksdb/journal.h"
 #include "tests/chaos/driven.h"
+#include "tests/chaos/gossip.h"
 #include "tests/chaos/net.h"
 #include "tests/sim/purse_names.h"
 
 enum { PAYERS = 2 };
+static const char *const gossip_names[SIDES] = {"gossip/a", "gossip/b"};
 #define DEADLINE STOA_S(60)
 
 static stoa_node *node;
@@ -95,11 +99,14 @@ static void open_node(const char *folder)
     if (stoa_node_open(&(stoa_options){.cores = SHARDS, .kinds = kinds, .seed = seed}, &node)) { die("node"); }
     for (uint32_t i = 0; i < SHARDS; i++) { open_shard(folder, i); }
     for (uint32_t i = 0; i < PURSES; i++) { open_purse(i); }
+    stoa_ref ref;
+    if (stoa_spawn(node, &gossip_kind, gossip_names[side], &(stoa_spawn_options){.core = SHARDS - 1}, &ref)) { die("gossip"); }
 }
 
 static void meet(const char *address, char **argv)
 {
-    static const stoa_kind *const kinds[] = {&purse_kind, NULL};
+    static const stoa_kind *const kinds[] = {&purse_kind, &gossip_kind, NULL};
+    static const stoa_remote_events events = {.peer = gossip_reported};
     const char *theirs = value_of(argv, "theirs");
     stoa_link_allowed allowed = {0};
     stoa_remote_link link = {.uri = address, .peer = side ? node_names[0] : NULL};
@@ -121,8 +128,17 @@ static void meet(const char *address, char **argv)
                                    .epoch = 1,
                                    .kinds = kinds,
                                    .links = &link,
-                                   .link_count = 1};
+                                   .link_count = 1,
+                                   .events = &events};
     if (stoa_remote_start(&options, &remote)) { die("remote"); }
+}
+
+static void gossip_begin(uint64_t life)
+{
+    static gossiper talks;
+    pthread_t thread;
+    talks = (gossiper){.node = node, .to = gossip_names[1 - side], .life = life, .timeout_ns = DEADLINE};
+    if (pthread_create(&thread, NULL, gossip_run, &talks)) { die("gossip"); }
 }
 
 /* --- paying */
@@ -216,6 +232,15 @@ static void on_look(char *rest)
     say(line);
 }
 
+static void on_heard(char *rest)
+{
+    char line[160];
+    (void)rest;
+    (void)snprintf(line, sizeof line, "heard %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", atomic_load(&gossip_count), atomic_load(&gossip_lives),
+                   atomic_load(&gossip_resets));
+    say(line);
+}
+
 static void on_audit(char *rest)
 {
     purse_books all[PURSES];
@@ -238,7 +263,7 @@ static void obey(char *line)
     static const struct {
         const char *word;
         void (*obey)(char *rest);
-    } words[] = {{"pay", on_pay}, {"rest", on_rest}, {"look", on_look}, {"audit", on_audit}};
+    } words[] = {{"pay", on_pay}, {"rest", on_rest}, {"look", on_look}, {"heard", on_heard}, {"audit", on_audit}};
     char *rest = line + strcspn(line, " \n");
     if (*rest) { *rest++ = '\0'; }
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -264,6 +289,7 @@ int main(int argc, char **argv)
         pthread_t thread;
         if (pthread_create(&thread, NULL, pay, (void *)(uintptr_t)i)) { return 1; }
     }
+    gossip_begin(number_of(argv, "incarnation"));
     say("up\n");
     while (fgets(line, sizeof line, stdin)) { obey(line); }
     _exit(0);
