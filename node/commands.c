@@ -266,7 +266,7 @@ static void put_addresses(stoa_doc *doc, const stoa_platform *p)
 {
     stoa_doc_text(doc, "gateway", p->gateway ? stoa_gateway_address(p->gateway) : NULL);
     if (p->http) {
-        stoa_doc_printf(doc, "http", "http://%s:%d", p->settings.http_host, stoa_http_port(p->http));
+        stoa_doc_printf(doc, "http", "http://%s", stoa_http_address(p->http));
     } else {
         stoa_doc_null(doc, "http");
     }

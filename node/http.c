@@ -22,8 +22,10 @@ struct stoa_http {
     stoa_platform *platform;
     struct lws_context *context;
     struct lws_vhost *vhost;
+    int listener, port;
+    char address[NI_MAXHOST + 16];
     pthread_t thread;
-    bool threaded;
+    bool threaded, served; /* served: the listener is libwebsockets' to close */
     _Atomic bool stop;
 };
 
@@ -124,34 +126,78 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* Why a listener at host and port cannot be, by trying; OK where it can, and where host is the name of an interface.
- * libwebsockets does not say why, and waits in silence for an address that this machine has not. */
-static stoa_err probe(const char *host, int port)
+/* --- the listening socket. It is ours: libwebsockets takes a host for the name of an interface, and listens everywhere where none has it. */
+
+static int on_listener(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
-    const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *address;
-    const int yes = 1;
-    char service[16];
-    (void)snprintf(service, sizeof service, "%d", port);
-    if (getaddrinfo(host, service, &hints, &address)) { return STOA_OK; }
-    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    int why = fd < 0 || bind(fd, address->ai_addr, address->ai_addrlen) ? errno : 0;
-    if (fd >= 0) { (void)close(fd); }
-    freeaddrinfo(address);
-    if (!why) { return STOA_OK; }
-    return STOA_FAIL(why == EADDRINUSE ? STOA_E_EXISTS : STOA_E_IO, "http: cannot listen on %s:%d: %s; see --http.host and --http.port",
-                     host, port, strerror(why));
+    stoa_http *http = lws_context_user(lws_get_context(wsi));
+    (void)user;
+    (void)in;
+    (void)len;
+    if (reason != LWS_CALLBACK_RAW_RX_FILE) { return 0; }
+    int fd = accept4(http->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) { (void)lws_adopt_socket_vhost(http->vhost, fd); } /* which closes it where there are too many */
+    return 0;
 }
 
-stoa_err stoa_http_open(struct stoa_platform *platform, const char *host, int port, stoa_http **out)
+/* Listen at one address. Returns the descriptor, or -1 and errno. */
+static int listen_at(const struct addrinfo *address)
 {
-    static const struct lws_protocols protocols[] = {{"http", on_http, sizeof(answer), 0, 0, NULL, 0}, {0}};
-    stoa_err err = probe(host, port);
-    if (err) { return err; }
-    stoa_http *http = calloc(1, sizeof *http);
-    if (!http) { return STOA_FAIL(STOA_E_NOMEM, "http"); }
-    http->platform = platform;
+    const int yes = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) { return -1; }
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, CONNECTIONS_MAX) == 0) { return fd; }
+    int why = errno;
+    (void)close(fd);
+    errno = why;
+    return -1;
+}
+
+/* At the first of the host's addresses that can be had. */
+static stoa_err listen_on(const char *host, int port, int *fd_out)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *addresses;
+    char service[16];
+    int fd = -1, why = 0;
+    (void)snprintf(service, sizeof service, "%d", port);
+    int unknown = getaddrinfo(host, service, &hints, &addresses);
+    if (unknown) { return STOA_FAIL(STOA_E_NOT_FOUND, "http: no address is known by the name of '%s': %s; see --http.host", host, gai_strerror(unknown)); }
+    for (const struct addrinfo *at = addresses; at && fd < 0; at = at->ai_next) {
+        fd = listen_at(at);
+        if (fd < 0 && !why) { why = errno; }
+    }
+    freeaddrinfo(addresses);
+    if (fd < 0) {
+        return STOA_FAIL(why == EADDRINUSE ? STOA_E_EXISTS : STOA_E_IO, "http: cannot listen on %s:%d: %s; see --http.host and --http.port", host,
+                         port, strerror(why));
+    }
+    *fd_out = fd;
+    return STOA_OK;
+}
+
+/* What it is really bound to, as the kernel says. */
+static void note_address(stoa_http *http)
+{
+    struct sockaddr_storage bound;
+    socklen_t size_bytes = sizeof bound;
+    char host[NI_MAXHOST], service[NI_MAXSERV];
+    if (getsockname(http->listener, (struct sockaddr *)&bound, &size_bytes) ||
+        getnameinfo((struct sockaddr *)&bound, size_bytes, host, sizeof host, service, sizeof service, NI_NUMERICHOST | NI_NUMERICSERV)) {
+        return;
+    }
+    http->port = atoi(service);
+    (void)snprintf(http->address, sizeof http->address, bound.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, service);
+}
+
+/* --- life */
+
+/* Have libwebsockets serve what the listener accepts; from then on it owns the listener. */
+static stoa_err serve_listener(stoa_http *http)
+{
+    static const struct lws_protocols protocols[] = {
+        {"http", on_http, sizeof(answer), 0, 0, NULL, 0}, {"listener", on_listener, 0, 0, 0, NULL, 0}, {0}};
     lws_set_log_level(0, NULL);
     struct lws_context_creation_info info = {.port = CONTEXT_PORT_NO_LISTEN_SERVER,
                                              .options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
@@ -160,16 +206,29 @@ stoa_err stoa_http_open(struct stoa_platform *platform, const char *host, int po
                                              .uid = -1,
                                              .fd_limit_per_thread = CONNECTIONS_MAX + 8};
     http->context = lws_create_context(&info);
-    if (http->context) {
-        info.port = port;
-        info.iface = host;
-        info.protocols = protocols;
-        info.options = 0;
-        http->vhost = lws_create_vhost(http->context, &info);
+    info.protocols = protocols;
+    info.options = 0;
+    http->vhost = http->context ? lws_create_vhost(http->context, &info) : NULL;
+    const lws_sock_file_fd_type fd = {.filefd = http->listener};
+    http->served = http->vhost && lws_adopt_descriptor_vhost(http->vhost, LWS_ADOPT_RAW_FILE_DESC, fd, "listener", NULL);
+    return http->served ? STOA_OK : STOA_FAIL(STOA_E_NOMEM, "http: libwebsockets");
+}
+
+stoa_err stoa_http_open(struct stoa_platform *platform, const char *host, int port, stoa_http **out)
+{
+    stoa_http *http = calloc(1, sizeof *http);
+    if (!http) { return STOA_FAIL(STOA_E_NOMEM, "http"); }
+    http->platform = platform;
+    http->listener = -1;
+    stoa_err err = listen_on(host, port, &http->listener);
+    if (!err) {
+        note_address(http);
+        err = serve_listener(http);
     }
-    if (!http->vhost || pthread_create(&http->thread, NULL, serve, http)) {
+    if (!err && pthread_create(&http->thread, NULL, serve, http)) { err = STOA_FAIL(STOA_E_NOMEM, "http: its thread"); }
+    if (err) {
         stoa_http_close(http);
-        return STOA_FAIL(STOA_E_IO, "http: cannot listen on %s:%d; see --http.host and --http.port", host, port);
+        return err;
     }
     (void)pthread_setname_np(http->thread, "stoa-http");
     http->threaded = true;
@@ -179,7 +238,12 @@ stoa_err stoa_http_open(struct stoa_platform *platform, const char *host, int po
 
 int stoa_http_port(const stoa_http *http)
 {
-    return lws_get_vhost_listen_port(http->vhost);
+    return http->port;
+}
+
+const char *stoa_http_address(const stoa_http *http)
+{
+    return http->address;
 }
 
 void stoa_http_close(stoa_http *http)
@@ -191,5 +255,6 @@ void stoa_http_close(stoa_http *http)
         (void)pthread_join(http->thread, NULL);
     }
     if (http->context) { lws_context_destroy(http->context); }
+    if (http->listener >= 0 && !http->served) { (void)close(http->listener); }
     free(http);
 }

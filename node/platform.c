@@ -189,7 +189,7 @@ static stoa_err http(stoa_platform *p)
 {
     if (p->settings.http_port < 0) { return STOA_OK; }
     stoa_err err = stoa_http_open(p, p->settings.http_host, (int)p->settings.http_port, &p->http);
-    if (!err) { stoa_log(STOA_LOG_INFO, "http_listens", STOA_KI("port", stoa_http_port(p->http))); }
+    if (!err) { stoa_log(STOA_LOG_INFO, "http_listens", STOA_KV("address", stoa_http_address(p->http)), STOA_KI("port", stoa_http_port(p->http))); }
     return err;
 }
 

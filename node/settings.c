@@ -152,7 +152,7 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "snapshot.keep", .cls = STOA_CONFIG_INT, .offset = AT(snapshot_keep), .fallback = "3", .min = 1, .max = 1000, .unit = "snapshots", .doc = "So many of each shard; what did not change is stored once."},
     {.path = "gateway.listen", .cls = STOA_CONFIG_TEXT, .offset = AT(gateway_listen), .fallback = "zmq+tcp://127.0.0.1:7400", .max = STOA_PATH_MAX, .doc = "Where clients connect; empty: nowhere."},
     {.path = "gateway.requests", .cls = STOA_CONFIG_INT, .offset = AT(gateway_requests), .fallback = "256", .min = 1, .max = 65536, .unit = "requests", .doc = "Under way per client before FULL."},
-    {.path = "http.host", .cls = STOA_CONFIG_TEXT, .offset = AT(http_host), .fallback = "127.0.0.1", .min = 1, .max = 63, .doc = "Address of /healthz, /readyz and /metrics."},
+    {.path = "http.host", .cls = STOA_CONFIG_TEXT, .offset = AT(http_host), .fallback = "127.0.0.1", .min = 1, .max = 63, .doc = "Address of /healthz, /readyz and /metrics, or a name of it; it listens there only. 0.0.0.0: everywhere."},
     {.path = "http.port", .cls = STOA_CONFIG_INT, .offset = AT(http_port), .fallback = "7401", .min = -1, .max = 65535, .doc = "Its port; 0: any, -1: none."},
     {.path = "admin.socket", .cls = STOA_CONFIG_TEXT, .offset = AT(admin_socket), .fallback = "", .max = 107, .doc = "UNIX socket of the admin door; empty: DATA/admin.sock."},
     {.path = "market.source", .cls = STOA_CONFIG_CHOICE, .offset = AT(source), .fallback = "sim", .choices = sources, .doc = "Outside market: none, simulated, a recorded capture, live."},

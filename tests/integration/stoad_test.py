@@ -3,11 +3,13 @@ state, the recorded day. Method: a real stoad, asked from outside.
 
 SPDX-License-Identifier: Apache-2.0
 """
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,9 +27,9 @@ def run(*args, env=None):
     return subprocess.run([STOAD, *args], capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **(env or {})})
 
 
-def get(port, path):
+def get(port, path, host="127.0.0.1"):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=WAIT_S) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=WAIT_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -147,6 +149,64 @@ def health_and_metrics(folder):
     assert all("event" in line and "time" in line for line in node.lines())
 
 
+def listens_at(process):
+    """The kernel's word: HOST:PORT of each socket that a process listens on over TCP."""
+    own, found = set(), set()
+    for fd in os.listdir(f"/proc/{process.pid}/fd"):
+        try:
+            own.add(os.readlink(f"/proc/{process.pid}/fd/{fd}"))
+        except FileNotFoundError:
+            continue
+    for table, family, width in (("tcp", socket.AF_INET, 8), ("tcp6", socket.AF_INET6, 32)):
+        try:
+            with open(f"/proc/{process.pid}/net/{table}") as lines:
+                rows = [line.split() for line in lines][1:]
+        except FileNotFoundError:
+            continue
+        for row in rows:
+            if row[3] != "0A" or f"socket:[{row[9]}]" not in own:
+                continue
+            host, port = row[1].split(":")
+            words = [bytes.fromhex(host[at:at + 8])[::-1] for at in range(0, width, 8)]
+            found.add((socket.inet_ntop(family, b"".join(words)), int(port, 16)))
+    return found
+
+
+def http_listens_where_it_is_told(folder):
+    hosts = [("127.0.0.1", {"127.0.0.1"}), ("127.0.0.2", {"127.0.0.2"}), ("localhost", {"127.0.0.1", "::1"}), ("0.0.0.0", {"0.0.0.0"})]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        hosts.append(("::1", {"::1"}))
+    for host, allowed in hosts:
+        node = Node(folder, "--http.host=" + host)
+        listens = listens_at(node.process)
+        assert len(listens) == 1, (host, listens)
+        bound, port = listens.pop()
+        assert bound in allowed and port == node.port, (host, bound, port, node.port)
+        address = node.wait_for("http_listens")["address"]
+        assert address == (f"[{bound}]:{port}" if ":" in bound else f"{bound}:{port}"), address
+        assert get(port, "/healthz", address.rsplit(":", 1)[0].replace("0.0.0.0", "127.0.0.1")) == (200, "ok\n")
+        assert node.stop() == 0
+    for host in ("no-such-host.invalid", "lo", "127.0.0.256"):  # nobody's name, an interface's, no address
+        refused = run("--data", os.path.join(folder, "other"), "--http.host=" + host, "--http.port=0", "--gateway.listen=")
+        assert refused.returncode == 1 and f"'{host}'" in refused.stderr and "see --http.host" in refused.stderr, refused
+
+
+def more_connections_than_it_takes(folder):
+    node = Node(folder)
+    many = [socket.create_connection(("127.0.0.1", node.port), timeout=WAIT_S) for _ in range(100)]
+    assert any(connection.recv(1) == b"" for connection in many[64:]), "none is refused"
+    for connection in many:
+        connection.close()
+    until = time.monotonic() + WAIT_S
+    while True:
+        with contextlib.suppress(OSError):
+            assert get(node.port, "/healthz")[0] == 200
+            break
+        assert time.monotonic() < until, "nobody is let in any more"
+    assert node.stop() == 0
+
+
 def committed(node):
     return int(re.search(r'stoa_shard_committed_position\{shard="trade"\} (\d+)', get(node.port, "/metrics")[1]).group(1))
 
@@ -207,7 +267,8 @@ def recorded_day(folder):
 
 def main():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs this may have it ignored, and children inherit that
-    for case in (flags_and_settings, health_and_metrics, kill_and_restart, funds_are_given_once, recorded_day):
+    for case in (flags_and_settings, health_and_metrics, http_listens_where_it_is_told, more_connections_than_it_takes, kill_and_restart,
+                 funds_are_given_once, recorded_day):
         folder = tempfile.mkdtemp(prefix="stoa-node-")
         try:
             case(folder)
