@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "node/archive/archives.h"
+#include "node/archive/closed.h"
 #include "node/archive/report.h"
 #include "node/commands.h"
 #include "node/said.h"
@@ -62,6 +63,8 @@ static const char job_view[] = "fields job: what, state, took_ns=took/ns, step, 
 typedef struct backup_job {
     char folder[PATH_MAX];
     bool only_verify;
+    stoa_platform *platform;
+    stoa_closed closed;
     stoa_backup backup;
     stoa_backup_source sources[STOA_CATALOG_SHARDS];
     stoa_backup_step steps[STOA_CATALOG_SHARDS];
@@ -69,13 +72,34 @@ typedef struct backup_job {
     stoa_catalog catalog;
 } backup_job;
 
+/* All shards that have a journal; what the settings name no longer is only looked at. To be closed, whatever comes of it. */
+static stoa_err list_sources(backup_job *job)
+{
+    stoa_platform *p = job->platform;
+    uint32_t *count = &job->backup.source_count;
+    stoa_shard *shard;
+    for (uint32_t i = 0; (shard = stoa_shard_at(p, i)) != NULL; i++) {
+        stoa_shard_view view;
+        if (!stoa_shard_journal(shard) || stoa_shard_glance(shard, &view)) { continue; }
+        if (*count == STOA_CATALOG_SHARDS) { return STOA_FAIL(STOA_E_TOO_LARGE, "more than %d shards", STOA_CATALOG_SHARDS); }
+        job->sources[*count] = (stoa_backup_source){.name = view.name, .journal = stoa_shard_journal(shard), .shard = shard};
+        stoa_archives_source(p->archives, &job->sources[(*count)++]);
+    }
+    return stoa_closed_open(&job->closed, &p->settings, p->keys, true, job->sources, count);
+}
+
 /* What was written is read back before it is called a backup. */
 static stoa_err run_backup(void *argument, const stoa_progress_to *progress)
 {
     backup_job *job = argument;
     uint64_t held[STOA_CATALOG_SHARDS] = {0};
+    stoa_err err = STOA_OK;
+    if (!job->only_verify) {
+        err = list_sources(job);
+        if (!err) { err = stoa_backup_run(&job->backup, progress, job->steps); }
+        stoa_closed_close(&job->closed);
+    }
     uint32_t count = job->only_verify ? 0 : job->backup.source_count;
-    stoa_err err = job->only_verify ? STOA_OK : stoa_backup_run(&job->backup, progress, job->steps);
     for (uint32_t i = 0; i < count; i++) { held[i] = job->steps[i].held; }
     if (!err) { err = stoa_backup_verify(job->folder, progress, &job->catalog, job->steps); }
     for (uint32_t i = 0; i < count; i++) { job->steps[i].held = held[i]; }
@@ -83,29 +107,15 @@ static stoa_err run_backup(void *argument, const stoa_progress_to *progress)
     return err;
 }
 
-/* All shards that have a journal. */
-static uint32_t list_sources(stoa_platform *p, stoa_backup_source *sources)
-{
-    uint32_t count = 0;
-    stoa_shard *shard;
-    for (uint32_t i = 0; (shard = stoa_shard_at(p, i)) != NULL && count < STOA_CATALOG_SHARDS; i++) {
-        stoa_shard_view view;
-        if (!stoa_shard_journal(shard) || stoa_shard_glance(shard, &view)) { continue; }
-        sources[count] = (stoa_backup_source){.name = view.name, .journal = stoa_shard_journal(shard), .shard = shard};
-        stoa_archives_source(p->archives, &sources[count++]);
-    }
-    return count;
-}
-
 static backup_job *backup_of(stoa_platform *p, const char *folder)
 {
     backup_job *job = calloc(1, sizeof *job);
     if (!job) { return NULL; }
     (void)snprintf(job->folder, sizeof job->folder, "%s", folder);
+    job->platform = p;
     job->backup = (stoa_backup){.folder = job->folder,
                                 .node_name = p->settings.node_name,
                                 .sources = job->sources,
-                                .source_count = list_sources(p, job->sources),
                                 .kinds = stoa_world_kinds,
                                 .keys = p->keys,
                                 .settings = stoa_settings_fingerprint(&p->settings),
@@ -117,6 +127,7 @@ static void put_backup(void *context, const void *argument)
 {
     const backup_job *job = argument;
     stoa_report_steps(context, job->steps, job->step_count);
+    stoa_report_left_out(context, &job->catalog);
 }
 
 static void put_restored(void *context, const void *argument);
@@ -151,8 +162,11 @@ static stoa_err start_and_show(stoa_platform *p, stoa_door_call *call, const cha
 
 static stoa_err plan_backup(stoa_door_call *call, backup_job *job)
 {
-    stoa_err err = stoa_backup_plan(&job->backup, job->steps);
-    if (err) { return err; }
+    char said[STOA_SAID_MAX];
+    stoa_err err = list_sources(job);
+    if (!err) { err = stoa_backup_plan(&job->backup, job->steps); }
+    stoa_closed_close(&job->closed);
+    if (err) { return STOA_FAIL(err, "%s", stoa_said(said)); }
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "plan", '{');

@@ -49,8 +49,9 @@ static bool unmark(char *line)
     return strcmp(mark, found) == 0;
 }
 
-static stoa_err check_one(const char *data, const char *shard)
+static stoa_err check_one(void *context, const char *shard)
 {
+    const char *data = *(const char *const *)context;
     char path[PATH_MAX];
     stoa_err err = stoa_file_path(data, shard, path);
     if (err || access(path, F_OK) == 0) { return err; }
@@ -58,14 +59,14 @@ static stoa_err check_one(const char *data, const char *shard)
                      "away (archive.path/%s, archive.cold_path/%s) and take its line out of %s/%s", path, shard, shard, shard, data, file);
 }
 
-stoa_err stoa_roll_check(const char *data)
+stoa_err stoa_roll_visit(const char *data, stoa_err (*visit)(void *context, const char *shard), void *context)
 {
     stoa_buf roll = STOA_BUF_GROWING;
     stoa_err err = load(data, &roll);
     char *at = roll.at, *line;
     for (uint32_t number = 1; !err && (line = next(&at)) != NULL; number++) {
         if (unmark(line)) {
-            err = check_one(data, line);
+            err = visit(context, line);
         } else if (*line) {
             err = STOA_FAIL(STOA_E_CORRUPT, "line %" PRIu32 " of %s/%s is not as it was written: it names a shard that has been there; "
                             "take it out where all shards' folders are there", number, data, file);
@@ -73,6 +74,11 @@ stoa_err stoa_roll_check(const char *data)
     }
     stoa_buf_deinit(&roll);
     return err;
+}
+
+stoa_err stoa_roll_check(const char *data)
+{
+    return stoa_roll_visit(data, check_one, &data);
 }
 
 static bool has(char *at, const char *shard)

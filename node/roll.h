@@ -1,7 +1,7 @@
 /* roll.h - which shards a data folder has had. One whose folder is gone (a mount that failed, a slip of rm) is refused, and not begun
  * anew beside those that remember: an empty ledger would look like a node that has never run.
  *
- * DATA/shards has a line for each: its name and the CRC-32C of that, in hex. A folder without that file is new, or restored.
+ * DATA/shards has a line for each: its name and the CRC-32C of that, in hex. A folder without that file is new.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_ROLL_H
@@ -12,6 +12,9 @@
 /* Before the shards are opened. Blocks. Errors: NOT_FOUND (a shard's folder is gone), CORRUPT (a line is not
  * as it was written), IO, TOO_LARGE, NOMEM. */
 stoa_err stoa_roll_check(const char *data);
+
+/* Each name in it, in its order. Blocks. Errors: CORRUPT, IO, TOO_LARGE, NOMEM, what visit returns. */
+stoa_err stoa_roll_visit(const char *data, stoa_err (*visit)(void *context, const char *shard), void *context);
 
 /* Add a shard that has been opened; one that is there already is no write. Blocks. Errors: those of check, FULL. */
 stoa_err stoa_roll_add(const char *data, const char *shard);

@@ -111,6 +111,8 @@ stoa_journal *stoa_shard_journal(stoa_shard *shard);
 /* A commit time: every block of the shard with this one or an earlier one is in its journal, and later blocks have later ones.
  * Waits for an append under way. */
 uint64_t stoa_shard_covered_ns(stoa_shard *shard);
+/* What the shard's node commits from here on has later commit times than this one, of a log that it has not open. */
+void stoa_shard_commit_behind(stoa_shard *shard, uint64_t commit_ns);
 
 typedef struct stoa_shard_view {
     const char *name;

@@ -35,11 +35,15 @@ static uint64_t commit_time(stoa_node *node)
     return next;
 }
 
+void stoa_shard_commit_behind(stoa_shard *shard, uint64_t commit_ns)
+{
+    uint64_t before = atomic_load(&shard->node->committed_ns);
+    while (commit_ns > before && !atomic_compare_exchange_weak(&shard->node->committed_ns, &before, commit_ns)) {}
+}
+
 static stoa_err commit_behind(void *context, const stoa_block *block)
 {
-    stoa_node *node = context;
-    uint64_t before = atomic_load(&node->committed_ns);
-    while (block->commit_ns > before && !atomic_compare_exchange_weak(&node->committed_ns, &before, block->commit_ns)) {}
+    stoa_shard_commit_behind(context, block->commit_ns);
     return STOA_OK;
 }
 
@@ -47,7 +51,7 @@ stoa_err stoa_shard_commit_after(struct stoa_shard *shard)
 {
     stoa_journal_state state;
     shard->journal->ops->state(shard->journal, &state);
-    return state.last ? shard->journal->ops->read(shard->journal, state.last, commit_behind, shard->node) : STOA_OK;
+    return state.last ? shard->journal->ops->read(shard->journal, state.last, commit_behind, shard) : STOA_OK;
 }
 
 static stoa_err append_one(struct stoa_shard *shard, uint64_t number, bool sync)

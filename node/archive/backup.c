@@ -67,16 +67,21 @@ static stoa_err latest_commit(void *context, const stoa_block *block)
     return STOA_OK;
 }
 
-/* Where nothing runs all logs are complete: the latest block of all is the time. */
+/* Logs of shards that do not run are complete: where none runs, the latest block of all is the time. Those that run go on behind it. */
 static stoa_err note_time(const stoa_backup *backup, stoa_catalog *catalog)
 {
     uint64_t latest = 0, least = UINT64_MAX;
     for (uint32_t i = 0; i < backup->source_count; i++) {
         const stoa_backup_source *source = &backup->sources[i];
-        uint64_t last = last_of(source);
+        uint64_t last = source->shard ? 0 : last_of(source);
         stoa_err err = last ? source->journal->ops->read(source->journal, last, latest_commit, &latest) : STOA_OK;
         if (err) { return err; }
-        uint64_t covered = source->shard ? stoa_shard_covered_ns(source->shard) : UINT64_MAX;
+    }
+    for (uint32_t i = 0; i < backup->source_count; i++) {
+        stoa_shard *shard = backup->sources[i].shard;
+        if (!shard) { continue; }
+        stoa_shard_commit_behind(shard, latest);
+        uint64_t covered = stoa_shard_covered_ns(shard);
         if (covered < least) { least = covered; }
     }
     catalog->consistent_ns = least < UINT64_MAX ? least : latest;
@@ -224,6 +229,29 @@ static stoa_err run_one(const stoa_backup *backup, const stoa_backup_source *sou
 
 /* --- all of them */
 
+static bool is_source(const stoa_backup *backup, const char *shard)
+{
+    uint32_t i = 0;
+    while (i < backup->source_count && strcmp(backup->sources[i].name, shard) != 0) { i++; }
+    return i < backup->source_count;
+}
+
+/* A folder's next backup has each shard of the one before it: what takes its place is not less. */
+static stoa_err follows_older(const stoa_backup *backup)
+{
+    stoa_catalog older;
+    stoa_err err = stoa_catalog_load(backup->folder, &older);
+    if (err == STOA_E_NOT_FOUND) { return STOA_OK; }
+    if (err) { return STOA_PASS(err, "which shards the backup in %s has is not known: make a new one into another folder", backup->folder); }
+    for (uint32_t i = 0; i < older.shard_count; i++) {
+        const char *shard = older.shards[i].name;
+        if (is_source(backup, shard)) { continue; }
+        return STOA_FAIL(STOA_E_NOT_FOUND, "the backup in %s has shard %s, and the node has none: it would be in this backup no more; bring its folder back, "
+                         "or make a new backup into another folder", backup->folder, shard);
+    }
+    return STOA_OK;
+}
+
 /* A backup reads from the beginnings on. They are held before the catalogue's time is taken, until the last shard is copied: so what is
  * gone of any shard is before that time. */
 typedef struct holding {
@@ -267,6 +295,7 @@ stoa_err stoa_backup_run(const stoa_backup *backup, const stoa_progress_to *prog
     stoa_catalog_put_keys(&catalog, backup->keys);
     stoa_err err = stoa_catalog_put_kinds(&catalog, backup->kinds);
     holding held = {.count = 0};
+    if (!err) { err = follows_older(backup); }
     if (!err) { err = hold(backup, &held); }
     if (!err) { err = note_states(backup, &catalog); }
     if (!err) { err = note_time(backup, &catalog); } /* behind the states: they are within it */
@@ -333,7 +362,7 @@ static stoa_err plan_one(const stoa_backup *backup, const stoa_backup_source *so
 
 stoa_err stoa_backup_plan(const stoa_backup *backup, stoa_backup_step *steps)
 {
-    stoa_err err = STOA_OK;
+    stoa_err err = follows_older(backup);
     for (uint32_t i = 0; i < backup->source_count && !err; i++) { err = plan_one(backup, &backup->sources[i], &steps[i]); }
     return err;
 }

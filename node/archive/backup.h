@@ -15,6 +15,9 @@
  * consistent_ns. Cut there, no shard has received what its sender has not sent. Nothing is purged or forgotten of any shard from before that
  * time is taken until the last one is copied, so that the cut is never before what a shard begins with.
  *
+ * A shard that does not run beside those that do (node/archive/closed.h) is complete as it is. A folder's next backup has each shard of the
+ * one before, or it is refused: what a restore would bring back does not grow less without a word.
+ *
  * Any thread but a core; blocks.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -30,7 +33,7 @@
 typedef struct stoa_backup_source {
     const char *name;
     stoa_journal *journal;
-    stoa_shard *shard; /* NULL: the node does not run, and nobody writes to the journal */
+    stoa_shard *shard; /* NULL: it does not run, and nobody writes to the journal */
     stoa_archive *archive; /* the node's, for its snapshots; NULL: there is none */
     pthread_mutex_t *work; /* held by who seals, purges and forgets of it; NULL: nobody does */
 } stoa_backup_source;
@@ -58,7 +61,8 @@ typedef struct stoa_backup_step {
 
 /* steps: one for each source, in their order. Errors: DENIED (another one writes there), FORKED (the
  * folder is of another log, or of one that lost its end), GAP (the log's beginning is gone and no snapshot stands for it; or it is gone
- * further than the folder goes: a backup into a new one is possible), CORRUPT, SEALED (that snapshot is sealed with a key that is not at
+ * further than the folder goes: a backup into a new one is possible), NOT_FOUND (the folder's older backup has a shard that is not among
+ * the sources), VERSION (the older one is of a later format), CORRUPT, SEALED (that snapshot is sealed with a key that is not at
  * hand), IO, FULL, what progress returns. */
 stoa_err stoa_backup_run(const stoa_backup *backup, const stoa_progress_to *progress, stoa_backup_step *steps);
 

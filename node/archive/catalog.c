@@ -5,9 +5,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "storage/archive/file.h"
 #include "storage/archive/note.h"
 
 enum { FORMAT = 1, CATALOG_BYTES_MAX = 1 << 20 };
@@ -247,10 +250,35 @@ static stoa_err take_root(void *context, stoa_json root)
     return r.fault ? STOA_FAIL(STOA_E_CORRUPT, "%s: %s", file_name, r.fault) : STOA_OK;
 }
 
+typedef struct looking {
+    const char *folder;
+    stoa_catalog *catalog;
+} looking;
+
+static stoa_err take_left_out(void *context, const char *name)
+{
+    const looking *l = context;
+    stoa_catalog *c = l->catalog;
+    char path[PATH_MAX];
+    int bytes = snprintf(path, sizeof path, "%s/%s/manifest.json", l->folder, name);
+    bool archive = bytes > 0 && bytes < (int)sizeof path && access(path, F_OK) == 0;
+    if (!archive || strlen(name) > STOA_CATALOG_NAME || stoa_catalog_find(c, name) || c->left_out_count == STOA_CATALOG_SHARDS) { return STOA_OK; }
+    memcpy(c->left_out[c->left_out_count++], name, strlen(name) + 1);
+    return STOA_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
 stoa_err stoa_catalog_load(const char *folder, stoa_catalog *out)
 {
     stoa_catalog catalog = {0};
     stoa_err err = stoa_note_load(folder, file_name, CATALOG_BYTES_MAX, take_root, &catalog);
-    if (!err) { *out = catalog; }
-    return err;
+    if (!err) { err = stoa_folder_visit(folder, "", take_left_out, &(looking){folder, &catalog}); }
+    if (err) { return err; }
+    qsort(catalog.left_out, catalog.left_out_count, sizeof catalog.left_out[0], by_name);
+    *out = catalog;
+    return STOA_OK;
 }

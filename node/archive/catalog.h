@@ -40,6 +40,8 @@ typedef struct stoa_catalog {
     stoa_catalog_kind kinds[STOA_CATALOG_KINDS];
     stoa_catalog_shard shards[STOA_CATALOG_SHARDS];
     uint32_t kind_count, shard_count;
+    char left_out[STOA_CATALOG_SHARDS][STOA_CATALOG_NAME + 1]; /* of one that was loaded: archives beside it that it does not name, sorted */
+    uint32_t left_out_count;
 } stoa_catalog;
 
 /* Errors: those of stoa_note_load. */

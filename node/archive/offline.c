@@ -10,15 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "node/archive/closed.h"
 #include "node/archive/report.h"
 #include "node/said.h"
 #include "node/world.h"
 #include "storage/archive/file.h"
-#include "storage/archive/journal.h"
 #include "storage/archive/seam.h"
 #include "storage/rocksdb/accept.h"
 #include "storage/rocksdb/journal.h"
-#include "storage/rocksdb/look.h"
 
 enum { EXIT_USAGE = 2, SHARDS = STOA_CATALOG_SHARDS };
 
@@ -43,89 +42,12 @@ static void say(stoa_buf *text)
 
 /* --- backup of a node that does not run */
 
-typedef struct stopped {
-    const char *data;
-    stoa_keyring *keys;
-    stoa_archive *archives[SHARDS];
-    stoa_journal *journals[SHARDS];
-    stoa_backup_source sources[SHARDS];
-    char names[SHARDS][STOA_CATALOG_NAME + 1];
-    uint32_t count, named;
-} stopped;
-
-static const char *beside(const stoa_settings *s, const char *given, const char *name, char path[STOA_PATH_MAX + 16])
+static stoa_err open_all(stoa_closed *all, const stoa_settings *s, const stoa_keyring *keys, bool plan, stoa_backup_source *sources,
+                         uint32_t *count)
 {
-    (void)snprintf(path, STOA_PATH_MAX + 16, "%s%s", given[0] ? given : s->data, given[0] ? "" : name);
-    return path;
-}
-
-/* What was purged from the journal is read from the archive. */
-static stoa_err put_archive_in_front(stopped *all, uint32_t i, const stoa_settings *s, const char *name)
-{
-    char warm[STOA_PATH_MAX + 16], cold[STOA_PATH_MAX + 16];
-    stoa_archive_options options = {.folder = beside(s, s->archive_path, "/archive", warm),
-                                    .cold_folder = beside(s, s->archive_cold_path, "/cold", cold),
-                                    .shard = name,
-                                    .read_only = true};
-    stoa_journal_state log;
-    all->journals[i]->ops->state(all->journals[i], &log);
-    if (log.first == 1) { return STOA_OK; }
-    stoa_err err = stoa_archive_open(&options, &all->archives[i]);
-    if (err == STOA_E_NOT_FOUND) { return STOA_OK; } /* the backup begins where the log does, behind a snapshot */
-    return err ? err : stoa_journal_archived(all->journals[i], all->archives[i], &all->journals[i]);
-}
-
-/* A folder of the data that holds a commit mark is a journal. */
-static stoa_err take_name(void *context, const char *name)
-{
-    stopped *all = context;
-    char path[PATH_MAX];
-    int bytes = snprintf(path, sizeof path, "%s/%s/commit.mark", all->data, name);
-    if (bytes < 0 || bytes >= (int)sizeof path || access(path, F_OK) != 0) { return STOA_OK; }
-    if (all->named == SHARDS || strlen(name) > STOA_CATALOG_NAME) { return STOA_FAIL(STOA_E_TOO_LARGE, "shard %s", name); }
-    memcpy(all->names[all->named++], name, strlen(name) + 1);
-    return STOA_OK;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    /* trading first: a position without a shard is its */
-    bool first_a = strcmp(a, "trade") == 0, first_b = strcmp(b, "trade") == 0;
-    return first_a != first_b ? (first_a ? -1 : 1) : strcmp(a, b);
-}
-
-static stoa_err open_one(stopped *all, uint32_t i, const stoa_settings *s, bool plan)
-{
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/%s", s->data, all->names[i]);
-    stoa_err err = plan ? stoa_journal_rocksdb_look(path, &all->journals[i]) : stoa_journal_rocksdb.open(path, &all->journals[i]);
-    if (err == STOA_E_DENIED) { return STOA_FAIL(err, "%s is open elsewhere; of a node that runs, the backup is the REPL's: stoa --write backup DIR", path); }
-    if (err) { return err; }
-    all->count = i + 1;
-    all->journals[i]->ops->seal(all->journals[i], all->keys);
-    err = put_archive_in_front(all, i, s, all->names[i]);
-    all->sources[i] = (stoa_backup_source){.name = all->names[i], .journal = all->journals[i], .archive = all->archives[i]};
-    return err;
-}
-
-static stoa_err open_stopped(stopped *all, const stoa_settings *s, bool plan)
-{
-    all->data = s->data;
-    stoa_err err = s->key_file[0] ? stoa_keyring_open(s->key_file, &all->keys) : STOA_OK;
-    if (!err) { err = stoa_folder_visit(s->data, "", take_name, all); }
-    if (!err && all->named == 0) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s holds no journals", s->data); }
-    qsort(all->names, all->named, sizeof all->names[0], by_name);
-    for (uint32_t i = 0; i < all->named && !err; i++) { err = open_one(all, i, s, plan); }
-    return err;
-}
-
-static void close_stopped(stopped *all)
-{
-    for (uint32_t i = 0; i < all->count; i++) {
-        all->journals[i]->ops->close(all->journals[i]);
-        stoa_archive_close(all->archives[i]);
-    }
-    stoa_keyring_close(all->keys);
+    stoa_err err = stoa_closed_open(all, s, keys, plan, sources, count);
+    if (err == STOA_E_DENIED) { return STOA_PASS(err, "of a node that runs, the backup is the REPL's: stoa --write backup DIR"); }
+    return err || *count > 0 ? err : STOA_FAIL(STOA_E_NOT_FOUND, "%s holds no journals", s->data);
 }
 
 static int verify(const char *folder)
@@ -137,6 +59,7 @@ static int verify(const char *folder)
     stoa_err err = stoa_backup_verify(folder, &(const stoa_progress_to){stoa_progress_print_tell, &print}, &catalog, steps);
     if (!err) {
         stoa_print_steps(steps, catalog.shard_count, &text);
+        stoa_print_left_out(&catalog, &text);
         stoa_buf_printf(&text, "%s: verified\n", folder);
     }
     say(&text);
@@ -145,24 +68,29 @@ static int verify(const char *folder)
 
 static int back_up(const stoa_offline *asked, const stoa_settings *settings)
 {
-    static stopped all;
+    static stoa_closed all;
+    static stoa_backup_source sources[SHARDS];
     static stoa_backup_step steps[SHARDS];
+    stoa_keyring *keys = NULL;
+    uint32_t count = 0;
     stoa_progress_print print = {0};
     stoa_buf text = STOA_BUF_GROWING;
-    stoa_err err = open_stopped(&all, settings, asked->plan);
+    stoa_err err = settings->key_file[0] ? stoa_keyring_open(settings->key_file, &keys) : STOA_OK;
+    if (!err) { err = open_all(&all, settings, keys, asked->plan, sources, &count); }
     stoa_backup backup = {.folder = asked->backup,
                           .node_name = settings->node_name,
-                          .sources = all.sources,
-                          .source_count = all.count,
+                          .sources = sources,
+                          .source_count = count,
                           .kinds = stoa_world_kinds,
-                          .keys = all.keys,
+                          .keys = keys,
                           .segment_bytes = settings->archive_segment_bytes,
                           .settings = stoa_settings_fingerprint(settings)};
     if (!err && asked->plan) { err = stoa_backup_plan(&backup, steps); }
     if (!err && !asked->plan) { err = stoa_backup_run(&backup, &(const stoa_progress_to){stoa_progress_print_tell, &print}, steps); }
-    if (!err) { stoa_print_steps(steps, all.count, &text); }
+    if (!err) { stoa_print_steps(steps, count, &text); }
     if (!err && asked->plan) { stoa_buf_puts(&text, "nothing was written\n"); }
-    close_stopped(&all);
+    stoa_closed_close(&all);
+    stoa_keyring_close(keys);
     say(&text);
     return err || asked->plan ? ended(err, "backup") : verify(asked->backup);
 }
@@ -197,6 +125,12 @@ static int bring_back(const stoa_offline *asked, const stoa_settings *settings)
 }
 
 /* --- repairs */
+
+static const char *beside(const stoa_settings *s, const char *given, const char *name, char path[STOA_PATH_MAX + 16])
+{
+    (void)snprintf(path, STOA_PATH_MAX + 16, "%s%s", given[0] ? given : s->data, given[0] ? "" : name);
+    return path;
+}
 
 static bool there(const char *folder, const char *shard)
 {

@@ -10,10 +10,12 @@
 #include "base/clock.h"
 
 const char stoa_report_steps_view[] = "table shards: shard, first=from/n, snapshot=behind snapshot/n, held=had/n, sealed/n, last=to/n, segments/n, "
-                                      "raw_bytes=events/bytes, file_bytes=files/bytes";
+                                      "raw_bytes=events/bytes, file_bytes=files/bytes\n"
+                                      "table left_out: shard, why/wrap";
 const char stoa_report_restored_view[] = "fields restore: cut_ns=cut at/time, then/wrap\n"
                                          "table shards: shard, first=from/n, snapshot=behind snapshot/n, held=in the backup/n, last=restored/n, last_ns=committed/time, hash, "
-                                         "compared=as live at/n, note/wrap?";
+                                         "compared=as live at/n, note/wrap?\n"
+                                         "table left_out: shard, why/wrap";
 
 void stoa_report_steps(stoa_doc *doc, const stoa_backup_step *steps, uint32_t count)
 {
@@ -52,6 +54,21 @@ static void put_known(stoa_doc *doc, const char *key, uint64_t value)
     }
 }
 
+static const char left_out[] = "not in this backup: its folder is there, and backup.json does not name it";
+
+void stoa_report_left_out(stoa_doc *doc, const stoa_catalog *catalog)
+{
+    if (catalog->left_out_count == 0) { return; }
+    stoa_doc_open(doc, "left_out", '[');
+    for (uint32_t i = 0; i < catalog->left_out_count; i++) {
+        stoa_doc_open(doc, NULL, '{');
+        stoa_doc_text(doc, "shard", catalog->left_out[i]);
+        stoa_doc_text(doc, "why", left_out);
+        stoa_doc_close(doc, '}');
+    }
+    stoa_doc_close(doc, ']');
+}
+
 void stoa_report_restored(stoa_doc *doc, const stoa_restored *restored)
 {
     stoa_doc_uint(doc, "cut_ns", restored->cut_ns);
@@ -76,6 +93,7 @@ void stoa_report_restored(stoa_doc *doc, const stoa_restored *restored)
         stoa_doc_close(doc, '}');
     }
     stoa_doc_close(doc, ']');
+    stoa_report_left_out(doc, &restored->catalog);
 }
 
 static void put_beginning(uint64_t first, uint64_t snapshot, stoa_buf *out)
@@ -94,6 +112,11 @@ void stoa_print_steps(const stoa_backup_step *steps, uint32_t count, stoa_buf *o
     }
 }
 
+void stoa_print_left_out(const stoa_catalog *catalog, stoa_buf *out)
+{
+    for (uint32_t i = 0; i < catalog->left_out_count; i++) { stoa_buf_printf(out, "%s: %s\n", catalog->left_out[i], left_out); }
+}
+
 void stoa_print_restored(const stoa_restored *restored, bool plan, stoa_buf *out)
 {
     char time[STOA_TIME_TEXT_MAX];
@@ -108,6 +131,7 @@ void stoa_print_restored(const stoa_restored *restored, bool plan, stoa_buf *out
         const char *note = note_of(restored, shard);
         stoa_buf_printf(out, "%s%s\n", *note && !plan ? ", " : "", plan ? "" : note);
     }
+    stoa_print_left_out(&restored->catalog, out);
     if (restored->replaces && plan) { stoa_buf_puts(out, "would remove what a restore that was stopped left beside it\n"); }
 }
 

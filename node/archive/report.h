@@ -11,11 +11,15 @@
 void stoa_report_steps(stoa_doc *doc, const stoa_backup_step *steps, uint32_t count);
 void stoa_report_restored(stoa_doc *doc, const stoa_restored *restored);
 
-/* Columns of the two, for a view. */
+/* Shards whose archives are in a backup's folder, which its catalogue does not name; nothing where there are none. Part of restored. */
+void stoa_report_left_out(stoa_doc *doc, const stoa_catalog *catalog);
+
+/* Columns of all, for a view. */
 extern const char stoa_report_steps_view[], stoa_report_restored_view[];
 
 /* Lines. */
 void stoa_print_steps(const stoa_backup_step *steps, uint32_t count, stoa_buf *out);
+void stoa_print_left_out(const stoa_catalog *catalog, stoa_buf *out);
 void stoa_print_restored(const stoa_restored *restored, bool plan, stoa_buf *out);
 
 /* Progress as one line a second on stderr: what, how far, how fast, how long yet. */

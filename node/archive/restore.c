@@ -21,6 +21,7 @@
 #include "cluster/local/coord.h"
 #include "node/archive/cut.h"
 #include "node/archive/when.h"
+#include "node/roll.h"
 #include "runtime/log_reader.h"
 #include "runtime/mail_check.h"
 #include "storage/archive/file.h"
@@ -305,6 +306,7 @@ static stoa_err settle(const restoring *r, uint64_t logged)
     uint64_t epoch = 0;
     stoa_err err = claim(r->restore->from, logged, &epoch);
     if (!err) { err = stoa_coord_local_raise(r->beside, "node", epoch); }
+    for (uint32_t i = 0; i < r->out->shard_count && !err; i++) { err = stoa_roll_add(r->beside, r->out->shards[i].name); }
     if (!err) { err = stoa_file_remove(r->beside, note_name); }
     if (err) { return err; }
     if (rename(r->beside, r->into) != 0) { return stoa_os_error("rename", r->beside); }
