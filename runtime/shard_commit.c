@@ -51,7 +51,8 @@ stoa_err stoa_shard_commit_after(struct stoa_shard *shard)
 {
     stoa_journal_state state;
     shard->journal->ops->state(shard->journal, &state);
-    return state.last ? shard->journal->ops->read(shard->journal, state.last, commit_behind, shard) : STOA_OK;
+    bool empty = state.last < state.first; /* also of one that was restored up to just where its beginning is gone */
+    return empty ? STOA_OK : shard->journal->ops->read(shard->journal, state.last, commit_behind, shard);
 }
 
 static stoa_err append_one(struct stoa_shard *shard, uint64_t number, bool sync)

@@ -73,8 +73,10 @@ static stoa_err note_time(const stoa_backup *backup, stoa_catalog *catalog)
     uint64_t latest = 0, least = UINT64_MAX;
     for (uint32_t i = 0; i < backup->source_count; i++) {
         const stoa_backup_source *source = &backup->sources[i];
-        uint64_t last = source->shard ? 0 : last_of(source);
-        stoa_err err = last ? source->journal->ops->read(source->journal, last, latest_commit, &latest) : STOA_OK;
+        stoa_journal_state log;
+        source->journal->ops->state(source->journal, &log);
+        bool empty = log.last < log.first; /* what went before it may not be */
+        stoa_err err = source->shard || empty ? STOA_OK : source->journal->ops->read(source->journal, log.last, latest_commit, &latest);
         if (err) { return err; }
     }
     for (uint32_t i = 0; i < backup->source_count; i++) {
@@ -229,6 +231,11 @@ static stoa_err run_one(const stoa_backup *backup, const stoa_backup_source *sou
 
 /* --- all of them */
 
+static stoa_err named(const stoa_backup *backup, const stoa_backup_source *source, stoa_err err)
+{
+    return STOA_PASS(err, "backup of shard %s to %s", source->name, backup->folder);
+}
+
 static bool is_source(const stoa_backup *backup, const char *shard)
 {
     uint32_t i = 0;
@@ -274,7 +281,7 @@ static stoa_err hold(const stoa_backup *backup, holding *h)
     for (h->count = 0; h->count < backup->source_count && !err; h->count += !err) {
         err = hold_beginning(&backup->sources[h->count], &h->slots[h->count]);
     }
-    return err;
+    return err ? named(backup, &backup->sources[h->count], err) : STOA_OK;
 }
 
 static void let_go(const stoa_backup *backup, const holding *h)
@@ -302,7 +309,7 @@ stoa_err stoa_backup_run(const stoa_backup *backup, const stoa_progress_to *prog
     for (uint32_t i = 0; i < backup->source_count && !err; i++) {
         steps[i] = (stoa_backup_step){.shard = backup->sources[i].name};
         err = run_one(backup, &backup->sources[i], progress, &catalog.shards[i], &steps[i]);
-        if (err) { err = STOA_PASS(err, "backup of shard %s to %s", backup->sources[i].name, backup->folder); }
+        if (err) { err = named(backup, &backup->sources[i], err); }
     }
     let_go(backup, &held);
     catalog.written_ns = clock->wall_ns(clock);

@@ -10,6 +10,7 @@
 #include "node/archive/backup.h"
 #include "node/archive/keeper.h"
 #include "node/archive/restore.h"
+#include "runtime/readers.h"
 #include "storage/archive/journal.h"
 #include "storage/rocksdb/journal.h"
 #include "tests/sim/purse.h"
@@ -26,6 +27,7 @@ typedef struct world {
     stoa_keeper keepers[SHARDS];
     stoa_backup_source sources[SHARDS];
     stoa_ref purses[SHARDS];
+    bool plain; /* no archives */
     bool grew; /* the second shard, while the first one was copied */
 } world;
 
@@ -63,7 +65,7 @@ static void open_shard(world *w, uint32_t i)
     fronted front = {w, i};
     (void)snprintf(path, sizeof path, "%s/%s", w->folder, shard_names[i]);
     stoa_shard_options options = {.name = shard_names[i], .durability = stoa_durability_DISK, .journal = &stoa_journal_rocksdb,
-                                  .path = path, .front = put_archive_in_front, .front_context = &front};
+                                  .path = path, .front = w->plain ? NULL : put_archive_in_front, .front_context = &front};
     kit_ok(stoa_shard_open(w->node, &options, &w->shards[i]));
     stoa_journal *journal = stoa_shard_journal(w->shards[i]);
     w->keepers[i] = (stoa_keeper){.shard = shard_names[i], .journal = journal, .readers = stoa_shard_readers(w->shards[i]),
@@ -75,14 +77,19 @@ static void open_shard(world *w, uint32_t i)
     kit_ok(purse_call_link(w->node, w->purses[i], link, STOA_S(30), &linked));
 }
 
+static void start(world *w)
+{
+    kit_ok(stoa_node_open(&(const stoa_options){.cores = 1, .kinds = kinds, .snapshot_events = 1000000}, &w->node));
+    for (uint32_t i = 0; i < SHARDS; i++) { open_shard(w, i); }
+}
+
 static void open_world(world *w)
 {
     memset(w, 0, sizeof *w);
     kit_folder(w->folder);
     (void)snprintf(w->backup, sizeof w->backup, "%s/backup", w->folder);
     (void)snprintf(w->into, sizeof w->into, "%s/restored", w->folder);
-    kit_ok(stoa_node_open(&(const stoa_options){.cores = 1, .kinds = kinds, .snapshot_events = 1000000}, &w->node));
-    for (uint32_t i = 0; i < SHARDS; i++) { open_shard(w, i); }
+    start(w);
 }
 
 static void close_world(world *w)
@@ -155,12 +162,53 @@ static stoa_err verify(world *w)
     return stoa_backup_verify(w->backup, NULL, catalog, steps);
 }
 
-static stoa_err restore(world *w, bool plan)
+static stoa_err restore_and_keep(world *w, bool plan)
 {
     stoa_restore request = {.from = w->backup, .into = w->into, .kinds = kinds, .journal = &stoa_journal_rocksdb};
-    stoa_err err = stoa_restore_run(&request, plan, NULL, restored);
+    return stoa_restore_run(&request, plan, NULL, restored);
+}
+
+static stoa_err restore(world *w, bool plan)
+{
+    stoa_err err = restore_and_keep(w, plan);
     if (!err && !plan) { kit_remove(w->into); }
     return err;
+}
+
+static void of_a_node_that_does_not_run(world *w)
+{
+    char path[KIT_PATH_MAX + 32];
+    stoa_backup_step steps[SHARDS];
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", w->folder, shard_names[i]);
+        w->sources[i] = (stoa_backup_source){.name = shard_names[i]};
+        kit_ok(stoa_journal_rocksdb.open(path, &w->sources[i].journal));
+    }
+    back_up(w, NULL, steps);
+    for (uint32_t i = 0; i < SHARDS; i++) { w->sources[i].journal->ops->close(w->sources[i].journal); }
+    kit_ok(verify(w));
+}
+
+/* What was restored is backed up before a node runs on it, and while one does; then restored once more. */
+static void goes_on(const world *from)
+{
+    world w = {.plain = true};
+    stoa_backup_step steps[SHARDS];
+    assert_true(strlen(from->into) < sizeof w.folder);
+    memcpy(w.folder, from->into, strlen(from->into) + 1);
+    (void)snprintf(w.backup, sizeof w.backup, "%s/stopped", from->folder);
+    of_a_node_that_does_not_run(&w);
+    (void)snprintf(w.backup, sizeof w.backup, "%s/running", from->folder);
+    (void)snprintf(w.into, sizeof w.into, "%s/again", from->folder);
+    start(&w);
+    pay(&w, PAYS);
+    stoa_shard_view then = settled(&w, EAST);
+    back_up(&w, NULL, steps);
+    kit_ok(verify(&w));
+    kit_ok(restore(&w, false));
+    assert_int_equal(restored->shards[EAST].last, then.applied);
+    assert_int_equal(restored->shards[EAST].hash, then.hash);
+    close_world(&w);
 }
 
 static void what_one_shard_forgets_while_another_is_copied_is_not_missed(void **state)
@@ -218,10 +266,12 @@ static void a_cut_where_a_shard_s_beginning_ends_is_within_the_backup(void **sta
     put_time_before(&w, &then);
     kit_ok(verify(&w));
     kit_ok(restore(&w, true));
-    kit_ok(restore(&w, false));
+    kit_ok(restore_and_keep(&w, false));
     assert_int_equal(restored->shards[EAST].last, then.applied);
     assert_int_equal(restored->shards[EAST].compared, then.applied);
     assert_int_equal(restored->shards[EAST].hash, then.hash);
+    goes_on(&w);
+    kit_ok(stoa_catalog_load(w.backup, catalog));
 
     catalog->shards[EAST].state_position--; /* then it was behind that time: nobody knows how the shard was */
     kit_ok(stoa_catalog_save(w.backup, catalog));
@@ -230,11 +280,31 @@ static void a_cut_where_a_shard_s_beginning_ends_is_within_the_backup(void **sta
     close_world(&w);
 }
 
+static void who_cannot_be_held_is_named(void **state)
+{
+    (void)state;
+    world w;
+    uint32_t slot;
+    stoa_backup_step steps[SHARDS];
+    open_world(&w);
+    stoa_readers *readers = stoa_shard_readers(w.shards[EAST]);
+    kit_ok(stoa_readers_add(readers, "backup", 0, &slot)); /* as another one's */
+    stoa_backup backup = {.folder = w.backup, .node_name = "test", .sources = w.sources, .source_count = SHARDS, .kinds = kinds};
+    kit_err(stoa_backup_run(&backup, NULL, steps), STOA_E_EXISTS);
+    char wanted[KIT_PATH_MAX + 64];
+    (void)snprintf(wanted, sizeof wanted, "backup of shard east to %s", w.backup);
+    assert_non_null(strstr(stoa_err_trail(), wanted));
+    stoa_readers_leave(readers, slot);
+    kit_ok(stoa_backup_run(&backup, NULL, steps));
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_one_shard_forgets_while_another_is_copied_is_not_missed),
         cmocka_unit_test(a_cut_where_a_shard_s_beginning_ends_is_within_the_backup),
+        cmocka_unit_test(who_cannot_be_held_is_named),
     };
     stoa_log_level_set(STOA_LOG_ERROR);
     if (access("/dev/shm", W_OK) == 0) { (void)setenv("TMPDIR", "/dev/shm", 0); } /* no power is cut here: syncs need no disk */
