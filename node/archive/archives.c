@@ -336,13 +336,16 @@ void stoa_archives_source(stoa_archives *a, stoa_backup_source *source)
     }
 }
 
-static void say_where(const stoa_manifest *m, uint64_t position, stoa_buf *out)
+/* begun: what ends there was never in this log, nor in an archive of it. */
+static void say_where(const stoa_manifest *m, uint64_t begun, uint64_t position, stoa_buf *out)
 {
     char name[STOA_SEGMENT_NAME_MAX];
     uint32_t index = stoa_manifest_find(m, position);
     if (index < m->count) {
         stoa_segment_name(&m->entries[index].segment, m->entries[index].open, name);
         stoa_buf_printf(out, "segment %s of its archive (%s) has it", name, stoa_tier_name(m->entries[index].tier));
+    } else if (position <= begun) {
+        stoa_buf_printf(out, "this log was begun at %" PRIu64 " from a backup that has nothing before it", begun + 1);
     } else if (position <= m->expired) {
         stoa_buf_printf(out, "its archive has forgotten all up to %" PRIu64 ", as the policy says", m->expired);
     } else {
@@ -362,7 +365,9 @@ void stoa_archives_where(stoa_archives *a, const char *shard, uint64_t position,
     } else if (stoa_archive_look(a->shards[i].archive, &m)) {
         stoa_buf_puts(out, "its archive cannot be looked into now");
     } else {
-        say_where(&m, position, out);
+        stoa_journal_state log;
+        stoa_journal_log_state(stoa_shard_journal(a->shards[i].shard), &log);
+        say_where(&m, log.begun, position, out);
         stoa_manifest_deinit(&m);
     }
 }

@@ -107,7 +107,8 @@ static stoa_err check_end(stoa_archive *archive, stoa_journal *log, const stoa_j
     if (err) { return err; }
     if (sealed > state->last) { return goes_on(archive, state, sealed); }
     if (sealed + 1 < state->first) {
-        return STOA_FAIL(STOA_E_GAP, "the log begins at %" PRIu64 ", its archive ends at %" PRIu64, state->first, sealed);
+        return STOA_FAIL(STOA_E_GAP, "the log begins at %" PRIu64 ", its archive ends at %" PRIu64 ", and what is between is in neither: put the archive "
+                         "back; or back this log up into a new folder while its node runs, and restore that (docs/guide/backup.md)", state->first, sealed);
     }
     err = stoa_seam_passes(log, sealed, &hash);
     return err == STOA_E_FORKED ? STOA_PASS(err, "the archive of %s, up to %" PRIu64 ", is of another history than the log, up to %" PRIu64 ": " WAY_OUT,

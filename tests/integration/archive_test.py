@@ -134,6 +134,30 @@ class Kept(Archive):
         self.assertEqual(self.hash(restored, "trade", position), live)
         self.assertEqual(restored.stop(), 0)
 
+    def test_a_log_whose_archive_is_lost_goes_on_from_a_backup(self):
+        node = self.start(settings=HURRIED)
+        order = self.order(self.client(node, "alice"), "alice", price="12345")["order_id"]
+        self.work(node)
+        self.until(node, 300)
+        self.purged(node, self.positions(node)["trade"] - 200)
+        self.rest()
+        self.assertEqual(node.stop(), 0)
+        for tier in ("archive", "cold"):
+            shutil.rmtree(os.path.join(node.path("data"), tier), True)
+        node.start()
+        fault = self.shown(node, "trade")["fault"]
+        for words in ("GAP", "its archive ends at 0", "back this log up into a new folder", "docs/guide/backup.md"):
+            self.assertIn(words, fault)
+        self.ask(node, "backup", self.backup)  # as it says
+        into = os.path.join(self.folder, "data")
+        run("stoad", "--restore", self.backup, "--into", into)
+        restored = self.start(data=into)
+        self.assertEqual(self.shown(restored, "trade")["fault"], "")
+        for words in (("order", str(order)), ("event", "trade", "5")):
+            said = self.ask(restored, "explain", *words, write=False, code=1)
+            self.assertIn("from a backup that has nothing before it", said)
+            self.assertNotIn("as the policy says", said)
+
     def test_archives_are_kept_shown_and_held(self):
         node = self.start()
         self.work(node)
