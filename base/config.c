@@ -54,6 +54,47 @@ void stoa_config_fault(stoa_config_faults *faults, stoa_config_place place, cons
     stoa_buf_puts(faults->out, "\n");
 }
 
+/* --- where keys stand: lines "KEY NAME:LINE", the last one of a key counts */
+
+void stoa_config_note(stoa_config_faults *faults, stoa_config_place place, const char *prefix, const char *key)
+{
+    if (!faults->places) { return; }
+    stoa_buf_printf(faults->places, "%s%s ", prefix, key);
+    put_printable(faults->places, place.name);
+    if (place.line) { stoa_buf_printf(faults->places, ":%u", place.line); }
+    stoa_buf_puts(faults->places, "\n");
+}
+
+/* The last line of a key, behind the key; NULL: there is none. */
+static const char *place_of(const char *places, const char *key, size_t key_bytes, size_t *size_out)
+{
+    const char *found = NULL;
+    for (const char *line = places; *line; line += strcspn(line, "\n") + 1) {
+        if (strncmp(line, key, key_bytes) != 0 || line[key_bytes] != ' ') { continue; }
+        found = line + key_bytes + 1;
+        *size_out = strcspn(found, "\n");
+    }
+    return found;
+}
+
+void stoa_config_tell(const stoa_buf *places, stoa_buf *faults, const char *key, const char *fmt, ...)
+{
+    char text_at[TEXT_BYTES_MAX];
+    stoa_buf text = STOA_BUF_FIXED(text_at);
+    const char *all = places && places->used_bytes ? places->at : "", *group = strrchr(key, '.');
+    size_t size_bytes = 0;
+    va_list args;
+    const char *place = place_of(all, key, strlen(key), &size_bytes);
+    if (!place && group) { place = place_of(all, key, (size_t)(group - key), &size_bytes); }
+    va_start(args, fmt);
+    stoa_buf_vprintf(&text, fmt, args);
+    va_end(args);
+    if (place) { stoa_buf_printf(faults, "%.*s: ", (int)size_bytes, place); }
+    stoa_buf_printf(faults, "%s: ", key);
+    put_printable(faults, text.at);
+    stoa_buf_puts(faults, "\n");
+}
+
 /* --- tables */
 
 bool stoa_config_in_section(const char *path, const char *section, size_t section_bytes)
@@ -148,6 +189,7 @@ void stoa_config_scope_set(stoa_config_scope *scope, unsigned index, const char 
     char key[2 * STOA_CONFIG_PATH_MAX], quoted_at[8 * QUOTE_BYTES_MAX], expected_at[512];
     stoa_buf quoted = STOA_BUF_FIXED(quoted_at), expected = STOA_BUF_FIXED(expected_at);
     scope->rows[index].given = true;
+    stoa_config_note(faults, place, scope->prefix, row->path);
     if (!stoa_config_parse_bytes(row, text, size_bytes, scope->settings + row->offset, &why)) { return; }
 
     bool whole = size_bytes <= QUOTE_BYTES_MAX;
@@ -386,7 +428,7 @@ stoa_err stoa_config_load(const stoa_config_row *table, const stoa_config_source
                           stoa_buf *faults)
 {
     stoa_config_scope scope;
-    stoa_config_faults told = {.out = faults};
+    stoa_config_faults told = {.out = faults, .places = source->places};
     bool has_file = source->file || source->text;
     stoa_config_place place = {source->file ? source->file : "settings", has_file ? 1 : 0};
     check_table(table);

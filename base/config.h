@@ -58,6 +58,7 @@ typedef struct stoa_config_source {
     char *const *environment; /* NULL-terminated "NAME=value" (environ), or NULL */
     const char *const
         *overrides; /* NULL-terminated "path=value" from flags, or NULL; the last of a path counts */
+    stoa_buf *places; /* gets where each key was given, for stoa_config_tell; or NULL */
 } stoa_config_source;
 
 /* Fill every field of settings that a row names (zeroed first). Every fault is one line in faults
@@ -66,6 +67,10 @@ typedef struct stoa_config_source {
  * INVALID (faults says what), NOT_FOUND (no file), IO (file), NOMEM. Allocates while it runs. */
 stoa_err stoa_config_load(const stoa_config_row *table, const stoa_config_source *source, void *settings,
                           stoa_buf *faults);
+
+/* A fault that no single row can see, as one line like those of load: "stoa.yaml:12: links[0].uri: ...". places: as load filled it (NULL
+ * is allowed); a key that was not given is told where its group stands. */
+void stoa_config_tell(const stoa_buf *places, stoa_buf *faults, const char *key, const char *fmt, ...) STOA_PRINTF(4, 5);
 
 /* Appended to out: the reference page's tables in Markdown; one line per flag for --help; the effective
  * settings as YAML with comments (a file that loads again, to the same settings). */

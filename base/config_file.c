@@ -153,6 +153,7 @@ static void read_group(walk *w, const stoa_config_row *row, struct fy_node *item
     struct fy_node *mapping = follow(item);
     stoa_config_place place = {w->name, line_of(item, line)};
     stoa_config_scope_begin(&scope, row->group, settings, name, place);
+    stoa_config_note(w->faults, place, "", name);
     if (is_mapping(mapping)) {
         read_mapping(w, &at, mapping);
         stoa_config_scope_end(&scope, w->faults);

@@ -14,6 +14,7 @@
 typedef struct stoa_config_faults {
     stoa_buf *out;
     unsigned count;
+    stoa_buf *places; /* NULL: nobody asks */
 } stoa_config_faults;
 
 /* Where a value stands: file and line, or a name alone with line 0. */
@@ -25,6 +26,9 @@ typedef struct stoa_config_place {
 /* One line "place: key: text"; key may be NULL. Control characters become '?'. */
 void stoa_config_fault(stoa_config_faults *faults, stoa_config_place place, const char *key, const char *fmt,
                        ...) STOA_PRINTF(4, 5);
+
+/* Note where a key, or the element of a list, was given. */
+void stoa_config_note(stoa_config_faults *faults, stoa_config_place place, const char *prefix, const char *key);
 
 /* --- one table being filled */
 

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/clients.h"
+#include "node/link_check.h"
 #include "node/links.h"
 #include "node/ports/gateway.h"
 
@@ -157,6 +158,7 @@ static void *run(void *context)
 {
     stoa_node_keys *k = context;
     bool regular = true;
+    stoa_links_look_up(&k->platform->settings); /* here nobody waits for it */
     for (struct timespec until;;) {
         if (regular) {
             (void)clock_gettime(CLOCK_MONOTONIC, &until);

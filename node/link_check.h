@@ -1,4 +1,5 @@
-/* link_check.h - what no single row can say of links: names that refer to others, addresses that nobody serves.
+/* link_check.h - what no single row can say of links and of gateway.listen: names that refer to others, addresses that nobody can
+ * listen at or dial, two at one address.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_LINK_CHECK_H
@@ -6,7 +7,11 @@
 
 #include "node/settings.h"
 
-/* Append a line for each fault of links and node.shares. A link's module is loaded. */
-void stoa_links_check(const stoa_settings *settings, stoa_buf *faults);
+/* Append a line for each fault of links, gateway.listen and node.shares, with its place (stoa_config_tell). A link's module is loaded,
+ * its key file read; nothing is opened, and no name looked up. */
+void stoa_links_check(const stoa_settings *settings, const stoa_buf *places, stoa_buf *faults);
+
+/* Log the hosts that links dial and nobody knows now: they are dialled on, for they may be known later. Asks the resolver, so it may block. */
+void stoa_links_look_up(const stoa_settings *settings);
 
 #endif

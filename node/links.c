@@ -41,7 +41,9 @@ struct stoa_node_links {
 
 static bool has_keys(const stoa_settings_link *is)
 {
-    return strncmp(is->uri, "shm:", 4) != 0 && strncmp(is->uri, "sim:", 4) != 0;
+    const char *uri = is->uri;
+    while (strncmp(uri, "fault+", 6) == 0) { uri += 6; }
+    return strncmp(uri, "shm:", 4) != 0;
 }
 
 static uint32_t keys_of(const stoa_platform *p, const char *name, const char *named, const stoa_key_list *list,

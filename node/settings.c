@@ -447,7 +447,7 @@ static void check_retention(const stoa_settings *s, stoa_buf *faults)
     }
 }
 
-stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out, stoa_buf *faults)
+static stoa_err load(const stoa_config_source *source, stoa_settings *out, stoa_buf *faults)
 {
     stoa_err err = stoa_config_load(stoa_settings_table, source, out, faults);
     if (err) { return err; }
@@ -459,7 +459,7 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     check_asked(out, faults);
     check_quoters(out, faults);
     stoa_plugins_check(out, faults);
-    stoa_links_check(out, faults);
+    stoa_links_check(out, source->places, faults);
     check_market(out, faults);
     check_projection(out, faults);
     check_retention(out, faults);
@@ -468,4 +468,14 @@ stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out
     const char *home = getenv("HOME");
     (void)snprintf(out->data, sizeof out->data, "%s/.stoa", home ? home : ".");
     return STOA_OK;
+}
+
+stoa_err stoa_settings_load(const stoa_config_source *source, stoa_settings *out, stoa_buf *faults)
+{
+    stoa_buf places = STOA_BUF_GROWING;
+    stoa_config_source noted = *source;
+    if (!noted.places) { noted.places = &places; }
+    stoa_err err = load(&noted, out, faults);
+    stoa_buf_deinit(&places);
+    return err;
 }

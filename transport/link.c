@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "transport/address.h"
 #include "transport/fault/link.h"
 #include "transport/module.h"
 #include "transport/shm/link.h"
@@ -17,18 +18,19 @@ typedef struct row {
     const char *scheme;
     const stoa_link_ops *ops; /* NULL: of the module */
     const char *module;
+    stoa_err (*place)(const char *place, bool listen); /* what stands behind "://"; NULL: seen when it is opened */
 } row;
 
 // clang-format off
 static const row rows[] = {
-    {"shm",       &stoa_link_shm,     NULL},
-    {"sim",       &stoa_link_sim,     NULL},
-    {"zmq+ipc",   &stoa_link_zmq_ipc, NULL},
-    {"zmq+tcp",   &stoa_link_zmq_tcp, NULL},
-    {"ucx+tcp",   NULL,               "ucx"},
-    {"ucx+rdma",  NULL,               "ucx"},
-    {"ofi+tcp",   NULL,               "ofi"},
-    {"ofi+verbs", NULL,               "ofi"},
+    {"shm",       &stoa_link_shm,     NULL,  stoa_address_name_check},
+    {"sim",       &stoa_link_sim,     NULL,  NULL},
+    {"zmq+ipc",   &stoa_link_zmq_ipc, NULL,  stoa_address_path_check},
+    {"zmq+tcp",   &stoa_link_zmq_tcp, NULL,  stoa_address_port_check},
+    {"ucx+tcp",   NULL,               "ucx", stoa_address_port_check},
+    {"ucx+rdma",  NULL,               "ucx", stoa_address_port_check},
+    {"ofi+tcp",   NULL,               "ofi", stoa_address_port_check},
+    {"ofi+verbs", NULL,               "ofi", stoa_address_port_check},
 };
 // clang-format on
 enum { ROW_COUNT = sizeof rows / sizeof rows[0] };
@@ -60,10 +62,39 @@ const stoa_link_ops *stoa_link_find(const char *address)
     return ops;
 }
 
+/* The address below one with faults into below; else the address itself. */
+static stoa_err without_faults(const char *address, char below[STOA_FAULT_ADDRESS_BYTES], const char **out)
+{
+    *out = address;
+    while (strncmp(*out, stoa_link_fault.scheme, strlen(stoa_link_fault.scheme)) == 0) {
+        char next[STOA_FAULT_ADDRESS_BYTES];
+        stoa_err err = stoa_fault_below(*out, next);
+        if (err) { return err; }
+        memcpy(below, next, sizeof next);
+        *out = below;
+    }
+    return STOA_OK;
+}
+
+stoa_err stoa_link_check(const char *address, bool listen)
+{
+    char text[STOA_FAULT_ADDRESS_BYTES];
+    const char *below;
+    if (!stoa_link_find(address)) { return STOA_E_UNSUPPORTED; }
+    stoa_err err = without_faults(address, text, &below);
+    if (err) { return err; }
+    const row *is = row_of(below);
+    const char *query = below == address ? NULL : strchr(below, '?');
+    if (query && is->place) { return STOA_FAIL(STOA_E_INVALID, "there is no option '%.*s'", (int)strcspn(query + 1, "=&"), query + 1); }
+    return is->place ? is->place(strstr(below, "://") + strlen("://"), listen) : STOA_OK;
+}
+
 stoa_err stoa_link_open(const char *address, const stoa_link_options *options, stoa_link **out)
 {
     const stoa_link_ops *ops = stoa_link_find(address);
-    return ops ? ops->open(address, options, out) : STOA_E_UNSUPPORTED;
+    if (!ops) { return STOA_E_UNSUPPORTED; }
+    stoa_err err = stoa_link_check(address, options->listen);
+    return err ? STOA_PASS(err, "cannot %s %s", options->listen ? "listen at" : "dial", address) : ops->open(address, options, out);
 }
 
 void stoa_link_describe(stoa_link *link, stoa_link_traits *out)

@@ -193,7 +193,11 @@ void stoa_link_describe(stoa_link *link, stoa_link_traits *out);
  * such scheme, or it cannot be loaded. Core: any; may block. */
 const stoa_link_ops *stoa_link_find(const char *address);
 
-/* Open through the scheme's implementation. Errors: as open; UNSUPPORTED (unknown scheme, module or library not
+/* Whether an address can be listened at, or dialled, as far as its text says: nothing is opened and no name looked up; its module is
+ * loaded. Errors: INVALID, UNSUPPORTED; the trail says why. */
+stoa_err stoa_link_check(const char *address, bool listen);
+
+/* Open through the scheme's implementation, what passes stoa_link_check. Errors: as open; UNSUPPORTED (unknown scheme, module or library not
  * installed). */
 stoa_err stoa_link_open(const char *address, const stoa_link_options *options, stoa_link **out);
 

@@ -401,15 +401,41 @@ class Links(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         rows = [('- {name: x, nodes: b}', r"check.yaml:\d+: links.*uri"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", heartbeat: 0s, nodes: b}', r"check.yaml:\d+: links.*heartbeat"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1"}', "links: x: nodes: whose keys"),
-                ('- {name: x, uri: "pigeon://roof", nodes: b}', "links: x: uri: .*pigeon"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, c"}', "links: x: nodes: a link that dials has one node"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: stoa}', "links: x: nodes: stoa is this node's own name"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: server}', "links: x: nodes: server is the node's own key's name"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: demo}', "links: x: nodes: demo is a client"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, c", listen: true, key: /b.pub}', "links: x: key: a key is of one node"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: b, heartbeat: 1s, silence: 2s}', "links: x: silence: less than three"),
-                ('- {name: x, uri: "shm://x"}\n  - {name: x, uri: "shm://y"}', "links: x is there twice")]
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1"}', r"check.yaml:\d+: links\[0\].nodes: whose keys"),
+                ('- {name: x, uri: "pigeon://roof", nodes: b}', r"check.yaml:\d+: links\[0\].uri: .*pigeon"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, c"}', r"check.yaml:\d+: links\[0\].nodes: a link that dials has one node"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: stoa}', r"check.yaml:\d+: links\[0\].nodes: stoa is this node's own name"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: server}', r"check.yaml:\d+: links\[0\].nodes: server is the node's own key's name"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: demo}', r"check.yaml:\d+: links\[0\].nodes: demo is a client"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, c", listen: true, key: /b.pub}', r"check.yaml:\d+: links\[0\].key: a key is of one node"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: b, heartbeat: 1s, silence: 2s}', r"check.yaml:\d+: links\[0\].silence: less than three"),
+                ('- {name: x, uri: "shm://x"}\n  - {name: x, uri: "shm://y"}', "links: x is there twice"),
+                ('- name: x\n    nodes: b\n    uri: "zmq+tcp://127.0.0.1"', r"check.yaml:6: links\[0\].uri: .*no port"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:99999", nodes: b, listen: true}', r"uri: .*'99999' is no port from 0 to 65535"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:0", nodes: b}', r"uri: .*port 0 can be listened at"),
+                ('- {name: x, uri: "zmq+tcp://*:7000", nodes: b}', r"uri: .*can be listened at"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.256:1", nodes: b}', r"uri: .*'127.0.0.256' is no host"),
+                ('- {name: x, uri: "zmq+tcp://::1:7000", nodes: b}', r"uri: .*brackets"),
+                ('- {name: x, uri: "zmq+tcp://:7000", nodes: b}', r"uri: .*no host"),
+                ('- {name: x, uri: "shm://"}', r"links\[0\].uri: .*name is empty"),
+                ('- {name: x, uri: "zmq+ipc://", nodes: b}', r"links\[0\].uri: .*no path"),
+                ('- {name: x, uri: "zmq+ipc:///no/such/folder/x", nodes: b, listen: true}', r"uri: .*no such folder"),
+                ('- {name: x, uri: "shm:///no/such/folder/x", listen: true}', r"uri: .*no such folder"),
+                ('- {name: x, uri: "sim://x", nodes: b}', r"uri: sim is within one process"),
+                ('- {name: x, uri: "fault+sim://x", nodes: b}', r"uri: sim is within one process"),
+                ('- {name: x, uri: "fault+shm://x?loss=20&los=20"}', r"uri: .*no option 'los'"),
+                ('- {name: x, uri: "fault+shm://x?loss=2000"}', r"uri: .*loss in .* a number up to 1000"),
+                ('- {name: x, uri: "ucx+tcp://10.0.0.1:7410", nodes: b}', r"uri: .*leaves this machine: say that the network is fenced"),
+                ('- {name: x, uri: "ofi+tcp://*:7410", nodes: b, listen: true}', r"uri: .*leaves this machine"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "a b", listen: true}', r"nodes: 'a b' cannot be a node's name"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b,,c", listen: true}', r"nodes: '' cannot be a node's name"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, b", listen: true}', r"nodes: b is there twice"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: " b"}', r"nodes: ' b' has blanks"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: b, key: /no/such.pub}', r"links\[0\].key: /no/such.pub: No such file"),
+                ('- {name: x, uri: "shm://s", listen: true}\n  - {name: y, uri: "shm://s"}', r"check.yaml:5: links\[1\].uri: shm://s is the address of link x"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:9", listen: true, nodes: b}\n  - {name: y, uri: "ofi+tcp://127.0.0.1:9", listen: true, nodes: c}',
+                 r"links\[1\].uri: .* is the address of link x"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:7400", listen: true, nodes: b}', r"uri: .*gateway.listen")]
         for row, says in rows:
             code, said = self.check("clients:\n  - {name: demo}\nlinks:\n  " + row + "\n")
             self.assertEqual(code, 2, row)
@@ -419,6 +445,24 @@ class Links(unittest.TestCase):
         self.assertIn("node.shares: there is no kind 'pigeon'", said)
         code, said = self.check('links:\n  - {name: x, uri: "shm://x", listen: true}\n')
         self.assertEqual((code, said), (0, ""))
+        for uri, says in (("zmq+tcp://127.0.0.1:99998", "'99998' is no port"), ("zmq+tcp://127.0.0.1", "no port"), ("sim://x", "within one process"),
+                          ("shm://x", "clients have keys"), ("ucx+tcp://10.0.0.1:1", "leaves this machine")):
+            code, said = self.check(f'gateway:\n  listen: "{uri}"\n')
+            self.assertEqual(code, 2, uri)
+            self.assertRegex(said, r"check.yaml:2: gateway.listen: .*" + says)
+        good = ("zmq+tcp://10.0.0.1:7410", "zmq+tcp://[::1]:7410", "zmq+tcp://some-host.example:7410", "zmq+ipc://@name", "zmq+ipc:///not/there/yet",
+                "ucx+tcp://127.0.0.1:7410", "fault+zmq+tcp://127.0.0.1:1?seed=7&loss=20")
+        for uri in good:  # who is dialled may come later
+            self.assertEqual(self.check(f'links:\n  - {{name: x, uri: "{uri}", nodes: b}}\n'), (0, ""), uri)
+
+    def test_a_host_that_nobody_knows_is_said(self):
+        folder = tempfile.mkdtemp(prefix="stoa-links-")
+        self.addCleanup(shutil.rmtree, folder)
+        node = Node(folder, "a", "b", "zmq+tcp://no-such-host.invalid:7410", "listen: false", "to-b")
+        self.addCleanup(node.close)
+        node.start()
+        until(lambda: "link_host_unknown" in node.log(), "a word of it", node.log)
+        self.assertRegex(node.log(), r'"link_host_unknown".*"link":"to-b".*"host":"no-such-host.invalid"')
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "transport/fault/link.h"
 
-enum { STOA_FAULT_ADDRESS_BYTES = 512, STOA_FAULT_HELD_QUEUES = 4 };
+enum { STOA_FAULT_HELD_QUEUES = 4 };
 
 /* What waits until it is due. Bytes that are put stay the caller's: the link's contract has him keep them. */
 typedef struct stoa_fault_held {

@@ -52,13 +52,27 @@ static bool is_own(const char *key, size_t key_bytes)
     return i < SETTING_COUNT;
 }
 
-static stoa_err faults_read(fault *f, const char *address)
+static stoa_err options_read(const char *address, uint64_t is[SETTING_COUNT])
 {
-    uint64_t is[SETTING_COUNT] = {[SEED] = 1};
     for (unsigned i = 0; i < SETTING_COUNT; i++) {
         stoa_err err = stoa_query_number(address, settings[i].key, settings[i].most, &is[i]);
         if (err) { return err; }
     }
+    return STOA_OK;
+}
+
+stoa_err stoa_fault_below(const char *address, char below_out[STOA_FAULT_ADDRESS_BYTES])
+{
+    uint64_t is[SETTING_COUNT];
+    stoa_err err = options_read(address, is);
+    return err ? err : stoa_query_without(address + strlen(stoa_link_fault.scheme), is_own, below_out, STOA_FAULT_ADDRESS_BYTES);
+}
+
+static stoa_err faults_read(fault *f, const char *address)
+{
+    uint64_t is[SETTING_COUNT] = {[SEED] = 1};
+    stoa_err err = options_read(address, is);
+    if (err) { return err; }
     stoa_random_seed(&f->random, is[SEED]);
     stoa_faults faults = {
         .loss = (uint32_t)is[LOSS],
@@ -280,7 +294,7 @@ static stoa_clock *clock_of(const stoa_link *below)
 static stoa_err open_link(const char *address, const stoa_link_options *options, stoa_link **out)
 {
     char below[STOA_FAULT_ADDRESS_BYTES];
-    stoa_err err = stoa_query_without(address + strlen("fault+"), is_own, below, sizeof below);
+    stoa_err err = stoa_fault_below(address, below);
     if (err) { return err; }
     fault *f = calloc(1, sizeof *f);
     if (!f) { return STOA_FAIL(STOA_E_NOMEM, "a link with faults"); }

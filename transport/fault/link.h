@@ -26,6 +26,11 @@
 /* Its scheme is the beginning of one: "fault+". */
 extern const stoa_link_ops stoa_link_fault;
 
+enum { STOA_FAULT_ADDRESS_BYTES = 512 };
+
+/* The address below one of this scheme: without fault+ and its options, which are read. Errors: INVALID (an option's value, too long). */
+stoa_err stoa_fault_below(const char *address, char below_out[STOA_FAULT_ADDRESS_BYTES]);
+
 typedef struct stoa_faults {
     uint32_t loss, duplicate, reorder; /* permille */
     uint64_t delay_ns, jitter_ns;

@@ -47,6 +47,13 @@ static stoa_err address_of(const char *name, struct sockaddr_un *to, socklen_t *
     return STOA_OK;
 }
 
+stoa_err stoa_shm_name_check(const char *name)
+{
+    struct sockaddr_un to;
+    socklen_t to_bytes;
+    return address_of(name, &to, &to_bytes);
+}
+
 static stoa_err socket_new(int *fd_out)
 {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -37,6 +37,9 @@ typedef enum stoa_shm_heard {
     STOA_SHM_NOISE
 } stoa_shm_heard;
 
+/* Whether name can be one. Errors: INVALID, and the trail says why. */
+stoa_err stoa_shm_name_check(const char *name);
+
 /* The process at the other end. */
 typedef struct stoa_shm_process {
     pid_t pid; /* 0: not one that we can see */
