@@ -107,13 +107,14 @@ static bool take_flag(flags *f, int flag, const char *value)
     }
 }
 
-/* The words behind the flags as one line, quoted where a word has blanks. */
+/* The words behind the flags as one line, quoted where a word has blanks; one word with blanks is a line already. */
 static bool take_words(flags *f, char **words, int count)
 {
     static char line[STOA_LINE_MAX + 1];
     stoa_buf text = STOA_BUF_FIXED(line);
     if (!count) { return true; }
     if (f->eval_count) { return say_usage("commands stand behind the flags or in --eval, not both: ", words[0]); }
+    if (count == 1 && strchr(words[0], ' ')) { return take_eval(f, words[0]); }
     for (int i = 0; i < count; i++) {
         bool plain = words[i][0] && !strpbrk(words[i], " \t\"'#");
         if (strchr(words[i], '\'') && !plain) { return say_usage("quotes belong into --eval: ", words[i]); }

@@ -70,7 +70,7 @@ static stoa_exit complain(stoa_session *session, stoa_err err, stoa_exit cls, co
     stoa_buf safe = STOA_BUF_GROWING;
     stoa_text_safe(&safe, text, text_bytes, false);
     bool colour = isatty(fileno(session->err)) && colour_wanted();
-    (void)fprintf(session->err, "%sstoa:%s %s\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "",
+    (void)fprintf(session->err, "%sstoa:%s %s: %s\n", colour ? "\x1b[31m" : "", colour ? "\x1b[0m" : "", stoa_err_name(err),
                   safe.used_bytes ? safe.at : stoa_err_text(err));
     stoa_buf_deinit(&safe);
     return cls;

@@ -210,7 +210,7 @@ class WithNode(unittest.TestCase):
         document = stoa("-o", "json", "--eval", line, data=self.node.data)
         error = json.loads(document.stdout)["error"]
         self.assertEqual((document.returncode, error["exit"]), (code, code))
-        self.assertEqual((document.stderr, f"stoa: {error['text']}\n"), ("", done.stderr))
+        self.assertEqual((document.stderr, f"stoa: {error['name']}: {error['text']}\n"), ("", done.stderr))
 
     # --- every command
 
@@ -499,10 +499,11 @@ class Changing(unittest.TestCase):
         before = stoa("-o", "json", "--eval", line, data=self.node.data).stdout
         self.node.kill()
         self.assertTrue(os.path.exists(os.path.join(self.node.data, "admin.sock")))  # stale: replaced
-        self.assertEqual(stoa(line, data=self.node.data).returncode, USAGE)  # one word with blanks is no command
+        self.assertEqual(stoa(line, data=self.node.data).returncode, UNREACHABLE)  # one quoted word with blanks is a line
         self.assertEqual(stoa("node", data=self.node.data).returncode, UNREACHABLE)
         self.node.start()
         self.assertEqual(json.loads(stoa("-o", "json", "--eval", line, data=self.node.data).stdout), json.loads(before))
+        self.assertEqual(json.loads(stoa("-o", "json", line, data=self.node.data).stdout), json.loads(before))
 
     def test_two_nodes_do_not_share_a_door(self):
         other = subprocess.run([STOAD, "--data", os.path.join(self.folder, "other"), "--http.port=-1",

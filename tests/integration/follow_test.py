@@ -170,7 +170,7 @@ class Following(unittest.TestCase):
                                   ("trace 1 --fur 5", USAGE, "trace has no option '--fur': <trace> [--for seconds]"),
                                   ("node --for 5", USAGE, "node has no option '--for'")):
             done = stoa("--eval", line, data=self.data)
-            self.assertEqual((done.returncode, done.stderr), (code, f"stoa: {words}\n"))
+            self.assertEqual((done.returncode, done.stderr), (code, f"stoa: INVALID: {words}\n"))
         done = stoa("--timeout", "500", "trace", "next", "nobody/*", "--for", "1", data=self.data)
         self.assertEqual(done.returncode, TIMEOUT, done)
 
