@@ -34,7 +34,10 @@ static bool key_looks(const char *text)
 stoa_err stoa_key_said(const char *text, char *key_out)
 {
     bool marked = strncmp(text, "z85:", 4) == 0;
-    if (!marked && !key_looks(text)) { return stoa_key_load_public(text, key_out); }
+    if (!marked && !key_looks(text)) {
+        stoa_err err = stoa_key_load_public(text, key_out);
+        return err == STOA_E_NOT_FOUND ? STOA_FAIL(err, "'%s' is neither a public key's 40 characters nor a file that is there", text) : err;
+    }
     text += marked ? 4 : 0;
     if (!key_looks(text)) { return STOA_FAIL(STOA_E_INVALID, "a public key is 40 characters of Z85"); }
     memcpy(key_out, text, STOA_KEY_TEXT_BYTES);
@@ -296,10 +299,17 @@ static stoa_err run_allow(const stoa_key_place *place, const stoa_invocation *sa
     stoa_key_change change = {0};
     char key[STOA_KEY_TEXT_BYTES];
     outcome o = {.name = said->args[0], .change = &change};
+    const char *from = stoa_invocation_option(said, "from");
+    const stoa_key_user *user = from ? user_of(place, from) : NULL;
     stoa_err err = stoa_key_said(said->args[1], key);
-    if (!err) { err = stoa_keys_allow(place->folder, o.name, key, place->now_ns, &change); }
+    if (!err && user) { err = STOA_FAIL(STOA_E_EXISTS, "%s is a %s of the settings, so its keys are its own for ever: make another one", from, user->use); }
+    if (!err) { err = stoa_keys_allow(place->folder, o.name, key, from, place->now_ns, &change); }
     if (err) { return err; }
-    (void)snprintf(o.says, sizeof o.says, "let in as %s; %s", o.name, who_is(place, o.name));
+    int used = snprintf(o.says, sizeof o.says, "let in as %s; %s", o.name, who_is(place, o.name));
+    if (from && used < (int)sizeof o.says) {
+        (void)snprintf(o.says + used, sizeof o.says - (size_t)used, "; it is %s's no more%s", from,
+                       place->users ? ", which is a name that the settings do not have" : "; whether the settings know that name is not seen without a node");
+    }
     put_outcome(place, &o, document, view);
     return STOA_OK;
 }

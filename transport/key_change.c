@@ -134,14 +134,28 @@ static bool owner_by_file(const change *c, const char *key, char name_out[STOA_K
     return found;
 }
 
+/* Whose secret half it is, as far as the public one is known here. */
+static bool is_secret(change *c, const char *key, char name_out[STOA_KEY_NAME_MAX + 1])
+{
+    char half[STOA_KEY_TEXT_BYTES], own[STOA_KEY_TEXT_BYTES];
+    if (!stoa_key_derive(key, half)) { return false; }
+    const stoa_key_row *row = row_of(c, half);
+    bool mine = pub_of(c, c->name, ".pub", own) && strcmp(own, half) == 0;
+    if (row || mine) { (void)snprintf(name_out, STOA_KEY_NAME_MAX + 1, "%s", row ? row->name : c->name); }
+    return row || mine || owner_by_file(c, half, name_out);
+}
+
 /* A key may be let in as the change's name. */
 static stoa_err check_key(change *c, const char *key)
 {
     uint8_t bytes[STOA_Z85_KEY_BYTES];
     char owner[STOA_KEY_NAME_MAX + 1];
     if (!stoa_z85_decode(key, bytes)) { return STOA_FAIL(STOA_E_INVALID, "that is not a public key: 40 characters of Z85"); }
+    if (is_secret(c, key, owner)) { return STOA_FAIL(STOA_E_INVALID, "that is the secret half of a key of %s, which stays where it is: give the public one", owner); }
     const stoa_key_row *row = row_of(c, key);
-    if (row && strcmp(row->name, c->name) != 0) { return STOA_FAIL(STOA_E_EXISTS, "this key is %s's", row->name); }
+    if (row && strcmp(row->name, c->name) != 0) {
+        return STOA_FAIL(STOA_E_EXISTS, "this key is %s's; if that was a mistake: key allow %s KEY --from %s", row->name, c->name, row->name);
+    }
     if (row && row->standing == STOA_KEY_REVOKED) { return STOA_FAIL(STOA_E_DENIED, "this key was revoked, and does not come back: make another one"); }
     return owner_by_file(c, key, owner) ? STOA_FAIL(STOA_E_EXISTS, "this key is %s's", owner) : STOA_OK;
 }
@@ -283,7 +297,9 @@ static stoa_err make_new(change *c)
         erase(c, c->name, ".key");
         erase(c, c->name, ".pub");
     }
-    return make_pair(c, "");
+    stoa_err err = make_pair(c, "");
+    if (err != STOA_E_EXISTS) { return err; }
+    return STOA_FAIL(err, "%s has a pair in %s: key rotate %s makes another one", c->name, c->folder, c->name);
 }
 
 stoa_err stoa_keys_new(const char *folder, const char *name, uint64_t now_ns, stoa_key_change *out)
@@ -333,10 +349,24 @@ static stoa_err let_in(change *c, const char *key)
     return err ? err : key_list_write(c->folder, &c->list);
 }
 
-stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, uint64_t now_ns, stoa_key_change *out)
+/* It was let in as somebody else by mistake: its row goes. What a file says is not taken back by a word. */
+static stoa_err take_back(change *c, const char *key, const char *from)
+{
+    char owner[STOA_KEY_NAME_MAX + 1];
+    stoa_key_row *row = row_of(c, key);
+    if (strcmp(from, c->name) == 0) { return STOA_FAIL(STOA_E_INVALID, "--from is another name than the one it is let in as"); }
+    if (!row || !key[0] || strcmp(row->name, from) != 0) { return STOA_FAIL(STOA_E_NOT_FOUND, "this key was never let in as %s", from); }
+    if (row->standing == STOA_KEY_NEXT) { return not_server(c, "let in as somebody else"); }
+    if (owner_by_file(c, key, owner)) { return STOA_FAIL(STOA_E_EXISTS, "this key is %s's: it is in %s.pub", owner, owner); }
+    remove_row(c, row);
+    return STOA_OK;
+}
+
+stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, const char *from, uint64_t now_ns, stoa_key_change *out)
 {
     change c;
     stoa_err err = begin(&c, folder, name, now_ns);
+    if (!err && from) { err = take_back(&c, key, from); }
     if (!err) { err = let_in(&c, key); }
     if (!err) { *out = c.done; }
     end(&c);

@@ -5,7 +5,7 @@
  *     FOLDER/NAME.next.key, .next.pub  a pair on its way: of NAME for a moment, of the node until it takes over
  *     FOLDER/allowed                   the list, a line a row, oldest first: NAME KEY STANDING SINCE UNTIL
  *
- * What holds: a key belongs to one name for ever. The key in NAME.pub lets NAME in without a row, unless a row says otherwise. A key
+ * What holds: a key belongs to one name for ever, but that a mistaken name can be taken back. The key in NAME.pub lets NAME in without a row, unless a row says otherwise. A key
  * whose time is over is revoked, and a revoked one never comes back. A row without a key (-) revokes the name: from then on NAME gets in by
  * its rows alone. server has at most one row, `next`: the key that takes over at the time it names.
  *
@@ -71,8 +71,10 @@ typedef struct stoa_key_change {
 
 /* Make the pair NAME. One whose key was revoked is replaced. Errors: EXISTS, INVALID (name), and those of stoa_key_save. */
 stoa_err stoa_keys_new(const char *folder, const char *name, uint64_t now_ns, stoa_key_change *out);
-/* Let key in as name. Errors: INVALID (name, key), EXISTS (it is another name's), DENIED (it was revoked), FULL (keys of the name, rows). */
-stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, uint64_t now_ns, stoa_key_change *out);
+/* Let key in as name. from: the name that it was let in as by mistake, allowed or revoked, and is no more (NULL: none); the caller knows that
+ * nobody has that name. Errors: INVALID (name, key, a secret half that is known here), NOT_FOUND (it is not from's), EXISTS (it is another
+ * name's), DENIED (it was revoked), FULL (keys of the name, rows). */
+stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, const char *from, uint64_t now_ns, stoa_key_change *out);
 /* Let name in no more, by whatever key it has; or by key only (NULL: all), where it has another one. file_key: of a key file elsewhere
  * that is its, or NULL. Errors: NOT_FOUND, INVALID (name; its only key). */
 stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *key, const char *file_key, uint64_t now_ns, bool plan,

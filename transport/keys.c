@@ -149,16 +149,25 @@ static stoa_err read_key(const char *path, bool secret, char key_out[STOA_KEY_TE
 
 stoa_err stoa_key_load_public(const char *path, char public_key_out[STOA_KEY_TEXT_BYTES])
 {
+    static const char ending[] = ".key";
+    size_t path_bytes = strlen(path), ending_bytes = sizeof ending - 1;
+    if (path_bytes > ending_bytes && strcmp(path + path_bytes - ending_bytes, ending) == 0) {
+        return STOA_FAIL(STOA_E_INVALID, "%s is a secret half, which stays where it is: the public one is in %.*s.pub", path,
+                         (int)(path_bytes - ending_bytes), path);
+    }
     return read_key(path, false, public_key_out);
 }
 
-static void derive_public(stoa_key_pair *pair)
+bool stoa_key_derive(const char *secret_key, char public_key_out[STOA_KEY_TEXT_BYTES])
 {
     uint8_t secret[KEY_BYTES] = {0}, public_key[KEY_BYTES];
-    STOA_ASSERT(stoa_z85_decode(pair->secret_key, secret)); /* it was read as one */
-    (void)crypto_scalarmult_base(public_key, secret);
-    stoa_z85_encode(public_key, pair->public_key);
+    bool is_key = stoa_z85_decode(secret_key, secret);
+    if (is_key) {
+        (void)crypto_scalarmult_base(public_key, secret);
+        stoa_z85_encode(public_key, public_key_out);
+    }
     explicit_bzero(secret, sizeof secret);
+    return is_key;
 }
 
 stoa_err stoa_key_load(const char *path, stoa_key_pair *out)
@@ -168,7 +177,7 @@ stoa_err stoa_key_load(const char *path, stoa_key_pair *out)
     stoa_err err = path_join(path, ".key", secret_path);
     if (!err) { err = read_key(secret_path, true, pair.secret_key); }
     if (!err) {
-        derive_public(&pair);
+        STOA_ASSERT(stoa_key_derive(pair.secret_key, pair.public_key)); /* it was read as one */
         *out = pair;
     }
     explicit_bzero(&pair, sizeof pair);

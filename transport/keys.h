@@ -6,6 +6,8 @@
 #ifndef STOA_TRANSPORT_KEYS_H
 #define STOA_TRANSPORT_KEYS_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "transport/link.h"
 
@@ -21,7 +23,9 @@ stoa_err stoa_key_new(stoa_key_pair *out);
 stoa_err stoa_key_save(const char *path, const stoa_key_pair *pair);
 /* Read path.key and derive the public key. Errors: NOT_FOUND, DENIED (mode, rights), INVALID (not a key), IO. */
 stoa_err stoa_key_load(const char *path, stoa_key_pair *out);
-/* Read a .pub file (path is given with its ending). Errors: NOT_FOUND, DENIED, INVALID, IO. */
+/* The public half that belongs to a secret one; false: secret_key is not a key. */
+bool stoa_key_derive(const char *secret_key, char public_key_out[STOA_KEY_TEXT_BYTES]);
+/* Read a .pub file (path is given with its ending; one that ends in .key is a secret half, and INVALID). Errors: NOT_FOUND, DENIED, INVALID, IO. */
 stoa_err stoa_key_load_public(const char *path, char public_key_out[STOA_KEY_TEXT_BYTES]);
 
 #endif

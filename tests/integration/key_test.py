@@ -106,7 +106,7 @@ class Keys(unittest.TestCase):
         self.assertEqual(made["key"], self.public("alice"))
         self.assertEqual(stat.S_IMODE(os.stat(self.path("alice") + ".key").st_mode), 0o600)
         self.assertRegex(made["fingerprint"], r"^([0-9a-f]{4}-){4}[0-9a-f]{4}$")
-        self.refused("new alice", "EXISTS", "alice")
+        self.refused("new alice", "EXISTS", "alice has a pair in .*: key rotate alice")
         self.refused("new al/ice", "INVALID", "letters, digits")
         self.refused("new ../alice", "INVALID", "letters, digits")
         self.refused("revoke carol", "NOT_FOUND", "no key of carol", NOT_FOUND)
@@ -333,6 +333,57 @@ class Keys(unittest.TestCase):
         self.node.start()
         self.assertEqual(self.public("alice"), new)
         self.assertFalse([file for file in os.listdir(os.path.join(self.data, "keys")) if ".next" in file])
+
+    def test_a_secret_half_is_never_taken_for_a_public_one(self):
+        theirs = self.pair("bob")
+        self.write("new alice")
+        self.refused(f"allow bob {theirs}.key", "INVALID", "bob.key is a secret half.*bob.pub")
+        shutil.copy(self.path("alice") + ".key", self.node.path("harmless"))  # under another name
+        for name in ("alice", "bob"):
+            self.refused(f"allow {name} {self.node.path('harmless')}", "INVALID", "secret half of a key of alice")
+        self.write(f"allow bob {theirs}.pub")
+        shutil.copy(theirs + ".key", self.node.path("theirs"))
+        self.refused(f"allow bob {self.node.path('theirs')}", "INVALID", "secret half of a key of bob")
+        self.refused(f"rotate bob {self.node.path('theirs')}", "INVALID", "secret half of a key of bob")
+        for path in (theirs + ".key", self.path("alice") + ".key"):
+            with open(path, encoding="ascii") as secret, open(os.path.join(self.data, "keys", "allowed"), encoding="ascii") as listed:
+                self.assertNotIn(secret.read().strip(), listed.read())
+
+    def corrected(self, running):
+        theirs = self.pair("bob")
+        with open(theirs + ".pub", encoding="ascii") as file:
+            key = file.read().strip()
+        self.write(f"allow zed {theirs}.pub")
+        self.write("revoke zed")  # whoever let it in by mistake does this first, and it is no way out
+        self.refused(f"allow bob {theirs}.pub", "EXISTS", "this key is zed's; if that was a mistake: key allow bob KEY --from zed")
+        self.refused(f"allow bob {theirs}.pub --from nobody", "NOT_FOUND", "never let in as nobody")
+        change = self.write(f"allow bob {theirs}.pub --from zed")
+        self.assertRegex(change["outcome"], "let in as bob; .*no more" + (", which is a name that the settings do not have" if running else "; whether the settings"))
+        self.assertEqual(self.shown("bob")[key]["standing"], "allowed")
+        self.assertEqual([row["name"] for row in self.key("show")["keys"] if row["key"] == key], ["bob"])
+        return theirs
+
+    def test_a_key_let_in_under_a_wrong_name_can_be_corrected(self):
+        self.corrected(False)
+
+    def test_a_key_let_in_under_a_wrong_name_can_be_corrected_while_the_node_runs(self):
+        self.node.start()
+        self.comes_in(self.corrected(True))
+        elsewhere = self.pair("alice")
+        self.write(f"rotate alice {elsewhere}.pub --overlap 0s")
+        self.write("revoke alice")  # a client's of the settings: for ever
+        self.refused(f"allow bob {elsewhere}.pub --from alice", "EXISTS", "alice is a client of the settings")
+        self.refused(f"allow alice {elsewhere}.pub", "DENIED", "revoked")
+        self.refused(f"allow bob {self.path('server')}.pub --from zed", "NOT_FOUND", "never let in as zed")
+
+    def test_words_of_a_shell(self):
+        for words, says in ((["--write", "key", "allow", "bob", "hello"], r"^stoa: NOT_FOUND: 'hello' is neither a public key's 40 characters nor a file"),
+                            (["key show nobody"], r"^stoa: NOT_FOUND: "),  # one quoted word is a line
+                            (["key", "shwo"], r"^stoa: INVALID: .*key show")):
+            done = subprocess.run([os.path.join(BIN, "stoa"), "--data", self.data, *words], capture_output=True, text=True, timeout=WAIT_S,
+                                  check=False, stdin=subprocess.DEVNULL)
+            self.assertRegex(done.stderr, says, words)
+            self.assertNotEqual(done.returncode, OK)
 
     def test_on_a_terminal_it_reads_well(self):
         self.write("new alice")

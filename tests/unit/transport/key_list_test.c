@@ -123,8 +123,8 @@ static void what_is_over_and_what_is_revoked_never_comes_back(void **state)
     uint64_t next_ns = 0;
     public_key(first);
     public_key(second);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", first, T0, &change), STOA_OK);
-    assert_int_equal(stoa_keys_allow(f->path, "ann", first, T0, &change), STOA_E_EXISTS);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "ann", first, NULL, T0, &change), STOA_E_EXISTS);
     assert_int_equal(stoa_keys_rotate(f->path, "bob", second, NULL, STOA_S(60), T0, true, &change), STOA_OK);
     assert_false(gets_in(f, "bob", NULL, second, T0)); /* planned only */
     assert_int_equal(stoa_keys_rotate(f->path, "bob", second, NULL, STOA_S(60), T0, false, &change), STOA_OK);
@@ -136,14 +136,37 @@ static void what_is_over_and_what_is_revoked_never_comes_back(void **state)
     assert_int_equal(stoa_keys_settle(f->path, T0 + STOA_S(60), &next_ns), STOA_OK);
     assert_int_equal(next_ns, UINT64_MAX);
     assert_false(gets_in(f, "bob", NULL, first, T0)); /* nor where a clock goes back */
-    assert_int_equal(stoa_keys_allow(f->path, "bob", first, T0, &change), STOA_E_DENIED);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, T0, &change), STOA_E_DENIED);
     assert_true(gets_in(f, "bob", NULL, second, T0));
     assert_int_equal(stoa_keys_revoke(f->path, "bob", NULL, NULL, T0, false, &change), STOA_OK);
     assert_false(gets_in(f, "bob", NULL, second, T0));
     public_key(first);
     assert_false(gets_in(f, "bob", first, first, T0)); /* a file alone lets nobody in again */
-    assert_int_equal(stoa_keys_allow(f->path, "bob", first, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, T0, &change), STOA_OK);
     assert_true(gets_in(f, "bob", first, first, T0));
+}
+
+static void a_wrong_name_is_taken_back_and_a_secret_half_refused(void **state)
+{
+    const folder *f = *state;
+    char key[STOA_KEY_TEXT_BYTES];
+    stoa_key_pair pair;
+    stoa_key_change change = {0};
+    public_key(key);
+    assert_int_equal(stoa_keys_allow(f->path, "ann", key, NULL, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_revoke(f->path, "ann", NULL, NULL, T0, false, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, T0, &change), STOA_E_EXISTS);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, "cid", T0, &change), STOA_E_NOT_FOUND);
+    assert_int_equal(stoa_keys_allow(f->path, "ann", key, "ann", T0, &change), STOA_E_INVALID); /* no way around a revocation */
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, "ann", T0, &change), STOA_OK);
+    assert_true(gets_in(f, "bob", NULL, key, T0));
+    assert_false(gets_in(f, "ann", NULL, key, T0));
+    assert_int_equal(stoa_keys_allow(f->path, "cid", key, "ann", T0, &change), STOA_E_NOT_FOUND); /* it is bob's now */
+    assert_int_equal(stoa_key_new(&pair), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", pair.public_key, NULL, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", pair.secret_key, NULL, T0, &change), STOA_E_INVALID);
+    assert_int_equal(stoa_keys_allow(f->path, "cid", pair.secret_key, NULL, T0, &change), STOA_E_INVALID);
+    assert_int_equal(stoa_keys_rotate(f->path, "bob", pair.secret_key, NULL, 0, T0, false, &change), STOA_E_INVALID);
 }
 
 static void a_name_has_few_keys_and_their_number_is_checked_first(void **state)
@@ -153,11 +176,11 @@ static void a_name_has_few_keys_and_their_number_is_checked_first(void **state)
     stoa_key_change change = {0};
     for (int i = 0; i < STOA_KEYS_PER_NAME; i++) {
         public_key(key);
-        assert_int_equal(stoa_keys_allow(f->path, "bob", key, T0, &change), STOA_OK);
+        assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, T0, &change), STOA_OK);
     }
-    assert_int_equal(stoa_keys_allow(f->path, "bob", key, T0, &change), STOA_OK); /* it is there */
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, T0, &change), STOA_OK); /* it is there */
     public_key(key);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", key, T0, &change), STOA_E_FULL);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, T0, &change), STOA_E_FULL);
     assert_int_equal(stoa_keys_rotate(f->path, "bob", key, NULL, STOA_S(60), T0, false, &change), STOA_E_FULL);
     assert_int_equal(stoa_keys_rotate(f->path, "bob", key, NULL, 0, T0, false, &change), STOA_OK);
     assert_int_equal(change.old_count, STOA_KEYS_PER_NAME);
@@ -173,7 +196,7 @@ static void a_name_is_rotated_any_number_of_times(void **state)
     stoa_key_change change = {0};
     public_key(keys[0]);
     public_key(strange);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", keys[0], T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", keys[0], NULL, T0, &change), STOA_OK);
     assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[0], NULL, T0, false, &change), STOA_E_INVALID); /* its only one */
     assert_int_equal(stoa_keys_revoke(f->path, "bob", strange, NULL, T0, false, &change), STOA_E_NOT_FOUND);
     for (unsigned i = 1; i < TIMES; i++) {
@@ -187,7 +210,7 @@ static void a_name_is_rotated_any_number_of_times(void **state)
         assert_string_equal(change.old[0], keys[i - 1]);
         assert_true(!gets_in(f, "bob", NULL, keys[i - 1], T0) && gets_in(f, "bob", NULL, keys[i], T0));
         assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[i - 1], NULL, T0, false, &change), STOA_E_NOT_FOUND);
-        assert_int_equal(stoa_keys_allow(f->path, "bob", keys[i - 1], T0, &change), STOA_E_DENIED); /* for ever */
+        assert_int_equal(stoa_keys_allow(f->path, "bob", keys[i - 1], NULL, T0, &change), STOA_E_DENIED); /* for ever */
     }
     assert_true(gets_in(f, "bob", strange, strange, T0)); /* the name itself is as it was */
     assert_int_equal(stoa_keys_revoke(f->path, "bob", strange, strange, T0, false, &change), STOA_OK); /* the one in a file, too */
@@ -223,7 +246,7 @@ static void model_settle(model *m, uint64_t now_ns)
 static void model_allow(model *m, const folder *f, int name, int key, uint64_t now_ns)
 {
     stoa_key_change change;
-    stoa_err err = stoa_keys_allow(f->path, names[name], m->keys[key], now_ns, &change);
+    stoa_err err = stoa_keys_allow(f->path, names[name], m->keys[key], NULL, now_ns, &change);
     bool fresh = m->owner[key] < 0;
     if (!fresh && m->owner[key] != name) {
         assert_int_equal(err, STOA_E_EXISTS);
@@ -298,6 +321,7 @@ int main(void)
         TEST(a_list_that_is_none_is_named_with_its_line),
         TEST(a_name_is_rotated_any_number_of_times),
         TEST(what_is_over_and_what_is_revoked_never_comes_back),
+        TEST(a_wrong_name_is_taken_back_and_a_secret_half_refused),
         TEST(a_name_has_few_keys_and_their_number_is_checked_first),
         TEST(a_walk_of_changes_is_what_the_model_says),
 #undef TEST
