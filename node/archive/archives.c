@@ -23,7 +23,7 @@ struct stoa_archives {
     pthread_cond_t wake, done;
     bool started;
     _Atomic bool quit;
-    uint64_t asked, looked; /* under lock: rounds that were asked for, and finished */
+    uint64_t asked, looked; /* under lock: rounds that were asked for, and finished with all that was due */
     stoa_progress progress; /* of the keeper; under lock; its texts are static or of shards */
     stoa_metrics *metrics;
 };
@@ -61,7 +61,7 @@ stoa_archives_shard *stoa_archives_of(stoa_archives *a, const char *shard)
     STOA_ASSERT(a->count < STOA_ARCHIVES_MAX);
     stoa_archives_shard *s = &a->shards[a->count++];
     (void)snprintf(s->name, sizeof s->name, "%s", shard);
-    (void)pthread_mutex_init(&s->work, NULL);
+    stoa_handover_init(&s->work);
     s->archives = a;
     return s;
 }
@@ -155,15 +155,20 @@ static stoa_err measure(stoa_archives *a, stoa_archives_shard *s)
     return err;
 }
 
-stoa_err stoa_archives_attach(stoa_archives *a, const char *name, stoa_shard *shard)
+stoa_err stoa_archives_attach_log(stoa_archives *a, const char *name, stoa_journal *journal, stoa_readers *readers)
 {
     stoa_archives_shard *s = stoa_archives_of(a, name);
-    s->shard = shard;
     s->keeper.shard = s->name;
     s->keeper.archive = s->archive;
-    s->keeper.journal = stoa_shard_journal(shard);
-    s->keeper.readers = stoa_shard_readers(shard);
+    s->keeper.journal = journal;
+    s->keeper.readers = readers;
     return measure(a, s);
+}
+
+stoa_err stoa_archives_attach(stoa_archives *a, const char *name, stoa_shard *shard)
+{
+    stoa_archives_of(a, name)->shard = shard;
+    return stoa_archives_attach_log(a, name, stoa_shard_journal(shard), stoa_shard_readers(shard));
 }
 
 /* --- the keeper's thread */
@@ -182,14 +187,16 @@ static stoa_err go_on(void *context, const stoa_progress *progress)
     return atomic_load(&a->quit) ? STOA_FAIL(STOA_E_CANCELLED, "the node is ending") : STOA_OK;
 }
 
-static void keep(stoa_archives *a, stoa_archives_shard *s)
+static void keep(stoa_archives *a, stoa_archives_shard *s, bool again)
 {
     char before[sizeof s->fault];
     if (!s->archive || !s->keeper.journal) { return; }
-    (void)pthread_mutex_lock(&s->work);
+    stoa_handover_take_after(&s->work);
     memcpy(before, s->fault, sizeof before);
+    s->keeper.more &= again;
     stoa_err err = stoa_keeper_step(&s->keeper, stoa_clock_real.wall_ns(&stoa_clock_real),
                                     &(const stoa_progress_to){.tell = go_on, .context = a});
+    s->again = !err && s->keeper.more;
     s->fault[0] = '\0';
     if (err && err != STOA_E_CANCELLED) {
         stoa_counter_add(s->errors, 1);
@@ -200,13 +207,12 @@ static void keep(stoa_archives *a, stoa_archives_shard *s)
     stoa_journal_log_state(s->keeper.journal, &log);
     stoa_gauge_set(s->sealed, stoa_archive_last(s->archive, true));
     stoa_gauge_set(s->first, log.first);
-    (void)pthread_mutex_unlock(&s->work);
+    stoa_handover_give(&s->work);
 }
 
-/* Until it is time, or somebody asks. */
-static void rest(stoa_archives *a)
+/* Until it is time for the next round, or somebody asks. */
+static void rest(stoa_archives *a, uint64_t until)
 {
-    uint64_t until = stoa_clock_real.now_ns(&stoa_clock_real) + a->settings->archive_interval_ns;
     struct timespec time = {.tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000)};
     int waited = 0;
     while (waited == 0 && !atomic_load(&a->quit) && a->asked <= a->looked) {
@@ -214,31 +220,35 @@ static void rest(stoa_archives *a)
     }
 }
 
-/* Whether more is due now: however much there is to move, it is not one thing an interval. */
-static bool keep_all(stoa_archives *a)
+/* A step of each, or of those only that have more to move; whether one of them has still more. */
+static bool keep_all(stoa_archives *a, bool only_again)
 {
     bool more = false;
     for (uint32_t i = 0; i < a->count && !atomic_load(&a->quit); i++) {
-        keep(a, &a->shards[i]);
-        more |= a->shards[i].keeper.more;
+        if (!only_again || a->shards[i].again) { keep(a, &a->shards[i], only_again); }
+        more |= a->shards[i].again;
     }
     return more;
 }
 
+/* However much there is to move, it is not one thing an interval; and however long that takes, all the others have their turn. */
 static void *archives_main(void *argument)
 {
     stoa_archives *a = argument;
+    uint64_t seen = 0, next_ns = 0;
     (void)pthread_mutex_lock(&a->lock);
     while (!atomic_load(&a->quit)) {
-        uint64_t asked = a->asked;
+        bool round = stoa_clock_real.now_ns(&stoa_clock_real) >= next_ns || a->asked > seen;
+        if (round) { seen = a->asked; }
         (void)pthread_mutex_unlock(&a->lock);
-        bool more = keep_all(a);
+        bool more = keep_all(a, !round);
+        if (round) { next_ns = stoa_clock_real.now_ns(&stoa_clock_real) + a->settings->archive_interval_ns; }
         (void)pthread_mutex_lock(&a->lock);
         a->progress = (stoa_progress){0};
         if (more) { continue; }
-        a->looked = asked;
+        a->looked = seen;
         (void)pthread_cond_broadcast(&a->done);
-        rest(a);
+        rest(a, next_ns);
     }
     (void)pthread_mutex_unlock(&a->lock);
     return NULL;
@@ -273,7 +283,7 @@ void stoa_archives_free(stoa_archives *a)
     stoa_archives_stop(a);
     for (uint32_t i = 0; i < a->count; i++) {
         stoa_archive_close(a->shards[i].archive);
-        (void)pthread_mutex_destroy(&a->shards[i].work);
+        stoa_handover_deinit(&a->shards[i].work);
     }
     (void)pthread_cond_destroy(&a->done);
     (void)pthread_cond_destroy(&a->wake);
@@ -313,9 +323,7 @@ stoa_err stoa_archives_take(stoa_archives *a, uint32_t index, uint64_t timeout_n
 {
     if (index >= a->count) { return STOA_FAIL(STOA_E_NOT_FOUND, "no archive %" PRIu32, index); }
     stoa_archives_shard *s = &a->shards[index];
-    uint64_t until = stoa_clock_real.wall_ns(&stoa_clock_real) + timeout_ns; /* the clock that mutexes know */
-    struct timespec time = {.tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000)};
-    if (pthread_mutex_timedlock(&s->work, &time) != 0) {
+    if (!stoa_handover_take(&s->work, timeout_ns)) {
         return STOA_FAIL(STOA_E_TIMEOUT, "the archive of %s is being written", s->name);
     }
     *out = s;
@@ -324,7 +332,7 @@ stoa_err stoa_archives_take(stoa_archives *a, uint32_t index, uint64_t timeout_n
 
 void stoa_archives_give(stoa_archives_shard *s)
 {
-    (void)pthread_mutex_unlock(&s->work);
+    stoa_handover_give(&s->work);
 }
 
 void stoa_archives_source(stoa_archives *a, stoa_backup_source *source)

@@ -7,6 +7,9 @@
  *     stoa_archives_stop       before the shards go
  *     stoa_archives_free       after them
  *
+ * Once an interval all shards are stepped. What then has more to move is stepped again at once, until nothing is due; the others, and
+ * those whose step failed, wait for the next interval. Between two steps those come in who want a shard (take, a backup).
+ *
  * An archive that cannot be opened, or is of another history than the log (storage/archive/seam.h), does not keep the node from running: it is logged as archive_unavailable, shown, and that
  * shard's log is neither archived nor purged until the node starts with it in order. A restored log that begins behind an anchor begins
  * its archive there. Where a beginning has expired and the journal's own snapshots are lost or broken, the archive's goes in their place.
@@ -28,8 +31,9 @@ typedef struct stoa_archives_shard {
     struct stoa_archives *archives;
     stoa_archive *archive; /* NULL: unavailable */
     stoa_shard *shard;
-    pthread_mutex_t work;  /* who writes to the archive */
+    stoa_handover work;    /* who writes to the archive */
     stoa_keeper keeper;    /* under work */
+    bool again;            /* it has more to move, and its last step did not fail; the keeper's thread's */
     stoa_counter *sealed, *first, *errors, *unavailable; /* metrics */
     char fault[512];       /* why it is unavailable, or what the last step failed with; under work */
 } stoa_archives_shard;
@@ -45,6 +49,8 @@ stoa_err stoa_archives_front(void *context, stoa_journal **journal);
 
 /* The shard is open. Errors: the metrics'. */
 stoa_err stoa_archives_attach(stoa_archives *archives, const char *name, stoa_shard *shard);
+/* The same of a journal that no shard has open. */
+stoa_err stoa_archives_attach_log(stoa_archives *archives, const char *name, stoa_journal *journal, stoa_readers *readers);
 stoa_err stoa_archives_start(stoa_archives *archives);
 /* NULL is allowed in both. */
 void stoa_archives_stop(stoa_archives *archives);
@@ -53,7 +59,7 @@ void stoa_archives_free(stoa_archives *archives);
 /* What the keeper does now; last is 0 where it is between two steps. */
 void stoa_archives_progress(stoa_archives *archives, stoa_progress *out);
 
-/* Let the keeper look at all shards now; whether it has within timeout_ns. */
+/* Let the keeper look at all shards now, and go on until nothing is due; whether it has within timeout_ns. It goes on where not. */
 bool stoa_archives_run(stoa_archives *archives, uint64_t timeout_ns);
 
 /* The i-th shard, with its work lock held on OK; NOT_FOUND behind the last, TIMEOUT where its keeper is busy. */

@@ -270,8 +270,8 @@ static stoa_err hold_beginning(const stoa_backup_source *source, uint32_t *slot_
 {
     stoa_err err = source->shard ? stoa_readers_add(stoa_shard_readers(source->shard), "backup", 0, slot_out) : STOA_OK;
     if (err || !source->work) { return err; }
-    (void)pthread_mutex_lock(source->work);
-    (void)pthread_mutex_unlock(source->work);
+    (void)stoa_handover_take(source->work, UINT64_MAX);
+    stoa_handover_give(source->work);
     return STOA_OK;
 }
 

@@ -24,9 +24,8 @@
 #ifndef STOA_NODE_ARCHIVE_BACKUP_H
 #define STOA_NODE_ARCHIVE_BACKUP_H
 
-#include <pthread.h>
-
 #include "node/archive/catalog.h"
+#include "node/archive/handover.h"
 #include "runtime/node.h"
 #include "storage/archive/archive.h"
 
@@ -35,7 +34,7 @@ typedef struct stoa_backup_source {
     stoa_journal *journal;
     stoa_shard *shard; /* NULL: it does not run, and nobody writes to the journal */
     stoa_archive *archive; /* the node's, for its snapshots; NULL: there is none */
-    pthread_mutex_t *work; /* held by who seals, purges and forgets of it; NULL: nobody does */
+    stoa_handover *work; /* held by who seals, purges and forgets of it; NULL: nobody does */
 } stoa_backup_source;
 
 typedef struct stoa_backup {

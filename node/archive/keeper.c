@@ -132,7 +132,8 @@ static stoa_err take_snapshot(stoa_keeper *k, const stoa_manifest *m, const stoa
     return err == STOA_E_NOT_FOUND || err == STOA_E_CORRUPT ? STOA_OK : err; /* there will be another */
 }
 
-static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, const stoa_progress_to *progress)
+/* again: the last step has done all but the next move. */
+static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, bool again, const stoa_progress_to *progress)
 {
     stoa_retained retained;
     stoa_due due;
@@ -144,7 +145,7 @@ static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, con
         if (!err) { k->moved = m->entries[due.move].segment.last; }
         k->more = !err;
     }
-    if (!err && due.snapshot) { err = take_snapshot(k, m, progress); }
+    if (!err && due.snapshot && !again) { err = take_snapshot(k, m, progress); }
     bool needed = due.expire > 0 && stoa_readers_floor(k->readers) < m->entries[due.expire - 1].segment.last; /* one came meanwhile */
     if (!err && due.expire > 0 && !needed) {
         err = stoa_archive_expire(k->archive, due.expire, progress);
@@ -156,12 +157,13 @@ static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, con
 stoa_err stoa_keeper_step(stoa_keeper *k, uint64_t now_ns, const stoa_progress_to *progress)
 {
     stoa_manifest m;
+    bool again = k->more;
     k->steps++;
     k->more = false;
     stoa_err err = seal(k, now_ns, progress);
     if (!err) { err = stoa_archive_look(k->archive, &m); }
     if (!err) {
-        err = act(k, now_ns, &m, progress);
+        err = act(k, now_ns, &m, again, progress);
         stoa_manifest_deinit(&m);
     }
     if (err && err != STOA_E_CANCELLED) { k->errors++; }

@@ -1,7 +1,8 @@
 /* keeper.h - the background job that seals, purges, moves and forgets, for one shard: a step at a time, under any clock.
  *
  * A step seals what fills segments, and the rest when its oldest event is no longer hot; then does what the policy says is due
- * (node/archive/policy.h), at most one move each step, and a snapshot where the archive wants one. Before the journal is purged, the
+ * (node/archive/policy.h), at most one move each step, and a snapshot where the archive wants one (not while it goes
+ * on with moves at once). Before the journal is purged, the
  * segments that hold what goes are read again, file by file, and compared with the log: of another history's they are FORKED. An error
  * ends the step, is counted and told, and changes nothing else: the next step tries again; the shard never waits for its keeper.
  *
@@ -25,7 +26,7 @@ typedef struct stoa_keeper {
     uint64_t segment_bytes; /* of blocks, as the archive's */
     /* its own; zero at first */
     uint64_t seen, seen_bytes, oldest_ns; /* behind the sealed: looked at up to here; their bytes; first commit time */
-    bool more;                               /* the last step moved a segment: another one may be due now */
+    bool more; /* the last step moved a segment: another one may be due now. Its owner takes it back where the next one comes later */
     uint64_t steps, errors, sealed, purged, moved, expired, snapshot; /* counts; positions up to which; of the last one taken */
 } stoa_keeper;
 
