@@ -48,7 +48,7 @@ static const row rows[] = {
     {"runtime.limit.atomic",       "ns",            LESS,   0, 0,   ONE,     2000000,      0,       0, bench_limit_atomic},
     {"runtime.limit.malloc",       "ns",            LESS,   0, 0,   ONE,     2000000,      0,       0, bench_limit_malloc},
     {"runtime.limit.call",         "ns/hop",        LESS,   0, 0,   ONE,     5000000,      0,       0, bench_limit_call},
-    {"runtime.pingpong",           "ns/RTT",        LESS,  25, 0,   ONE,      200000, EITHER,   20000, bench_pingpong},
+    {"runtime.pingpong",           "ns/RTT",        LESS,  25, 0,   ONE,     2000000, EITHER,   20000, bench_pingpong},
     {"runtime.watched",            "ns/RTT",        LESS,   0, 1.02, ONE,    200000,      0,       0, bench_watched},
     {"runtime.seen",               "ns/RTT",        LESS,   0, 1.02, ONE,    200000,      0,       0, bench_seen},
     {"runtime.ring",               "ns/hop",        LESS,  12, 0,   ONE,      500000, EITHER,   50000, bench_ring},
