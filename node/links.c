@@ -10,10 +10,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "node/incarnation.h"
 #include "node/keys.h"
 #include "node/world.h"
 
-enum { NODES_A_LINK = 64, ALLOWED_MAX = NODES_A_LINK * STOA_KEYS_PER_NAME, LINGER_MS = 200, KINDS_MAX = 16, ROUNDS_AT_ONCE = 2, TIME_BITS = 40 };
+enum { NODES_A_LINK = 64, ALLOWED_MAX = NODES_A_LINK * STOA_KEYS_PER_NAME, LINGER_MS = 200, KINDS_MAX = 16, ROUNDS_AT_ONCE = 2 };
 #define SAY_AGAIN_NS STOA_S(3600) /* of a refusal that goes on */
 
 typedef struct line {
@@ -296,13 +297,6 @@ static void find_kinds(const stoa_settings *s, const stoa_kind **kinds)
     kinds[count] = NULL;
 }
 
-/* Grows with each start on this data folder, and is another one where the folder was begun anew under the same name: the epoch, then
- * the wall's milliseconds, which come again after 34 years. */
-static uint64_t incarnation_of(const stoa_platform *p)
-{
-    return p->epoch << TIME_BITS | (p->started_ns / STOA_MS(1)) % (UINT64_C(1) << TIME_BITS);
-}
-
 static stoa_err start(stoa_node_links *l, const stoa_key_list *list, stoa_remote_link *links, stoa_link_allowed *allowed)
 {
     stoa_platform *p = l->platform;
@@ -318,10 +312,13 @@ static stoa_err start(stoa_node_links *l, const stoa_key_list *list, stoa_remote
                                       .silence_max_ns = at->is->silence_ns,
                                       .trusts_link = !has_keys(at->is)};
     }
+    uint64_t incarnation = 0;
+    stoa_err err = stoa_incarnation_next(p->settings.data, p->started_ns, &incarnation);
+    if (err) { return err; }
     find_kinds(&p->settings, kinds);
     stoa_remote_options options = {.node = p->node,
                                    .name = p->settings.node_name,
-                                   .incarnation = incarnation_of(p),
+                                   .incarnation = incarnation,
                                    .epoch = p->epoch,
                                    .kinds = kinds,
                                    .links = links,
