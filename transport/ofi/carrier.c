@@ -5,7 +5,7 @@
  *
  *     nobody uses it    after WEAR_ALONE: it is closed at once. Who dials never has more than one connection
  *     somebody does     after WEAR_MOST: it is retired, and closed when its last connection has gone. Where the one before is
- *                       still there, that one's connections are broken first, to begin again
+ *                       still there, or a retired one has come to WEAR_LAST, that one's connections are broken, to begin again
  *
  * So there are two at most, and what the library loses is bounded, whoever dies how often.
  *
@@ -22,7 +22,7 @@
 
 #include "transport/ofi/endpoint.h"
 
-enum { API = FI_VERSION(1, 11), WEAR_ALONE = 64, WEAR_MOST = 512 };
+enum { API = FI_VERSION(1, 11), WEAR_ALONE = 64, WEAR_MOST = 512, WEAR_LAST = 1536 /* it may send 2048 at all */ };
 
 struct stoa_carrier {
     void *link; /* what stoa_carrier_place is called with */
@@ -75,6 +75,7 @@ static void renew(stoa_carrier *carrier)
         close_worn(carrier->retired);
         carrier->retired = NULL;
     }
+    if (carrier->retired && carrier->retired->wear >= WEAR_LAST) { break_all(carrier->retired); }
     if (carrier->now->wear < (carrier->now->ends ? WEAR_MOST : WEAR_ALONE)) { return; }
     if (carrier->retired) {
         break_all(carrier->retired);

@@ -58,10 +58,13 @@ static const struct {
 } transports[] = {{"tcp", "tcp", false}, {"rdma", "rc,ud,self", true}};
 static const char writes_setting[] = "STOA_UCX_WRITES"; /* in the environment: whatever the transport */
 
-/* What makes an address of UCX's one that ucx/address.c can take apart, whatever the environment says. */
+/* Over tcp, whatever the environment says: an address is one that ucx/address.c can take apart, and one socket is looked at a time. Two
+ * that call each other at once may have a connection each way, and where both have ended when their sockets are looked at in one go -
+ * the other process was killed - UCX ends this one, too (1.13, uct/tcp/tcp_iface.c: the second is closed already). */
 static const struct {
     const char *name, *value;
-} forms[] = {{"ADDRESS_VERSION", "v1"}, {"ADDRESS_DEBUG_INFO", "n"}, {"UNIFIED_MODE", "n"}};
+} over_tcp[] = {{"ADDRESS_VERSION", "v1"}, {"ADDRESS_DEBUG_INFO", "n"}, {"UNIFIED_MODE", "n"},
+              {"MAX_POLL", "1"}, {"TCP_MAX_POLL", "1"} /* by its name in 1.13; in later ones */};
 
 static stoa_err fail(stoa_err err, const char *what, ucs_status_t status)
 {
@@ -379,8 +382,8 @@ static stoa_err context_open(stoa_carrier *carrier, const struct sockaddr *local
     if (status == UCS_OK && carrier->tcp) {
         device_of(local, device);
         status = ucp_config_modify(config, "NET_DEVICES", device);
-        for (unsigned i = 0; i < sizeof forms / sizeof forms[0]; i++) { /* not every version has each of them */
-            (void)ucp_config_modify(config, forms[i].name, forms[i].value);
+        for (unsigned i = 0; i < sizeof over_tcp / sizeof over_tcp[0]; i++) { /* not every version has each of them */
+            (void)ucp_config_modify(config, over_tcp[i].name, over_tcp[i].value);
         }
     }
     uint64_t rma = carrier->writes ? UCP_FEATURE_RMA : 0;
