@@ -26,16 +26,15 @@
 #include "base/clock.h"
 #include "transport/ucx/address.h"
 
-enum { MESSAGE_ID = 1, CLOSE_MS = 1000, SETTLE_MS = 500, PROGRESS_MAX = 64, KEY_ROOM = 1024 };
+enum { MESSAGE_ID = 1, CLOSE_MS = 1000, PROGRESS_MAX = 64, KEY_ROOM = 1024 };
 
 struct stoa_carrier_end {
     stoa_carrier *carrier;
     stoa_carrier_end *next; /* in the list of those that are closing */
     void *owner;            /* NULL: disconnected */
     ucp_ep_h ep;
-    ucs_status_ptr_t settling, closing; /* requests; NULL: none */
-    uint64_t settle_ns;                 /* when it is closed though it has not settled */
-    bool broken, closes;
+    ucs_status_ptr_t closing;
+    bool broken;
 };
 
 struct stoa_carrier {
@@ -152,40 +151,17 @@ static stoa_err connect_end(stoa_carrier *carrier, const void *address, uint32_t
     return STOA_OK;
 }
 
-static bool under_way(ucs_status_ptr_t request)
-{
-    return UCS_PTR_IS_PTR(request) && ucp_request_check_status(request) == UCS_INPROGRESS;
-}
-
-static void release(ucs_status_ptr_t *request)
-{
-    if (UCS_PTR_IS_PTR(*request)) { ucp_request_free(*request); }
-    *request = NULL;
-}
-
-/* UCX ends the process where a connection is closed by force while it is being made (1.13, ucp/wireup/wireup_ep.c: requests that wait
- * for it are not all found). So it is made first, with all that is under way. */
 static void disconnect_end(stoa_carrier *carrier, stoa_carrier_end *end)
 {
-    const ucp_request_param_t params = {.op_attr_mask = 0};
+    ucp_request_param_t params = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS, .flags = UCP_EP_CLOSE_FLAG_FORCE};
     end->owner = NULL;
-    end->settling = end->broken ? NULL : ucp_ep_flush_nbx(end->ep, &params);
-    end->settle_ns = stoa_clock_real.now_ns(&stoa_clock_real) + STOA_MS(SETTLE_MS);
-    end->next = carrier->closing;
-    carrier->closing = end;
-}
-
-/* One step of its way out: it has settled, or will not; then it is closed. Whether it is. */
-static bool leave(stoa_carrier_end *end)
-{
-    const ucp_request_param_t force = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS, .flags = UCP_EP_CLOSE_FLAG_FORCE};
-    if (!end->closes) {
-        bool waits = !end->broken && stoa_clock_real.now_ns(&stoa_clock_real) < end->settle_ns;
-        if (waits && under_way(end->settling)) { return false; }
-        end->closes = true;
-        end->closing = ucp_ep_close_nbx(end->ep, &force);
+    end->closing = ucp_ep_close_nbx(end->ep, &params);
+    if (UCS_PTR_IS_PTR(end->closing)) {
+        end->next = carrier->closing;
+        carrier->closing = end;
+    } else {
+        free(end);
     }
-    return !under_way(end->settling) && !under_way(end->closing);
 }
 
 /* Free the ends that are closed. */
@@ -193,13 +169,12 @@ static void sweep(stoa_carrier *carrier)
 {
     for (stoa_carrier_end **at = &carrier->closing; *at;) {
         stoa_carrier_end *end = *at;
-        if (!leave(end)) {
+        if (ucp_request_check_status(end->closing) == UCS_INPROGRESS) {
             at = &end->next;
             continue;
         }
         *at = end->next;
-        release(&end->settling);
-        release(&end->closing);
+        ucp_request_free(end->closing);
         free(end);
     }
 }
