@@ -12,8 +12,11 @@ def mapped(server):
     """Files of /dev/shm that the server's processes have mapped."""
     names = set()
     for pid in server.children():
-        with open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
-            names |= {line.split()[-1] for line in maps if "/dev/shm/" in line}
+        try:
+            with open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
+                names |= {line.split()[-1] for line in maps if "/dev/shm/" in line}
+        except FileNotFoundError:
+            pass  # it has ended: autovacuum's workers come and go
     return names
 
 
