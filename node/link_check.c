@@ -112,8 +112,8 @@ static const char *place_of(const char *uri, size_t *size_out)
     return place;
 }
 
-/* The folder that a socket is to be made in. */
-static bool folder_is_there(const char *uri)
+/* The folder that a socket is to be made in; that of the data is made by the start. */
+static bool folder_is_there(const stoa_settings *s, const char *uri)
 {
     char folder[STOA_PATH_MAX + 1];
     struct stat found;
@@ -125,11 +125,12 @@ static bool folder_is_there(const char *uri)
     char *slash = strrchr(folder, '/');
     if (!slash) { return true; }
     slash[slash == folder] = '\0';
-    return stat(folder, &found) == 0 && S_ISDIR(found.st_mode);
+    bool made = strcmp(folder, s->data) == 0;
+    return made || (stat(folder, &found) == 0 && S_ISDIR(found.st_mode));
 }
 
 /* Why a node cannot listen at or dial uri, into why_out; false: nothing speaks against it. */
-static bool is_refused(const char *uri, bool listen, char why_out[FAULT_TEXT_MAX])
+static bool is_refused(const stoa_settings *s, const char *uri, bool listen, char why_out[FAULT_TEXT_MAX])
 {
     if (is_of(uri, "sim:")) {
         (void)snprintf(why_out, FAULT_TEXT_MAX, "sim is within one process: a node is not reached by it");
@@ -137,7 +138,7 @@ static bool is_refused(const char *uri, bool listen, char why_out[FAULT_TEXT_MAX
         char why[FAULT_TEXT_MAX];
         last_failure(why);
         (void)snprintf(why_out, FAULT_TEXT_MAX, "%s: %.*s", uri, FAULT_TEXT_MAX - STOA_PATH_MAX - 3, why);
-    } else if (listen && !folder_is_there(uri)) {
+    } else if (listen && !folder_is_there(s, uri)) {
         (void)snprintf(why_out, FAULT_TEXT_MAX, "%s: there is no such folder", uri);
     } else {
         return false;
@@ -160,7 +161,7 @@ static bool is_open_to_strangers(const char *uri)
 static void check_uri(const checks *c, const stoa_settings_link *link)
 {
     char why[FAULT_TEXT_MAX];
-    if (is_refused(link->uri, link->listen, why)) {
+    if (is_refused(c->s, link->uri, link->listen, why)) {
         tell(c, link, "uri", "%s", why);
     } else if (!link->fenced && !link->trusted && is_open_to_strangers(link->uri)) {
         tell(c, link, "uri", "%s leaves this machine: say that the network is fenced (or trusted), or use zmq+tcp", link->uri);
@@ -197,7 +198,7 @@ static void check_gateway(const checks *c)
     if (!uri[0]) { return; }
     if (is_of(uri, "shm:")) {
         stoa_config_tell(c->places, c->faults, "gateway.listen", "shm proves users, and clients have keys");
-    } else if (is_refused(uri, true, why)) {
+    } else if (is_refused(c->s, uri, true, why)) {
         stoa_config_tell(c->places, c->faults, "gateway.listen", "%s", why);
     } else if (is_open_to_strangers(uri)) {
         stoa_config_tell(c->places, c->faults, "gateway.listen", "%s leaves this machine: clients come by zmq+tcp there", uri);

@@ -54,7 +54,6 @@ static void open_node(void)
 {
     char folder[96], address[96];
     stoa_buf faults = STOA_BUF_GROWING;
-    (void)mkdir(data, 0700); /* what is listened in has to be there */
     (void)snprintf(folder, sizeof folder, "node.data=%s", data);
     (void)snprintf(address, sizeof address, "gateway.listen=zmq+ipc://%s/gw", data);
     const char *overrides[] = {folder, "market.source=none", address, "http.port=-1", "trade.durability=memory", NULL};
