@@ -3,6 +3,7 @@ that can cut connections.
 
 SPDX-License-Identifier: Apache-2.0
 """
+import json
 import os
 import random
 import select
@@ -43,6 +44,21 @@ def free_port():
                 return port
             except OSError:
                 continue
+
+
+def find(document, key):
+    """The first value under that key, however deep; a state is JSON in a string of the document."""
+    if isinstance(document, str) and document.startswith("{"):
+        document = json.loads(document)
+    if isinstance(document, dict):
+        if key in document:
+            return document[key]
+        document = list(document.values())
+    for value in document if isinstance(document, list) else []:
+        found = find(value, key)
+        if found is not None:
+            return found
+    return None
 
 
 class Node:

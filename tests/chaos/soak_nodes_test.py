@@ -16,12 +16,12 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 
 import wired
 from linked_nodes import Node, Talk, both_up, keys_exchange, until
 from running_node import free_port
+from soak import soak
 
 DEEP = bool(os.environ.get("STOA_DEEP"))
 WARM_S, SOAK_S = (60, 240) if DEEP else (0, 0)
@@ -118,36 +118,10 @@ class Line:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def try_line(link, stays, results):
-    line = None
-    try:
-        line = Line(link, stays)
-        text = line.run()
-        results.append(True)
-    except Exception as why:  # pylint: disable=broad-except
-        text = f"WRONG: {link}, where {stays} stays: {type(why).__name__}: {why}"
-        results.append(False)
-    if line:
-        line.close()
-    print(text, flush=True)
-
-
 def main():
     print(f"STOA_SEED={SEED}", flush=True)
     os.environ.update(wired.QUIET)
-    before, results = set(os.listdir("/dev/shm")), []
-    lines = LINES + (MORE_LINES if DEEP else [])
-    threads = [threading.Thread(target=try_line, args=(*line, results)) for line in lines]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    try:
-        wired.wait_until(lambda: f"nothing is left in /dev/shm: {wired.unowned(before)}", lambda: not wired.unowned(before))
-    except wired.Wrong as why:
-        print(f"WRONG: {why}", flush=True)
-        results.append(False)
-    return 0 if all(results) and len(results) == len(lines) else 1
+    return soak(Line, LINES + (MORE_LINES if DEEP else []))
 
 
 if __name__ == "__main__":

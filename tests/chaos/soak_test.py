@@ -16,10 +16,10 @@ import shutil
 import statistics
 import sys
 import tempfile
-import threading
 import time
 
 import wired
+from soak import soak
 
 DEEP = bool(os.environ.get("STOA_DEEP"))
 WARM_S, SOAK_S = (60, 240) if DEEP else (6, 9)
@@ -119,34 +119,9 @@ class Pair:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def try_pair(link, stays, results):
-    pair = None
-    try:
-        pair = Pair(link, stays)
-        text = pair.run()
-        results.append(True)
-    except Exception as why:  # pylint: disable=broad-except
-        text = f"WRONG: {link}, where {stays} stays: {type(why).__name__}: {why}"
-        results.append(False)
-    if pair:
-        pair.close()
-    print(text, flush=True)
-
-
 def main():
     print(f"STOA_SEED={SEED}, {WARM_S + SOAK_S} s", flush=True)
-    before, results = set(os.listdir("/dev/shm")), []
-    threads = [threading.Thread(target=try_pair, args=(link, stays, results)) for link in LINKS for stays in "ab"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    try:
-        wired.wait_until(lambda: f"nothing is left in /dev/shm: {wired.unowned(before)}", lambda: not wired.unowned(before))
-    except wired.Wrong as why:
-        print(f"WRONG: {why}", flush=True)
-        results.append(False)
-    return 0 if all(results) and len(results) == 2 * len(LINKS) else 1
+    return soak(Pair, [(link, stays) for link in LINKS for stays in "ab"])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import tempfile
 import time
 import urllib.request
 
-BIN = os.environ["STOA_BIN"]
+from running_node import BIN, find
+
 WAIT_S = 90
 CONFIG = """
 symbols:
@@ -84,21 +85,6 @@ class Node:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=WAIT_S) as page:
             line = next(l for l in page.read().decode().splitlines() if l.startswith(name) and 'to="vault"' in l)
         return float(line.rsplit(" ", 1)[1])
-
-
-def find(document, key):
-    """The first value under that key, however deep; a state is JSON in a string of the document."""
-    if isinstance(document, str) and document.startswith("{"):
-        document = json.loads(document)
-    if isinstance(document, dict):
-        if key in document:
-            return document[key]
-        document = list(document.values())
-    for value in document if isinstance(document, list) else []:
-        found = find(value, key)
-        if found is not None:
-            return found
-    return None
 
 
 def until(look):

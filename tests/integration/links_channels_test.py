@@ -21,7 +21,7 @@ import unittest
 from fractions import Fraction
 
 from linked_nodes import OK, WAIT_S, Node, keys_exchange, until
-from running_node import BIN, free_port
+from running_node import BIN, find, free_port
 
 SEED = int(os.environ.get("STOA_SEED", time.time_ns() & 0xFFFFFFFF))
 ASSETS = ["USDT", "BTC", "ETH", "EUR"] + [f"X{i}" for i in range(8)]
@@ -113,21 +113,6 @@ def decimal(amount):
 
 def units(text):
     return int(Fraction(text) * 10**8)
-
-
-def find(document, key):
-    """The first value under that key, however deep; a state is JSON in a string of the document."""
-    if isinstance(document, str) and document.startswith("{"):
-        document = json.loads(document)
-    if isinstance(document, dict):
-        if key in document:
-            return document[key]
-        document = list(document.values())
-    for value in document if isinstance(document, list) else []:
-        found = find(value, key)
-        if found is not None:
-            return found
-    return None
 
 
 class LinksChannels(unittest.TestCase):
