@@ -292,6 +292,7 @@ static void put_due(stoa_doc *doc, const stoa_manifest *m, const stoa_due *due)
     stoa_doc_text(doc, "move_to", due->move < m->count ? stoa_tier_name(due->tier) : "");
     stoa_doc_uint(doc, "forget_up_to", due->expire ? m->entries[due->expire - 1].segment.last : 0);
     stoa_doc_text(doc, "take_snapshot", due->snapshot ? "a newer one, if the journal has it" : "");
+    stoa_doc_text(doc, "append", due->noop ? "a no-op, so that the log's end is behind what is over" : "");
 }
 
 static void put_archive(stoa_doc *doc, stoa_archives_shard *s, const stoa_manifest *m, uint64_t now_ns)
@@ -393,7 +394,7 @@ static const char archive_view[] =
     "table archives: shard, snapshots/n, snapshot_first=from/n, snapshot_last=to/n, forget_waits_for=forgetting waits for/wrap\n"
     "table readers: shard, reader, position/n";
 static const char due_view[] = "table archives: shard, purge_below=purge the log below/n, move_first=move from/n, move_last=to/n, "
-                               "move_to=into, take_snapshot=snapshot/wrap?, forget_up_to=forget up to/n, purge_waits_for=purge waits for/wrap, "
+                               "move_to=into, take_snapshot=snapshot/wrap?, append=append/wrap?, forget_up_to=forget up to/n, purge_waits_for=purge waits for/wrap, "
                                "forget_waits_for=forgetting waits for/wrap";
 
 static stoa_err show_archives(stoa_platform *p, stoa_door_call *call, const char *only, const char *view)

@@ -25,7 +25,7 @@
 #define stoa_shard_log_epoch_started_FIELDS(F, S) F(S, uint64_t, epoch)
 #define stoa_shard_log_ROWS(ROW, K)                                                                                         \
     ROW(K, EVENT, spawned, _, "An actor exists from here on.")                                                         \
-    ROW(K, EVENT, epoch_started, _, "A writer took over.")                                                             \
+    ROW(K, EVENT, epoch_started, _, "The epoch of who writes: it took over, or the log has to go on.")                                                             \
     ROW(K, EVENT, answered, _, "A request with a name had an effect; its reply.")                                      \
     STOA_CHANNEL_ROWS(ROW, K)                                                                                          \
     STOA_OUTBOX_ROWS(ROW, K)

@@ -113,6 +113,10 @@ stoa_journal *stoa_shard_journal(stoa_shard *shard);
 uint64_t stoa_shard_covered_ns(stoa_shard *shard);
 /* What the shard's node commits from here on has later commit times than this one, of a log that it has not open. */
 void stoa_shard_commit_behind(stoa_shard *shard, uint64_t commit_ns);
+/* Append a no-op to the log: an event that says the writer's epoch, and changes nothing else. For who needs a silent log to go on, so that
+ * what is at its end is behind it. Any thread outside of a turn; waits for the core, not for the disk. Errors: UNSUPPORTED (no journal),
+ * UNAVAILABLE (the shard is down), FULL (its disk is down to the reserve), AGAIN (it has no room now). */
+stoa_err stoa_shard_noop(stoa_shard *shard);
 
 typedef struct stoa_shard_view {
     const char *name;

@@ -550,6 +550,37 @@ bool stoa_shard_room(struct stoa_shard *shard)
     return room;
 }
 
+typedef struct noop {
+    struct stoa_shard *shard;
+    stoa_err err;
+} noop;
+
+static void noop_on_core(stoa_core *core, void *context)
+{
+    noop *n = context;
+    struct stoa_shard *shard = n->shard;
+    stoa_shard_log_epoch_started event = {.epoch = shard->epoch};
+    shard->cause = 0; /* its own */
+    if (shard->down) {
+        n->err = STOA_E_UNAVAILABLE;
+    } else if (may_not_begin(shard)) {
+        n->err = STOA_E_FULL;
+    } else if (!stoa_shard_room(shard)) {
+        n->err = STOA_E_AGAIN;
+    } else {
+        stoa_shard_note_alone(shard, stoa_shard_log_ROW_epoch_started, &event);
+        stoa_core_enqueue(core, &shard->run);
+    }
+}
+
+stoa_err stoa_shard_noop(stoa_shard *shard)
+{
+    noop n = {.shard = shard};
+    if (!journaled(shard)) { return STOA_FAIL(STOA_E_UNSUPPORTED, "shard %s has no journal", shard->name); }
+    stoa_core_do(shard->core, noop_on_core, &n);
+    return n.err ? STOA_FAIL(n.err, "a no-op in shard %s", shard->name) : STOA_OK;
+}
+
 static bool make_room(struct stoa_shard *shard)
 {
     if (!room_for_cascade(shard)) { seal(shard); }

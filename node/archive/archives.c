@@ -165,9 +165,17 @@ stoa_err stoa_archives_attach_log(stoa_archives *a, const char *name, stoa_journ
     return measure(a, s);
 }
 
+static stoa_err append_noop(void *context)
+{
+    return stoa_shard_noop(context);
+}
+
 stoa_err stoa_archives_attach(stoa_archives *a, const char *name, stoa_shard *shard)
 {
-    stoa_archives_of(a, name)->shard = shard;
+    stoa_archives_shard *s = stoa_archives_of(a, name);
+    s->shard = shard;
+    s->keeper.noop = append_noop;
+    s->keeper.noop_context = shard;
     return stoa_archives_attach_log(a, name, stoa_shard_journal(shard), stoa_shard_readers(shard));
 }
 

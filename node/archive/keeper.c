@@ -90,9 +90,11 @@ void stoa_keeper_plan(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *mani
                                     .floor = stoa_readers_floor(k->readers)};
     if (!stoa_readers_find(k->readers, STOA_READER_SNAPSHOT, &retained_out->snapshot)) { retained_out->snapshot = 0; }
     stoa_retention_due(&k->retention, retained_out, due_out);
-    if (!due_out->purge_below || stands_one(k, due_out->purge_below)) { return; }
-    retained_out->snapshot = 0;
-    stoa_retention_due(&k->retention, retained_out, due_out);
+    if (due_out->purge_below && !stands_one(k, due_out->purge_below)) {
+        retained_out->snapshot = 0;
+        stoa_retention_due(&k->retention, retained_out, due_out);
+    }
+    due_out->noop = due_out->noop && k->noop && stands_one(k, log.last + 1);
 }
 
 /* The files that hold what goes are sound, on the disk, now; and they hold this log: its chain goes through where they end. */
@@ -132,6 +134,12 @@ static stoa_err take_snapshot(stoa_keeper *k, const stoa_manifest *m, const stoa
     return err == STOA_E_NOT_FOUND || err == STOA_E_CORRUPT ? STOA_OK : err; /* there will be another */
 }
 
+static stoa_err move_on(stoa_keeper *k)
+{
+    stoa_err err = k->noop(k->noop_context);
+    return err == STOA_E_AGAIN ? STOA_OK : err; /* a shard without room goes on by itself */
+}
+
 /* again: the last step has done all but the next move. */
 static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, bool again, const stoa_progress_to *progress)
 {
@@ -151,7 +159,7 @@ static stoa_err act(stoa_keeper *k, uint64_t now_ns, const stoa_manifest *m, boo
         err = stoa_archive_expire(k->archive, due.expire, progress);
         if (!err) { k->expired = m->entries[due.expire - 1].segment.last; }
     }
-    return err;
+    return !err && due.noop ? move_on(k) : err;
 }
 
 stoa_err stoa_keeper_step(stoa_keeper *k, uint64_t now_ns, const stoa_progress_to *progress)

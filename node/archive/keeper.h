@@ -2,7 +2,7 @@
  *
  * A step seals what fills segments, and the rest when its oldest event is no longer hot; then does what the policy says is due
  * (node/archive/policy.h), at most one move each step, and a snapshot where the archive wants one (not while it goes
- * on with moves at once). Before the journal is purged, the
+ * on with moves at once); at last a no-op, where what is over waits for a silent log to go on. Before the journal is purged, the
  * segments that hold what goes are read again, file by file, and compared with the log: of another history's they are FORKED. An error
  * ends the step, is counted and told, and changes nothing else: the next step tries again; the shard never waits for its keeper.
  *
@@ -24,6 +24,8 @@ typedef struct stoa_keeper {
     stoa_archive *archive;
     stoa_retention retention;
     uint64_t segment_bytes; /* of blocks, as the archive's */
+    stoa_err (*noop)(void *context); /* append one to the log, as stoa_shard_noop; NULL: nobody writes it */
+    void *noop_context;
     /* its own; zero at first */
     uint64_t seen, seen_bytes, oldest_ns; /* behind the sealed: looked at up to here; their bytes; first commit time */
     bool more; /* the last step moved a segment: another one may be due now. Its owner takes it back where the next one comes later */

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { SNAPSHOTS_A_TERM = 4 };
+
 #define NAME(name, hot, warm, cold, archive, doc) #name,
 static const char *const names[] = {STOA_RETENTION_CLASSES(NAME)};
 
@@ -100,13 +102,20 @@ static uint32_t count_old(const stoa_retention *retention, const stoa_retained *
     return count;
 }
 
-/* The newest snapshot whose own time is over. */
-static uint64_t stands_at(const stoa_retention *retention, const stoa_retained *r)
+/* Up to where the time of all is over; 0: of nothing. */
+static uint64_t over_at(const stoa_retention *retention, const stoa_retained *r)
 {
     const stoa_manifest *m = r->manifest;
     uint64_t over = 0;
     for (uint32_t i = 0; i < m->count && age_of(&m->entries[i].segment, r->now_ns) >= retention->archive_ns; i++) { over = m->entries[i].segment.last; }
-    uint32_t younger = stoa_manifest_snapshot_from(m, over + 1);
+    return over;
+}
+
+/* The newest snapshot whose own time is over. */
+static uint64_t stands_at(const stoa_retention *retention, const stoa_retained *r)
+{
+    const stoa_manifest *m = r->manifest;
+    uint32_t younger = stoa_manifest_snapshot_from(m, over_at(retention, r) + 1);
     return younger > 0 ? m->snapshots[younger - 1].info.position : 0;
 }
 
@@ -120,16 +129,26 @@ static uint32_t expire_count(const stoa_retention *retention, const stoa_retaine
     return count;
 }
 
-/* The archive has none that stands for its beginning, or much was sealed since the last one. */
+/* The archive has none that stands for its beginning, or much was sealed since the last one, or long ago. */
 static bool wants_snapshot(const stoa_retention *retention, const stoa_retained *r)
 {
     const stoa_manifest *m = r->manifest;
     const stoa_manifest_snapshot *last = m->snapshot_count ? &m->snapshots[m->snapshot_count - 1] : NULL;
     if (!retention->expire && m->expired == 0) { return false; }
     if (!last || last->info.position < m->expired) { return true; }
-    uint64_t sealed = 0;
-    for (uint32_t i = m->count; i-- > 0 && m->entries[i].segment.last > last->info.position;) { sealed += m->entries[i].segment.raw_bytes; }
-    return retention->expire && sealed > last->info.bytes;
+    uint64_t sealed = 0, waited_ns = 0;
+    for (uint32_t i = m->count; i-- > 0 && m->entries[i].segment.last > last->info.position;) {
+        sealed += m->entries[i].segment.raw_bytes;
+        waited_ns = age_of(&m->entries[i].segment, r->now_ns);
+    }
+    return retention->expire && (sealed > last->info.bytes || waited_ns >= retention->archive_ns / SNAPSHOTS_A_TERM);
+}
+
+/* What is over waits for the log's end, or for the oldest snapshot kept, to be behind it. */
+static bool wants_noop(const stoa_retention *retention, const stoa_retained *r)
+{
+    uint64_t over = retention->expire ? over_at(retention, r) : 0;
+    return over > 0 && r->snapshot > 0 && (over >= r->log_mark || over > r->snapshot);
 }
 
 static void find_move(const stoa_retention *retention, const stoa_retained *r, stoa_due *out)
@@ -151,7 +170,17 @@ void stoa_retention_due(const stoa_retention *retention, const stoa_retained *re
     out->purge_below = purge_below(retention, retained);
     out->expire = expire_count(retention, retained);
     out->snapshot = wants_snapshot(retention, retained);
+    out->noop = wants_noop(retention, retained);
     find_move(retention, retained, out);
+}
+
+/* What both wait for, from the nearest. */
+static const char *why_needed(const stoa_segment *segment, const stoa_retained *r)
+{
+    if (segment->last >= r->log_mark) { return "it is the log's end"; }
+    if (r->snapshot == 0) { return "no snapshot stands behind it"; }
+    if (segment->last > r->snapshot) { return "a snapshot that is kept is before its end"; }
+    return segment->last > r->floor ? "a reader is behind" : NULL;
 }
 
 const char *stoa_retention_why_not(const stoa_retention *retention, const stoa_retained *r)
@@ -161,11 +190,9 @@ const char *stoa_retention_why_not(const stoa_retention *retention, const stoa_r
     uint32_t next = stoa_manifest_find(m, r->log_first);
     if (next == m->count || m->entries[next].open) { return "nothing more is sealed"; }
     const stoa_segment *segment = &m->entries[next].segment;
-    if (segment->last >= r->log_mark) { return "it is the log's end"; }
     if (age_of(segment, r->now_ns) < retention->hot_ns) { return "it is hot"; }
-    if (segment->last > r->snapshot) { return "no snapshot that far"; }
-    if (segment->last > r->floor) { return "a reader is behind"; }
-    return "nothing: it is due";
+    const char *needed = why_needed(segment, r);
+    return needed ? needed : "nothing: it is due";
 }
 
 const char *stoa_retention_why_kept(const stoa_retention *retention, const stoa_retained *r)
@@ -173,8 +200,12 @@ const char *stoa_retention_why_kept(const stoa_retention *retention, const stoa_
     const stoa_manifest *m = r->manifest;
     if (m->hold[0]) { return "a hold"; }
     if (!retention->expire) { return "archive.expire is off"; }
-    if (m->count < 2 || age_of(&m->entries[0].segment, r->now_ns) < retention->archive_ns) { return "nothing is so old"; }
-    if (count_old(retention, r) == 0) { return "the journal, its snapshot or a reader needs it"; }
-    if (expire_count(retention, r) == 0) { return "no snapshot of that age in the archive stands for it"; }
-    return "nothing: it is due";
+    if (m->count == 0) { return "nothing is sealed"; }
+    const stoa_segment *segment = &m->entries[0].segment;
+    if (age_of(segment, r->now_ns) < retention->archive_ns) { return "nothing is so old"; }
+    const char *needed = why_needed(segment, r);
+    if (needed) { return needed; }
+    if (segment->last >= r->log_first) { return "the journal has it"; }
+    if (m->count == 1) { return "nothing is sealed behind it"; }
+    return expire_count(retention, r) == 0 ? "no snapshot of that age in the archive stands for it" : "nothing: it is due";
 }

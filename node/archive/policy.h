@@ -11,7 +11,14 @@
  * segment and every reader has passed them; segments are forgotten only where the policy says so at all, below a snapshot, when
  * the journal and every reader are behind them, and never the last one. What is forgotten ends below a snapshot that lies in the
  * archive and is so old itself that all behind it may be wanted: whatever the policy still keeps can be restored. So the archive
- * takes a snapshot whenever more was sealed behind its last one than that has. A hold stops all of it, and moves between tiers, too.
+ * takes a snapshot whenever more was sealed behind its last one than that has, or what was is a quarter of the archive's time old. A hold
+ * stops all of it, and moves between tiers, too.
+ *
+ * A log's end never goes, nor what is behind the oldest snapshot that is kept, and both stand still where nobody writes. So that what is over
+ * goes from a silent log, too, no-ops (stoa_shard_noop) move it on, each behind a snapshot of the one before: as many as snapshots are kept.
+ * So an event is gone from log and archive at the age of 5/4 archive + 2 hot + the time that so many snapshots take + ten intervals of its
+ * keeper, where readers, holds and faults let it: a quarter until its archive takes a snapshot behind it, hot until it is sealed, hot until
+ * that snapshot's block is, or the no-op.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_ARCHIVE_POLICY_H
@@ -52,7 +59,7 @@ typedef struct stoa_retained {
     uint64_t log_first; /* first position that the journal has */
     uint64_t log_mark;  /* its commit mark: the block there stays whatever its age */
     uint64_t floor;     /* the lowest position of all readers (runtime/readers.h) */
-    uint64_t snapshot;  /* where a snapshot stands that verifies; 0: none */
+    uint64_t snapshot;  /* where the oldest snapshot kept stands that verifies; 0: none */
 } stoa_retained;
 
 typedef struct stoa_due {
@@ -61,6 +68,7 @@ typedef struct stoa_due {
     stoa_tier tier;       /* ... to */
     uint32_t expire;      /* forget so many segments from the beginning */
     bool snapshot;        /* take one into the archive, if the journal has a newer one */
+    bool noop;            /* have the log go on, where its newest snapshot stands at its end */
 } stoa_due;
 
 void stoa_retention_due(const stoa_retention *retention, const stoa_retained *retained, stoa_due *out);

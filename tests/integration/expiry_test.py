@@ -105,6 +105,37 @@ class Expiry(Archive):
         self.rest()
         run("stoad", "--verify-backup", offline)  # it is what it was
 
+    def test_a_log_that_has_fallen_silent_is_forgotten(self):
+        """Some orders and words, then nothing more: they go from journal and archive, and what they made stays."""
+        node = self.start(settings=OVER)
+        alice = self.client(node, "alice")
+        for _ in range(5):
+            self.order(alice, "alice", price="50000")
+        alice.join("lobby", 60)
+        alice.post("lobby", 1, "goodbye", deadline=60)
+        for client in self.clients:
+            client.close()
+        said = {"trade": 0, "room": 0}
+        for shard in said:
+            said[shard] = self.positions(node)[shard]
+        end = time.monotonic() + 180
+        for shard, last in said.items():
+            while min(self.shown(node, shard)[first] for first in ("first", "log_first")) <= last:
+                self.assertLess(time.monotonic(), end, (self.shown(node, shard), self.ask(node, "archive", "run", "--plan", write=False), node.log()))
+                time.sleep(0.1)
+            self.assertEqual(self.shown(node, shard)["fault"], "")
+            self.assertLess(self.positions(node)[shard] - last, 100)
+            self.assertTrue(self.ask(node, "hash", shard)["hash"]["equal"])
+        orders = self.ask(node, "orders", "alice", write=False)["orders"]
+        self.assertEqual(len(orders), 5)
+        self.ask(node, "backup", self.backup)
+        node.kill()
+        node.start()
+        self.assertEqual(self.ask(node, "orders", "alice", write=False)["orders"], orders)
+        into = os.path.join(self.folder, "data")
+        run("stoad", "--restore", self.backup, "--into", into)
+        self.assertEqual(self.ask(self.start(into, settings=OVER), "orders", "alice", write=False)["orders"], orders)
+
     def test_nothing_is_forgotten_without_a_snapshot(self):
         without = OVER.replace("every_events: 200, every: 300ms", "every_events: 0, every: 0s")
         node = self.start(settings=without)

@@ -514,6 +514,216 @@ static void a_full_segment_is_sealed_before_its_time(void **state)
     close_world(&w);
 }
 
+/* --- what is said of it */
+
+static void says(world *w, const char *purge, const char *forget)
+{
+    stoa_manifest m;
+    stoa_retained retained;
+    stoa_due due;
+    kit_ok(stoa_archive_look(w->keeper.archive, &m));
+    stoa_keeper_plan(&w->keeper, now(w), &m, &retained, &due);
+    assert_string_equal(stoa_retention_why_not(&w->keeper.retention, &retained), purge);
+    assert_string_equal(stoa_retention_why_kept(&w->keeper.retention, &retained), forget);
+    assert_int_equal(due.purge_below > 0, strcmp(purge, "nothing: it is due") == 0);
+    assert_int_equal(due.expire > 0, strcmp(forget, "nothing: it is due") == 0);
+    stoa_manifest_deinit(&m);
+}
+
+/* Each thing that something waits for is brought about, then taken away; the next is what it waits for from then on. */
+static void what_it_waits_for_is_what_is_said(void **state)
+{
+    (void)state;
+    static const char due[] = "nothing: it is due";
+    const stoa_retention *r = &rows[STOA_RETENTION_orders];
+    world w;
+    open_world(&w, "trade", r);
+    says(&w, "nothing more is sealed", "nothing is sealed");
+    write_block(&w, 8, 5000);
+    step(&w);
+    says(&w, "it is hot", "nothing is so old");
+    pass(&w, r->hot_ns);
+    says(&w, "it is the log's end", "nothing is so old");
+    w.keeper.retention.expire = false;
+    says(&w, "it is the log's end", "archive.expire is off");
+    w.keeper.retention.expire = true;
+    pass(&w, r->archive_ns);
+    says(&w, "it is the log's end", "it is the log's end");
+    write_block(&w, 1, 100);
+    says(&w, "no snapshot stands behind it", "no snapshot stands behind it");
+    stoa_readers_move(&w.readers, w.snapshot, 7);
+    says(&w, "a snapshot that is kept is before its end", "a snapshot that is kept is before its end");
+    snapshot(&w);
+    stoa_readers_move(&w.readers, w.snapshot, 9);
+    says(&w, "a reader is behind", "a reader is behind");
+    stoa_readers_move(&w.readers, w.projection, 9);
+    kit_ok(stoa_archive_hold(w.keeper.archive, "case 7"));
+    says(&w, "a hold", "a hold");
+    kit_ok(stoa_archive_hold(w.keeper.archive, ""));
+    says(&w, due, "the journal has it");
+    kit_ok(w.both->ops->purge(w.both, 9));
+    says(&w, "nothing more is sealed", "nothing is sealed behind it");
+    pass(&w, r->hot_ns);
+    step(&w);
+    step(&w); /* the archive has its snapshot, which is not of that age */
+    says(&w, "it is the log's end", "no snapshot of that age in the archive stands for it");
+    pass(&w, r->archive_ns);
+    says(&w, "it is the log's end", due);
+    step(&w);
+    says(&w, "it is the log's end", "it is the log's end");
+    reads_whole(&w);
+    close_world(&w);
+}
+
+/* --- terms of logs that write little */
+
+enum { INTERVAL_S = 600, FOLLOW_S = 900, KEEP = 3, WRITTEN_MAX = 1000 };
+static const stoa_retention term = {SECONDS(3600), SECONDS(86400), SECONDS(2 * 86400), SECONDS(10 * 86400), true};
+
+/* What docs/guide/backup.md says: nothing is kept longer. */
+static uint64_t longest_ns(const stoa_retention *r)
+{
+    return r->archive_ns + r->archive_ns / 4 + 2 * r->hot_ns + KEEP * SECONDS(FOLLOW_S) + 10 * SECONDS(INTERVAL_S);
+}
+
+typedef struct small {
+    world w;
+    uint64_t positions[WRITTEN_MAX], ns[WRITTEN_MAX]; /* of what somebody wrote */
+    uint32_t written, gone;
+    uint64_t followed_ns, noops;
+    bool held; /* something keeps what is over */
+} small;
+
+static stoa_err append_noop(void *context)
+{
+    small *s = context;
+    s->noops++;
+    write_block(&s->w, 1, 20);
+    return STOA_OK;
+}
+
+static void open_small(small *s, const char *name)
+{
+    memset(s, 0, sizeof *s);
+    open_world(&s->w, name, &term);
+    s->w.keeper.noop = append_noop;
+    s->w.keeper.noop_context = s;
+    stoa_readers_leave(&s->w.readers, s->w.projection);
+}
+
+static void write_small(small *s)
+{
+    assert_true(s->written < WRITTEN_MAX);
+    s->positions[s->written] = kit_last(s->w.both) + 1;
+    s->ns[s->written++] = now(&s->w);
+    write_block(&s->w, 1, 100);
+}
+
+static void note_oldest(void *context, const stoa_snapshot_info *info)
+{
+    uint64_t *oldest = context;
+    if (*oldest == 0) { *oldest = info->position; }
+}
+
+/* As runtime/follow.h does: where there were events, so long after the last one; the reader is at the oldest of those it keeps. States are
+ * large beside what is written. */
+static void follow(small *s)
+{
+    world *w = &s->w;
+    uint64_t oldest = 0;
+    if (kit_last(w->both) == w->snapshot_at || now(w) - s->followed_ns < SECONDS(FOLLOW_S)) { return; }
+    kit_ok(kit_try_sized(w->both, KEEP, false));
+    w->snapshot_at = kit_last(w->both);
+    s->followed_ns = now(w);
+    kit_ok(stoa_snapshots_visit(w->both, note_oldest, &oldest));
+    stoa_readers_move(&w->readers, w->snapshot, oldest);
+}
+
+/* What is gone was over, and what is over is gone. */
+static void term_is_kept(small *s)
+{
+    uint64_t archived = stoa_archive_first(s->w.keeper.archive), logged = log_state(&s->w).first;
+    uint64_t first = archived < logged ? archived : logged;
+    while (s->gone < s->written && s->positions[s->gone] < first) {
+        assert_true(now(&s->w) - s->ns[s->gone] >= term.archive_ns);
+        s->gone++;
+    }
+    assert_true(s->held || s->gone == s->written || now(&s->w) - s->ns[s->gone] <= longest_ns(&term));
+}
+
+static void live(small *s, uint64_t for_ns)
+{
+    for (uint64_t end = now(&s->w) + for_ns; now(&s->w) < end;) {
+        pass(&s->w, SECONDS(INTERVAL_S));
+        follow(s);
+        step(&s->w);
+        term_is_kept(s);
+    }
+}
+
+static void a_log_that_has_fallen_silent_keeps_its_term(void **state)
+{
+    (void)state;
+    small s;
+    open_small(&s, "room");
+    for (unsigned i = 0; i < 20; i++) {
+        write_small(&s);
+        live(&s, SECONDS(1200));
+    }
+    live(&s, 2 * longest_ns(&term));
+    assert_int_equal(s.gone, 20);
+    assert_in_range(s.noops, 1, 4 * KEEP);
+    reads_whole(&s.w);
+    comes_back(&s.w, &term);
+    close_world(&s.w);
+}
+
+static void a_silent_log_waits_for_readers_and_holds(void **state)
+{
+    (void)state;
+    small s;
+    uint32_t late;
+    open_small(&s, "room");
+    kit_ok(stoa_readers_add(&s.w.readers, "channel trade room", 0, &late));
+    for (unsigned i = 0; i < 10; i++) { write_small(&s); }
+    s.held = true;
+    live(&s, 2 * longest_ns(&term));
+    assert_int_equal(s.gone, 0);
+    assert_in_range(s.noops, 1, 4 * KEEP); /* for one that never comes the log does not grow */
+    kit_ok(stoa_archive_hold(s.w.keeper.archive, "case 7"));
+    stoa_readers_leave(&s.w.readers, late);
+    uint64_t before = s.noops;
+    live(&s, 2 * longest_ns(&term));
+    assert_int_equal(s.gone, 0);
+    assert_int_equal(s.noops, before);
+    kit_ok(stoa_archive_hold(s.w.keeper.archive, ""));
+    live(&s, SECONDS(86400));
+    assert_int_equal(s.gone, 10);
+    comes_back(&s.w, &term);
+    close_world(&s.w);
+}
+
+static void a_log_that_writes_now_and_then_keeps_its_term(void **state)
+{
+    static const uint64_t strides[] = {1, 600, 3600, 86400, 3 * 86400, 15 * 86400};
+    (void)state;
+    stoa_random random = kit_random(7);
+    for (unsigned log = 0; log < 4; log++) {
+        small s;
+        open_small(&s, "trade");
+        uint64_t end = now(&s.w) + 15 * term.archive_ns;
+        while (now(&s.w) < end && s.written < WRITTEN_MAX) {
+            write_small(&s);
+            live(&s, SECONDS(strides[stoa_random_below(&random, sizeof strides / sizeof strides[0])]));
+        }
+        assert_true(s.gone > 0);
+        assert_in_range(s.noops, 0, 20 * KEEP);
+        reads_whole(&s.w);
+        comes_back(&s.w, &term);
+        close_world(&s.w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +739,10 @@ int main(void)
         cmocka_unit_test(a_rotten_segment_stops_the_purge_of_what_it_holds),
         cmocka_unit_test(nothing_is_purged_that_only_the_archive_of_another_history_has),
         cmocka_unit_test(a_full_segment_is_sealed_before_its_time),
+        cmocka_unit_test(what_it_waits_for_is_what_is_said),
+        cmocka_unit_test(a_log_that_has_fallen_silent_keeps_its_term),
+        cmocka_unit_test(a_silent_log_waits_for_readers_and_holds),
+        cmocka_unit_test(a_log_that_writes_now_and_then_keeps_its_term),
     };
     stoa_log_level_set(STOA_LOG_WARN);
     if (access("/dev/shm", W_OK) == 0) { (void)setenv("TMPDIR", "/dev/shm", 0); } /* no power is cut here: syncs need no disk */
