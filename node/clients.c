@@ -18,19 +18,6 @@ static stoa_err key_path(const stoa_settings *s, const char *name, char *out, si
     return n < (int)cap ? STOA_OK : STOA_FAIL(STOA_E_TOO_LARGE, "path of key %s", name);
 }
 
-stoa_err stoa_clients_pair(const char *path, stoa_key_pair *out)
-{
-    stoa_err err = stoa_key_load(path, out);
-    if (err != STOA_E_NOT_FOUND) { return err; }
-    err = stoa_key_new(out);
-    if (!err) { err = stoa_key_save(path, out); }
-    if (err == STOA_E_EXISTS) {
-        return STOA_FAIL(err, "%s.pub is there, and its secret half %s.key is gone: bring it back, or remove the .pub for a new pair", path, path);
-    }
-    if (!err) { stoa_log(STOA_LOG_INFO, "key_made", STOA_KV("path", path)); }
-    return err;
-}
-
 /* The key of DATA/keys/NAME: of the pair, or of the public half where the secret one is with who uses it. Who has neither, and no
  * line in the list, is given a pair. */
 static stoa_err own_file(const stoa_settings *s, const char *name, const stoa_key_list *list, char *out)
@@ -44,7 +31,7 @@ static stoa_err own_file(const stoa_settings *s, const char *name, const stoa_ke
     if (!err) { memcpy(out, pair.public_key, STOA_KEY_TEXT_BYTES); }
     if (err == STOA_E_NOT_FOUND) { err = stoa_key_load_public(file, out); }
     if (err == STOA_E_NOT_FOUND && !stoa_key_list_knows(list, name)) {
-        err = stoa_clients_pair(path, &pair);
+        err = stoa_key_have(path, &pair);
         if (!err) { memcpy(out, pair.public_key, STOA_KEY_TEXT_BYTES); }
     }
     explicit_bzero(&pair, sizeof pair);

@@ -13,9 +13,6 @@ stoa_err stoa_clients_open(stoa_platform *platform, const stoa_key_pair *own, co
 /* The list, or a key file, is another one: who has lost a key is cut off. Nothing changes on an error. */
 stoa_err stoa_clients_allow(stoa_platform *platform, const stoa_key_list *list);
 
-/* The pair at path, a fresh one where there is none. */
-stoa_err stoa_clients_pair(const char *path, stoa_key_pair *out);
-
 /* A client's public key (41 bytes with NUL), and when its file was written (UTC). Errors: NOT_FOUND (it has none yet), IO,
  * MALFORMED. */
 stoa_err stoa_clients_key(const stoa_settings *settings, const stoa_settings_client *client, char *key_out,

@@ -75,7 +75,7 @@ static stoa_err load_own(const stoa_node_keys *k, stoa_key_pair *out)
 {
     char path[STOA_PATH_MAX + 32];
     (void)snprintf(path, sizeof path, "%s/%s", k->folder, STOA_KEY_SERVER);
-    return stoa_clients_pair(path, out);
+    return stoa_key_have(path, out);
 }
 
 static void have_list(stoa_node_keys *k, stoa_key_list *list)

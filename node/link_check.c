@@ -218,6 +218,14 @@ static void check_link(const checks *c, const stoa_settings_link *link)
     if (link->silence_ns < 3 * link->heartbeat_ns) { tell(c, link, "silence", "less than three heartbeats"); }
 }
 
+static bool is_plugin(const stoa_settings *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->plugin_count; i++) {
+        if (strcmp(s->plugins[i].name, name) == 0) { return true; }
+    }
+    return false;
+}
+
 void stoa_links_check(const stoa_settings *s, const stoa_buf *places, stoa_buf *faults)
 {
     const checks c = {s, places, faults};
@@ -229,7 +237,7 @@ void stoa_links_check(const stoa_settings *s, const stoa_buf *places, stoa_buf *
     }
     memcpy(kinds, s->shares, sizeof kinds);
     for (char *kind = strtok_r(NULL, ", ", &rest); kind; kind = strtok_r(NULL, ", ", &rest)) {
-        if (!stoa_world_kind(kind)) { stoa_config_tell(places, faults, "node.shares", "there is no kind '%s' that could be shared", kind); }
+        if (!stoa_world_kind(kind) && !is_plugin(s, kind)) { stoa_config_tell(places, faults, "node.shares", "there is no kind '%s' that could be shared", kind); }
     }
 }
 

@@ -10,9 +10,8 @@
 #ifndef STOA_NODE_LINKS_H
 #define STOA_NODE_LINKS_H
 
-#include "cluster/remote/remote.h"
+#include "cluster/links/inside.h"
 #include "node/platform.h"
-#include "transport/key_list.h"
 
 typedef struct stoa_node_links stoa_node_links;
 
@@ -28,14 +27,6 @@ void stoa_node_links_keys(stoa_node_links *links, const stoa_key_pair *own, cons
 void stoa_node_links_look(stoa_node_links *links, bool regular);
 
 /* --- what can be seen */
-
-/* What happened to a node's session last. */
-typedef struct stoa_link_fault {
-    char node[STOA_NODE_NAME_BYTES];
-    stoa_err down_why, refused_why; /* OK: it never was */
-    uint64_t down_ns, lost_ns, refused_ns, up_ns; /* UTC; 0: it never was */
-    uint64_t said_ns; /* the refusal was logged last */
-} stoa_link_fault;
 
 typedef struct stoa_link_seen {
     const stoa_settings_link *is;

@@ -20,6 +20,7 @@
 
 #include <sodium.h>
 
+#include "base/log.h"
 #include "base/random.h"
 #include "transport/z85.h"
 
@@ -144,6 +145,19 @@ static stoa_err read_key(const char *path, bool secret, char key_out[STOA_KEY_TE
     if (fd < 0) { return fail_with_errno(path); }
     stoa_err err = read_open(fd, path, secret, key_out);
     close(fd);
+    return err;
+}
+
+stoa_err stoa_key_have(const char *path, stoa_key_pair *out)
+{
+    stoa_err err = stoa_key_load(path, out);
+    if (err != STOA_E_NOT_FOUND) { return err; }
+    err = stoa_key_new(out);
+    if (!err) { err = stoa_key_save(path, out); }
+    if (err == STOA_E_EXISTS) {
+        return STOA_FAIL(err, "%s.pub is there, and its secret half %s.key is gone: bring it back, or remove the .pub for a new pair", path, path);
+    }
+    if (!err) { stoa_log(STOA_LOG_INFO, "key_made", STOA_KV("path", path)); }
     return err;
 }
 

@@ -23,6 +23,8 @@ stoa_err stoa_key_new(stoa_key_pair *out);
 stoa_err stoa_key_save(const char *path, const stoa_key_pair *pair);
 /* Read path.key and derive the public key. Errors: NOT_FOUND, DENIED (mode, rights), INVALID (not a key), IO. */
 stoa_err stoa_key_load(const char *path, stoa_key_pair *out);
+/* The same, and a fresh pair is made and saved where there is none, and logged. Errors: as load and save; EXISTS (path.pub is there, its secret half is not). */
+stoa_err stoa_key_have(const char *path, stoa_key_pair *out);
 /* The public half that belongs to a secret one; false: secret_key is not a key. */
 bool stoa_key_derive(const char *secret_key, char public_key_out[STOA_KEY_TEXT_BYTES]);
 /* Read a .pub file (path is given with its ending; one that ends in .key is a secret half, and INVALID). Errors: NOT_FOUND, DENIED, INVALID, IO. */

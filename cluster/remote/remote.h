@@ -29,6 +29,7 @@
 #ifndef STOA_CLUSTER_REMOTE_REMOTE_H
 #define STOA_CLUSTER_REMOTE_REMOTE_H
 
+#include "cluster/remote/what.h"
 #include "runtime/node.h"
 #include "transport/sessions.h"
 
@@ -55,15 +56,6 @@ typedef struct stoa_remote_link {
     uint64_t heartbeat_ns, silence_max_ns; /* 100 ms, 2 s */
     bool trusts_link;        /* as stoa_session_options.trusts_link */
 } stoa_remote_link;
-
-typedef enum stoa_remote_what {
-    STOA_REMOTE_UP,     /* messages pass; again after a lost connection */
-    STOA_REMOTE_DOWN,   /* they do not, for now: why CLOSED or TIMEOUT */
-    STOA_REMOTE_LOST,   /* its actors were told as lost */
-    STOA_REMOTE_RESET,  /* it has restarted (LOST comes before), what was under way is lost */
-    STOA_REMOTE_REFUSED, /* it refused a greeting of this node, why: as stoa_session_events.refused */
-    STOA_REMOTE_TURNED_AWAY /* this node refused one of its, and has told it why; its name is what its key proves */
-} stoa_remote_what;
 
 /* What a remote tells, on its thread; a callback calls nothing of the remote. May be NULL. */
 typedef struct stoa_remote_events {

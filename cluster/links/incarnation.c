@@ -1,7 +1,7 @@
-/* incarnation.c - node/incarnation.h.
+/* links/incarnation.c - cluster/links/incarnation.h.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "node/incarnation.h"
+#include "cluster/links/incarnation.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include "tests/unit/storage/kit.h"
 
 #include "base/clock.h"
-#include "node/incarnation.h"
+#include "cluster/links/incarnation.h"
 #include "storage/archive/file.h"
 
 static const uint64_t began_ns = UINT64_C(1795000000) * 1000000000;

@@ -1,4 +1,4 @@
-/* incarnation.h - the number that tells one life of a node from another under its name; peers refuse those that are lower (transport/session.h).
+/* links/incarnation.h - the number that tells one life of a node from another under its name; peers refuse those that are lower (transport/session.h).
  *
  * The wall's milliseconds when it was taken, or one more than the last one of this data folder where the clock was set back. So it grows with
  * each start, and also where the folder was begun anew or restored, whatever epoch that then has.
@@ -6,8 +6,8 @@
  * Any thread but a core; blocks.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#ifndef STOA_NODE_INCARNATION_H
-#define STOA_NODE_INCARNATION_H
+#ifndef STOA_CLUSTER_LINKS_INCARNATION_H
+#define STOA_CLUSTER_LINKS_INCARNATION_H
 
 #include <stdint.h>
 
