@@ -1,7 +1,8 @@
 # install.cmake - what 'cmake --install' puts where. Components: lib (what a program that embeds the runtime needs), client
 # (what a program that talks to a node needs), node.
 #
-#     lib/libstoa.so, lib/libstoa.a  actors, journals, simulator; the shared one shows what the installed headers declare
+#     lib/libstoa.so, lib/libstoa.a  actors, journals, simulator, links; the shared one shows what the installed headers declare
+#     lib/stoa/link_NAME.so          links whose libraries are loaded when an address asks for them (components lib, node)
 #     include/stoa/stoa.h            and the headers beside it: #include <stoa/stoa.h>; -I is include
 #     lib/pkgconfig/stoa.pc          pkg-config --cflags --libs stoa; stoa-static for the archive
 #     lib/cmake/Stoa/                find_package(Stoa), targets Stoa::stoa and Stoa::stoa_static
@@ -58,7 +59,7 @@ function(shared_library target name)
 endfunction()
 
 # --- libstoa's headers; in the tree build/PRESET/include/stoa leads to the same ones
-set(stoa_headers runtime/stoa.h runtime/isolate/isolate.h runtime/isolate/plugin.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h storage/seal.h
+set(stoa_headers runtime/stoa.h cluster/links.h runtime/isolate/isolate.h runtime/isolate/plugin.h runtime/kit.h runtime/sim.h storage/rocksdb/journal.h storage/sim/journal.h storage/seal.h
   runtime/cause.h runtime/log_reader.h runtime/readers.h base/log.h base/map64.h base/omap.h base/pool.h base/random.h base/text_map.h base/texts.h
   base/wire.h)
 install_headers(lib ${stoa_headers})
@@ -68,22 +69,27 @@ foreach(header IN LISTS stoa_headers)
 endforeach()
 
 # --- libstoa: base and storage without what only a node needs (settings from YAML, JSON of venues, archives, PostgreSQL),
-# runtime
+# runtime, links to other nodes (decision 0036)
 set(stoa_objects $<TARGET_OBJECTS:stoa_runtime> $<TARGET_OBJECTS:stoa_snapshots> $<TARGET_OBJECTS:stoa_shm>
+  $<TARGET_OBJECTS:stoa_transport> $<TARGET_OBJECTS:stoa_keys>
+  "$<FILTER:$<TARGET_OBJECTS:stoa_cluster>,INCLUDE,/cluster/(links|remote)/>"
   "$<FILTER:$<TARGET_OBJECTS:stoa_storage>,EXCLUDE,/storage/(archive|postgres)/>"
+  "$<FILTER:$<TARGET_OBJECTS:stoa_storage>,INCLUDE,/storage/archive/file\\.c\\.o$>"
   "$<FILTER:$<TARGET_OBJECTS:stoa_base>,EXCLUDE,/(config[a-z_]*|json)\\.[a-z]+\\.o$>")
-set(stoa_needs rocksdb sodium crypto stdc++) # what libstoa.a leaves to its program; stoa.pc says the same
+set(stoa_needs rocksdb zmq sodium crypto stdc++) # what libstoa.a leaves to its program; stoa.pc says the same
 add_library(stoa_shared SHARED ${stoa_objects})
 add_library(stoa_static STATIC ${stoa_objects})
 shared_library(stoa_shared stoa)
 set_target_properties(stoa_shared PROPERTIES EXPORT_NAME stoa)
 set_target_properties(stoa_static PROPERTIES OUTPUT_NAME stoa)
-target_link_libraries(stoa_shared PRIVATE stoa_flags ext_rocksdb ext_sodium ext_crypto)
+target_link_libraries(stoa_shared PRIVATE stoa_flags ext_rocksdb ext_zmq ext_sodium ext_crypto ${CMAKE_DL_LIBS})
 target_link_options(stoa_shared PRIVATE LINKER:-Bsymbolic-functions) # its own calls stay inside; data may be the program's copy
 target_link_libraries(stoa_static INTERFACE ${stoa_needs} Threads::Threads)
 foreach(target IN ITEMS stoa_shared stoa_static)
   target_include_directories(${target} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endforeach()
+add_dependencies(stoa_shared stoa-isolate ${link_modules}) # the component has them
+add_dependencies(stoa_static stoa-isolate ${link_modules})
 install_package(Stoa lib stoa_shared stoa_static)
 install_pkgconfig(lib stoa stoa-static)
 

@@ -75,7 +75,9 @@ function(stoa_link_module name)
   target_link_libraries(link_${name} PRIVATE stoa_flags stoa_transport stoa_base ${libraries})
   target_link_options(link_${name} PRIVATE LINKER:--as-needed LINKER:--exclude-libs,ALL
     LINKER:--version-script,${CMAKE_SOURCE_DIR}/cmake/module.map)
-  install(TARGETS link_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/stoa COMPONENT node)
+  foreach(component IN ITEMS lib node)
+    install(TARGETS link_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/stoa COMPONENT ${component})
+  endforeach()
   set_property(GLOBAL APPEND PROPERTY STOA_LINK_MODULES link_${name})
 endfunction()
 

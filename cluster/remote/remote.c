@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "cluster/remote/inner.h"
 
 enum { EVENTS_A_STEP = 64, DELIVERIES_A_STEP = 256, FRAME_LIMIT = 64 << 10, BATCH_BYTES = 32 << 10, QUEUE_FRAMES = 64, STARTS_MS = 10 };
@@ -360,7 +361,7 @@ static void sleep_until(stoa_remote *remote, uint64_t next_ns)
 static void *run(void *context)
 {
     stoa_remote *remote = context;
-    (void)pthread_setname_np(pthread_self(), "remote");
+    (void)pthread_setname_np(pthread_self(), "stoa-remote");
     stoa_err err = open_all(remote);
     if (err) {
         remote->trail = strdup(stoa_err_trail());
@@ -389,7 +390,10 @@ stoa_err stoa_remote_start(const stoa_remote_options *options, stoa_remote **out
     stoa_err err = make(options, &remote);
     if (err) { return err; }
     remote->threaded = true;
+    sigset_t before;
+    stoa_signals_hold(&before); /* what the links' libraries start, starts from that thread */
     int failed = pthread_create(&remote->thread, NULL, run, remote);
+    stoa_signals_release(&before);
     if (failed) {
         remote_free(remote);
         return STOA_FAIL(STOA_E_IO, "a remote's thread: %s", strerror(failed));

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <stoa/base/log.h>
+#include <stoa/cluster/links.h>
 #include <stoa/stoa.h>
 #include <stoa/storage/rocksdb/journal.h>
 
@@ -249,15 +250,11 @@ static void check_actions(const struct sigaction before[SIGNALS], const char *wh
     }
 }
 
-static void check_masks(int cores)
+/* All threads but the program's own. */
+static void check_blocked(void)
 {
     const int outside[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE, SIGALRM, SIGRTMIN + 3};
     unsigned long long blocked;
-    char names[4096];
-    int count = threads("stoa-core", &blocked), journals = threads("stoa-journal", &blocked);
-    (void)entries("/proc/self/task", names, sizeof names);
-    check(count == cores, "one thread per core", names);
-    check(journals == 1, "one thread per journal", names);
     (void)threads("", &blocked);
     for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
         check(blocked >> (outside[i] - 1) & 1, "its threads block what comes from outside", strsignal(outside[i]));
@@ -266,6 +263,17 @@ static void check_masks(int cores)
         (void)kill(getpid(), SIGTERM);
     }
     check(signals > 0 && strays == 0, "handlers run on the program's threads", "one ran elsewhere");
+}
+
+static void check_masks(int cores)
+{
+    unsigned long long blocked;
+    char names[4096];
+    int count = threads("stoa-core", &blocked), journals = threads("stoa-journal", &blocked);
+    (void)entries("/proc/self/task", names, sizeof names);
+    check(count == cores, "one thread per core", names);
+    check(journals == 1, "one thread per journal", names);
+    check_blocked();
 }
 
 /* --- one life of a node, or of two at once */
@@ -314,6 +322,45 @@ static void check_recorder(void)
     check(unlink("the.flight") == 0, "the recorder's file lies where it was asked for", "nowhere");
 }
 
+static void note_address(void *context, const stoa_links_link_view *view)
+{
+    (void)snprintf(context, 256, "%s", view->address);
+}
+
+/* Two nodes of one process that are linked: one thread for each one's links, and what their library has, are gone with them. */
+static void check_links(int own)
+{
+    struct sigaction before[SIGNALS];
+    stoa_node *nodes[2] = {NULL, NULL};
+    stoa_links *links[2] = {NULL, NULL};
+    unsigned long long blocked;
+    char address[256] = "zmq+tcp://127.0.0.1:0", names[4096];
+    stoa_ref ref = STOA_REF_NONE;
+    actions(before);
+    for (int i = 0; i < 2; i++) {
+        stoa_err err = stoa_node_open(&(stoa_options){.cores = 1}, &nodes[i]);
+        stoa_links_options options = {.node = nodes[i], .name = i ? "b" : "a", .kinds = STOA_KINDS(&bell_kind),
+                                      .links = {{.uri = address, .listen = i == 0, .nodes = i ? "a" : "b"}}};
+        if (!err) { err = stoa_links_open(&options, &links[i]); }
+        check(err == STOA_OK, "links open", stoa_err_trail());
+        if (i == 0) { stoa_links_visit(links[0], note_address, address); }
+    }
+    check(stoa_spawn(nodes[0], &bell_kind, "bell/b", NULL, &ref) == STOA_OK, "an actor is spawned", stoa_err_trail());
+    check(stoa_links_find(links[1], "bell/b", STOA_S(60), &ref) == STOA_OK, "it is found elsewhere", stoa_err_trail());
+    bell_rung out = {0};
+    check(bell_call_ring(nodes[1], ref, (bell_ring){0}, STOA_S(60), &out) == STOA_OK && out.times == 1, "it answers from there", stoa_err_trail());
+    (void)entries("/proc/self/task", names, sizeof names);
+    check(threads("stoa-remote", &blocked) == 2, "one thread for a node's links", names);
+    check_blocked();
+    check_actions(before, "while links are open");
+    for (int i = 1; i >= 0; i--) {
+        stoa_links_close(links[i], STOA_MS(200));
+        stoa_node_close(nodes[i], STOA_MS(10));
+    }
+    check(threads_left(own) == own, "none of links' threads is left", "some");
+    check_actions(before, "after links closed");
+}
+
 static long resident_kib(void)
 {
     char line[128];
@@ -346,6 +393,7 @@ int main(int argc, char **argv)
 
     check_allocations();
     check_recorder();
+    check_links(own);
     for (uint64_t i = 2; i < 12; i++) {
         live("one.db", 1, i);
         stoa_journal_rocksdb_end_threads();

@@ -1,5 +1,5 @@
 """examples_test.py - goal: the examples that embed the runtime do what they say, on one screen. Method: run them and compare what
-they print; hello_actor twice on the same journal must count on. Count the lines, and look for casts where there is to be none.
+they print; hello_actor twice on the same journal must count on; two_nodes as two processes, over each kind of link. Count the lines, and look for casts where there is to be none.
 (The sdk_ examples run against a node in sdk_examples_test.py.)
 
 SPDX-License-Identifier: Apache-2.0
@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+import two_nodes
 
 BIN, SOURCE, BUILD = os.environ["STOA_BIN"], os.environ["STOA_SOURCE"], os.environ["STOA_BUILD"]
 SCREEN_LINES = 105
@@ -74,7 +76,10 @@ def main():
     assert casts("x = (int)y; f(void); g(a) (b);") == ["(int)y"] and casts("(void)f(1);"), "the search for casts finds none"
     sources = {name[:-2] for name in os.listdir(os.path.join(SOURCE, "examples"))
                if name.endswith(".c") and not name.startswith(("sdk_", "test_"))}
-    assert sources == set(PRINTS), f"examples without expected output, or the other way: {sources ^ set(PRINTS)}"
+    assert sources == set(PRINTS) | {"two_nodes"}, f"examples without expected output, or the other way: {sources ^ set(PRINTS)}"
+    check_form("two_nodes", SCREEN_LINES)
+    for uri, keys in two_nodes.LINKS:
+        two_nodes.play(os.path.join(BIN, "example_two_nodes"), uri, keys)
     for name, prints in PRINTS.items():
         check_form(name, HELLO_LINES if name == "hello_actor" else SCREEN_LINES)
         folder = tempfile.mkdtemp(prefix="stoa-examples-")
@@ -84,7 +89,7 @@ def main():
                 assert told == expected, f"{name} printed\n{told}instead of\n{expected}"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    print(f"{len(PRINTS)} examples did what they say")
+    print(f"{len(sources)} examples did what they say")
     return 0
 
 

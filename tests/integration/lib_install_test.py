@@ -1,7 +1,7 @@
 """lib_install_test.py - goal: who has only what 'cmake --install' puts somewhere can build and run actors, and gets no surprise.
 Method: install the component lib to a fresh prefix and move it; build hello_actor as docs/guide/actors.md says, with a
 compiler and with CMake, and the other programs beside it, shared and static each, with a base/error.h of the program's own in the way;
-run all of them. Compare what the
+run all of them, two_nodes over each kind of link. Compare what the
 shared library shows with what the installed headers declare, and what they install with what they include.
 
 SPDX-License-Identifier: Apache-2.0
@@ -13,10 +13,13 @@ import subprocess
 import sys
 import tempfile
 
+import two_nodes
+
 SOURCE, BUILD = os.environ["STOA_SOURCE"], os.environ["STOA_BUILD"]
 PROGRAMS = {"hello_actor": os.path.join(SOURCE, "examples", "hello_actor.c"),
             "simulate": os.path.join(SOURCE, "examples", "simulate.c"),
             "supervision": os.path.join(SOURCE, "examples", "supervision.c"),
+            "two_nodes": os.path.join(SOURCE, "examples", "two_nodes.c"),
             "embed": os.path.join(SOURCE, "tests", "integration", "embed.c")}
 PACKAGES = {"shared": ("stoa", "Stoa::stoa"), "static": ("stoa-static", "Stoa::stoa_static")}
 
@@ -96,7 +99,7 @@ def check_symbols(prefix, cc, work):
     stray = {name for name in defined if not re.match(r"stoa_|_Z|DW\.ref\.|__odr_asan", name)}
     assert not stray, f"the archive defines {sorted(stray)}"
     needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", library))
-    known = r"ld-linux|lib(c|m|stdc\+\+|gcc_s|rocksdb|sodium|crypto|asan|ubsan|tsan)\.so"
+    known = r"ld-linux|lib(c|m|stdc\+\+|gcc_s|rocksdb|zmq|sodium|crypto|asan|ubsan|tsan)\.so"
     assert all(re.match(known, name) for name in needed), needed
 
 
@@ -146,6 +149,9 @@ def run_programs(folder, prefix, shared, sanitize):
     for name, line in (("simulate", "after 52 weeks: 52000 cents\n"), ("supervision", "2 ended, because of a cramp\n")):
         told = run(os.path.join(folder, name), env=env)
         assert line in told, told
+    modules = {} if shared else {"STOA_MODULES": os.path.join(prefix, "lib", "stoa")}  # a program of its own is anywhere
+    for uri, keys in two_nodes.LINKS:
+        two_nodes.play(os.path.join(folder, "two_nodes"), uri, keys, {**env, **modules})
     with tempfile.TemporaryDirectory(prefix="stoa-embed-") as empty:
         done = subprocess.run([os.path.join(folder, "embed"), "" if sanitize else "memory"], capture_output=True,
                               text=True, check=False, cwd=empty, env=env)

@@ -54,16 +54,16 @@ def wait_until(what, why):
 
 
 class Node:
-    """beside: plug-ins that are copied into its folder, which rows call FOLDER."""
+    """beside: plug-ins that are copied into its folder, which rows call FOLDER, as more does: other settings."""
 
-    def __init__(self, plugins, beside=()):
+    def __init__(self, plugins, beside=(), more=""):
         self.closed = None
         self.folder = tempfile.mkdtemp(prefix="stoa-plugins-")
         for name in beside:
             shutil.copy(os.path.join(PLUGINS, name), self.folder)
         self.settings = os.path.join(self.folder, "settings.yaml")
         with open(self.settings, "w") as out:
-            out.write(BASE + "plugins:\n" + "".join(f"  - {row}\n" for row in plugins).replace("FOLDER", self.folder))
+            out.write((BASE + "plugins:\n" + "".join(f"  - {row}\n" for row in plugins) + more).replace("FOLDER", self.folder))
         self.data = os.path.join(self.folder, "data")
         self.log = open(os.path.join(self.folder, "log"), "w+")
         self.process = subprocess.Popen(
@@ -135,8 +135,8 @@ def odd(more=""):
 
 
 class Test(unittest.TestCase):
-    def node(self, plugins, beside=()):
-        node = Node(plugins, beside)
+    def node(self, plugins, beside=(), more=""):
+        node = Node(plugins, beside, more)
         self.addCleanup(node.close)
         return node
 
@@ -163,6 +163,16 @@ class Test(unittest.TestCase):
         self.assertEqual(len(pids), 2)
         self.assertEqual(node.close(), 0)
         self.assertFalse([pid for pid in pids if lives(pid)])
+
+    def test_another_node_asks_it(self):
+        node = self.node([tally(), "{name: early_read, library: FOLDER/early_read.so, actors: e}"], beside=["early_read.so"],
+                         more="node: {name: a, shares: \"tally, early_read\"}\n"
+                              "links:\n  - {name: in, uri: \"shm://FOLDER/link.sock\", listen: true, nodes: caller}\n")
+        done = subprocess.run([os.path.join(BUILD, "tests", "tally_caller"), f"shm://{node.folder}/link.sock", "a", "t"],
+                              capture_output=True, text=True, timeout=WAIT_S, check=False, env=CLEAN)
+        self.assertEqual((done.returncode, done.stdout), (0, "total 6\nFAILED\ntotal 5\n"), done.stderr + node.text())
+        self.assertEqual(node.ask("tally", "t", "add", n=1), {"total": 6})
+        self.assertEqual(node.close(), 0)
 
     def test_what_one_does_is_its_supervisors_problem(self):
         deeds = {"crash": "isolate: crashed", "hang": "isolate: a turn took too long", "memory": "isolate: above its memory",
