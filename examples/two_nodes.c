@@ -1,8 +1,8 @@
 /* two_nodes.c - the ball of ping_pong.c between two processes: the actors do not see that there are two.
  *
- *     example_two_nodes keys DATA                a key pair, where there is none; DATA/keys/server.pub is for the other one
- *     example_two_nodes left URI [DATA]          listens, and has a ponger; the end of its input ends it
- *     example_two_nodes right URI [DATA]         dials, and plays
+ *     example_two_nodes keys DATA           a key pair, where there is none; DATA/keys/server.pub is for the other one
+ *     example_two_nodes left URI [DATA]     listens, and has a ponger; the end of its input ends it
+ *     example_two_nodes right URI [DATA]    dials, and plays
  *
  * Without DATA there are no keys: for shm, ipc and loopback.
  *

@@ -28,7 +28,7 @@ typedef struct change {
 
 /* --- paths, the lock */
 
-stoa_err key_path(const char *folder, const char *name, const char *more, char out[PATH_MAX])
+stoa_err stoa_key_path(const char *folder, const char *name, const char *more, char out[PATH_MAX])
 {
     int used = snprintf(out, PATH_MAX, "%s/%s%s", folder, name, more);
     return used > 0 && used < PATH_MAX ? STOA_OK : STOA_FAIL(STOA_E_INVALID, "the path of the keys is longer than %d bytes", PATH_MAX - 1);
@@ -45,7 +45,7 @@ static stoa_err folder_failed(const char *folder)
     return STOA_FAIL(err, "folder of keys %s: %s", folder, strerror(errno));
 }
 
-stoa_err key_folder_sync(const char *folder)
+stoa_err stoa_key_folder_sync(const char *folder)
 {
     int fd = open_folder(folder);
     bool synced = fd >= 0 && fsync(fd) == 0;
@@ -75,7 +75,7 @@ static stoa_err begin(change *c, const char *folder, const char *name, uint64_t 
     }
     stoa_err err = stoa_key_list_read(folder, &c->list);
     if (!err) { err = settle(c, &changed); }
-    return !err && changed ? key_list_write(folder, &c->list) : err;
+    return !err && changed ? stoa_key_list_write(folder, &c->list) : err;
 }
 
 static bool is_server(const change *c)
@@ -113,7 +113,7 @@ static void remove_row(change *c, stoa_key_row *row)
 static bool pub_of(const change *c, const char *name, const char *more, char key_out[STOA_KEY_TEXT_BYTES])
 {
     char path[PATH_MAX];
-    return !key_path(c->folder, name, more, path) && !stoa_key_load_public(path, key_out);
+    return !stoa_key_path(c->folder, name, more, path) && !stoa_key_load_public(path, key_out);
 }
 
 /* Whose NAME.pub has this key already, beside the change's own. */
@@ -165,8 +165,8 @@ static stoa_err check_key(change *c, const char *key)
 static stoa_err move(const change *c, const char *name, const char *from, const char *to)
 {
     char old_path[PATH_MAX], new_path[PATH_MAX];
-    stoa_err err = key_path(c->folder, name, from, old_path);
-    if (!err) { err = key_path(c->folder, name, to, new_path); }
+    stoa_err err = stoa_key_path(c->folder, name, from, old_path);
+    if (!err) { err = stoa_key_path(c->folder, name, to, new_path); }
     if (err || rename(old_path, new_path) == 0 || errno == ENOENT) { return err; }
     return STOA_FAIL(STOA_E_IO, "%s: %s", new_path, strerror(errno));
 }
@@ -174,14 +174,14 @@ static stoa_err move(const change *c, const char *name, const char *from, const 
 static void erase(const change *c, const char *name, const char *more)
 {
     char path[PATH_MAX];
-    if (!key_path(c->folder, name, more, path)) { (void)unlink(path); }
+    if (!stoa_key_path(c->folder, name, more, path)) { (void)unlink(path); }
 }
 
 static stoa_err take_over(const change *c, const char *name)
 {
     stoa_err err = move(c, name, ".next.key", ".key");
     if (!err) { err = move(c, name, ".next.pub", ".pub"); }
-    return err ? err : key_folder_sync(c->folder);
+    return err ? err : stoa_key_folder_sync(c->folder);
 }
 
 /* A fresh pair as FOLDER/NAME and what follows. */
@@ -189,20 +189,20 @@ static stoa_err make_pair(change *c, const char *more)
 {
     char path[PATH_MAX];
     stoa_key_pair pair;
-    stoa_err err = key_path(c->folder, c->name, more, path);
+    stoa_err err = stoa_key_path(c->folder, c->name, more, path);
     if (!err) { err = stoa_key_new(&pair); }
     if (err) { return err; }
     memcpy(c->done.key, pair.public_key, sizeof c->done.key);
     err = stoa_key_save(path, &pair);
     explicit_bzero(&pair, sizeof pair);
-    return err ? err : key_folder_sync(c->folder);
+    return err ? err : stoa_key_folder_sync(c->folder);
 }
 
 static bool pair_of(const change *c, const char *name, const char *more, char key_out[STOA_KEY_TEXT_BYTES])
 {
     char path[PATH_MAX];
     stoa_key_pair pair;
-    if (key_path(c->folder, name, more, path) || stoa_key_load(path, &pair)) { return false; }
+    if (stoa_key_path(c->folder, name, more, path) || stoa_key_load(path, &pair)) { return false; }
     memcpy(key_out, pair.public_key, STOA_KEY_TEXT_BYTES);
     explicit_bzero(&pair, sizeof pair);
     return true;
@@ -228,7 +228,7 @@ static stoa_err settle_pair(change *c, const char *name)
 static stoa_err settle_half(change *c, const char *name)
 {
     char key[STOA_KEY_TEXT_BYTES], own[STOA_KEY_TEXT_BYTES], path[PATH_MAX];
-    stoa_err err = key_path(c->folder, name, ".next.key", path);
+    stoa_err err = stoa_key_path(c->folder, name, ".next.key", path);
     if (err || access(path, F_OK) == 0 || !pub_of(c, name, ".next.pub", key)) { return err; }
     if (pair_of(c, name, "", own) && strcmp(own, key) == 0) { return take_over(c, name); }
     erase(c, name, ".next.pub");
@@ -346,7 +346,7 @@ static stoa_err let_in(change *c, const char *key)
         err = room(c, NULL);
         if (!err) { err = add_row(c, key, STOA_KEY_ALLOWED, 0); }
     }
-    return err ? err : key_list_write(c->folder, &c->list);
+    return err ? err : stoa_key_list_write(c->folder, &c->list);
 }
 
 /* It was let in as somebody else by mistake: its row goes. What a file says is not taken back by a word. */
@@ -406,7 +406,7 @@ static stoa_err revoke_all(change *c, const char *file_key, bool plan)
     if (err) { return err; }
     if (!known && !c->done.old_count) { return STOA_FAIL(STOA_E_NOT_FOUND, "there is no key of %s in %s", c->name, c->folder); }
     if (!row_of(c, "")) { err = add_row(c, "", STOA_KEY_REVOKED, 0); }
-    return err || plan ? err : key_list_write(c->folder, &c->list);
+    return err || plan ? err : stoa_key_list_write(c->folder, &c->list);
 }
 
 /* One key, where there is another to get in by. */
@@ -420,7 +420,7 @@ static stoa_err revoke_one(change *c, const char *key, const char *file_key, boo
     stoa_err err = end_key(c, key, 0);
     c->done.old_count = 1;
     memcpy(c->done.old[0], keys[i], sizeof keys[i]);
-    return err || plan ? err : key_list_write(c->folder, &c->list);
+    return err || plan ? err : stoa_key_list_write(c->folder, &c->list);
 }
 
 stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *key, const char *file_key, uint64_t now_ns, bool plan,
@@ -450,11 +450,11 @@ static stoa_err rotate_server(change *c, uint64_t until_ns, bool plan)
     if (err) { return err; }
     row = row ? row : &c->list.rows[c->list.count - 1];
     row->until_ns = until_ns ? until_ns : c->now_ns;
-    err = key_list_write(c->folder, &c->list);
+    err = stoa_key_list_write(c->folder, &c->list);
     if (err || until_ns) { return err; }
     err = take_over(c, c->name);
     remove_row(c, row);
-    return err ? err : key_list_write(c->folder, &c->list);
+    return err ? err : stoa_key_list_write(c->folder, &c->list);
 }
 
 static stoa_err rotate_given(change *c, const char *key, const char *file_key, uint64_t until_ns, bool plan)
@@ -467,7 +467,7 @@ static stoa_err rotate_given(change *c, const char *key, const char *file_key, u
     if (!err && !c->done.old_count) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s has no key that could be replaced: key allow", c->name); }
     if (!err) { err = add_row(c, key, STOA_KEY_ALLOWED, 0); }
     (void)snprintf(c->done.key, sizeof c->done.key, "%s", key);
-    return err || plan ? err : key_list_write(c->folder, &c->list);
+    return err || plan ? err : stoa_key_list_write(c->folder, &c->list);
 }
 
 static stoa_err rotate_pair(change *c, const char *file_key, uint64_t until_ns, bool plan)
@@ -481,7 +481,7 @@ static stoa_err rotate_pair(change *c, const char *file_key, uint64_t until_ns, 
     if (err || plan) { return err; }
     err = make_pair(c, ".next");
     if (!err) { err = add_row(c, c->done.key, STOA_KEY_ALLOWED, 0); }
-    if (!err) { err = key_list_write(c->folder, &c->list); }
+    if (!err) { err = stoa_key_list_write(c->folder, &c->list); }
     return err ? err : take_over(c, c->name);
 }
 

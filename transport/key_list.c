@@ -152,7 +152,7 @@ stoa_err stoa_key_list_read(const char *folder, stoa_key_list *out)
     char path[PATH_MAX];
     stoa_key_list list = {.rows = calloc(STOA_KEY_ROWS_MAX, sizeof *list.rows)};
     if (!list.rows) { return STOA_FAIL(STOA_E_NOMEM, "list of keys"); }
-    stoa_err err = key_path(folder, "allowed", "", path);
+    stoa_err err = stoa_key_path(folder, "allowed", "", path);
     if (!err) { err = read_file(path, &list); }
     if (err) {
         free(list.rows);
@@ -180,11 +180,11 @@ static void write_rows(FILE *file, const stoa_key_list *list)
     }
 }
 
-stoa_err key_list_write(const char *folder, const stoa_key_list *list)
+stoa_err stoa_key_list_write(const char *folder, const stoa_key_list *list)
 {
     char path[PATH_MAX], draft[PATH_MAX];
-    stoa_err err = key_path(folder, "allowed", "", path);
-    if (!err) { err = key_path(folder, "allowed", ".XXXXXX", draft); }
+    stoa_err err = stoa_key_path(folder, "allowed", "", path);
+    if (!err) { err = stoa_key_path(folder, "allowed", ".XXXXXX", draft); }
     if (err) { return err; }
     int fd = mkostemp(draft, O_CLOEXEC);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
@@ -199,7 +199,7 @@ stoa_err key_list_write(const char *folder, const stoa_key_list *list)
         (void)unlink(draft);
     }
     (void)fclose(file);
-    return err ? err : key_folder_sync(folder);
+    return err ? err : stoa_key_folder_sync(folder);
 }
 
 /* --- what it says */

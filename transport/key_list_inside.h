@@ -9,10 +9,10 @@
 #include "transport/key_list.h"
 
 /* FOLDER/NAME and what follows it. Errors: INVALID (too long). */
-stoa_err key_path(const char *folder, const char *name, const char *more, char out[PATH_MAX]);
+stoa_err stoa_key_path(const char *folder, const char *name, const char *more, char out[PATH_MAX]);
 /* Names in it are on the disk. */
-stoa_err key_folder_sync(const char *folder);
+stoa_err stoa_key_folder_sync(const char *folder);
 /* The list takes the place of the one there is. Errors: DENIED, FULL, IO. */
-stoa_err key_list_write(const char *folder, const stoa_key_list *list);
+stoa_err stoa_key_list_write(const char *folder, const stoa_key_list *list);
 
 #endif

@@ -38,8 +38,8 @@ static stoa_remote_local *local_new(stoa_remote *remote, stoa_ref ref)
 {
     uint32_t at = remote->local_free;
     if (!at && remote->local_used == STOA_REMOTE_ACTORS) { return NULL; }
-    embassy_watch watch = {.ref = ref.at};
-    if (stoa_port_send(remote->port, remote->embassy, &embassy_rows[embassy_ROW_watch], &watch, 0)) { return NULL; }
+    stoa_embassy_watch watch = {.ref = ref.at};
+    if (stoa_port_send(remote->port, remote->embassy, &stoa_embassy_rows[stoa_embassy_ROW_watch], &watch, 0)) { return NULL; }
     if (stoa_remote_index_put(&remote->by_ref, ref.at, at ? at : remote->local_used)) { return NULL; }
     if (at) {
         remote->local_free = remote->locals[at].next;
@@ -94,7 +94,7 @@ stoa_remote_local *stoa_remote_local_of(stoa_remote *remote, const stoa_remote_p
     return local->ref.at && local->number == number ? local : NULL;
 }
 
-static void tell_gone(stoa_remote *remote, stoa_remote_peer *peer, uint64_t number, const embassy_ended *ended)
+static void tell_gone(stoa_remote *remote, stoa_remote_peer *peer, uint64_t number, const stoa_embassy_ended *ended)
 {
     uint8_t bytes[2 + sizeof ended->text.at] = {ended->why, ended->returns};
     uint32_t place = stoa_remote_place(number), length = ended->text.len;
@@ -105,7 +105,7 @@ static void tell_gone(stoa_remote *remote, stoa_remote_peer *peer, uint64_t numb
     (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_GONE, number, 0, 0, bytes, 2 + length, false);
 }
 
-void stoa_remote_local_ended(stoa_remote *remote, const embassy_ended *ended)
+void stoa_remote_local_ended(stoa_remote *remote, const stoa_embassy_ended *ended)
 {
     stoa_remote_local *local = stoa_remote_local_at(remote, (stoa_ref){ended->ref});
     if (!local) { return; }

@@ -265,7 +265,7 @@ uint64_t stoa_remote_number(stoa_remote *remote, stoa_remote_peer *peer, stoa_re
 /* The actor with that number, which the peer was told of; NULL: none (any more). */
 stoa_remote_local *stoa_remote_local_of(stoa_remote *remote, const stoa_remote_peer *peer, uint64_t number);
 stoa_remote_local *stoa_remote_local_at(stoa_remote *remote, stoa_ref ref);
-void stoa_remote_local_ended(stoa_remote *remote, const embassy_ended *ended);
+void stoa_remote_local_ended(stoa_remote *remote, const stoa_embassy_ended *ended);
 /* The stand of a peer's actor; 0: there is none. make: where the number is a new one, it is made. */
 uint32_t stoa_remote_stand_of(stoa_remote *remote, stoa_remote_peer *peer, uint64_t number, bool make);
 /* The stand that has handed something over; NULL: it has ended. */

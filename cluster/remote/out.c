@@ -166,8 +166,8 @@ static void tell_refusal(stoa_remote *remote, stoa_remote_peer *peer, const stoa
     if (says->token == remote->plain) { dropped(peer, says->error == STOA_E_FULL ? STOA_DROP_FULL : STOA_DROP_REFUSED); }
     if (!local) { return; }
     if (says->error == STOA_E_FULL && !local->awaited) {
-        embassy_await await = {.ref = says->ref};
-        local->awaited = !stoa_port_send(remote->port, remote->embassy, &embassy_rows[embassy_ROW_await], &await, 0);
+        stoa_embassy_await await = {.ref = says->ref};
+        local->awaited = !stoa_port_send(remote->port, remote->embassy, &stoa_embassy_rows[stoa_embassy_ROW_await], &await, 0);
         if (local->awaited) { stoa_remote_tell_all(remote, local, STOA_REMOTE_FULL); }
     }
     if (says->token == remote->plain) { return; }
@@ -288,10 +288,10 @@ void stoa_remote_deliver(void *context, const stoa_delivery *d)
         handed_over(remote, d);
     } else if (stoa_remote_mail_sent(remote, d)) {
         return;
-    } else if (d->row == &embassy_rows[embassy_ROW_ended]) {
+    } else if (d->row == &stoa_embassy_rows[stoa_embassy_ROW_ended]) {
         stoa_remote_local_ended(remote, d->payload);
-    } else if (d->row == &embassy_rows[embassy_ROW_roomy]) {
-        has_room(remote, (stoa_ref){((const embassy_roomy *)d->payload)->ref});
+    } else if (d->row == &stoa_embassy_rows[stoa_embassy_ROW_roomy]) {
+        has_room(remote, (stoa_ref){((const stoa_embassy_roomy *)d->payload)->ref});
     } else if (d->topic[0]) {
         stoa_remote_publish(remote, d);
     }

@@ -267,7 +267,7 @@ static stoa_err open_all(stoa_remote *remote)
     if (err) { return err; }
     stoa_ref self = stoa_port_ref(remote->port);
     stoa_spawn_options at = {.core = remote->options.core, .args = &self};
-    err = stoa_spawn(remote->node, &embassy_kind, "embassy/remote", &at, &remote->embassy);
+    err = stoa_spawn(remote->node, &stoa_embassy_kind, "stoa_embassy/remote", &at, &remote->embassy);
     for (uint32_t i = 0; i < remote->line_count && !err; i++) { err = line_open(&remote->lines[i]); }
     if (!err) { stoa_names_watch(remote->node, remote->port); }
     return err;

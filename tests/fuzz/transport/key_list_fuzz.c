@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
     scratch_note("allowed", bytes + 4, size_bytes - 4, false);
     if (stoa_key_list_read(scratch_folder(), &list) == STOA_OK) {
         check_rows(&list, now_ns);
-        STOA_ASSERT(key_list_write(scratch_folder(), &list) == STOA_OK);
+        STOA_ASSERT(stoa_key_list_write(scratch_folder(), &list) == STOA_OK);
         STOA_ASSERT(stoa_key_list_read(scratch_folder(), &again) == STOA_OK && same(&list, &again));
         stoa_key_list_free(&again);
         if (stoa_keys_settle(scratch_folder(), now_ns, &next_ns) == STOA_OK) {
