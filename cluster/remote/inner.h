@@ -153,6 +153,7 @@ typedef struct stoa_remote_line {
     struct stoa_remote *remote;
     stoa_remote_link options; /* its texts are ours */
     char *secret_key, *public_key, *server_key;
+    char *bound; /* listen: where, with the port that was picked; it is opened there again */
     stoa_link_allowed *allowed;
     stoa_link *link;
     stoa_sessions *sessions;

@@ -95,8 +95,16 @@ stoa_err stoa_remote_line_keep(stoa_remote_line *line, const stoa_link_options *
 
 stoa_err stoa_remote_line_open(stoa_remote_line *line, stoa_link **out)
 {
-    stoa_err err = stoa_link_open(line->options.uri, &line->options.link, out);
-    return err ? STOA_PASS(err, "link %s", line->options.uri) : STOA_OK;
+    stoa_link *link = NULL;
+    stoa_err err = stoa_link_open(line->bound ? line->bound : line->options.uri, &line->options.link, &link);
+    if (err) { return STOA_PASS(err, "link %s", line->options.uri); }
+    if (line->options.link.listen && !line->bound) { err = keep_text(link->ops->address(link), &line->bound); }
+    if (err) {
+        link->ops->close(link, 0);
+        return err;
+    }
+    *out = link;
+    return STOA_OK;
 }
 
 static stoa_err line_init(stoa_remote *remote, stoa_remote_line *line, const stoa_remote_link *options)
@@ -150,6 +158,7 @@ void stoa_remote_line_forget(stoa_remote_line *line)
     free(line->public_key);
     free(line->server_key);
     free(line->allowed);
+    free(line->bound);
 }
 
 /* --- its life */

@@ -150,15 +150,21 @@ static int threads(const char *prefix, unsigned long long *blocked_out)
     return count;
 }
 
-/* A joined thread leaves /proc a moment later than its joiner returns; how long that takes is not ours to say. */
-static int threads_left(int expected)
+/* A joined thread leaves /proc a moment later than its joiner returns, and a new one has its maker's name until it gives itself one; how
+ * long that takes is not ours to say. */
+static int threads_named(const char *prefix, int expected)
 {
     unsigned long long mask;
-    int count = threads("", &mask);
-    for (int i = 0; i < 10000 && count != expected; i++, count = threads("", &mask)) {
+    int count = threads(prefix, &mask);
+    for (int i = 0; i < 10000 && count != expected; i++, count = threads(prefix, &mask)) {
         (void)usleep(1000);
     }
     return count;
+}
+
+static int threads_left(int expected)
+{
+    return threads_named("", expected);
 }
 
 /* --- malloc: how often anybody in this process called it; a sanitizer has its own */
@@ -333,7 +339,6 @@ static void check_links(int own)
     struct sigaction before[SIGNALS];
     stoa_node *nodes[2] = {NULL, NULL};
     stoa_links *links[2] = {NULL, NULL};
-    unsigned long long blocked;
     char address[256] = "zmq+tcp://127.0.0.1:0", names[4096];
     stoa_ref ref = STOA_REF_NONE;
     actions(before);
@@ -350,7 +355,7 @@ static void check_links(int own)
     bell_rung out = {0};
     check(bell_call_ring(nodes[1], ref, (bell_ring){0}, STOA_S(60), &out) == STOA_OK && out.times == 1, "it answers from there", stoa_err_trail());
     (void)entries("/proc/self/task", names, sizeof names);
-    check(threads("stoa-remote", &blocked) == 2, "one thread for a node's links", names);
+    check(threads_named("stoa-remote", 2) == 2, "one thread for a node's links", names);
     check_blocked();
     check_actions(before, "while links are open");
     for (int i = 1; i >= 0; i--) {
