@@ -50,7 +50,7 @@ typedef struct stoa_links_link {
 
 typedef struct stoa_links_options {
     stoa_node *node;
-    const char *name;               /* of this node among the others: 1 to 63 letters, digits, '-', '_', '.' */
+    const char *name;               /* of this node among the others: 1 to 63 of a to z, 0 to 9, '-', '_', '.' */
     const stoa_kind *const *kinds;  /* whose actors others find by name, and whose rows may come; ends with NULL, copied. NULL: none */
     const char *data;               /* folder, made where it is not; NULL: no keys, which leaves shm, ipc and loopback, and the clock says the start */
     stoa_links_link links[STOA_LINKS_MAX];
@@ -62,9 +62,9 @@ typedef struct stoa_links_options {
     void *context;
 } stoa_links_options;
 
-/* Open them all, with the keys of data; blocks. Errors: INVALID (a name, an address, a link that dials with keys and not one node), EXISTS
- * (somebody listens there, the node has links; a .pub without its .key), DENIED (an address off the machine without keys, a key file that
- * others may read), UNSUPPORTED (no such scheme, or its module is not installed), CORRUPT (node.incarnation), NOMEM, IO, FULL. */
+/* Open them all, with the keys of data; blocks. Errors: INVALID (a name, an address, one that leaves the machine without keys, a link that dials
+ * with keys and not one node), EXISTS (somebody listens there, the node has links; a .pub without its .key), DENIED (a key file that others
+ * may read, rights), UNSUPPORTED (no such scheme, or its module is not installed), CORRUPT (node.incarnation), NOMEM, IO, FULL. */
 stoa_err stoa_links_open(const stoa_links_options *options, stoa_links **out);
 /* Say good-bye, end what stands for others and close; before the node's close. What was sent gets linger_ns to arrive. NULL is allowed. */
 void stoa_links_close(stoa_links *links, uint64_t linger_ns);

@@ -48,7 +48,7 @@ enum {
 /* The args an isolate is spawned with. All it points to outlives the actor. */
 typedef struct stoa_isolate {
     const char *library;              /* path of the .so */
-    const char *host;                 /* path of stoa-isolate; NULL: beside the program that runs */
+    const char *host;                 /* path of stoa-isolate; NULL: beside the program that runs, or in bin where libstoa.so is installed */
     const char *const *peers;         /* "kind/key", ends with NULL: whom it may find and send to; looked up when it starts. NULL: nobody */
     const stoa_table *const *tables;  /* of what it may send beside its own and what it hears; ends with NULL. NULL: none */
     const void *args;                 /* for the kind's own start; NULL: none */

@@ -6,14 +6,17 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/isolate/process.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/landlock.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -30,18 +33,32 @@ static stoa_err check_kernel(void)
     return STOA_FAIL(STOA_E_UNSUPPORTED, "no isolate without Landlock, which this kernel has not, or not allowed: %s", strerror(errno));
 }
 
+/* Beside the program, or in the bin of where libstoa is installed: beside its folder, or above that where it is lib/MACHINE. Where it is
+ * nowhere, the error names the first. */
+static const struct place {
+    bool of_code;
+    const char *below;
+} places[] = {{false, ""}, {true, "/../bin"}, {true, "/../../bin"}, {false, ""}};
+enum { PLACES = sizeof places / sizeof places[0] };
+
+/* The folder of the program's file, or of the object that this code is in; "" where that is not known. */
+static void folder_of(bool code, char path[PATH_MAX])
+{
+    Dl_info object = {0};
+    const char *file = !code ? "/proc/self/exe" : dladdr(places, &object) ? object.dli_fname : NULL;
+    char *slash = file && realpath(file, path) ? strrchr(path, '/') : path;
+    *slash = '\0';
+}
+
 static stoa_err host_path(const stoa_isolate *isolate, char path[PATH_BYTES])
 {
-    if (isolate->host) {
-        int length = snprintf(path, PATH_BYTES, "%s", isolate->host);
-        return length < PATH_BYTES ? STOA_OK : STOA_FAIL(STOA_E_TOO_LARGE, "the host's path");
+    char folder[PATH_MAX];
+    int length = isolate->host ? snprintf(path, PATH_BYTES, "%s", isolate->host) : 0;
+    for (size_t i = 0; !isolate->host && i < PLACES && (i == 0 || access(path, X_OK)); i++) {
+        folder_of(places[i].of_code, folder);
+        length = snprintf(path, PATH_BYTES, "%s%s/stoa-isolate", folder, places[i].below);
     }
-    ssize_t length = readlink("/proc/self/exe", path, PATH_BYTES - sizeof "/stoa-isolate");
-    if (length <= 0) { return STOA_FAIL(STOA_E_IO, "where this program is: %s", strerror(errno)); }
-    path[length] = '\0';
-    char *name = strrchr(path, '/');
-    (void)snprintf(name, sizeof "/stoa-isolate", "/stoa-isolate");
-    return STOA_OK;
+    return length < PATH_BYTES ? STOA_OK : STOA_FAIL(STOA_E_TOO_LARGE, "the host's path");
 }
 
 static int spawn(const char *path, char *const *args, int socket, pid_t *pid_out)

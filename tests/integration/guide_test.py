@@ -36,7 +36,7 @@ def check_blocks(text):
 
 
 def check_names(text):
-    headers = "\n".join(sources("base", "runtime", "storage"))
+    headers = "\n".join(sources("base", "runtime", "storage", "cluster", "transport"))
     names = set(re.findall(r"\b(?:stoa|STOA)_\w+", re.sub(r"\bstoa_text\d+", "", text)))  # texts of any size are macros
     for name in sorted(names - TARGETS):
         if not re.search(rf"\b{name}\b", headers):

@@ -20,6 +20,7 @@ PROGRAMS = {"hello_actor": os.path.join(SOURCE, "examples", "hello_actor.c"),
             "simulate": os.path.join(SOURCE, "examples", "simulate.c"),
             "supervision": os.path.join(SOURCE, "examples", "supervision.c"),
             "two_nodes": os.path.join(SOURCE, "examples", "two_nodes.c"),
+            "plugin": os.path.join(SOURCE, "examples", "plugin.c"),
             "embed": os.path.join(SOURCE, "tests", "integration", "embed.c")}
 PACKAGES = {"shared": ("stoa", "Stoa::stoa"), "static": ("stoa-static", "Stoa::stoa_static")}
 
@@ -105,6 +106,7 @@ def check_symbols(prefix, cc, work):
 
 def copy_programs(folder):
     os.makedirs(os.path.join(folder, "base"))
+    shutil.copytree(os.path.join(SOURCE, "examples", "plugins"), os.path.join(folder, "examples", "plugins"))
     for source in PROGRAMS.values():
         shutil.copy(source, folder)
     with open(os.path.join(folder, "base", "error.h"), "w", encoding="utf-8") as out:
@@ -124,6 +126,16 @@ def build_by_pkgconfig(prefix, cc, flags, package, folder):
     return folder
 
 
+def build_plugin(prefix, cc, work):
+    """With the guide's command: linked to nothing."""
+    shutil.copytree(os.path.join(SOURCE, "examples", "plugins"), os.path.join(work, "examples", "plugins"))
+    command = guide("sh", "-shared")
+    assert command.startswith("cc ") and "tally.c" in command, command
+    words = " ".join([cc, "-Wall", "-Wextra", "-Werror", "-I.", command[len("cc "):].replace("tally.c", "examples/plugins/tally.c")])
+    run("bash", "-c", words, env={**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig")}, cwd=work)
+    return os.path.join(work, "tally.so")
+
+
 def build_by_cmake(prefix, cc, flags, target, folder):
     """With the guide's project, and its last lines again for the other programs."""
     copy_programs(folder)
@@ -137,7 +149,7 @@ def build_by_cmake(prefix, cc, flags, target, folder):
     return folder + "/build"
 
 
-def run_programs(folder, prefix, shared, sanitize):
+def run_programs(folder, prefix, plugin, shared, sanitize):
     env = {**os.environ, "LD_LIBRARY_PATH": os.path.join(prefix, "lib")}
     for name in PROGRAMS:
         linked = "libstoa.so" in run("readelf", "-d", os.path.join(folder, name))
@@ -149,6 +161,10 @@ def run_programs(folder, prefix, shared, sanitize):
     for name, line in (("simulate", "after 52 weeks: 52000 cents\n"), ("supervision", "2 ended, because of a cramp\n")):
         told = run(os.path.join(folder, name), env=env)
         assert line in told, told
+    if not shared:  # who is not beside the library has stoa-isolate beside himself
+        shutil.copy(os.path.join(prefix, "bin", "stoa-isolate"), folder)
+    told = run(os.path.join(folder, "plugin"), plugin, env=env)
+    assert told == "total 1\ntotal 3\ntotal 6\nFAILED\nisolate: crashed\ntotal 5\n", told
     modules = {} if shared else {"STOA_MODULES": os.path.join(prefix, "lib", "stoa")}  # a program of its own is anywhere
     for uri, keys in two_nodes.LINKS:
         two_nodes.play(os.path.join(folder, "two_nodes"), uri, keys, {**env, **modules})
@@ -170,10 +186,11 @@ def main():
         run("cmake", "--install", BUILD, "--prefix", prefix, "--component", "lib")  # twice is no harm
         check_headers(prefix, cc, work)
         check_symbols(prefix, cc, work)
+        plugin = build_plugin(prefix, cc, work)
         for form, (package, target) in PACKAGES.items():
             for build, what in ((build_by_pkgconfig, package), (build_by_cmake, target)):
                 folder = build(prefix, cc, flags, what, os.path.join(work, build.__name__ + form))
-                run_programs(folder, prefix, form == "shared", sanitize)
+                run_programs(folder, prefix, plugin, form == "shared", sanitize)
         print("installed, and used four ways")
         return 0
     finally:
