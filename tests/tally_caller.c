@@ -9,8 +9,7 @@
 
 #include <stoa/cluster/links.h>
 #include <stoa/stoa.h>
-
-#include "examples/plugins/tally.h"
+#include <tally.h>
 
 STOA_TABLE_DEFINE(tally)
 STOA_ISOLATED_KIND(tally, .mailbox_limit = 64) /* its rows may come; it has no actor here */
