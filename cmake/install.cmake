@@ -69,7 +69,7 @@ foreach(header IN LISTS stoa_headers)
 endforeach()
 
 # --- libstoa: base and storage without what only a node needs (settings from YAML, JSON of venues, archives, PostgreSQL),
-# runtime, links to other nodes (decision 0036)
+# runtime, links to other nodes (decision 0037)
 set(stoa_objects $<TARGET_OBJECTS:stoa_runtime> $<TARGET_OBJECTS:stoa_snapshots> $<TARGET_OBJECTS:stoa_shm>
   $<TARGET_OBJECTS:stoa_transport> $<TARGET_OBJECTS:stoa_keys>
   "$<FILTER:$<TARGET_OBJECTS:stoa_cluster>,INCLUDE,/cluster/(links|remote)/>"
