@@ -4,9 +4,11 @@ the sync of the folder behind it. After any other one - commit mark, log, tables
 
 SPDX-License-Identifier: Apache-2.0
 """
+import errno
 import os
 import re
 
+ERRORS = [errno.EIO, errno.ENOSPC, errno.EDQUOT]  # that there is no space is no excuse for a sync
 SPARE = re.compile(r"(^|/)(side|archive|cold|flight|keys)(/|$)|(^|/)OPTIONS-[^/]*$")
 
 

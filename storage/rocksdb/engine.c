@@ -19,6 +19,7 @@
 #include "base/signals.h"
 #include "storage/rocksdb/journal.h"
 #include "storage/rocksdb/key.h"
+#include "storage/rocksdb/listener.h"
 #include "storage/rocksdb/logger.h"
 #include "storage/rocksdb/manifest.h"
 
@@ -52,12 +53,14 @@ static void log_line(const char *text)
     stoa_log(STOA_LOG_DEBUG, "rocksdb", STOA_KV("text", text));
 }
 
-/* The first row whose text occurs decides. */
+/* The first row whose text occurs decides: what a failed sync leaves behind may or may not be on the disk, which FULL would deny. */
 typedef struct row {
     const char *text;
     stoa_err err;
 } row;
 static const row rows[] = {
+    {"While fdatasync: ", STOA_E_IO},
+    {"While fsync: ", STOA_E_IO},
     {"No space left on device", STOA_E_FULL},
     {"Disk quota exceeded", STOA_E_FULL},
     {"lock hold by current process", STOA_E_DENIED},
@@ -78,9 +81,6 @@ stoa_err stoa_engine_error(char *text, const char *what)
             break;
         }
     }
-    /* A log that could not be synced may or may not be on the disk: not a refusal. */
-    bool sync = strstr(text, "While fdatasync: ") || strstr(text, "While fsync: ");
-    if (err == STOA_E_FULL && sync && strstr(text, ".log: ")) { err = STOA_E_IO; }
     err = STOA_FAIL(err, "%s: %s", what, text);
     rocksdb_free(text);
     return err;
@@ -95,6 +95,7 @@ rocksdb_options_t *stoa_engine_options(stoa_engine_mode mode)
     rocksdb_options_destroy(empty);
 
     rocksdb_options_set_info_log(options, stoa_rocksdb_logger(log_line));
+    stoa_rocksdb_listen(options);
     rocksdb_options_set_create_if_missing(options, mode.create);
     rocksdb_options_set_create_missing_column_families(options, !mode.read_only);
     rocksdb_options_set_wal_recovery_mode(options, mode.to_rot  ? POINT_IN_TIME

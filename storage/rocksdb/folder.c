@@ -27,7 +27,7 @@ stoa_err stoa_folder_sync_parent(const char *path)
 
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) { return stoa_os_error("open the folder of", path); }
-    stoa_err err = fsync(fd) == 0 ? STOA_OK : stoa_os_error("sync the folder of", path);
+    stoa_err err = fsync(fd) == 0 ? STOA_OK : STOA_FAIL(STOA_E_IO, "sync the folder of %s: %s", path, strerror(errno));
     (void)close(fd);
     return err;
 }
@@ -64,7 +64,6 @@ stoa_err stoa_folder_sync_logs(const char *path)
         good = !is_log(entry->d_name) || sync_file(dirfd(folder), entry->d_name);
     }
     good = good && fsync(dirfd(folder)) == 0;
-    /* What a failed sync leaves behind may or may not be on the disk: never FULL, which says that it is not. */
     stoa_err err = good ? STOA_OK : STOA_FAIL(STOA_E_IO, "sync the logs in %s: %s", path, strerror(errno));
     if (folder) { (void)closedir(folder); }
     return err;

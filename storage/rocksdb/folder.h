@@ -1,4 +1,5 @@
-/* folder.h - making files that are still there after a power cut.
+/* folder.h - making files that are still there after a power cut. What a failed sync leaves behind may or may not be on the disk: that is
+ * IO, never FULL, which says that it is not.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_STORAGE_ROCKSDB_FOLDER_H
@@ -12,7 +13,7 @@
 /* Make the folder, private to the user, if it is not there; its parent must be. Blocks. Errors: IO, FULL. */
 stoa_err stoa_folder_make(const char *path);
 
-/* Make the entry of path in its parent folder durable. Blocks. Errors: IO, FULL. */
+/* Make the entry of path in its parent folder durable. Blocks. Errors: IO. */
 stoa_err stoa_folder_sync_parent(const char *path);
 
 /* Make durable what has been written of RocksDB's logs (*.log) in the folder, and their entries. Blocks; writes go on beside it.

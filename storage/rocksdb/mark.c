@@ -142,7 +142,7 @@ stoa_err stoa_mark_write(stoa_mark *mark, const stoa_mark_value *value)
 
 stoa_err stoa_mark_sync(stoa_mark *mark)
 {
-    if (fdatasync(mark->fd) != 0) { return stoa_os_error("sync", "the commit mark"); }
+    if (fdatasync(mark->fd) != 0) { return STOA_FAIL(STOA_E_IO, "sync the commit mark: %s", strerror(errno)); }
     if (mark->dirty) { mark->slot = 1 - mark->slot; }
     mark->dirty = false;
     mark->synced_at_ns = stoa_clock_real.now_ns(&stoa_clock_real);

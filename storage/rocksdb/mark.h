@@ -50,7 +50,7 @@ stoa_err stoa_mark_open(stoa_mark *mark, const char *path, bool create);
 /* Write value into the slot at hand. Errors: IO, FULL. */
 stoa_err stoa_mark_write(stoa_mark *mark, const stoa_mark_value *value);
 
-/* Bring what was written to the platter. Blocks. Errors: IO, FULL. */
+/* Bring what was written to the platter. Blocks. Errors: IO, whatever the reason: what was written may be gone. */
 stoa_err stoa_mark_sync(stoa_mark *mark);
 
 /* Bring the value into both slots and to the platter, and release the lock. */

@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 
-from failed_sync import FailedSync
+from failed_sync import ERRORS, FailedSync
 
 BIN = os.environ["STOA_BIN"]
 TESTS = os.path.join(os.environ["STOA_BUILD"], "tests")
@@ -189,7 +189,7 @@ def until_it_shows(node, driver, already):
 
 def round_of_eio(node, driver, chance):
     seed, already = str(chance.getrandbits(32)), len(node.said())
-    node.start({"STOA_DISK_SEED": seed, "STOA_DISK_EIO": str(chance.randint(1, 300))})
+    node.start({"STOA_DISK_SEED": seed, "STOA_DISK_EIO": str(chance.randint(1, 300)), "STOA_DISK_ERROR": str(chance.choice(ERRORS))})
     driver.ask("place 1500")
     failed, placed = until_it_shows(node, driver, already)
     code, log = node.process.poll(), node.log()

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 
-from failed_sync import FailedSync
+from failed_sync import ERRORS, FailedSync
 
 TESTS = os.path.join(os.environ["STOA_BUILD"], "tests")
 STOAD = os.path.join(os.environ["STOA_BIN"], "stoad")
@@ -119,7 +119,8 @@ def round_of_eio(journal, chance):
             failed.extend([last] if last else [])
         return not failed or not failed[0].spare
 
-    code, words = journal.run(chance, 100, {"STOA_DISK_EIO": str(chance.randint(1, 60))}, goes_on)
+    faults = {"STOA_DISK_EIO": str(chance.randint(1, 60)), "STOA_DISK_ERROR": str(chance.choice(ERRORS))}
+    code, words = journal.run(chance, 100, faults, goes_on)
     goes_on()
     if not failed:
         raise Wrong(f"it ended with {code}, {words}, before a sync failed")

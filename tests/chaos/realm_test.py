@@ -29,7 +29,7 @@ import tempfile
 import time
 from collections import Counter
 
-from failed_sync import FailedSync
+from failed_sync import ERRORS, FailedSync
 
 TESTS = os.path.join(os.environ["STOA_BUILD"], "tests")
 STOAD = os.path.join(os.environ["STOA_BIN"], "stoad")
@@ -194,7 +194,8 @@ def until(condition, what):
 def round_of_eio(realm, chance):
     realm.life.end()
     already = len(realm.said())
-    life = realm.start({"STOA_DISK_SEED": str(chance.getrandbits(32)), "STOA_DISK_EIO": str(chance.randint(1, 400))})
+    life = realm.start({"STOA_DISK_SEED": str(chance.getrandbits(32)), "STOA_DISK_EIO": str(chance.randint(1, 400)),
+                        "STOA_DISK_ERROR": str(chance.choice(ERRORS))})
     if life.up():
         life.tell("load")
     until(lambda: life.process.poll() is not None or "eio " in realm.said()[already:], "the error")

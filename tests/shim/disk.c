@@ -6,6 +6,7 @@
  *     STOA_DISK_LOSS     "lost": then all that was not synced is gone; "torn": then of each file a part stays, its end torn;
  *                        without it, file by file what chance wants
  *     STOA_DISK_EIO      n: the n-th sync fails with EIO, and what it should have kept is lost with the next power cut
+ *     STOA_DISK_ERROR    or with this errno
  *     STOA_DISK_FULL     n: behind n bytes written no write succeeds (ENOSPC), until STOA_DISK_SPACE is there
  *     STOA_DISK_SPACE    a file; while it is there the disk has space
  *     STOA_DISK_HOLD     a file that holds a number n; while it is there no write behind the n-th begins: whoever wants to waits, behind
@@ -55,6 +56,7 @@ static struct {
     pthread_mutex_t lock;
     char root[PATH_MAX], space[PATH_MAX], said[PATH_MAX], hold[PATH_MAX];
     size_t root_bytes;
+    int error;
     uint64_t random, syncs, crash_at, eio_at, full_after, written, writes;
     bool all_lost, all_torn;
     file files[FILES_MAX];
@@ -143,6 +145,7 @@ __attribute__((constructor)) static void begin(void)
     disk.random = number_of("STOA_DISK_SEED");
     disk.crash_at = number_of("STOA_DISK_CRASH");
     disk.eio_at = number_of("STOA_DISK_EIO");
+    disk.error = (int)number_of("STOA_DISK_ERROR");
     disk.full_after = number_of("STOA_DISK_FULL");
     const char *loss = getenv("STOA_DISK_LOSS");
     disk.all_lost = loss && strcmp(loss, "lost") == 0;
@@ -243,7 +246,7 @@ static int sync_file(int fd, long call)
     if (disk.syncs == disk.eio_at) {
         if (synced_before[0]) { say("behind", synced_before, disk.syncs); }
         say("eio", path, disk.syncs);
-        error = EIO;
+        error = disk.error ? disk.error : EIO;
     } else if (syscall(call, fd) != 0) {
         error = errno;
     } else if (at) {

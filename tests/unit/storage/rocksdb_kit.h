@@ -69,21 +69,6 @@ static inline stoa_journal *opened(void)
     return journal;
 }
 
-/* --- which syncs there were */
-
-/* The folder of the journal, synced while its database was there. */
-static atomic_bool looking, named;
-
-__attribute__((visibility("default"))) int fsync(int fd)
-{
-    char link[64], file[KIT_PATH_MAX];
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t bytes = readlink(link, file, sizeof file - 1);
-    file[bytes > 0 ? bytes : 0] = '\0';
-    if (atomic_load(&looking) && strcmp(file, path) == 0 && access(name_in(path, "db/CURRENT").at, F_OK) == 0) { atomic_store(&named, true); }
-    return (int)syscall(SYS_fsync, fd);
-}
-
 /* --- children */
 
 /* Append synced blocks for ever and say after each, on standard output, up to where. */

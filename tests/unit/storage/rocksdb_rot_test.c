@@ -372,9 +372,9 @@ static void a_journal_without_its_mark_or_database_is_corrupt(void **state)
 static void a_new_database_has_its_name_on_the_disk(void **state)
 {
     (void)state;
-    atomic_store(&looking, true);
+    atomic_store(&looking, path);
     stoa_journal *journal = opened();
-    atomic_store(&looking, false);
+    atomic_store(&looking, NULL);
     assert_true(atomic_load(&named));
     ops->close(journal);
 }
