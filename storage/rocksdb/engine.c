@@ -66,6 +66,7 @@ static const row rows[] = {
     {"lock hold by current process", STOA_E_DENIED},
     {"While lock file", STOA_E_DENIED},
     {"Column families not opened", STOA_E_VERSION},
+    {"Column family not found", STOA_E_CORRUPT},
     {"Corruption", STOA_E_CORRUPT},
     {"No such file or directory", STOA_E_CORRUPT},
     {"does not exist (create_if_missing is false)", STOA_E_CORRUPT},
@@ -238,6 +239,17 @@ stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mod
     return again ? open_database(engine, path, mode) : err;
 }
 
+bool stoa_engine_unfinished(const char *path)
+{
+    rocksdb_options_t *options = stoa_engine_options((stoa_engine_mode){.read_only = true});
+    size_t count = 0;
+    char *text = NULL, **names = rocksdb_list_column_families(options, path, &count, &text);
+    rocksdb_options_destroy(options);
+    bool listed = stoa_engine_error(text, path) == STOA_OK;
+    if (listed) { rocksdb_list_column_families_destroy(names, count); }
+    return listed && count < STOA_FAMILIES;
+}
+
 void stoa_engine_close(stoa_engine *engine)
 {
     if (!engine->db) { return; }
@@ -260,6 +272,7 @@ void stoa_journal_rocksdb_end_threads(void)
 
 static uint64_t property(const stoa_engine *engine, const char *name)
 {
+    if (!engine->db) { return 0; }
     char *text = rocksdb_property_value_cf(engine->db, engine->families[STOA_FAMILY_LOG], name);
     uint64_t value = text ? strtoull(text, NULL, 10) : 0;
     rocksdb_free(text);

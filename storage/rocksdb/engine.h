@@ -35,6 +35,9 @@ typedef struct stoa_engine_mode {
 /* Open the database in folder path. Blocks. Errors: CORRUPT, DENIED, FULL, VERSION, IO. */
 stoa_err stoa_engine_open(stoa_engine *engine, const char *path, stoa_engine_mode mode);
 
+/* Whether the database lacks families: its making was broken off, and nothing was written to it. Blocks. */
+bool stoa_engine_unfinished(const char *path);
+
 /* The options that all our databases share; the caller's to destroy. */
 rocksdb_options_t *stoa_engine_options(stoa_engine_mode mode);
 

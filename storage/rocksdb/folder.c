@@ -38,10 +38,10 @@ stoa_err stoa_folder_make(const char *path)
     return errno == EEXIST ? STOA_OK : stoa_os_error("make", path);
 }
 
-static bool is_log(const char *name)
+static bool ends_with(const char *name, const char *end)
 {
-    const char *end = strrchr(name, '.');
-    return end && strcmp(end, ".log") == 0;
+    const char *found = strrchr(name, '.');
+    return found && strcmp(found, end) == 0;
 }
 
 /* Whether it is durable; one that is gone meanwhile is in table files, which are. */
@@ -61,12 +61,24 @@ stoa_err stoa_folder_sync_logs(const char *path)
     DIR *folder = opendir(path);
     bool good = folder;
     for (struct dirent *entry = folder ? readdir(folder) : NULL; entry && good; entry = readdir(folder)) {
-        good = !is_log(entry->d_name) || sync_file(dirfd(folder), entry->d_name);
+        good = !ends_with(entry->d_name, ".log") || sync_file(dirfd(folder), entry->d_name);
     }
     good = good && fsync(dirfd(folder)) == 0;
     stoa_err err = good ? STOA_OK : STOA_FAIL(STOA_E_IO, "sync the logs in %s: %s", path, strerror(errno));
     if (folder) { (void)closedir(folder); }
     return err;
+}
+
+bool stoa_folder_has_data(const char *path)
+{
+    DIR *folder = opendir(path);
+    bool found = false;
+    for (struct dirent *entry = folder ? readdir(folder) : NULL; entry && !found; entry = readdir(folder)) {
+        const char *name = entry->d_name;
+        found = ends_with(name, ".log") || ends_with(name, ".sst") || ends_with(name, ".blob");
+    }
+    if (folder) { (void)closedir(folder); }
+    return found;
 }
 
 uint64_t stoa_folder_bytes(const char *path)

@@ -20,6 +20,9 @@ stoa_err stoa_folder_sync_parent(const char *path);
  * Errors: IO. */
 stoa_err stoa_folder_sync_logs(const char *path);
 
+/* Whether there are RocksDB's tables, blobs or logs in the folder. Blocks. */
+bool stoa_folder_has_data(const char *path);
+
 /* Bytes of the files in the folder; 0 where there is none. Blocks. */
 uint64_t stoa_folder_bytes(const char *path);
 

@@ -5,7 +5,7 @@
  *     full.c      a full disk: reading only, and writing again
  *     read.c      reading and looking up
  *     purge.c     forgetting old blocks; beginning behind blocks that are elsewhere
- *     accept.c    going on with a damaged mark
+ *     accept.c    going on with a mark that is damaged or lost
  *     look.h      a journal that is only looked at: open.c, journal.c
  *     reindex.c   the index made anew
  *     manifest.c  the end of RocksDB's MANIFEST behind a power cut

@@ -75,6 +75,7 @@ static stoa_err load(stoa_mark *mark, const char *path)
         valid[i] = adopt(mark, i, slot);
         blank[i] = memcmp(slot, unwritten, sizeof slot) == 0;
     }
+    mark->lost = mark->sequence == 0;
     mark->damaged = is_damaged(mark, valid, blank);
     if (mark->damaged) {
         stoa_log(STOA_LOG_ERROR, "journal_mark_damaged", STOA_KV("path", path), STOA_KU("position", mark->value.position));
@@ -90,27 +91,36 @@ static stoa_err make(stoa_mark *mark, const char *path)
     return err ? err : stoa_folder_sync_parent(path);
 }
 
-static stoa_err lock_and_load(stoa_mark *mark, const char *path, bool create)
+stoa_err stoa_mark_lost(const char *path)
+{
+    return STOA_FAIL(STOA_E_CORRUPT,
+                     "%s: position 1: there is no valid mark, so that what was acknowledged is not known: bring it back, restore a backup, or "
+                     "go on with what the log has (stoad --accept-loss)",
+                     path);
+}
+
+static stoa_err lock_and_load(stoa_mark *mark, const char *path, stoa_mark_use use)
 {
     if (flock(mark->fd, LOCK_EX | LOCK_NB) != 0) {
         return errno == EWOULDBLOCK ? STOA_FAIL(STOA_E_DENIED, "%s: the journal is open elsewhere", path)
                                     : stoa_os_error("lock", path);
     }
     stoa_err err = load(mark, path);
-    if (err) { return err; }
-    if (mark->sequence == 0) {
-        bool fresh = create && !mark->damaged;
-        return fresh ? make(mark, path) : STOA_FAIL(STOA_E_CORRUPT, "%s: position 1: there is no valid mark", path);
-    }
-    /* What was found may be in the page cache only, and the next write goes over the other slot. */
-    return stoa_mark_sync(mark);
+    if (err || use == STOA_MARK_LOOK) { return err; }
+    if (!mark->lost) { return stoa_mark_sync(mark); } /* what was found may be in the page cache only, and the next write goes over the other slot */
+    if (use == STOA_MARK_RENEW) { return STOA_OK; }
+    return use == STOA_MARK_BEGIN && !mark->damaged ? make(mark, path) : stoa_mark_lost(path);
 }
 
-stoa_err stoa_mark_open(stoa_mark *mark, const char *path, bool create)
+stoa_err stoa_mark_open(stoa_mark *mark, const char *path, stoa_mark_use use)
 {
-    stoa_mark opened = {.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
-    if (opened.fd < 0) { return stoa_os_error("open", path); }
-    stoa_err err = lock_and_load(&opened, path, create);
+    static const int flags[] = {
+        [STOA_MARK_OPEN] = O_RDWR, [STOA_MARK_BEGIN] = O_RDWR | O_CREAT, [STOA_MARK_RENEW] = O_RDWR | O_CREAT, [STOA_MARK_LOOK] = O_RDONLY};
+    stoa_mark opened = {.fd = open(path, flags[use] | O_CLOEXEC, 0600), .lost = true};
+    bool missing = opened.fd < 0 && errno == ENOENT && !(flags[use] & O_CREAT);
+    if (opened.fd < 0 && !missing) { return stoa_os_error("open", path); }
+    if (missing && use != STOA_MARK_LOOK) { return stoa_mark_lost(path); }
+    stoa_err err = missing ? STOA_OK : lock_and_load(&opened, path, use);
     if (err) {
         (void)close(opened.fd);
         return err;
@@ -135,6 +145,7 @@ stoa_err stoa_mark_write(stoa_mark *mark, const stoa_mark_value *value)
         return stoa_os_error("write", "the commit mark");
     }
     mark->sequence++;
+    mark->lost = false;
     mark->value = *value;
     mark->dirty = true;
     return STOA_OK;
@@ -149,17 +160,22 @@ stoa_err stoa_mark_sync(stoa_mark *mark)
     return STOA_OK;
 }
 
-void stoa_mark_close(stoa_mark *mark)
+stoa_err stoa_mark_settle(stoa_mark *mark)
 {
     stoa_err err = stoa_mark_sync(mark);
     if (!err) { err = stoa_mark_write(mark, &mark->value); }
-    if (!err) { err = stoa_mark_sync(mark); }
+    return err ? err : stoa_mark_sync(mark);
+}
+
+void stoa_mark_close(stoa_mark *mark)
+{
+    stoa_err err = stoa_mark_settle(mark);
     if (err) { stoa_log_error("journal_mark_stuck", err); }
     stoa_mark_abandon(mark);
 }
 
 void stoa_mark_abandon(stoa_mark *mark)
 {
-    (void)close(mark->fd);
+    if (mark->fd >= 0) { (void)close(mark->fd); }
     *mark = (stoa_mark){.fd = -1};
 }

@@ -41,11 +41,22 @@ typedef struct stoa_mark {
     unsigned slot; /* to be written next */
     bool dirty;    /* written since the last sync */
     bool damaged;  /* one slot was not valid when it was opened: value may be older than the one that was written last */
+    bool lost;     /* there was no file, or no slot was valid: value is zero, and vouches for nothing */
 } stoa_mark;
 
-/* Lock and read the mark. With create one that is missing, or was never written, is made, with position 0. Blocks.
- * Errors: DENIED (locked by another), CORRUPT (missing, or no slot is valid), IO, FULL. */
-stoa_err stoa_mark_open(stoa_mark *mark, const char *path, bool create);
+/* What becomes of a mark that is lost. */
+typedef enum stoa_mark_use {
+    STOA_MARK_OPEN,  /* it is CORRUPT */
+    STOA_MARK_BEGIN, /* one that is missing, or was never written, is made, with position 0; else CORRUPT */
+    STOA_MARK_RENEW, /* the file is made where it is missing; the value is the caller's to write */
+    STOA_MARK_LOOK   /* it stays as it is, and so does a sound one: nothing is made, and nothing can be written; a missing one is not locked */
+} stoa_mark_use;
+
+/* Lock and read the mark. Blocks. Errors: DENIED (locked by another), CORRUPT, IO, FULL. */
+stoa_err stoa_mark_open(stoa_mark *mark, const char *path, stoa_mark_use use);
+
+/* The refusal of a mark that is lost, with the ways out: CORRUPT. */
+stoa_err stoa_mark_lost(const char *path);
 
 /* Write value into the slot at hand. Errors: IO, FULL. */
 stoa_err stoa_mark_write(stoa_mark *mark, const stoa_mark_value *value);
@@ -53,7 +64,10 @@ stoa_err stoa_mark_write(stoa_mark *mark, const stoa_mark_value *value);
 /* Bring what was written to the platter. Blocks. Errors: IO, whatever the reason: what was written may be gone. */
 stoa_err stoa_mark_sync(stoa_mark *mark);
 
-/* Bring the value into both slots and to the platter, and release the lock. */
+/* Bring the value into both slots and to the platter. Blocks. Errors: IO, FULL. */
+stoa_err stoa_mark_settle(stoa_mark *mark);
+
+/* Settle it, and release the lock. */
 void stoa_mark_close(stoa_mark *mark);
 
 /* Release without another write, after an error. */

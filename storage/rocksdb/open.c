@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/os.h"
 #include "storage/rocksdb/folder.h"
 #include "storage/rocksdb/internal.h"
 #include "storage/rocksdb/tail.h"
@@ -75,11 +76,21 @@ static stoa_err open_up_to_rot(stoa_rocks *j)
     return stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.to_rot = true, .first = &j->first});
 }
 
+/* Or what is left of one: RocksDB would begin a new one beside tables and logs whose CURRENT is gone, and remove them. */
 static bool database_exists(const stoa_rocks *j)
 {
     char current[PATH_MAX + 16];
     (void)snprintf(current, sizeof current, "%s/CURRENT", j->db_path);
-    return access(current, F_OK) == 0;
+    return access(current, F_OK) == 0 || stoa_folder_has_data(j->db_path);
+}
+
+/* Whether a journal is there, by its mark and its database. Errors: CORRUPT (the database is gone). */
+static stoa_err look_for_database(const stoa_rocks *j, bool *exists_out)
+{
+    const stoa_mark_value *mark = &j->mark.value;
+    *exists_out = database_exists(j);
+    if (*exists_out || (mark->appended == 0 && !j->mark.damaged)) { return STOA_OK; }
+    return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database is gone; the commit mark is at %" PRIu64, mark->position);
 }
 
 /* On a full disk a journal can still be read: append then opens it for writing when there is space. Opened for writing, RocksDB makes
@@ -87,14 +98,10 @@ static bool database_exists(const stoa_rocks *j)
  * synced is there for as long as the power is. Syncing takes no space: what is shown then stays. */
 static stoa_err open_engine(stoa_rocks *j)
 {
-    bool exists = database_exists(j);
-    const stoa_mark_value *mark = &j->mark.value;
-    if (!exists && (mark->appended > 0 || j->mark.damaged)) {
-        return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database is gone; the commit mark is at %" PRIu64,
-                         mark->position);
-    }
-    bool whole = j->mark.damaged;
-    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists, .whole = whole, .first = &j->first});
+    bool exists, whole = j->mark.damaged;
+    stoa_err err = look_for_database(j, &exists);
+    if (err) { return err; }
+    err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists, .whole = whole, .first = &j->first});
     if (err == STOA_E_CORRUPT && exists) { err = whole ? refuse(j) : open_up_to_rot(j); }
     if (err == STOA_E_FULL && exists) {
         err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole});
@@ -108,14 +115,14 @@ static stoa_err open_engine(stoa_rocks *j)
 static stoa_err report_lost(stoa_rocks *j, uint64_t last)
 {
     stoa_mark_value value = j->mark.value;
-    if (value.appended <= last) { return STOA_OK; }
+    if (j->looks || value.appended <= last) { return STOA_OK; }
     stoa_log(STOA_LOG_WARN, "journal_tail_lost", STOA_KV("path", j->path), STOA_KU("kept", last),
              STOA_KU("mark", value.position), STOA_KU("appended", value.appended));
     value.appended = last;
     return stoa_mark_write(&j->mark, &value);
 }
 
-/* Write down what a new database is, and cut off what is broken above the mark. */
+/* Write down what a new database is, and cut off what is broken above the mark; a look leaves both. */
 static stoa_err repair(stoa_rocks *j, bool formatted, const stoa_tail *tail)
 {
     if (formatted && !tail->broken) { return STOA_OK; }
@@ -123,6 +130,7 @@ static stoa_err repair(stoa_rocks *j, bool formatted, const stoa_tail *tail)
     if (!formatted && (tail->at.last > 0 || tail->broken)) {
         return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database has blocks but no format");
     }
+    if (j->looks) { return STOA_OK; }
     if (j->full) { return STOA_FAIL(STOA_E_FULL, "no space to repair the end of the log"); }
     if (!formatted) { return write_format(j); }
     log_cut(j, tail, stoa_err_trail());
@@ -159,8 +167,9 @@ static stoa_err open_folder(stoa_rocks *j, const char *path, bool look)
     if (path_bytes <= 0 || db_bytes < 0 || side_bytes < 0 || mark_bytes < 0 || mark_bytes >= (int)sizeof mark_path) {
         return STOA_FAIL(STOA_E_INVALID, "path of %zu bytes", strlen(path));
     }
-    stoa_err err = look ? STOA_OK : stoa_folder_make(path);
-    return err ? err : stoa_mark_open(&j->mark, mark_path, !look && !database_exists(j));
+    if (look) { return access(path, F_OK) == 0 ? stoa_mark_open(&j->mark, mark_path, STOA_MARK_LOOK) : stoa_os_error("look at", path); }
+    stoa_err err = stoa_folder_make(path);
+    return err ? err : stoa_mark_open(&j->mark, mark_path, database_exists(j) ? STOA_MARK_OPEN : STOA_MARK_BEGIN);
 }
 
 stoa_err stoa_rocks_open(stoa_rocks *j, const char *path)
@@ -176,32 +185,27 @@ stoa_err stoa_rocks_open(stoa_rocks *j, const char *path)
     return err;
 }
 
-/* What an open would find, and cut off behind where the chain ends. */
-static stoa_err look_at_end(stoa_rocks *j)
+/* As an open would: there is no journal yet, or there is one. Nothing of RocksDB is open then where none of it was ever written. */
+static stoa_err look_at_engine(stoa_rocks *j, bool *empty_out)
 {
-    bool formatted;
-    stoa_tail tail;
-    stoa_journal_state anchor;
-    stoa_err err = read_format(&j->engine, &formatted);
-    if (!err) { err = stoa_rocks_read_anchor(&j->engine, &anchor); }
-    if (!err) { stoa_rocks_set_anchor(j, &anchor); }
-    if (!err) { err = stoa_tail_follow(&j->engine, &j->anchor, &j->mark.value, &tail); }
-    if (!err && tail.broken && j->mark.damaged) { err = refuse(j); }
-    if (err) { return err; }
-    tail.at.proven = j->mark.value.position > anchor.last ? j->mark.value.position : anchor.last;
-    stoa_rocks_set_state(j, &tail.at);
-    return STOA_OK;
+    bool exists, whole = j->mark.damaged;
+    stoa_err err = look_for_database(j, &exists);
+    *empty_out = !exists;
+    if (err || !exists) { return err; }
+    if (j->mark.lost) { return stoa_mark_lost(j->path); }
+    err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole});
+    *empty_out = err == STOA_E_CORRUPT && !whole && j->mark.value.position == 0 && stoa_engine_unfinished(j->db_path);
+    if (err != STOA_E_CORRUPT || *empty_out) { return *empty_out ? STOA_OK : err; }
+    return whole ? refuse(j) : stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .to_rot = true});
 }
 
 stoa_err stoa_rocks_open_to_look(stoa_rocks *j, const char *path)
 {
+    bool empty = false;
     j->looks = j->full = j->side.looks = true;
     stoa_err err = open_folder(j, path, true);
-    bool whole = j->mark.damaged;
-    if (!err) { err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole}); }
-    if (err == STOA_E_CORRUPT && j->mark.fd >= 0) {
-        err = whole ? refuse(j) : stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .to_rot = true});
-    }
-    if (!err) { err = look_at_end(j); }
+    if (!err) { err = look_at_engine(j, &empty); }
+    if (err || empty) { return err; }
+    err = recover(j);
     return err ? err : stoa_rocks_look_at_index(j);
 }

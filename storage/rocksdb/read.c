@@ -144,6 +144,36 @@ static stoa_err lookup_in(const stoa_engine *engine, uint64_t id, uint64_t first
     return err ? err : broken;
 }
 
+/* --- what a look has in place of an index that is broken: the blocks, which have all of its entries */
+
+typedef struct finding {
+    uint64_t id;
+    stoa_err (*visit)(void *context, uint64_t position);
+    void *context;
+} finding;
+
+/* Entries are in no order, and may be there twice. */
+static uint64_t next_of(const stoa_block_view *view, uint64_t id, uint64_t behind)
+{
+    uint64_t next = 0;
+    for (uint32_t i = 0; i < view->block.index_count; i++) {
+        stoa_index_entry entry = stoa_block_entry(view, i);
+        if (entry.id == id && entry.position > behind && (next == 0 || entry.position < next)) { next = entry.position; }
+    }
+    return next;
+}
+
+static stoa_err find_in_block(void *context, const void *bytes, size_t size_bytes)
+{
+    const finding *f = context;
+    (void)size_bytes;
+    stoa_block_view view;
+    stoa_block_peek(bytes, &view);
+    stoa_err err = STOA_OK;
+    for (uint64_t at = next_of(&view, f->id, 0); at && !err; at = next_of(&view, f->id, at)) { err = f->visit(f->context, at); }
+    return err;
+}
+
 stoa_err stoa_rocks_lookup(stoa_journal *base, uint64_t id, stoa_err (*visit)(void *context, uint64_t position),
                              void *context)
 {
@@ -151,8 +181,13 @@ stoa_err stoa_rocks_lookup(stoa_journal *base, uint64_t id, stoa_err (*visit)(vo
     stoa_rocks_begin_read(j);
     stoa_journal_state state;
     stoa_err err = stoa_rocks_look(j, &state);
-    if (!err && atomic_load(&j->index_broken)) { err = STOA_FAIL(STOA_E_UNAVAILABLE, "the index is being made anew"); }
-    if (!err) { err = lookup_in(&j->engine, id, state.first, state.last, visit, context); }
+    bool broken = atomic_load(&j->index_broken);
+    if (!err && broken && !j->looks) { err = STOA_FAIL(STOA_E_UNAVAILABLE, "the index is being made anew"); }
+    if (!err && state.last >= state.first) {
+        finding f = {id, visit, context};
+        err = broken ? stoa_rocks_read_stored(base, state.first, find_in_block, &f)
+                     : lookup_in(&j->engine, id, state.first, state.last, visit, context);
+    }
     stoa_rocks_end_read(j);
     return err;
 }

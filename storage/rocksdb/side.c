@@ -127,11 +127,24 @@ static bool exists(const stoa_side *side)
     return access(current, F_OK) == 0;
 }
 
-/* One that is not there stays CLOSED, and reads as empty. */
+/* What a look cannot open is what an open would begin anew. */
+static stoa_err look(stoa_side *side)
+{
+    stoa_err err = try_open(side, STOA_SIDE_READING);
+    side->rotten = err == STOA_E_CORRUPT || err == STOA_E_VERSION;
+    return side->rotten ? STOA_OK : err;
+}
+
+/* One that is not there, or is only looked at and rotten, stays CLOSED, and reads as empty. */
+static bool is_empty(const stoa_side *side)
+{
+    return !exists(side) || (side->looks && side->rotten);
+}
+
 static stoa_err open_for_reading(stoa_side *side)
 {
-    if (side->mode != STOA_SIDE_CLOSED || !exists(side)) { return STOA_OK; }
-    if (side->looks) { return try_open(side, STOA_SIDE_READING); }
+    if (side->mode != STOA_SIDE_CLOSED || is_empty(side)) { return STOA_OK; }
+    if (side->looks) { return look(side); }
     stoa_err err = open_for_writing(side);
     return err == STOA_E_FULL ? try_open(side, STOA_SIDE_READING) : err;
 }
@@ -141,7 +154,7 @@ static stoa_err begin(stoa_side *side, stoa_side_mode mode)
 {
     for (;;) {
         (void)pthread_rwlock_rdlock(&side->lock);
-        if (side->mode >= mode || (mode == STOA_SIDE_READING && !exists(side))) { return STOA_OK; }
+        if (side->mode >= mode || (mode == STOA_SIDE_READING && is_empty(side))) { return STOA_OK; }
         (void)pthread_rwlock_unlock(&side->lock);
 
         (void)pthread_rwlock_wrlock(&side->lock);

@@ -26,10 +26,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static stoa_mark opened(bool create)
+static stoa_mark opened(stoa_mark_use use)
 {
     stoa_mark mark;
-    kit_ok(stoa_mark_open(&mark, path, create));
+    kit_ok(stoa_mark_open(&mark, path, use));
     return mark;
 }
 
@@ -67,10 +67,10 @@ static void die(stoa_mark *mark)
 static void a_new_mark_is_at_zero(void **state)
 {
     (void)state;
-    stoa_mark mark = opened(true);
+    stoa_mark mark = opened(STOA_MARK_BEGIN);
     check_value(&mark, 0);
     die(&mark);
-    mark = opened(false);
+    mark = opened(STOA_MARK_OPEN);
     check_value(&mark, 0);
     stoa_mark_close(&mark);
 }
@@ -79,35 +79,35 @@ static void a_mark_that_is_missing_is_corrupt_where_there_must_be_one(void **sta
 {
     (void)state;
     stoa_mark mark;
-    kit_err(stoa_mark_open(&mark, path, false), STOA_E_CORRUPT);
-    kit_err(stoa_mark_open(&mark, path, false), STOA_E_CORRUPT); /* and the first try did not make one */
+    kit_err(stoa_mark_open(&mark, path, STOA_MARK_OPEN), STOA_E_CORRUPT);
+    kit_err(stoa_mark_open(&mark, path, STOA_MARK_OPEN), STOA_E_CORRUPT); /* and the first try did not make one */
 }
 
 static void the_mark_is_locked(void **state)
 {
     (void)state;
-    stoa_mark mark = opened(true), second;
-    kit_err(stoa_mark_open(&second, path, true), STOA_E_DENIED);
+    stoa_mark mark = opened(STOA_MARK_BEGIN), second;
+    kit_err(stoa_mark_open(&second, path, STOA_MARK_BEGIN), STOA_E_DENIED);
     stoa_mark_close(&mark);
-    mark = opened(true);
+    mark = opened(STOA_MARK_BEGIN);
     stoa_mark_close(&mark);
 }
 
 static void what_was_written_last_counts_synced_or_not(void **state)
 {
     (void)state;
-    stoa_mark mark = opened(true);
+    stoa_mark mark = opened(STOA_MARK_BEGIN);
     for (uint64_t i = 1; i <= 30; i++) {
         write_value(&mark, i);
         if (i % 4 == 0) { kit_ok(stoa_mark_sync(&mark)); }
         if (i % 7 == 0) {
             die(&mark);
-            mark = opened(false);
+            mark = opened(STOA_MARK_OPEN);
             check_value(&mark, i);
         }
     }
     stoa_mark_close(&mark);
-    mark = opened(false);
+    mark = opened(STOA_MARK_OPEN);
     check_value(&mark, 30);
     stoa_mark_close(&mark);
 }
@@ -118,7 +118,7 @@ static void a_torn_write_leaves_the_last_synced_value(void **state)
     (void)state;
     for (size_t bit = 0; bit < STOA_MARK_SLOT_BYTES * 8; bit += 3) {
         (void)unlink(path);
-        stoa_mark mark = opened(true);
+        stoa_mark mark = opened(STOA_MARK_BEGIN);
         write_value(&mark, 1);
         kit_ok(stoa_mark_sync(&mark));
         size_t slot = mark.slot;
@@ -128,12 +128,12 @@ static void a_torn_write_leaves_the_last_synced_value(void **state)
         die(&mark);
         flip(slot * STOA_MARK_PAGE_BYTES * 8 + bit);
 
-        mark = opened(false);
+        mark = opened(STOA_MARK_OPEN);
         check_value(&mark, 1);
         assert_true(mark.damaged);
         write_value(&mark, 4); /* over the torn one */
         die(&mark);
-        mark = opened(false);
+        mark = opened(STOA_MARK_OPEN);
         check_value(&mark, 4);
         assert_false(mark.damaged);
         die(&mark);
@@ -145,11 +145,11 @@ static void a_closed_mark_survives_the_loss_of_either_slot(void **state)
     (void)state;
     for (size_t slot = 0; slot < STOA_MARK_SLOTS; slot++) {
         (void)unlink(path);
-        stoa_mark mark = opened(true);
+        stoa_mark mark = opened(STOA_MARK_BEGIN);
         write_value(&mark, 9);
         stoa_mark_close(&mark);
         flip(slot * STOA_MARK_PAGE_BYTES * 8 + 200);
-        mark = opened(false);
+        mark = opened(STOA_MARK_OPEN);
         check_value(&mark, 9);
         die(&mark);
     }
@@ -167,11 +167,11 @@ static void wipe(size_t slot)
 static void a_slot_of_zeros_is_sound_only_beside_the_first_value(void **state)
 {
     (void)state;
-    stoa_mark mark = opened(true);
+    stoa_mark mark = opened(STOA_MARK_BEGIN);
     write_value(&mark, 1);
     die(&mark);
     wipe(1);
-    mark = opened(false);
+    mark = opened(STOA_MARK_OPEN);
     check_value(&mark, 0);
     assert_false(mark.damaged);
     for (uint64_t i = 1; i < 4; i++) {
@@ -180,26 +180,26 @@ static void a_slot_of_zeros_is_sound_only_beside_the_first_value(void **state)
     }
     die(&mark);
     wipe(1);
-    mark = opened(false);
+    mark = opened(STOA_MARK_OPEN);
     check_value(&mark, 2);
     assert_true(mark.damaged);
     die(&mark);
     wipe(0);
-    kit_err(stoa_mark_open(&mark, path, false), STOA_E_CORRUPT);
+    kit_err(stoa_mark_open(&mark, path, STOA_MARK_OPEN), STOA_E_CORRUPT);
 }
 
 static void two_broken_slots_are_corrupt(void **state)
 {
     (void)state;
-    stoa_mark mark = opened(true);
+    stoa_mark mark = opened(STOA_MARK_BEGIN);
     write_value(&mark, 9);
     stoa_mark_close(&mark);
     flip(100);
     flip(STOA_MARK_PAGE_BYTES * 8 + 100);
-    kit_err(stoa_mark_open(&mark, path, false), STOA_E_CORRUPT);
-    kit_err(stoa_mark_open(&mark, path, true), STOA_E_CORRUPT); /* no reason to begin anew */
+    kit_err(stoa_mark_open(&mark, path, STOA_MARK_OPEN), STOA_E_CORRUPT);
+    kit_err(stoa_mark_open(&mark, path, STOA_MARK_BEGIN), STOA_E_CORRUPT); /* no reason to begin anew */
     assert_int_equal(truncate(path, 0), 0);
-    kit_err(stoa_mark_open(&mark, path, false), STOA_E_CORRUPT);
+    kit_err(stoa_mark_open(&mark, path, STOA_MARK_OPEN), STOA_E_CORRUPT);
 }
 
 int main(void)
