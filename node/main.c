@@ -44,7 +44,7 @@ static const char usage[] =
     "stoad --restore DIR --into DATA [--until SHARD:POSITION|TIME] [--plan]\n"
     "                                          make a new data folder from a backup, whole or as it was\n"
     "stoad --accept-loss SHARD [--plan]        let a node start whose log is refused because its commit mark is\n"
-    "                                          rotten: what cannot be vouched for is given up,\n"
+    "                                          rotten or gone: what cannot be vouched for is given up,\n"
     "                                          but for what the shard's archive has\n"
     "stoad --rebuild-archive SHARD [--plan]    make the manifest of an archive anew from the segments that are whole\n"
     "stoad --version | --help | -h\n"

@@ -108,7 +108,8 @@ static stoa_err open_one(stoa_closed *all, uint32_t i, bool look)
     const char *name = all->names[i];
     (void)snprintf(path, sizeof path, "%s/%s", all->settings->data, name);
     if (!has(all, name, mark)) {
-        return STOA_FAIL(STOA_E_CORRUPT, "shard %s: %s has no %s: bring it back, or restore a backup; none is made without it", name, path, mark);
+        return STOA_FAIL(STOA_E_CORRUPT, "shard %s: %s has no %s: bring it back, go on with what the log has (stoad --accept-loss %s), or restore a backup; "
+                         "none is made without it", name, path, mark, name);
     }
     stoa_err err = look ? stoa_journal_rocksdb_look(path, &all->journals[i]) : stoa_journal_rocksdb.open(path, &all->journals[i]);
     if (err) { return STOA_PASS(err, "the journal of shard %s, which does not run", name); }

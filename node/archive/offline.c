@@ -165,13 +165,32 @@ static stoa_err take_back(const char *path, stoa_archive *archive)
     return err;
 }
 
+static void say_damaged(const char *shard, const stoa_journal_loss *loss, uint64_t last, const char *is)
+{
+    (void)printf("shard %s: the newest value of its commit mark is lost; the older one vouches for all up to %" PRIu64 "\n"
+                 "the log is whole up to %" PRIu64 ": that %s kept, and what was behind it, acknowledged or not, %s gone%s\n",
+                 shard, loss->mark, loss->kept, is, is, last > loss->kept ? ", but for what its archive has" : "");
+}
+
+static void say_lost(const char *shard, const stoa_journal_loss *loss, const char *is)
+{
+    (void)printf("shard %s: its commit mark is gone, or has no valid value: nothing says up to where there was an acknowledgement\n", shard);
+    if (loss->kept < loss->first) {
+        (void)printf("the log has no whole block: nothing %s kept\n", is);
+    } else {
+        (void)printf("the log is whole from %" PRIu64 " to %" PRIu64 ": that %s kept, and a new mark vouches for it\n", loss->first, loss->kept, is);
+    }
+    (void)printf("whether something behind %" PRIu64 " was acknowledged cannot be known%s%s%s\n", loss->kept,
+                 loss->broken ? "; what is stored there is broken, and " : "", loss->broken ? is : "", loss->broken ? " gone" : "");
+}
+
 static void say_loss(const char *shard, const stoa_journal_loss *loss, uint64_t last, bool plan)
 {
     const char *is = plan ? "would be" : "is";
     if (loss->damaged) {
-        (void)printf("shard %s: the newest value of its commit mark is lost; the older one vouches for all up to %" PRIu64 "\n"
-                     "the log is whole up to %" PRIu64 ": that %s kept, and what was behind it, acknowledged or not, %s gone%s\n",
-                     shard, loss->mark, loss->kept, is, is, last > loss->kept ? ", but for what its archive has" : "");
+        say_damaged(shard, loss, last, is);
+    } else if (loss->lost) {
+        say_lost(shard, loss, is);
     } else {
         (void)printf("shard %s: its commit mark is sound, at %" PRIu64 "; there is no loss to accept\n", shard, loss->mark);
     }
@@ -191,7 +210,7 @@ static int accept_loss(const stoa_offline *asked, const stoa_settings *settings)
     if (!err && access(path, F_OK) != 0) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s has no journal of shard %s", settings->data, asked->accept); }
     if (!err) { err = stoa_journal_rocksdb_accept(path, true, &loss); }
     if (!err) { err = ask_archive(settings, asked->accept, &loss, &archive, &last); }
-    if (!err && !asked->plan && loss.damaged) { err = stoa_journal_rocksdb_accept(path, false, &now); }
+    if (!err && !asked->plan && (loss.damaged || loss.lost)) { err = stoa_journal_rocksdb_accept(path, false, &now); }
     if (!err && !asked->plan && last > loss.kept) { err = take_back(path, archive); }
     stoa_archive_close(archive);
     if (err) { return ended(err, "accept-loss"); }

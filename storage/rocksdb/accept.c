@@ -7,10 +7,11 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "storage/rocksdb/folder.h"
 #include "storage/rocksdb/internal.h"
 #include "storage/rocksdb/tail.h"
 
-/* How far the log holds from the mark on. */
+/* How far the log holds from the mark on; from its beginning, where that is lost. */
 static stoa_err follow(const char *db_path, const stoa_mark *mark, stoa_journal_loss *loss)
 {
     stoa_engine engine;
@@ -21,10 +22,25 @@ static stoa_err follow(const char *db_path, const stoa_mark *mark, stoa_journal_
     err = stoa_rocks_read_anchor(&engine, &anchor);
     if (!err) { err = stoa_tail_follow(&engine, &anchor, &mark->value, &tail); }
     stoa_engine_close(&engine);
-    if (!err) {
-        loss->kept = tail.at.last;
-        loss->hash = tail.at.hash;
-    }
+    if (err) { return err; }
+    loss->first = anchor.last + 1;
+    loss->kept = tail.at.last;
+    loss->hash = tail.at.hash;
+    loss->broken = tail.broken;
+    return STOA_OK;
+}
+
+/* The older value over the slot that is damaged, or a new one into both. Nobody else writes one that is lost. */
+static stoa_err write_mark(const char *path, const stoa_journal_loss *loss)
+{
+    stoa_mark mark;
+    stoa_mark_value value = {.position = loss->kept, .appended = loss->kept, .hash = loss->hash};
+    stoa_err err = stoa_mark_open(&mark, path, STOA_MARK_RENEW);
+    if (err) { return err; }
+    if (loss->lost) { err = stoa_mark_write(&mark, &value); }
+    if (!err) { err = stoa_mark_settle(&mark); }
+    if (!err && loss->lost) { err = stoa_folder_sync_parent(path); }
+    stoa_mark_abandon(&mark);
     return err;
 }
 
@@ -35,15 +51,14 @@ stoa_err stoa_journal_rocksdb_accept(const char *path, bool plan, stoa_journal_l
     (void)snprintf(db_path, sizeof db_path, "%s/db", path);
     if (bytes < 0 || bytes >= (int)sizeof mark_path) { return STOA_FAIL(STOA_E_INVALID, "the journal's path"); }
     stoa_mark mark;
-    stoa_err err = stoa_mark_open(&mark, mark_path, false);
+    stoa_err err = stoa_mark_open(&mark, mark_path, STOA_MARK_LOOK);
     if (err) { return err; }
-    stoa_journal_loss loss = {.damaged = mark.damaged, .mark = mark.value.position};
+    stoa_journal_loss loss = {.damaged = mark.damaged && !mark.lost, .lost = mark.lost, .mark = mark.value.position};
     err = follow(db_path, &mark, &loss);
-    if (err || plan || !mark.damaged) {
-        stoa_mark_abandon(&mark);
-    } else {
+    stoa_mark_abandon(&mark);
+    if (!err && !plan && (loss.damaged || loss.lost)) {
         stoa_log(STOA_LOG_WARN, "journal_loss_accepted", STOA_KV("path", path), STOA_KU("mark", loss.mark), STOA_KU("kept", loss.kept));
-        stoa_mark_close(&mark); /* writes the older value over the slot that is damaged */
+        err = write_mark(mark_path, &loss);
     }
     if (!err) { *out = loss; }
     return err;

@@ -13,7 +13,7 @@
  * log once went is in the mark too, so journal_tail_lost in our log says what is missing. Rot inside RocksDB's log
  * ends the log there, if that is above the mark (journal_tail_cut), and is CORRUPT otherwise; before this is known
  * nothing is written. Where the mark itself has rot (journal_mark_damaged) whatever is broken behind it is CORRUPT, and so is an
- * end cut short (rocksdb/accept.h has the way out). Table files that cannot be read are CORRUPT wherever they are.
+ * end cut short; without a valid mark all is (rocksdb/accept.h has the ways out). Table files that cannot be read are CORRUPT wherever they are.
  *
  * A full disk (FULL): the database is closed and opened for reading, because RocksDB takes no write after a failed
  * one. Each later append or sync tries to open it for writing again. Readers wait for these moments. A sync that finds no space is not that,

@@ -110,13 +110,16 @@ class History(Archive):
         node.start()
         self.is_kept_again(node)
 
-    def rotten(self, node):
-        """The mark's newest slot, and the last block of the log."""
+    def rotten(self, node, lost):
+        """The mark's newest slot, or there is none any more, and the last block of the log."""
         folder = os.path.join(node.path("data"), "trade")
         mark = os.path.join(folder, "commit.mark")  # storage/rocksdb/mark.h
         with open(mark, "rb") as file:
             slots = file.read().ljust(8192, b"\0")
-        flip(mark, max((struct.unpack_from("<Q", slots, at + 8)[0], at) for at in (0, 4096))[1] + 40)
+        if lost:
+            os.remove(mark)
+        else:
+            flip(mark, max((struct.unpack_from("<Q", slots, at + 8)[0], at) for at in (0, 4096))[1] + 40)
         log = max(glob.glob(os.path.join(folder, "db", "*.log")), key=lambda path: int(os.path.basename(path)[:-4]))
         flip(log, os.path.getsize(log) - 20)
         with self.assertRaises(AssertionError) as raised:
@@ -124,6 +127,12 @@ class History(Archive):
         self.assertIn("accept-loss", str(raised.exception))
 
     def test_what_the_log_lost_comes_back_from_its_archive(self):
+        self.comes_back(lost=False)
+
+    def test_what_a_log_without_its_mark_lost_comes_back_from_its_archive(self):
+        self.comes_back(lost=True)
+
+    def comes_back(self, lost):
         node = self.start(settings=HURRIED)
         self.ask(node, "archive", "hold", "trade", "nothing else writes to the log")
         self.grow(node, 200)
@@ -137,7 +146,7 @@ class History(Archive):
         last = shown["log_last"]
         live = self.hash(node, "trade", last)
         node.kill()
-        self.rotten(node)
+        self.rotten(node, lost)
         data = node.path("data")
         manifest = os.path.join(data, "archive", "trade", "manifest.json")
         os.rename(manifest, manifest + ".aside")

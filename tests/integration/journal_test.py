@@ -1,5 +1,6 @@
 """journal_test.py - goal: an operator sees what a journal is like, proves it, makes its index anew and changes its key while the
-node runs; a node whose key is missing, open to others or another one refuses to start and names the key; one whose commit mark is rotten, too, until the loss is accepted. Method: a real node
+node runs; a node whose key is missing, open to others or another one refuses to start and names the key; one whose commit mark
+is rotten or lost, too, until the loss is accepted. Method: a real node
 with a key file.
 
 SPDX-License-Identifier: Apache-2.0
@@ -201,6 +202,38 @@ def check_rotten_mark(node):
     node.stop()
 
 
+def check_lost_mark(node):
+    """Without its mark no node starts, however whole the log is; the plan changes nothing, and what it promises is there."""
+    flags = ["--storage.key_file=" + node.keys]
+    mark = os.path.join(node.data, "trade", "commit.mark")
+    for lose in (os.remove, lambda path: flip(path, 20) or flip(path, 4096 + 20)):
+        node.started(*flags)
+        last = node.json("journal trade")["journal"]["last"]
+        node.process.kill()
+        node.process.wait()
+        lose(mark)
+        there = os.path.exists(mark)
+        text = node.refused(*flags)
+        assert "CORRUPT" in text and "accept-loss" in text, text
+        for flag in ([], ["--plan"]):
+            code, said = stoad(node, "--backup", os.path.join(node.folder, "backup-of-lost"), *flag, *flags)
+            assert code == FAILED and "CORRUPT" in said and "accept-loss" in said, said
+        assert os.path.exists(mark) == there
+        code, said = stoad(node, "--accept-loss", "trade", "--plan")
+        promised = f"the log is whole from 1 to {last}: that would be kept"
+        assert code == 0 and promised in said and f"behind {last} was acknowledged cannot be known" in said and "nothing was written" in said, said
+        assert os.path.exists(mark) == there
+        assert "accept-loss" in node.refused(*flags)
+        code, said = stoad(node, "--accept-loss", "trade")
+        assert code == 0 and "that is kept" in said, said
+        code, said = stoad(node, "--accept-loss", "trade")
+        assert code == 0 and f"sound, at {last}; there is no loss" in said, said
+        node.started(*flags)
+        assert node.json("journal trade")["journal"]["last"] >= last
+        assert node.json("hash trade")["hash"]["equal"] is True
+        node.stop()
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="stoa-journal-")
     node = Node(folder)
@@ -215,7 +248,8 @@ def main():
         check_refusals(node)
         check_backup_of_a_stopped_one(node)
         check_rotten_mark(node)
-        print("figures, proof, index, keys, a rotten mark")
+        check_lost_mark(node)
+        print("figures, proof, index, keys, a rotten mark, a lost one")
     finally:
         if node.process and node.process.poll() is None:
             node.process.kill()

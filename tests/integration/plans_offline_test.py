@@ -84,6 +84,10 @@ class Plans(Archive):
         self.assertIn("newest value of its commit mark is lost", self.plan("--data", data, "--accept-loss", "trade"))
         run("stoad", "--data", data, "--accept-loss", "trade")
         self.assertIn("no loss to accept", self.plan("--data", data, "--accept-loss", "trade"))
+        os.remove(os.path.join(data, "trade", "commit.mark"))
+        self.assertIn("cannot be known", self.plan("--data", data, "--accept-loss", "trade"))
+        run("stoad", "--data", data, "--accept-loss", "trade")
+        self.assertIn("no loss to accept", self.plan("--data", data, "--accept-loss", "trade"))
 
         # an archive without its manifest, and with one
         manifest = os.path.join(data, "archive", "trade", "manifest.json")

@@ -348,6 +348,103 @@ static void what_a_damaged_mark_cannot_vouch_for_is_refused_until_it_is_accepted
     kit_err(ops->open(path, &journal), STOA_E_CORRUPT);
 }
 
+/* The journal of a dead process, without its mark or with none that is valid. */
+static const char *lose_the_mark(files *copies, bool file, off_t *log_bytes_out)
+{
+    const char *log = rot_the_mark(copies, log_bytes_out);
+    name mark = name_in(path, "commit.mark");
+    if (file) {
+        flip_byte(mark.at, 44); /* the other one is rotten at 40 */
+        flip_byte(mark.at, 4096 + 44);
+    } else {
+        assert_int_equal(unlink(mark.at), 0);
+    }
+    return log;
+}
+
+static void what_a_lost_mark_cannot_vouch_for_is_refused_until_it_is_accepted(void **state)
+{
+    (void)state;
+    enum { ALL = 120, PURGED = 30 };
+    static files copies;
+    stoa_random random = kit_random(11);
+    stoa_journal *journal = NULL;
+    off_t bytes;
+    assert_true(WIFSIGNALED(child_end(child_start("leave_synced", NULL))));
+    journal = opened();
+    kit_ok(ops->purge(journal, PURGED));
+    ops->close(journal);
+    assert_true(WIFSIGNALED(child_end(child_start("leave_synced", NULL))));
+    set_aside();
+    for (unsigned i = 0; i < 8; i++) {
+        bool file = i % 2, cut = i / 2 % 2, whole = i < 2;
+        const char *log = lose_the_mark(&copies, file, &bytes);
+        off_t at = (off_t)stoa_random_below(&random, (uint64_t)bytes);
+        if (!whole && cut) { assert_int_equal(truncate(log, at), 0); }
+        if (!whole && !cut) { flip_byte(log, at); }
+        refused_twice();
+        stoa_journal_loss plan, loss;
+        kit_ok(stoa_journal_rocksdb_accept(path, true, &plan));
+        assert_true(plan.lost && !plan.damaged && plan.mark == 0 && plan.first > 1 && plan.first <= PURGED);
+        assert_true(whole ? plan.kept == 2 * ALL && !plan.broken : plan.kept >= ALL && plan.kept < 2 * ALL);
+        assert_int_equal(access(name_in(path, "commit.mark").at, F_OK) == 0, file);
+        refused_twice();
+        kit_ok(stoa_journal_rocksdb_accept(path, false, &loss));
+        assert_true(loss.kept == plan.kept && memcmp(&loss.hash, &plan.hash, sizeof loss.hash) == 0);
+        kit_ok(stoa_journal_rocksdb_accept(path, true, &loss));
+        assert_true(!loss.lost && !loss.damaged && loss.mark == plan.kept);
+        journal = opened();
+        stoa_journal_state now;
+        kit_reader reader = {0};
+        ops->state(journal, &now);
+        assert_true(now.first == plan.first && now.last == plan.kept && now.proven == plan.kept);
+        kit_ok(ops->read(journal, now.first, kit_visit, &reader));
+        kit_err(stoa_journal_rocksdb_accept(path, true, &loss), STOA_E_DENIED);
+        kit_grow(journal, 3, 2, 300);
+        ops->close(journal);
+        journal = opened();
+        assert_int_equal(kit_last(journal), plan.kept + 6);
+        ops->close(journal);
+    }
+    stoa_journal_loss loss;
+    (void)lose_the_mark(&copies, false, &bytes);
+    kit_remove(name_in(path, "db").at);
+    assert_int_equal(mkdir(name_in(path, "db").at, 0700), 0);
+    kit_err(stoa_journal_rocksdb_accept(path, false, &loss), STOA_E_CORRUPT);
+    assert_int_not_equal(access(name_in(path, "commit.mark").at, F_OK), 0);
+}
+
+/* Whether the mark was damaged or lost. */
+static void an_accepted_loss_is_on_the_disk_or_an_error(void **state)
+{
+    (void)state;
+    static files copies;
+    stoa_journal *journal = NULL;
+    stoa_journal_loss loss;
+    off_t bytes;
+    assert_true(WIFSIGNALED(child_end(child_start("leave_synced", NULL))));
+    set_aside();
+    for (unsigned lost = 0; lost < 2; lost++) {
+        const char *log = lost ? lose_the_mark(&copies, false, &bytes) : rot_the_mark(&copies, &bytes);
+        assert_int_equal(truncate(log, bytes - 60), 0);
+        long nth = 1;
+        for (; nth < 10; nth++) {
+            disk_unsynced("/j", EIO, nth);
+            stoa_err err = stoa_journal_rocksdb_accept(path, false, &loss);
+            bool failed = atomic_load(&disk.syncs_left) <= 0;
+            disk_good();
+            if (!failed) { break; }
+            kit_err(err, STOA_E_IO);
+            log = lost ? lose_the_mark(&copies, false, &bytes) : rot_the_mark(&copies, &bytes);
+            assert_int_equal(truncate(log, bytes - 60), 0);
+        }
+        assert_in_range(nth, 3, 6);
+        journal = opened();
+        kit_check_all(journal, loss.kept);
+        ops->close(journal);
+    }
+}
+
 static void a_journal_without_its_mark_or_database_is_corrupt(void **state)
 {
     (void)state;
@@ -391,6 +488,8 @@ int main(int argc, char **argv)
         TEST(a_log_that_nobody_waits_for_is_proven_by_what_stands_on_it),
         TEST(a_reindex_that_finds_no_space_leaves_the_index),
         TEST(what_a_damaged_mark_cannot_vouch_for_is_refused_until_it_is_accepted),
+        TEST(what_a_lost_mark_cannot_vouch_for_is_refused_until_it_is_accepted),
+        TEST(an_accepted_loss_is_on_the_disk_or_an_error),
         TEST(a_new_database_has_its_name_on_the_disk),
         TEST(a_journal_without_its_mark_or_database_is_corrupt),
     };
