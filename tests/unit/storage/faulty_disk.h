@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
@@ -19,8 +20,9 @@ static struct {
     atomic_long writes_left;            /* before the disk is full */
     atomic_int error;
     atomic_long syncs_left; /* where there is an error, the last of so many fails */
-    char unsynced[2][KIT_PATH_MAX]; /* which one that was, and which came before it */
-} disk;
+    pthread_mutex_t lock;
+    char unsynced[2][KIT_PATH_MAX]; /* under lock: which one that was, and which came before it */
+} disk = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline bool path_of_fd(int fd, char file[KIT_PATH_MAX])
 {
@@ -55,7 +57,9 @@ static inline bool sync_fails(int fd)
     if (!concerns(fd, atomic_load(&disk.broken))) { return false; }
     int error = atomic_load(&disk.error);
     long left = error ? atomic_fetch_sub(&disk.syncs_left, 1) : 1;
+    (void)pthread_mutex_lock(&disk.lock);
     if (left == 1 || left == 2) { (void)path_of_fd(fd, disk.unsynced[left - 1]); }
+    (void)pthread_mutex_unlock(&disk.lock);
     errno = error ? error : EIO;
     return left == 1;
 }
@@ -89,7 +93,9 @@ static inline void disk_full(const char *text, long writes_left)
 /* The n-th sync of such a file fails with this error. */
 static inline void disk_unsynced(const char *text, int error, long nth)
 {
+    (void)pthread_mutex_lock(&disk.lock);
     disk.unsynced[0][0] = disk.unsynced[1][0] = '\0';
+    (void)pthread_mutex_unlock(&disk.lock);
     atomic_store(&disk.syncs_left, nth);
     atomic_store(&disk.error, error);
     atomic_store(&disk.broken, text);

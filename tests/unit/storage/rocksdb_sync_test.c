@@ -87,8 +87,11 @@ static bool is_of(const char *file, const char *pattern)
 /* RocksDB's options in their file are for people; whether it or its folder was synced is nobody's business. */
 static bool is_spare(void)
 {
+    (void)pthread_mutex_lock(&disk.lock);
     const char *file = disk.unsynced[0], *before = disk.unsynced[1];
-    return is_of(file, "*/OPTIONS-*") || (is_of(file, "*/j/db") && is_of(before, "*/OPTIONS-*"));
+    bool spare = is_of(file, "*/OPTIONS-*") || (is_of(file, "*/j/db") && is_of(before, "*/OPTIONS-*"));
+    (void)pthread_mutex_unlock(&disk.lock);
+    return spare;
 }
 
 static stoa_err open_and_append(stoa_journal **out)
