@@ -19,9 +19,8 @@
 #include "base/signals.h"
 #include "storage/rocksdb/journal.h"
 #include "storage/rocksdb/key.h"
-#include "storage/rocksdb/listener.h"
-#include "storage/rocksdb/logger.h"
 #include "storage/rocksdb/manifest.h"
+#include "storage/rocksdb/shim.h"
 
 static const char *const family_names[STOA_FAMILIES] = {"default", "log", "meta", "index"};
 static const size_t write_buffer_bytes[STOA_FAMILIES] = {1 << 20, 32 << 20, 1 << 20, 16 << 20};
@@ -96,7 +95,7 @@ rocksdb_options_t *stoa_engine_options(stoa_engine_mode mode)
     rocksdb_options_destroy(empty);
 
     rocksdb_options_set_info_log(options, stoa_rocksdb_logger(log_line));
-    stoa_rocksdb_listen(options);
+    stoa_rocksdb_end_with_sync(options);
     rocksdb_options_set_create_if_missing(options, mode.create);
     rocksdb_options_set_create_missing_column_families(options, !mode.read_only);
     rocksdb_options_set_wal_recovery_mode(options, mode.to_rot  ? POINT_IN_TIME

@@ -17,7 +17,7 @@
  *
  * A full disk (FULL): the database is closed and opened for reading, because RocksDB takes no write after a failed
  * one. Each later append or sync tries to open it for writing again. Readers wait for these moments. A sync that finds no space is not that,
- * but IO, the end, as any sync that fails: of the log, the mark, a table, a MANIFEST or the folder, on any thread (rocksdb/listener.h).
+ * but IO, the end, as any sync that fails: of the log, the mark, a table, a MANIFEST or the folder, on any thread (rocksdb/shim.h).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_STORAGE_ROCKSDB_JOURNAL_H

@@ -96,7 +96,7 @@ static void many_restarts_leave_few_files_and_open_fast(void **state)
     unsigned files = count_files("db", ".sst");
     print_message("%u table files after %u restarts\n", files, RESTARTS);
     assert_in_range(files, 1, 100);
-    assert_int_equal(count_files("db", "LOG"), 0); /* see storage/rocksdb/logger.h */
+    assert_int_equal(count_files("db", "LOG"), 0); /* see storage/rocksdb/shim.h */
     stoa_journal *journal = opened();
     kit_check_all(journal, RESTARTS * 3);
     kit_check_index(journal, RESTARTS * 3);
