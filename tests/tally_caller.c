@@ -1,6 +1,6 @@
 /* tally_caller.c - a program of its own that asks the plug-in of a node (examples/plugins/tally.c), for integration/plugins_test.py.
  *
- *     tally_caller URI NODE KEY       over a link without keys; prints what tally/KEY there answers, before and after it crashed
+ *     tally_caller NAME URI NODE KEY [DATA]     prints what tally/KEY there answers, before and after it crashed; DATA has keys
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
@@ -33,10 +33,11 @@ int main(int argc, char **argv)
     stoa_ref tally = {0};
     tally_total total = {0};
     char name[64];
-    if (argc != 4) { return 2; }
-    (void)snprintf(name, sizeof name, "tally/%s", argv[3]);
+    if (argc < 5) { return 2; }
+    (void)snprintf(name, sizeof name, "tally/%s", argv[4]);
     stoa_err err = stoa_node_open(&(stoa_options){.cores = 1}, &node);
-    stoa_links_options options = {.node = node, .name = "caller", .kinds = STOA_KINDS(&tally_kind), .links = {{.uri = argv[1], .nodes = argv[2]}}};
+    stoa_links_options options = {.node = node, .name = argv[1], .data = argc > 5 ? argv[5] : NULL, .kinds = STOA_KINDS(&tally_kind),
+                                  .links = {{.uri = argv[2], .nodes = argv[3]}}};
     if (!err) { err = stoa_links_open(&options, &links); }
     if (!err) { err = stoa_links_find(links, name, STOA_S(60), &tally); }
     for (uint64_t n = 1; n <= 3 && !err; n++) { err = tally_call_add(node, tally, (tally_add){n}, STOA_S(60), &total); }

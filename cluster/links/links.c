@@ -181,8 +181,9 @@ stoa_err stoa_links_start_with(const stoa_links_options *o, const stoa_links_sta
 
 void stoa_links_close(stoa_links *l, uint64_t linger_ns)
 {
+    uint64_t linger_ms = linger_ns / STOA_MS(1);
     if (!l) { return; }
-    stoa_remote_stop(l->remote, (uint32_t)(linger_ns / STOA_MS(1)));
+    stoa_remote_stop(l->remote, linger_ms < INT32_MAX ? (uint32_t)linger_ms : INT32_MAX);
     (void)pthread_mutex_destroy(&l->busy);
     (void)pthread_mutex_destroy(&l->lock);
     explicit_bzero(&l->own, sizeof l->own);

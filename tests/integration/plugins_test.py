@@ -164,14 +164,23 @@ class Test(unittest.TestCase):
         self.assertEqual(node.close(), 0)
         self.assertFalse([pid for pid in pids if lives(pid)])
 
-    def test_another_node_asks_it(self):
+    def call(self, node, *words):
+        done = subprocess.run([os.path.join(BUILD, "tests", "tally_caller"), *words], capture_output=True, text=True, timeout=WAIT_S,
+                              check=False, env=CLEAN)
+        self.assertEqual((done.returncode, done.stdout), (0, "total 6\nFAILED\ntotal 5\n"), done.stderr + node.text())
+
+    def test_programs_of_ones_own_ask_it(self):
         node = self.node([tally(), "{name: early_read, library: FOLDER/early_read.so, actors: e}"], beside=["early_read.so"],
                          more="node: {name: a, shares: \"tally, early_read\"}\n"
-                              "links:\n  - {name: in, uri: \"shm://FOLDER/link.sock\", listen: true, nodes: caller}\n")
-        done = subprocess.run([os.path.join(BUILD, "tests", "tally_caller"), f"shm://{node.folder}/link.sock", "a", "t"],
-                              capture_output=True, text=True, timeout=WAIT_S, check=False, env=CLEAN)
-        self.assertEqual((done.returncode, done.stdout), (0, "total 6\nFAILED\ntotal 5\n"), done.stderr + node.text())
+                              "links:\n  - {name: near, uri: \"shm://FOLDER/link.sock\", listen: true, nodes: caller}\n"
+                              "  - {name: keyed, uri: \"zmq+ipc://FOLDER/link.ipc\", listen: true, nodes: other}\n")
+        self.call(node, "caller", f"shm://{node.folder}/link.sock", "a", "t")
         self.assertEqual(node.ask("tally", "t", "add", n=1), {"total": 6})
+        data = os.path.join(node.folder, "other")  # keys change hands, as between nodes
+        subprocess.run([os.path.join(BIN, "example_two_nodes"), "keys", data], check=True, timeout=WAIT_S, stderr=subprocess.DEVNULL, env=CLEAN)
+        node.ok("key", "allow", "other", os.path.join(data, "keys", "server.pub"))
+        shutil.copy(os.path.join(node.data, "keys", "server.pub"), os.path.join(data, "keys", "a.pub"))
+        self.call(node, "other", f"zmq+ipc://{node.folder}/link.ipc", "a", "u", data)
         self.assertEqual(node.close(), 0)
 
     def test_what_one_does_is_its_supervisors_problem(self):
