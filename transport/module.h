@@ -5,7 +5,7 @@
  *
  *     1. the folder that STOA_MODULES names
  *     2. ../lib/stoa, seen from the program's own folder; or another name of lib that was given at installation
- *     3. stoa, in the folder of the shared library that this code is in (libstoa-client)
+ *     3. stoa, in the folder of the shared library that this code is in (libstoa, libstoa-client)
  *
  * A module is loaded once, by whichever thread asks first, and stays. While it is loaded, every signal's action is put back
  * as it was, and the settings that keep its library from interfering are in the environment (the list is in module.c), where
