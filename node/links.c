@@ -158,7 +158,7 @@ typedef struct figure {
 static const figure link_figures[] = {
     {"stoa_link_connections_total", "Connections of a link.", LINK(counts.ups), true},
     {"stoa_link_lost_connections_total", "Of those, the ones that ended.", LINK(counts.downs), true},
-    {"stoa_link_refused_total", "Connections refused, here or by the other side.", LINK(counts.refused), true},
+    {"stoa_link_refused_total", "Connections and greetings refused, here or by the other side.", LINK(refused), true},
 };
 
 #define NODE(member) offsetof(stoa_node_seen, view.member)

@@ -23,7 +23,7 @@ void stoa_node_links_close(stoa_node_links *links);
 /* The node's own pair or the list is another one: who has lost a key is cut off. */
 void stoa_node_links_keys(stoa_node_links *links, const stoa_key_pair *own, const stoa_key_list *list);
 /* A link that was refused tries the node's next key. regular: it is the look of each second, from which on all may be tried again; the
- * others are those after a refusal (stoa_node_keys_ring). */
+ * others are those after a refusal (stoa_node_keys_ring). What goes on being refused is said (cluster/links/inside.h). */
 void stoa_node_links_look(stoa_node_links *links, bool regular);
 
 /* --- what can be seen */

@@ -29,15 +29,18 @@ stoa_err stoa_links_start_with(const stoa_links_options *options, const stoa_lin
 /* The node's own pair or the list is another one: who has lost a key is cut off. */
 void stoa_links_keys(stoa_links *links, const stoa_key_pair *own, const stoa_key_list *list);
 /* A link that was refused tries the node's next key. regular: it is the look of each second, from which on all may be tried again; the
- * others are those after a refusal. */
+ * others are those after a refusal. Connections that are refused for longer than a second are noted and said: of the node that is dialled
+ * (link_refused), or of strangers at a link that listens (link_turned_away), for they have proven no name. */
 void stoa_links_try(stoa_links *links, bool regular);
+
+enum { STOA_LINK_REASONS = 32 };
 
 /* What happened to a node's session last. */
 typedef struct stoa_link_fault {
     char node[STOA_NODE_NAME_BYTES];
     stoa_err down_why, refused_why; /* OK: it never was */
     uint64_t down_ns, lost_ns, refused_ns, up_ns; /* UTC; 0: it never was */
-    uint64_t said_ns; /* the refusal was logged last */
+    uint64_t said_ns[STOA_LINK_REASONS]; /* a refusal for it (an error, negated) was logged last */
 } stoa_link_fault;
 /* Nothing where there was none. */
 void stoa_links_fault(stoa_links *links, const char *node, stoa_link_fault *out);
@@ -57,6 +60,11 @@ typedef struct stoa_links_line {
     uint32_t tried, tries_left; /* dial: keys (bits) refused since it was up last; how many more before the next regular look */
     char in_use[STOA_KEY_TEXT_BYTES];
     uint64_t refused; /* when it was looked at last */
+    uint64_t allowed; /* listen: a hash of the keys that it lets in */
+    struct {
+        uint64_t count, since_ns, last_ns; /* connections; UTC, 0: nobody is */
+    } refusing;                            /* as the regular looks saw it */
+    stoa_link_fault strangers;             /* under the lock: of refusals that are no known node's */
 } stoa_links_line;
 
 struct stoa_links {
@@ -71,13 +79,17 @@ struct stoa_links {
     void (*denied)(void *context);
     void *told_context, *denied_context;
     pthread_mutex_t busy; /* of what is above: keys */
-    pthread_mutex_t lock; /* of faults */
+    pthread_mutex_t lock; /* of faults, and of strangers */
     stoa_link_fault faults[STOA_REMOTE_PEERS];
     uint32_t fault_count;
 };
 
 /* Find the keys of who a line dials, for the first time or anew. */
 void stoa_links_line_find_keys(stoa_links *links, stoa_links_line *line, const stoa_key_list *list);
+/* Connections of the line go on being refused: noted, and said if it is news. */
+void stoa_links_line_refused(stoa_links *links, stoa_links_line *line, stoa_err why, uint64_t now_ns);
+/* With other keys a refusal is another one. */
+void stoa_links_line_say_anew(stoa_links *links, stoa_links_line *line);
 /* What a line is opened with. allowed: the caller's room for STOA_LINKS_ALLOWED. */
 stoa_link_options stoa_links_line_options(stoa_links *links, stoa_links_line *line, const stoa_key_list *list, stoa_link_allowed *allowed);
 

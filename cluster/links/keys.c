@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "cluster/links/inside.h"
 
 enum { ROUNDS_AT_ONCE = 2 };
+#define GOES_ON_NS STOA_S(1) /* a refusal that is over sooner was for a key of several, or by a listener that ended */
+#define IS_OVER_NS STOA_S(3) /* who dials comes once a second at least */
 
 static uint32_t keys_of(const stoa_links *l, const char *name, const char *named, const stoa_key_list *list,
                         char keys_out[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES])
@@ -84,6 +87,18 @@ void stoa_links_line_find_keys(stoa_links *l, stoa_links_line *at, const stoa_ke
     say_keyless(at);
 }
 
+/* Whether they are others than before. */
+static bool lets_in_others(stoa_links_line *at, const stoa_link_allowed *allowed, uint32_t count)
+{
+    uint64_t hash = count, before = at->allowed;
+    for (uint32_t i = 0; i < count; i++) {
+        hash = stoa_hash64(hash, allowed[i].name, strlen(allowed[i].name));
+        hash = stoa_hash64(hash, allowed[i].public_key, strlen(allowed[i].public_key));
+    }
+    at->allowed = hash;
+    return hash != before;
+}
+
 stoa_link_options stoa_links_line_options(stoa_links *l, stoa_links_line *at, const stoa_key_list *list, stoa_link_allowed *allowed)
 {
     stoa_link_options o = {.listen = at->listens, .fenced = at->fenced, .trusted = at->trusted};
@@ -93,6 +108,7 @@ stoa_link_options stoa_links_line_options(stoa_links *l, stoa_links_line *at, co
     if (o.listen) {
         o.allowed = allowed;
         o.allowed_count = list ? allowed_of(l, at, list, allowed) : 0;
+        (void)lets_in_others(at, allowed, o.allowed_count);
         return o;
     }
     if (at->key_count) {
@@ -124,12 +140,14 @@ static void keys_changed(stoa_links *l, uint32_t index, bool own, const stoa_key
     if (!at->keyed) { return; }
     bool others = !at->listens && find_keys(l, at, list);
     if (others) { say_keyless(at); }
+    if (own || others) { stoa_links_line_say_anew(l, at); }
     if (own || (others && !still_has(at))) {
         may_try(at, ROUNDS_AT_ONCE);
         stoa_link_options options = stoa_links_line_options(l, at, list, allowed);
         reopen(l, index, &options);
     } else if (at->listens) {
         uint32_t count = allowed_of(l, at, list, allowed);
+        if (lets_in_others(at, allowed, count)) { stoa_links_line_say_anew(l, at); }
         stoa_err err = stoa_remote_allow(l->remote, index, allowed, count);
         if (err) { stoa_log_error("link_keys_refused", err); }
     }
@@ -184,13 +202,29 @@ static bool was_refused(stoa_links_line *at, const refusals *now, uint32_t index
     return denied && !now->up[index] && at->tries_left > 0;
 }
 
+/* Whether connections were refused since the last look, and have been for a while. */
+static bool goes_on(stoa_links_line *at, const refusals *now, uint32_t index, uint64_t now_ns)
+{
+    bool more = now->count[index] > at->refusing.count, up = !at->listens && now->up[index];
+    at->refusing.count = now->count[index];
+    if (up || now_ns > at->refusing.last_ns + IS_OVER_NS) { at->refusing.since_ns = 0; }
+    if (!more || up) { return false; }
+    at->refusing.last_ns = now_ns;
+    if (!at->refusing.since_ns) { at->refusing.since_ns = now_ns; }
+    return now_ns >= at->refusing.since_ns + GOES_ON_NS;
+}
+
 void stoa_links_try(stoa_links *l, bool regular)
 {
     refusals now = {0}, then = {0};
     uint32_t others = 0;
+    uint64_t now_ns = stoa_clock_real.wall_ns(&stoa_clock_real);
     if (!l) { return; }
     stoa_remote_links(l->remote, count_refusals, &now);
     (void)pthread_mutex_lock(&l->busy);
+    for (uint32_t i = 0; regular && i < l->line_count; i++) {
+        if (goes_on(&l->lines[i], &now, i, now_ns)) { stoa_links_line_refused(l, &l->lines[i], now.why[i], now_ns); }
+    }
     for (uint32_t i = 0; i < l->line_count; i++) {
         if (!was_refused(&l->lines[i], &now, i, regular)) { continue; }
         next_key(&l->lines[i]);

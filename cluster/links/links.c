@@ -19,6 +19,10 @@ enum { FIND_MS = 2 };
 
 /* --- what happens to them */
 
+static const char *const said[] = {[STOA_REMOTE_UP] = "link_up", [STOA_REMOTE_DOWN] = "link_down", [STOA_REMOTE_LOST] = "link_lost",
+                                   [STOA_REMOTE_RESET] = "link_reset", [STOA_REMOTE_REFUSED] = "link_refused",
+                                   [STOA_REMOTE_TURNED_AWAY] = "link_turned_away"};
+
 /* The node's faults; under the lock. NULL: there are too many. */
 static stoa_link_fault *fault_of(stoa_links *l, const char *node)
 {
@@ -27,7 +31,7 @@ static stoa_link_fault *fault_of(stoa_links *l, const char *node)
     }
     if (l->fault_count == STOA_REMOTE_PEERS) { return NULL; }
     stoa_link_fault *fault = &l->faults[l->fault_count++];
-    (void)snprintf(fault->node, sizeof fault->node, "%s", node);
+    (void)snprintf(fault->node, sizeof fault->node, "%.*s", STOA_NODE_NAME_BYTES - 1, node);
     return fault;
 }
 
@@ -35,7 +39,8 @@ static stoa_link_fault *fault_of(stoa_links *l, const char *node)
 static bool note(stoa_link_fault *f, stoa_remote_what what, stoa_err why, uint64_t now_ns)
 {
     bool refusal = what == STOA_REMOTE_REFUSED || what == STOA_REMOTE_TURNED_AWAY;
-    bool goes_on = refusal && f->refused_why == why && f->up_ns < f->said_ns && now_ns < f->said_ns + SAY_AGAIN_NS;
+    uint64_t *said_ns = &f->said_ns[(uint32_t)-why % STOA_LINK_REASONS];
+    bool goes_on = refusal && f->up_ns < *said_ns && now_ns < *said_ns + SAY_AGAIN_NS;
     switch (what) {
     case STOA_REMOTE_UP: f->up_ns = now_ns; break;
     case STOA_REMOTE_DOWN:
@@ -48,7 +53,7 @@ static bool note(stoa_link_fault *f, stoa_remote_what what, stoa_err why, uint64
     case STOA_REMOTE_TURNED_AWAY:
         f->refused_why = why;
         f->refused_ns = now_ns;
-        f->said_ns = goes_on ? f->said_ns : now_ns;
+        *said_ns = goes_on ? *said_ns : now_ns;
         break;
     }
     return !goes_on;
@@ -56,9 +61,6 @@ static bool note(stoa_link_fault *f, stoa_remote_what what, stoa_err why, uint64
 
 static void on_peer(void *context, const char *peer, stoa_remote_what what, stoa_err why)
 {
-    static const char *const said[] = {[STOA_REMOTE_UP] = "link_up", [STOA_REMOTE_DOWN] = "link_down", [STOA_REMOTE_LOST] = "link_lost",
-                                       [STOA_REMOTE_RESET] = "link_reset", [STOA_REMOTE_REFUSED] = "link_refused",
-                                       [STOA_REMOTE_TURNED_AWAY] = "link_turned_away"};
     stoa_links *l = context;
     (void)pthread_mutex_lock(&l->lock);
     stoa_link_fault *fault = fault_of(l, peer);
@@ -73,6 +75,29 @@ static void on_link_refused(void *context, uint32_t index, stoa_err why)
 {
     const stoa_links *l = context;
     if (why == STOA_E_DENIED && !l->lines[index].listens && l->denied) { l->denied(l->denied_context); }
+}
+
+/* Who dials knows whom; who listens knows no more than that somebody came. */
+void stoa_links_line_refused(stoa_links *l, stoa_links_line *at, stoa_err why, uint64_t now_ns)
+{
+    const char *node = at->listens ? "" : at->nodes;
+    stoa_remote_what what = at->listens ? STOA_REMOTE_TURNED_AWAY : STOA_REMOTE_REFUSED;
+    (void)pthread_mutex_lock(&l->lock);
+    stoa_link_fault *fault = node[0] ? fault_of(l, node) : &at->strangers;
+    bool say = fault && note(fault, what, why, now_ns);
+    (void)pthread_mutex_unlock(&l->lock);
+    if (say) { stoa_log(STOA_LOG_WARN, said[what], STOA_KV("link", at->name), STOA_KV("node", node), STOA_KV("error", stoa_err_name(why))); }
+}
+
+void stoa_links_line_say_anew(stoa_links *l, stoa_links_line *at)
+{
+    at->refusing.since_ns = 0;
+    (void)pthread_mutex_lock(&l->lock);
+    memset(at->strangers.said_ns, 0, sizeof at->strangers.said_ns);
+    for (uint32_t i = 0; i < l->fault_count; i++) {
+        if (strcmp(l->faults[i].node, at->nodes) == 0) { memset(l->faults[i].said_ns, 0, sizeof l->faults[i].said_ns); }
+    }
+    (void)pthread_mutex_unlock(&l->lock);
 }
 
 /* --- life */

@@ -326,6 +326,7 @@ class Links(unittest.TestCase):
             faults = node.ask("link " + other)["faults"]
             self.assertEqual((faults["lost"], faults["resets"], faults["silences"]), (0, 0, 0), node.log()[-4000:])
             self.assertNotIn("link_lost", node.log())
+            self.assertNotRegex(node.log(), "link_refused|link_turned_away")  # a key that is tried is no fault
 
     def rotated_under_traffic(self, uri, times):
         """The keys of both, so often, with the default times: no node is lost by it, and no request either."""
