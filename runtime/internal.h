@@ -22,6 +22,7 @@ typedef struct stoa_names {
     stoa_chains chains;
     _Atomic uint64_t changes;
     stoa_place *watcher; /* under the lock: rung at each change; NULL: nobody */
+    uint32_t kept;       /* under the lock: names of absent actors, and of those that will be */
 } stoa_names;
 stoa_err stoa_names_init(stoa_names *names);
 void stoa_names_deinit(stoa_names *names);

@@ -1,6 +1,8 @@
-/* names.c - the node's names: "kind/key" to reference. Takes a lock: never per message.
+/* names.c - the node's names: "kind/key" to reference, and of which node those are that cannot be reached for now. Takes a lock: never per
+ * message.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +14,8 @@ enum { CHAINS_FIRST = 1024 };
 
 typedef struct name {
     stoa_link link; /* first; by text */
-    stoa_ref ref;
+    stoa_ref ref; /* NONE: absent */
+    char *of;     /* the node that it is absent with, or will be when it is removed; NULL: it goes */
     char text[];
 } name;
 
@@ -30,6 +33,7 @@ void stoa_names_deinit(stoa_names *names)
         while (names->chains.at[i]) {
             stoa_link *link = names->chains.at[i];
             names->chains.at[i] = link->next;
+            free(((name *)link)->of);
             free(link);
         }
     }
@@ -55,14 +59,30 @@ static void changed(stoa_names *names)
     if (names->watcher) { stoa_place_ring_bell(names->watcher); }
 }
 
+static void keep_not(stoa_names *names, name *kept)
+{
+    if (!kept->of) { return; }
+    names->kept--;
+    free(kept->of);
+    kept->of = NULL;
+}
+
 static stoa_err add(stoa_names *names, const char *text, stoa_ref ref)
 {
     uint64_t hash = hash_of(text);
-    if (find(names, text, hash)) { return STOA_E_EXISTS; }
+    name *there = find(names, text, hash);
+    if (there && there->ref.at) { return STOA_E_EXISTS; }
+    if (there) {
+        keep_not(names, there);
+        there->ref = ref;
+        changed(names);
+        return STOA_OK;
+    }
     size_t len = strlen(text);
     name *added = malloc(sizeof *added + len + 1);
     if (!added) { return STOA_E_NOMEM; }
     added->ref = ref;
+    added->of = NULL;
     memcpy(added->text, text, len + 1);
     stoa_chains_add(&names->chains, &added->link, hash);
     changed(names);
@@ -77,15 +97,22 @@ stoa_err stoa_names_add(stoa_names *names, const char *text, stoa_ref ref)
     return err;
 }
 
+static void forget(stoa_names *names, name *gone)
+{
+    keep_not(names, gone);
+    stoa_chains_remove(&names->chains, &gone->link);
+    free(gone);
+}
+
 void stoa_names_remove(stoa_names *names, const char *text)
 {
     (void)pthread_mutex_lock(&names->lock);
     name *gone = find(names, text, hash_of(text));
-    if (gone) {
-        stoa_chains_remove(&names->chains, &gone->link);
+    if (gone && gone->ref.at) {
+        gone->ref = STOA_REF_NONE;
+        if (!gone->of) { forget(names, gone); }
         changed(names);
     }
-    free(gone);
     (void)pthread_mutex_unlock(&names->lock);
 }
 
@@ -93,7 +120,7 @@ void stoa_names_move(stoa_names *names, const char *text, stoa_ref ref)
 {
     (void)pthread_mutex_lock(&names->lock);
     name *moved = find(names, text, hash_of(text));
-    if (moved) {
+    if (moved && moved->ref.at) {
         moved->ref = ref;
         changed(names);
     }
@@ -147,8 +174,48 @@ void stoa_names_each(stoa_node *node, void (*visit)(void *context, const char *n
     (void)pthread_mutex_lock(&names->lock);
     for (uint32_t i = 0; i < names->chains.size; i++) {
         for (stoa_link *link = names->chains.at[i]; link; link = link->next) {
-            visit(context, ((const name *)link)->text, ((const name *)link)->ref);
+            const name *at = (const name *)link;
+            if (at->ref.at) { visit(context, at->text, at->ref); }
         }
     }
     (void)pthread_mutex_unlock(&names->lock);
+}
+
+/* --- of actors that cannot be reached */
+
+void stoa_names_keep(stoa_node *node, const char *text, const char *of)
+{
+    stoa_names *names = &node->names;
+    (void)pthread_mutex_lock(&names->lock);
+    name *kept = find(names, text, hash_of(text));
+    if (kept && !kept->of && names->kept < STOA_ABSENT_MAX) {
+        kept->of = strdup(of);
+        names->kept += kept->of != NULL;
+    }
+    (void)pthread_mutex_unlock(&names->lock);
+}
+
+void stoa_names_forget(stoa_node *node, const char *of)
+{
+    stoa_names *names = &node->names;
+    (void)pthread_mutex_lock(&names->lock);
+    for (uint32_t i = 0; names->kept && i < names->chains.size; i++) {
+        for (stoa_link *link = names->chains.at[i], *next; link; link = next) {
+            name *at = (name *)link;
+            next = link->next;
+            if (!at->ref.at && strcmp(at->of, of) == 0) { forget(names, at); }
+        }
+    }
+    (void)pthread_mutex_unlock(&names->lock);
+}
+
+bool stoa_absent(stoa_node *node, const char *text, char *of_out)
+{
+    stoa_names *names = &node->names;
+    (void)pthread_mutex_lock(&names->lock);
+    const name *found = find(names, text, hash_of(text));
+    bool absent = found && !found->ref.at;
+    if (absent) { (void)snprintf(of_out, STOA_NAME_MAX + 1, "%s", found->of); }
+    (void)pthread_mutex_unlock(&names->lock);
+    return absent;
 }

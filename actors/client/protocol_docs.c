@@ -161,6 +161,9 @@ static const char part_refusals[] =
     "Then the\n"
     "  operation itself.\n"
     "- `UNAVAILABLE` and `FAILED` pass: send the same request again after a while. `FULL`: wait for answers first.\n"
+    "- A target may be on another node, linked to this one. While that is lost, what was found there is `UNAVAILABLE`, and the text\n"
+    "  names the node; what never was, or is there no more when the node is back, is `NOT_FOUND` (`UNKNOWN_SYMBOL`). A node remembers up to\n"
+    "  16,384 such names, as long as it runs. A request that was under way to a node that is lost has an unknown outcome: `TIMEOUT`.\n"
     "\n";
 
 static const char part_streams[] =

@@ -370,7 +370,9 @@ void stoa_remote_stands_lost(stoa_remote *remote, stoa_remote_peer *peer)
     stoa_ref ended[ENDED_AT_ONCE];
     uint32_t count = 0;
     for (uint32_t place = 0; place < peer->known_size; place++) {
+        const stoa_remote_stand *stand = &remote->stands[peer->known[place].stand];
         if (!peer->known[place].stand) { continue; }
+        if (stand->found) { stoa_names_keep(remote->node, stand->name, peer->name); }
         ended[count++] = remote->stands[peer->known[place].stand].ref;
         if (count == ENDED_AT_ONCE) {
             stoa_stand_end(remote->port, ended, count, stoa_end_LOST, "node lost");

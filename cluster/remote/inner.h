@@ -117,6 +117,7 @@ typedef struct stoa_remote_peer {
     char name[STOA_NODE_NAME_BYTES];
     bool up, lost, paused;
     uint64_t lost_due_ns;  /* 0: not under way */
+    uint64_t told_due_ns;  /* it was lost and is up: when it will have told all names that it has; 0: it has */
     uint32_t life;         /* counts its incarnations */
     uint8_t *told;         /* by place of a local: TOLD_* */
     uint32_t told_size, told_count;

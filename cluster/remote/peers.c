@@ -11,6 +11,7 @@
 #include "cluster/remote/inner.h"
 
 enum { PIECES_FIRST_BYTES = 64 << 10 };
+#define TELLS_NS STOA_S(10) /* within which who comes back has told its names, but over the slowest of paths */
 
 static void tell(stoa_remote *remote, const stoa_remote_peer *peer, stoa_remote_what what, stoa_err why)
 {
@@ -215,6 +216,7 @@ static void on_up(void *context, stoa_session *session, bool resumed)
     peer->up = true;
     peer->lost = false;
     peer->lost_due_ns = 0;
+    peer->told_due_ns = remote->now_ns + TELLS_NS;
     if (was_lost) { (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_AGAIN, 0, 0, 0, NULL, 0, false); }
     stoa_remote_peer_retell(remote, peer);
     remote->busy++;
@@ -223,7 +225,7 @@ static void on_up(void *context, stoa_session *session, bool resumed)
 
 void stoa_remote_peer_lost(stoa_remote *remote, stoa_remote_peer *peer)
 {
-    peer->lost_due_ns = 0;
+    peer->lost_due_ns = peer->told_due_ns = 0;
     if (peer->lost) { return; }
     peer->lost = true;
     peer->counts.lost++;
@@ -420,6 +422,11 @@ uint64_t stoa_remote_peers_step(stoa_remote *remote)
         stoa_remote_peer *peer = &remote->peers[i];
         if (peer->lost_due_ns && peer->lost_due_ns <= remote->now_ns) { stoa_remote_peer_lost(remote, peer); }
         if (peer->lost_due_ns && peer->lost_due_ns < next) { next = peer->lost_due_ns; }
+        if (peer->told_due_ns && peer->told_due_ns <= remote->now_ns) {
+            peer->told_due_ns = 0;
+            stoa_names_forget(remote->node, peer->name);
+        }
+        if (peer->told_due_ns && peer->told_due_ns < next) { next = peer->told_due_ns; }
         uint64_t at = stoa_remote_bonds_step(remote, peer);
         next = at < next ? at : next;
         for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { flush(remote, peer, (stoa_lane)lane); }

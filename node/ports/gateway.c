@@ -121,12 +121,29 @@ stoa_writer gateway_writer(stoa_gateway *g)
 
 /* --- names and rights */
 
+static void name_of(stoa_protocol_target_id target, const stoa_text30 *name, char text[STOA_NAME_MAX + 1])
+{
+    int length = snprintf(text, STOA_NAME_MAX + 1, "%s/%.*s", stoa_protocol_targets[target].kind, STOA_TEXT_ARGS(name));
+    STOA_ASSERT(length > 0 && length <= STOA_NAME_MAX);
+}
+
 stoa_ref gateway_find(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name)
 {
     char text[STOA_NAME_MAX + 1];
-    int length = snprintf(text, sizeof text, "%s/%.*s", stoa_protocol_targets[target].kind, STOA_TEXT_ARGS(name));
-    STOA_ASSERT(length > 0 && (size_t)length < sizeof text);
+    name_of(target, name, text);
     return stoa_find(g->node, text);
+}
+
+stoa_err gateway_missing(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name, char said[STOA_PROTOCOL_TEXT_MAX + 1])
+{
+    char text[STOA_NAME_MAX + 1], node[STOA_NAME_MAX + 1];
+    name_of(target, name, text);
+    if (!stoa_absent(g->node, text, node)) {
+        (void)snprintf(said, STOA_PROTOCOL_TEXT_MAX + 1, "no %s", text);
+        return stoa_protocol_targets[target].missing;
+    }
+    (void)snprintf(said, STOA_PROTOCOL_TEXT_MAX + 1, "%s is on node %s, which cannot be reached now", text, node);
+    return STOA_E_UNAVAILABLE;
 }
 
 bool client_may(const client *c, stoa_right right, const stoa_text30 *target)

@@ -455,13 +455,14 @@ static void ask(stoa_gateway *g, const incoming *in)
     if (op->author >= 0) { memcpy(g->payload + op->author, &s->client->is.name, sizeof s->client->is.name); }
     stoa_ref actor = gateway_find(g, op->target, &in->target);
     request *r = actor.at ? request_new(g, s, &token) : NULL;
-    stoa_err err = r ? STOA_OK : (actor.at ? STOA_E_FULL : stoa_protocol_targets[op->target].missing);
+    char said[STOA_PROTOCOL_TEXT_MAX + 1] = "";
+    stoa_err err = r ? STOA_OK : (actor.at ? STOA_E_FULL : gateway_missing(g, op->target, &in->target, said));
     if (!err) {
         err = ask_actor(g, in, actor, token);
         if (err) { request_free(g, r); }
     }
     if (err) {
-        session_refuse(g, s, in->frame.id, (stoa_stamp){.error = outward(err)}, NULL, false);
+        session_refuse(g, s, in->frame.id, (stoa_stamp){.error = outward(err)}, said[0] ? said : NULL, false);
         return;
     }
     r->op = op;

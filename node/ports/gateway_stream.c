@@ -186,7 +186,8 @@ static stoa_err ask(stoa_gateway *g, subscription *sub, uint64_t deadline_ns)
     const way *w = way_of(sub);
     _Alignas(8) uint8_t payload[256] = {0};
     stoa_ref actor = gateway_find(g, sub->stream->target, &sub->target);
-    if (!actor.at) { return stoa_protocol_targets[sub->stream->target].missing; }
+    char said[STOA_PROTOCOL_TEXT_MAX + 1];
+    if (!actor.at) { return gateway_missing(g, sub->stream->target, &sub->target, said); }
     STOA_ASSERT(w->ask->payload.size_bytes <= sizeof payload);
     w->fill(sub, payload);
     request *r = request_new(g, sub->owner, &sub->token);
@@ -585,11 +586,15 @@ void stream_subscribe(stoa_gateway *g, session *s, const stoa_request_frame *fra
 {
     const stoa_protocol_stream *stream = stoa_protocol_stream_find(in->stream);
     const char *text = NULL;
+    char said[STOA_PROTOCOL_TEXT_MAX + 1];
     stoa_text30 target = {0};
     topic *t = NULL;
     subscription *sub = NULL;
     stoa_err err = check_subscribe(g, s, frame, stream, &target, &text);
-    if (!err && !gateway_find(g, stream->target, &target).at) { err = stoa_protocol_targets[stream->target].missing; }
+    if (!err && !gateway_find(g, stream->target, &target).at) {
+        err = gateway_missing(g, stream->target, &target, said);
+        text = said;
+    }
     if (!err) { err = topic_open(g, stream, &target, &t); }
     if (!err) {
         sub = stream_new(g, s, t);

@@ -379,6 +379,47 @@ static void a_lost_node_is_the_end_of_all_its_actors(void **state)
     stoa_log_level_set(STOA_LOG_INFO);
 }
 
+static bool is_absent(const kit *k, const char *name)
+{
+    char of[STOA_NAME_MAX + 1] = "";
+    bool absent = stoa_absent(k->nodes[0].node, name, of);
+    assert_string_equal(of, absent ? "b" : "");
+    return absent;
+}
+
+static void the_names_of_a_lost_node_are_remembered_until_it_is_back(void **state)
+{
+    kit *k = *state;
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    kit_spawn(k, 1, "talker/bob");
+    stoa_ref eve = kit_spawn(k, 1, "talker/eve");
+    kit_spawn(k, 1, "talker/dan");
+    kit_run(k, 5);
+    assert_int_equal(stoa_stop(k->nodes[1].node, eve), STOA_OK);
+    kit_run(k, 5);
+    kit_kill(k, 1);
+    kit_run(k, 5000);
+    assert_true(is_absent(k, "talker/bob") && is_absent(k, "talker/dan"));
+    assert_false(is_absent(k, "talker/eve") || is_absent(k, "talker/fay")); /* it had ended; it never was */
+    kit_begin(k, 1);
+    kit_spawn(k, 1, "talker/bob");
+    kit_run(k, 3000);
+    assert_true(stoa_find(k->nodes[0].node, "talker/bob").at != 0);
+    assert_false(is_absent(k, "talker/bob"));
+    assert_true(is_absent(k, "talker/dan")); /* it may be told yet */
+    kit_run(k, 10000);
+    assert_false(is_absent(k, "talker/dan"));
+    kit_kill(k, 1);
+    kit_run(k, 5000);
+    assert_true(is_absent(k, "talker/bob"));
+    kit_spawn(k, 0, "talker/bob"); /* it lives here from now on */
+    assert_false(is_absent(k, "talker/bob"));
+    kit_begin(k, 1);
+    kit_run(k, 3000);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
 static void a_connection_that_comes_and_goes_is_nothing(void **state)
 {
     kit *k = *state;
@@ -599,6 +640,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_link_is_taken_back_by_either_end, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_node_says_fails_so_many_at_once_and_the_others_later, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_node_is_the_end_of_all_its_actors, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_names_of_a_lost_node_are_remembered_until_it_is_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_comes_and_goes_is_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_wants_to_be_told_of_a_refusal_is, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deadline_that_passes_on_the_way_is_counted_where_it_is_seen, setup, teardown),

@@ -1,0 +1,86 @@
+"""links_clients_test.py - goal: who uses a room of another node that is lost hears UNAVAILABLE, in words, and goes on when the node is back; a
+name that never was is NOT_FOUND; and a client is one person at all nodes. Method: two real nodes and a client of b, whose room is at a; a is
+killed, and started again.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import os
+import shutil
+import tempfile
+import unittest
+
+from linked_nodes import WAIT_S, Node, both_up, keys_exchange, until
+from running_node import free_port
+from stoa_client import Client, StoaError
+
+
+class Clients(unittest.TestCase):
+    def two(self, uri, keys):
+        folder = tempfile.mkdtemp(prefix="stoa-links-clients-")
+        self.addCleanup(shutil.rmtree, folder)
+        self.a = Node(folder, "a", "b", uri, "listen: true", "in")
+        self.b = Node(folder, "b", "a", uri, "listen: false", "to-a")
+        for node in (self.a, self.b):
+            self.addCleanup(node.close)
+        if keys:
+            keys_exchange(self.a, self.b)
+        self.a.start()
+        self.b.start()
+        both_up(self.a, self.b)
+        self.client = self.client_of(self.b)
+
+    def client_of(self, node):
+        client = Client("zmq+ipc://" + node.folder + "/gw", node.data + "/keys/server.pub", node.data + "/keys/demo")
+        self.addCleanup(client.close)
+        client.wait_ready(WAIT_S)
+        return client
+
+    def lost(self):
+        self.a.kill()
+        until(lambda: self.b.node("a")["state"] == "lost", "the loss", self.b.log)
+
+    def refused(self, room, seconds=1.0):
+        with self.assertRaises(StoaError) as got:
+            self.client.post(room, 1, "m", deadline=seconds)
+        return got.exception
+
+    def check(self, uri, keys):
+        self.two(uri, keys)
+        seen = []
+        self.client.join("room-a", deadline=WAIT_S)
+        first = self.client.post("room-a", 1, "one", deadline=WAIT_S)["seq"]
+        self.client.subscribe("room", "room-a", seen.append, after=first)
+        self.assertEqual(self.refused("room-nowhere").name, "NOT_FOUND")
+        self.lost()
+        error = self.refused("room-a")
+        self.assertEqual((error.name, error.text), ("UNAVAILABLE", "room/room-a is on node a, which cannot be reached now"))
+        with self.assertRaises(StoaError) as got:
+            self.client.subscribe("room", "room-a", seen.append, deadline=1.0)
+        self.assertEqual((got.exception.name, "node a" in got.exception.text), ("UNAVAILABLE", True))
+        error = self.refused("room-nowhere")
+        self.assertEqual((error.name, error.text), ("NOT_FOUND", "no room/room-nowhere"))
+        self.a.start()
+        self.assertEqual(self.client.post("room-a", 2, "two", deadline=WAIT_S)["seq"], first + 1)  # it waits, and needs nothing else
+        until(lambda: self.client.poll(0.1) is None or [item for item in seen if item.seq == first + 1], "the stream")
+        self.assertEqual([item.kind for item in seen], ["message"])
+
+    def test_a_client_is_one_person_at_all_nodes(self):
+        self.two(f"shm://stoa-links-clients-one-{os.getpid()}", False)
+        self.client.join("room-a", deadline=WAIT_S)
+        seq = self.client.post("room-a", 1, "one", deadline=WAIT_S)["seq"]
+        at_a = self.client_of(self.a)  # the same name, by another key
+        self.assertEqual(at_a.members("room-a", deadline=WAIT_S)["members"], ["demo"])
+        self.assertEqual(at_a.post("room-a", 1, "one", deadline=WAIT_S)["seq"], seq)  # a retry at the other node posts nothing twice
+        with self.assertRaises(StoaError) as got:
+            at_a.post("room-a", 1, "two", deadline=WAIT_S)
+        self.assertEqual(got.exception.name, "DUPLICATE")
+
+    def test_over_zmq(self):
+        self.check(f"zmq+tcp://127.0.0.1:{free_port()}", True)
+
+    def test_over_shared_memory(self):
+        self.check(f"shm://stoa-links-clients-{os.getpid()}", False)
+
+
+if __name__ == "__main__":
+    unittest.main()
