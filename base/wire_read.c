@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/wire.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/wire_memory.h"
@@ -151,6 +152,33 @@ static const stoa_token *refuse(reader *r, stoa_err err, const stoa_type *type, 
     return NULL;
 }
 
+/* What it may be stands behind why it is not. */
+static const stoa_token *refuse_number(reader *r, stoa_err err, const stoa_type *type, const char *why)
+{
+    uint64_t most = UINT64_MAX >> (64 - 8 * type->size_bytes);
+    if (type->cls == STOA_CLASS_UINT) {
+        r->err = STOA_FAIL(err, "%s: %s; 0 to %" PRIu64, type->name, why, most);
+    } else {
+        r->err = STOA_FAIL(err, "%s: %s; -%" PRIu64 " to %" PRIu64, type->name, why, most / 2 + 1, most / 2);
+    }
+    return NULL;
+}
+
+static const stoa_token *refuse_long(reader *r, const stoa_type *type, uint32_t size, const char *of)
+{
+    r->err = STOA_FAIL(STOA_E_TOO_LARGE, "%s: %" PRIu32 " %s; at most %" PRIu32, type->name, size, of, type->limit);
+    return NULL;
+}
+
+static const stoa_token *refuse_choice(reader *r, const stoa_type *type)
+{
+    char values[192];
+    stoa_buf out = STOA_BUF_FIXED(values);
+    for (uint32_t i = 0; i < type->limit; i++) { stoa_buf_printf(&out, "%s%" PRIu32 " %s", i ? ", " : "", i, type->values[i]); }
+    r->err = STOA_FAIL(STOA_E_INVALID, "%s: not one of its values: %s", type->name, values);
+    return NULL;
+}
+
 static const stoa_token *decode_none(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
     (void)out;
@@ -160,10 +188,10 @@ static const stoa_token *decode_none(reader *r, const stoa_type *type, const sto
 
 static const stoa_token *decode_uint(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
-    if (at->cls == STOA_TOKEN_INT) { return refuse(r, STOA_E_RANGE, type, "negative"); }
-    if (at->cls != STOA_TOKEN_UINT) { return refuse(r, STOA_E_INVALID, type, "not an integer"); }
+    if (at->cls == STOA_TOKEN_INT) { return refuse_number(r, STOA_E_RANGE, type, "negative"); }
+    if (at->cls != STOA_TOKEN_UINT) { return refuse_number(r, STOA_E_INVALID, type, "not an integer"); }
     if (at->as.u > UINT64_MAX >> (64 - 8 * type->size_bytes)) {
-        return refuse(r, STOA_E_RANGE, type, "too large");
+        return refuse_number(r, STOA_E_RANGE, type, "too large");
     }
     stoa_store_uint(out, type->size_bytes, at->as.u);
     return at + 1;
@@ -172,11 +200,11 @@ static const stoa_token *decode_uint(reader *r, const stoa_type *type, const sto
 static const stoa_token *decode_int(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
     if (at->cls != STOA_TOKEN_INT && at->cls != STOA_TOKEN_UINT) {
-        return refuse(r, STOA_E_INVALID, type, "not an integer");
+        return refuse_number(r, STOA_E_INVALID, type, "not an integer");
     }
     int64_t value = stoa_sign_extend(at->as.u, type->size_bytes);
     if ((uint64_t)value != at->as.u || (value < 0) != (at->cls == STOA_TOKEN_INT)) {
-        return refuse(r, STOA_E_RANGE, type, "too large");
+        return refuse_number(r, STOA_E_RANGE, type, "too large");
     }
     stoa_store_uint(out, type->size_bytes, at->as.u);
     return at + 1;
@@ -185,7 +213,7 @@ static const stoa_token *decode_int(reader *r, const stoa_type *type, const stoa
 static const stoa_token *decode_enum(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
     if (at->cls != STOA_TOKEN_UINT || at->as.u >= type->limit) {
-        return refuse(r, STOA_E_INVALID, type, "not one of its values");
+        return refuse_choice(r, type);
     }
     *out = (uint8_t)at->as.u;
     return at + 1;
@@ -205,7 +233,7 @@ static const stoa_token *decode_decimal(reader *r, const stoa_type *type, const 
 static const stoa_token *decode_text(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
     if (at->cls != STOA_TOKEN_TEXT) { return refuse(r, STOA_E_INVALID, type, "not text"); }
-    if (at->size > type->limit) { return refuse(r, STOA_E_TOO_LARGE, type, "too long"); }
+    if (at->size > type->limit) { return refuse_long(r, type, at->size, "bytes"); }
     if (!stoa_wire_utf8(at->as.bytes, at->size)) { return refuse(r, STOA_E_INVALID, type, "not UTF-8"); }
     stoa_store_uint(out, sizeof(uint16_t), at->size);
     memcpy(out + offsetof(stoa_text6, at), at->as.bytes, at->size);
@@ -215,7 +243,7 @@ static const stoa_token *decode_text(reader *r, const stoa_type *type, const sto
 static const stoa_token *decode_bytes(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
     if (at->cls != STOA_TOKEN_BYTES) { return refuse(r, STOA_E_INVALID, type, "not bytes"); }
-    if (at->size > type->limit) { return refuse(r, STOA_E_TOO_LARGE, type, "too many bytes"); }
+    if (at->size > type->limit) { return refuse_long(r, type, at->size, "bytes"); }
     stoa_store_uint(out + offsetof(stoa_list_head, count), sizeof(uint32_t), at->size);
     if (at->size) { memcpy(out + STOA_LIST_AT, at->as.bytes, at->size); }
     return at + 1;
@@ -224,7 +252,7 @@ static const stoa_token *decode_bytes(reader *r, const stoa_type *type, const st
 static const stoa_token *decode_list(reader *r, const stoa_type *type, const stoa_token *at, uint8_t *out)
 {
     if (at->cls != STOA_TOKEN_ARRAY) { return refuse(r, STOA_E_INVALID, type, "not an array"); }
-    if (at->size > type->limit) { return refuse(r, STOA_E_TOO_LARGE, type, "too many elements"); }
+    if (at->size > type->limit) { return refuse_long(r, type, at->size, "elements"); }
     uint32_t count = at->size;
     stoa_store_uint(out + offsetof(stoa_list_head, count), sizeof count, count);
     at++;

@@ -78,6 +78,78 @@ const stoa_protocol_stream *stoa_protocol_stream_find(uint64_t no)
     FIND(stoa_protocol_streams, stoa_protocol_stream_count, no);
 }
 
+/* --- fields */
+
+static bool is_from_one(const void *value)
+{
+    return *(const uint64_t *)value != 0;
+}
+
+static bool is_above_zero(const void *value)
+{
+    return *(const stoa_decimal *)value > 0;
+}
+
+static bool is_prose(const void *value)
+{
+    return room_text_is_good(value);
+}
+
+typedef struct field_rule {
+    const char *text;
+    bool (*holds)(const void *value);
+} field_rule;
+static const field_rule must_be_FROM_ONE = {"1 or more", is_from_one}, must_be_ABOVE_ZERO = {"above 0", is_above_zero},
+                        must_be_PROSE = {"1 byte or more, of UTF-8 without control characters but tab and newline", is_prose};
+
+typedef struct field_row {
+    uint32_t op;
+    const stoa_row *row;
+    const char *field;
+    size_t offset;
+    const field_rule *rule;
+} field_row;
+static const field_row fields[] = {
+#define CLIENT_FIELD(id, table, row_, field_, rule_)                                                                   \
+    {STOA_OP_##id, &table##_rows[table##_ROW_##row_], #field_, offsetof(table##_##row_, field_), &must_be_##rule_},
+#include "actors/client/protocol.def"
+};
+
+static const struct {
+    uint32_t op;
+    stoa_err error;
+    const char *text;
+} refusals[] = {
+#define CLIENT_REFUSAL(id, error_, text_) {STOA_OP_##id, STOA_E_##error_, text_},
+#include "actors/client/protocol.def"
+};
+
+stoa_err stoa_protocol_check(const stoa_protocol_op *op, const void *payload)
+{
+    for (size_t i = 0; i < STOA_COUNT_OF_(fields); i++) {
+        const field_row *f = &fields[i];
+        if (f->op != op->no || f->rule->holds((const uint8_t *)payload + f->offset)) { continue; }
+        return STOA_FAIL(STOA_E_INVALID, "%s.%s is to be %s", op->row->payload.name, f->field, f->rule->text);
+    }
+    return STOA_OK;
+}
+
+const char *stoa_protocol_field_rule(const stoa_row *row, const char *field)
+{
+    for (size_t i = 0; i < STOA_COUNT_OF_(fields); i++) {
+        if (fields[i].row == row && strcmp(fields[i].field, field) == 0) { return fields[i].rule->text; }
+    }
+    return NULL;
+}
+
+const char *stoa_protocol_refusal(const stoa_protocol_op *op, stoa_err error)
+{
+    for (size_t i = 0; i < STOA_COUNT_OF_(refusals); i++) {
+        if (refusals[i].op == op->no && refusals[i].error == error) { return refusals[i].text; }
+    }
+    return NULL;
+}
+
 /* --- sequence numbers of items */
 
 typedef struct seqs {
@@ -168,6 +240,13 @@ bool stoa_protocol_target_valid(stoa_protocol_target_id target, const char *text
         }
     }
     return dots == (target == STOA_TARGET_VENUE ? 1 : 0);
+}
+
+const char *stoa_protocol_target_text(stoa_protocol_target_id target)
+{
+    if (target == STOA_TARGET_NONE) { return "target: empty for this operation"; }
+    if (target == STOA_TARGET_VENUE) { return "target: VENUE.SYMBOL, 3 to 30 bytes of A-Z a-z 0-9 _ - and one ."; }
+    return "target: 1 to 30 bytes of A-Z a-z 0-9 _ -";
 }
 
 /* --- reading frames */

@@ -145,6 +145,13 @@ const stoa_protocol_op *stoa_protocol_op_find(uint64_t no);
 const stoa_protocol_item *stoa_protocol_item_find(uint64_t no);
 const stoa_protocol_stream *stoa_protocol_stream_find(uint64_t no);
 
+/* Whether a decoded payload of the operation is as protocol.def has its fields. Errors: INVALID; the trail names the field, and what it is to be. */
+stoa_err stoa_protocol_check(const stoa_protocol_op *op, const void *payload);
+/* What a field is to be beyond its type, "above 0"; NULL: no more. */
+const char *stoa_protocol_field_rule(const stoa_row *row, const char *field);
+/* What the operation's refusal means, in words; NULL: what the error says. */
+const char *stoa_protocol_refusal(const stoa_protocol_op *op, stoa_err error);
+
 /* The newest sequence number that an item carries, and the oldest (they differ where one item covers several); *whole_out is
  * false for all but the last part of a change that was sent in parts. payload is the item's row, decoded. */
 void stoa_protocol_item_seq(uint32_t item_no, const void *payload, uint64_t *first_out, uint64_t *last_out,
@@ -161,6 +168,8 @@ enum {
 
 /* A target: 1 to STOA_PROTOCOL_NAME_MAX of [A-Za-z0-9_-], for VENUE one '.' between two of them; empty for NONE. */
 bool stoa_protocol_target_valid(stoa_protocol_target_id target, const char *text, size_t size_bytes);
+/* The same in words, for who is refused. */
+const char *stoa_protocol_target_text(stoa_protocol_target_id target);
 
 /* --- frames */
 

@@ -157,7 +157,7 @@ static const char part_refusals[] =
     "`INVALID`\n"
     "  (target); `DENIED`; `UNAVAILABLE` (the node is stopping); `FULL` (more than `requests_max` unanswered); "
     "`INVALID`,\n"
-    "  `RANGE`, `PRECISION`, `TOO_LARGE` (payload; the text names the field); `NOT_FOUND`, `UNKNOWN_SYMBOL` (target). "
+    "  `RANGE`, `PRECISION`, `TOO_LARGE` (payload; the text names the field and what it may be); `NOT_FOUND`, `UNKNOWN_SYMBOL` (target). "
     "Then the\n"
     "  operation itself.\n"
     "- `UNAVAILABLE` and `FAILED` pass: send the same request again after a while. `FULL`: wait for answers first.\n"
@@ -251,12 +251,12 @@ static const struct {
     {"client.subscribe.after", "last number seen; with resume 1"},
     {"client.subscribed.newest", "number of the newest change; 0: none, or unknown"},
     {"client.unsubscribe.stream", "id of the subscribe"},
-    {"trade_account.place.client_order_id", "the client's, not 0, counted upwards"},
+    {"trade_account.place.client_order_id", "the client's, counted upwards"},
     {"trade_account.place.tif",
      "gtc: rests until cancelled; ioc: what does not trade at once is dropped; fok: all at once or "
      "nothing; post_only: rests, or is cancelled if it would trade"},
-    {"trade_account.place.price", "a whole number of ticks of the symbol, above 0"},
-    {"trade_account.place.qty", "a whole number of lots of the symbol, above 0"},
+    {"trade_account.place.price", "a whole number of ticks of the symbol"},
+    {"trade_account.place.qty", "a whole number of lots of the symbol"},
     {"trade_account.cancel.order_id", "or 0"},
     {"trade_account.cancel.client_order_id", "where order_id is 0"},
     {"trade_account.query.order_id", "or 0"},
@@ -275,8 +275,7 @@ static const struct {
     {"trade_balance.reserved", "held by open orders"},
     {"trade_balance.transit", "minus the sum of the other two"},
     {"room.post.author", "filled in by the node"},
-    {"room.post.client_post_id", "the client's, not 0"},
-    {"room.post.text", "1 byte at least; no control characters but newline and tab"},
+    {"room.post.client_post_id", "the client's"},
     {"room.history.author", "filled in by the node"},
     {"room.history.from_seq", "0: the newest"},
     {"room.history.limit", "1 to 16; 0: 16"},
@@ -330,7 +329,8 @@ static void print_type(stoa_buf *out, const stoa_type *type)
     }
 }
 
-static void print_fields(stoa_buf *out, const stoa_type *record)
+/* row: whose payload it is, NULL: nobody's. */
+static void print_fields(stoa_buf *out, const stoa_row *row, const stoa_type *record)
 {
     if (is_empty(record)) {
         stoa_buf_puts(out, "No fields: an empty array.\n");
@@ -341,7 +341,8 @@ static void print_fields(stoa_buf *out, const stoa_type *record)
         const stoa_field *field = &record->fields[i];
         stoa_buf_printf(out, "| %" PRIu32 " | `%s` | ", i, field->name);
         print_type(out, field->type);
-        stoa_buf_printf(out, " | %s |\n", note_of(record, field->name));
+        const char *note = note_of(record, field->name), *rule = row ? stoa_protocol_field_rule(row, field->name) : NULL;
+        stoa_buf_printf(out, " | %s%s%s |\n", note, note[0] && rule ? "; " : "", rule ? rule : "");
     }
 }
 
@@ -397,7 +398,7 @@ static void print_records(stoa_buf *out)
         const stoa_type *type = list.at[i];
         stoa_buf_printf(out, "\n### %s\n\n", type->name);
         if (type->cls == STOA_CLASS_RECORD) {
-            print_fields(out, type);
+            print_fields(out, NULL, type);
         } else {
             print_values(out, type);
             stoa_buf_puts(out, "\n");
@@ -437,9 +438,9 @@ static void print_ops(stoa_buf *out)
     for (uint32_t i = 0; i < stoa_protocol_op_count; i++) {
         const stoa_protocol_op *op = &stoa_protocol_ops[i];
         stoa_buf_printf(out, "\n### %" PRIu32 " %s\n\n%s\n\nRequest:\n\n", op->no, op->name, op->row->doc);
-        print_fields(out, &op->row->payload);
+        print_fields(out, op->row, &op->row->payload);
         stoa_buf_printf(out, "\nAnswer: %s\n\n", op->row->reply->doc);
-        print_fields(out, &op->row->reply->payload);
+        print_fields(out, NULL, &op->row->reply->payload);
     }
 }
 
@@ -461,7 +462,7 @@ static void print_streams(stoa_buf *out)
     for (uint32_t i = 0; i < stoa_protocol_item_count; i++) {
         const stoa_protocol_item *item = &stoa_protocol_items[i];
         stoa_buf_printf(out, "\n### Item %" PRIu32 " %s\n\n%s\n\n", item->no, item->name, item->row->doc);
-        print_fields(out, &item->row->payload);
+        print_fields(out, NULL, &item->row->payload);
     }
 }
 

@@ -141,25 +141,9 @@ static uint64_t text_hash(const stoa_text1022 *text)
     return stoa_hash64(text->len, text->at, text->len);
 }
 
-/* A control character: C0 but for tab and newline, DEL, or C1 (two bytes in UTF-8). */
-static bool has_control(const stoa_text1022 *text)
-{
-    for (size_t i = 0; i < text->len; i++) {
-        unsigned char c = (unsigned char)text->at[i];
-        if ((c < 0x20 && c != '\t' && c != '\n') || c == 0x7f) { return true; }
-        if (c == 0xc2 && i + 1 < text->len && (unsigned char)text->at[i + 1] < 0xa0) { return true; }
-    }
-    return false;
-}
-
-static bool is_postable(const stoa_text1022 *text)
-{
-    return text->len > 0 && stoa_utf8_prefix(text->at, text->len) == text->len && !has_control(text);
-}
-
 static stoa_err room_on_post(stoa_turn *turn, const room *self, const room_post *in, room_posted *out)
 {
-    if (in->author.len == 0 || in->client_post_id == 0 || !is_postable(&in->text)) { return STOA_E_INVALID; }
+    if (in->author.len == 0 || in->client_post_id == 0 || !room_text_is_good(&in->text)) { return STOA_E_INVALID; }
     if (!is_member(self, &in->author)) { return STOA_E_DENIED; }
     const answer *known = find_answer(self, &in->author, in->client_post_id);
     if (known && known->text_hash != text_hash(&in->text)) { return STOA_E_DUPLICATE; }

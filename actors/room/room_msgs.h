@@ -51,4 +51,7 @@ STOA_LIST(room_names, stoa_text30, 256)
     ROW(K, TOPIC, message, _, "A text was posted.")
 STOA_TABLE(room)
 
+/* Whether a room takes it as a post's. */
+bool room_text_is_good(const stoa_text1022 *text);
+
 #endif

@@ -3,14 +3,18 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/plugin/read.h"
 
+#include <inttypes.h>
 #include <string.h>
+
+#include "base/buf.h"
 
 static stoa_err put_uint(const stoa_type *type, stoa_json value, void *out)
 {
     uint64_t number;
+    uint64_t most = UINT64_MAX >> (64 - 8 * type->size_bytes);
     stoa_err err = stoa_json_uint(value, &number);
-    if (err) { return err; }
-    if (type->size_bytes < 8 && number >> (8 * type->size_bytes)) { return STOA_FAIL(STOA_E_RANGE, "it is above the maximum"); }
+    if (!err && number > most) { err = STOA_E_RANGE; }
+    if (err) { return STOA_FAIL(err, "a whole number from 0 to %" PRIu64, most); }
     memcpy(out, &number, type->size_bytes); /* little-endian, as the machine is */
     return STOA_OK;
 }
@@ -18,31 +22,35 @@ static stoa_err put_uint(const stoa_type *type, stoa_json value, void *out)
 static stoa_err put_int(const stoa_type *type, stoa_json value, void *out)
 {
     int64_t number;
+    int64_t most = type->size_bytes == 4 ? INT32_MAX : INT64_MAX;
     stoa_err err = stoa_json_int(value, &number);
-    if (err) { return err; }
-    if (type->size_bytes == 4 && (number < INT32_MIN || number > INT32_MAX)) { return STOA_FAIL(STOA_E_RANGE, "it is out of range"); }
+    if (!err && (number < -most - 1 || number > most)) { err = STOA_E_RANGE; }
+    if (err) { return STOA_FAIL(err, "a whole number from %" PRId64 " to %" PRId64, -most - 1, most); }
     memcpy(out, &number, type->size_bytes);
     return STOA_OK;
 }
 
 static stoa_err put_enum(const stoa_type *type, stoa_json value, void *out)
 {
-    const char *text;
-    size_t bytes;
+    const char *text = "";
+    size_t bytes = 0;
+    char values[192];
+    stoa_buf all = STOA_BUF_FIXED(values);
     stoa_err err = stoa_json_text(value, &text, &bytes);
-    if (err) { return err; }
-    for (uint32_t i = 0; i < type->limit; i++) {
+    for (uint32_t i = 0; i < type->limit && !err; i++) {
         if (strlen(type->values[i]) != bytes || memcmp(type->values[i], text, bytes) != 0) { continue; }
         *(uint8_t *)out = (uint8_t)i;
         return STOA_OK;
     }
-    return STOA_FAIL(STOA_E_INVALID, "no value '%.*s'", (int)bytes, text);
+    for (uint32_t i = 0; i < type->limit; i++) { stoa_buf_printf(&all, "%s\"%s\"", i ? ", " : "", type->values[i]); }
+    return STOA_FAIL(STOA_E_INVALID, "one of %s", values);
 }
 
 static stoa_err put_decimal(const stoa_type *type, stoa_json value, void *out)
 {
     (void)type;
-    return stoa_json_decimal(value, out);
+    stoa_err err = stoa_json_decimal(value, out);
+    return err ? STOA_FAIL(err, "a decimal in quotes, of at most 11 digits and 8 decimals") : STOA_OK;
 }
 
 static stoa_err put_text(const stoa_type *type, stoa_json value, void *out)
@@ -50,8 +58,8 @@ static stoa_err put_text(const stoa_type *type, stoa_json value, void *out)
     const char *text;
     size_t bytes;
     stoa_err err = stoa_json_text(value, &text, &bytes);
-    if (err) { return err; }
-    if (bytes > type->limit) { return STOA_FAIL(STOA_E_TOO_LARGE, "at most %u bytes", type->limit); }
+    if (!err && bytes > type->limit) { err = STOA_E_TOO_LARGE; }
+    if (err) { return STOA_FAIL(err, "a text of at most %u bytes", type->limit); }
     uint16_t length = (uint16_t)bytes;
     memcpy(out, &length, sizeof length);
     memcpy((uint8_t *)out + sizeof length, text, bytes);

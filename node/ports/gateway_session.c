@@ -222,7 +222,7 @@ void request_answered(stoa_gateway *g, request *r, const stoa_delivery *d)
     stoa_stamp stamp = {outward(d->error), d->durability, d->position};
     stoa_histogram_add(g->count.latency, stoa_clock_real.now_ns(&stoa_clock_real) - was.began_ns);
     if (d->error) {
-        session_refuse(g, s, was.id, stamp, NULL, true);
+        session_refuse(g, s, was.id, stamp, stoa_protocol_refusal(was.op, d->error), true);
         return;
     }
     answer(g, s, was.id, stamp, d->row, d->payload, true);
@@ -397,7 +397,7 @@ static stoa_err check_target(stoa_gateway *g, incoming *in)
 {
     (void)g;
     if (in->op->no == STOA_OP_SUBSCRIBE) { return STOA_OK; }
-    in->text = "target: not a name as this operation wants it";
+    in->text = stoa_protocol_target_text(in->op->target);
     bool valid = stoa_protocol_target_valid(in->op->target, in->frame.target, in->frame.target_bytes);
     return valid ? STOA_TEXT_SET(&in->target, in->frame.target, in->frame.target_bytes) : STOA_E_INVALID;
 }
@@ -405,7 +405,7 @@ static stoa_err check_target(stoa_gateway *g, incoming *in)
 static stoa_err check_right(stoa_gateway *g, incoming *in)
 {
     (void)g;
-    in->text = "the account is not this client's";
+    in->text = in->op->right == STOA_RIGHT_PLUGIN ? "the plug-in is not this client's" : "the account is not this client's";
     return !in->s->client || client_may(in->s->client, in->op->right, &in->target) ? STOA_OK : STOA_E_DENIED;
 }
 
@@ -429,6 +429,7 @@ static stoa_err check_payload(stoa_gateway *g, incoming *in)
     const stoa_type *type = &in->op->row->payload;
     STOA_ASSERT(type->size_bytes <= sizeof g->payload);
     stoa_err err = stoa_decode_tokens(type, in->frame.payload.tokens, in->frame.payload.count, g->payload);
+    if (!err) { err = stoa_protocol_check(in->op, g->payload); }
     in->text = err ? trail_text(in->said, sizeof in->said) : NULL;
     return err;
 }

@@ -540,11 +540,11 @@ static stoa_err check_subscribe(const stoa_gateway *g, const session *s, const s
                                 const stoa_protocol_stream *stream, stoa_text30 *target_out, const char **text_out)
 {
     if (!stream) {
-        *text_out = "no such stream";
+        *text_out = "client.subscribe.stream: none of the streams' numbers";
         return STOA_E_INVALID;
     }
     if (!stoa_protocol_target_valid(stream->target, frame->target, frame->target_bytes)) {
-        *text_out = "target: not a name as this stream wants it";
+        *text_out = stoa_protocol_target_text(stream->target);
         return STOA_E_INVALID;
     }
     (void)STOA_TEXT_SET(target_out, frame->target, frame->target_bytes);

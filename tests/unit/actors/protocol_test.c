@@ -59,6 +59,23 @@ static void an_author_is_filled_in_where_a_payload_has_one(void **state)
     }
 }
 
+static void a_field_that_is_not_as_it_is_to_be_is_named(void **state)
+{
+    (void)state;
+    const stoa_protocol_op *op = stoa_protocol_op_find(STOA_OP_ORDER_PLACE);
+    trade_account_place order = {.client_order_id = 1, .price = 1, .qty = 1};
+    char ticks[32];
+    assert_int_equal(stoa_protocol_check(op, &order), STOA_OK);
+    order.qty = 0;
+    assert_int_equal(stoa_protocol_check(op, &order), STOA_E_INVALID);
+    assert_non_null(strstr(stoa_err_trail(), "trade_account.place.qty is to be above 0"));
+    assert_string_equal(stoa_protocol_field_rule(op->row, "price"), "above 0");
+    assert_null(stoa_protocol_field_rule(op->row, "symbol"));
+    (void)snprintf(ticks, sizeof ticks, "%d ticks", TRADE_PRICE_TICKS_MAX);
+    assert_non_null(strstr(stoa_protocol_refusal(op, STOA_E_RANGE), ticks));
+    assert_null(stoa_protocol_refusal(op, STOA_E_DUPLICATE));
+}
+
 /* Bytes of a value of type at most. */
 static size_t longest(const stoa_type *type)
 {
@@ -340,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_unique_and_found),
         cmocka_unit_test(an_author_is_filled_in_where_a_payload_has_one),
+        cmocka_unit_test(a_field_that_is_not_as_it_is_to_be_is_named),
         cmocka_unit_test(every_payload_fits_its_frame),
         cmocka_unit_test(items_know_their_numbers),
         cmocka_unit_test(targets_are_names),
