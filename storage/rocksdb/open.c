@@ -172,13 +172,21 @@ static stoa_err open_folder(stoa_rocks *j, const char *path, bool look)
     return err ? err : stoa_mark_open(&j->mark, mark_path, database_exists(j) ? STOA_MARK_OPEN : STOA_MARK_BEGIN);
 }
 
+/* The first write: where it finds no space, the journal is read as one that was opened on a full disk. */
+static stoa_err note_open(stoa_rocks *j)
+{
+    stoa_err err = stoa_rocks_note_open(j);
+    if (err == STOA_E_FULL) { err = stoa_rocks_enter_full(j); }
+    return err == STOA_E_FULL ? STOA_OK : err;
+}
+
 stoa_err stoa_rocks_open(stoa_rocks *j, const char *path)
 {
     stoa_err err = open_folder(j, path, false);
     if (!err) { err = open_engine(j); }
     if (!err) { err = recover(j); }
     if (!err) { err = stoa_rocks_look_at_index(j); }
-    if (!err && !j->full) { err = stoa_rocks_note_open(j); }
+    if (!err && !j->full) { err = note_open(j); }
     if (!err && !j->full) { stoa_engine_fold(&j->engine); }
     stoa_reindexed ignored;
     if (!err && !j->full && atomic_load(&j->index_broken)) { err = stoa_rocks_reindex(&j->base, &ignored); }

@@ -152,6 +152,31 @@ static void a_journal_on_a_full_disk_can_be_opened_and_read(void **state)
     ops->close(journal);
 }
 
+/* However far an open comes before it finds that there is none. */
+static void space_may_run_out_at_any_write_of_an_open(void **state)
+{
+    (void)state;
+    assert_true(WIFSIGNALED(child_end(child_start("leave_tail", NULL))));
+    uint64_t last = 120;
+    unsigned full = 0;
+    for (long writes = 0; writes < 60; writes++) {
+        disk_full("/", writes);
+        stoa_journal *journal = opened();
+        kit_check_all(journal, last);
+        stoa_err err = kit_append(journal, last + 1, 2, 300, true);
+        assert_true(err == STOA_OK || err == STOA_E_FULL);
+        full += err == STOA_E_FULL;
+        if (!err) { last += 2; }
+        disk_good();
+        ops->close(journal);
+    }
+    assert_in_range(full, 4, 56);
+    stoa_journal *journal = opened();
+    kit_check_all(journal, last);
+    kit_check_index(journal, last);
+    ops->close(journal);
+}
+
 /* A process died with blocks that it had not synced, and the disk has no space for a table file of them. Whoever reads them may build on
  * them: rows, backups, answers. */
 static void what_is_read_on_a_full_disk_was_synced(void **state)
@@ -237,6 +262,7 @@ int main(int argc, char **argv)
         TEST(space_may_run_out_again_at_any_write),
         TEST(table_files_that_do_not_fit_refuse_the_next_block),
         TEST(a_journal_on_a_full_disk_can_be_opened_and_read),
+        TEST(space_may_run_out_at_any_write_of_an_open),
         TEST(what_is_read_on_a_full_disk_was_synced),
         TEST(a_failed_sync_ends_the_journal_and_keeps_what_was_synced),
         TEST(a_mark_that_cannot_be_synced_ends_the_journal),
