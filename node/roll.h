@@ -1,4 +1,4 @@
-/* roll.h - which shards a data folder has had. One whose folder is gone (a mount that failed, a slip of rm) is refused, and not begun
+/* roll.h - which shards a data folder has had. One whose journal is gone (a mount that failed, a slip of rm) is refused, and not begun
  * anew beside those that remember: an empty ledger would look like a node that has never run.
  *
  * DATA/shards has a line for each: its name and the CRC-32C of that, in hex. A folder without that file is new.
@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 
-/* Before the shards are opened. Blocks. Errors: NOT_FOUND (a shard's folder is gone), CORRUPT (a line is not
+/* Before the shards are opened. Blocks. Errors: NOT_FOUND (a shard's folder is gone, or is empty), CORRUPT (a line is not
  * as it was written), IO, TOO_LARGE, NOMEM. */
 stoa_err stoa_roll_check(const char *data);
 

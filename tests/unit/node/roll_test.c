@@ -42,6 +42,30 @@ static void write_list(const char *at, size_t size)
     assert_int_equal(fclose(file), 0);
 }
 
+/* A shard's folder, with the mark of its journal. */
+static void make_shard(const char *name)
+{
+    char mark[64];
+    (void)snprintf(mark, sizeof mark, "%s/commit.mark", name);
+    assert_int_equal(mkdir(in_data(name), 0700), 0);
+    FILE *file = fopen(in_data(mark), "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void empty_shard(const char *name)
+{
+    char mark[64];
+    (void)snprintf(mark, sizeof mark, "%s/commit.mark", name);
+    assert_int_equal(unlink(in_data(mark)), 0);
+}
+
+static void remove_shard(const char *name)
+{
+    empty_shard(name);
+    assert_int_equal(rmdir(in_data(name)), 0);
+}
+
 static void a_byte_that_has_changed_is_damage(char *list, size_t size)
 {
     for (size_t bit = 0; bit < (size - 1) * 8; bit++) { /* the last newline may go */
@@ -59,8 +83,8 @@ static void a_shard_that_is_gone_is_refused(void **state)
     (void)state;
     assert_non_null(mkdtemp(data));
     assert_int_equal(stoa_roll_check(data), STOA_OK); /* a new folder */
-    assert_int_equal(mkdir(in_data("trade"), 0700), 0);
-    assert_int_equal(mkdir(in_data("room"), 0700), 0);
+    make_shard("trade");
+    make_shard("room");
     assert_int_equal(stoa_roll_add(data, "trade"), STOA_OK);
     assert_int_equal(stoa_roll_add(data, "room"), STOA_OK);
     assert_int_equal(stoa_roll_add(data, "trade"), STOA_OK);
@@ -69,7 +93,7 @@ static void a_shard_that_is_gone_is_refused(void **state)
     size_t size = read_list(list, sizeof list);
     a_byte_that_has_changed_is_damage(list, size);
 
-    assert_int_equal(rmdir(in_data("room")), 0);
+    remove_shard("room");
     assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
     assert_non_null(strstr(stoa_err_trail(), "shard room has been there"));
 
@@ -77,12 +101,17 @@ static void a_shard_that_is_gone_is_refused(void **state)
     assert_int_equal(stoa_roll_check(data), STOA_OK);
     assert_int_equal(stoa_roll_add(data, "room"), STOA_OK);
     assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
-    assert_int_equal(mkdir(in_data("room"), 0700), 0);
+    make_shard("room");
     assert_int_equal(stoa_roll_check(data), STOA_OK);
+    empty_shard("trade"); /* as the place of a mount that failed */
+    assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
+    assert_int_equal(mkdir(in_data("trade/db"), 0700), 0); /* for the journal to say what is missing */
+    assert_int_equal(stoa_roll_check(data), STOA_OK);
+    assert_int_equal(rmdir(in_data("trade/db")), 0);
     assert_int_equal(rmdir(in_data("trade")), 0);
     assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
 
-    assert_int_equal(rmdir(in_data("room")), 0);
+    remove_shard("room");
     assert_int_equal(unlink(in_data("shards")), 0);
     assert_int_equal(rmdir(data), 0);
 }
