@@ -58,7 +58,8 @@ stoa_err stoa_journal_rocksdb_accept(const char *path, bool plan, stoa_journal_l
     stoa_mark_abandon(&mark);
     if (!err && !plan && (loss.damaged || loss.lost)) {
         stoa_log(STOA_LOG_WARN, "journal_loss_accepted", STOA_KV("path", path), STOA_KU("mark", loss.mark), STOA_KU("kept", loss.kept));
-        err = write_mark(mark_path, &loss);
+        if (loss.lost) { err = stoa_folder_sync_logs(db_path); } /* a process that died need not have, and the mark vouches for it */
+        if (!err) { err = write_mark(mark_path, &loss); }
     }
     if (!err) { *out = loss; }
     return err;

@@ -116,7 +116,9 @@ static void what_a_lost_mark_cannot_vouch_for_is_refused_until_it_is_accepted(vo
         assert_true(whole ? plan.kept == 2 * ALL && !plan.broken : plan.kept >= ALL && plan.kept < 2 * ALL);
         assert_int_equal(access(name_in(path, "commit.mark").at, F_OK) == 0, file);
         refused_twice();
+        unsigned synced = atomic_load(&logs_synced);
         kit_ok(stoa_journal_rocksdb_accept(path, false, &loss));
+        assert_true(atomic_load(&logs_synced) > synced); /* what the mark vouches for is on the disk, whoever left it */
         assert_true(loss.kept == plan.kept && memcmp(&loss.hash, &plan.hash, sizeof loss.hash) == 0);
         kit_ok(stoa_journal_rocksdb_accept(path, true, &loss));
         assert_true(!loss.lost && !loss.damaged && loss.mark == plan.kept);
