@@ -97,6 +97,7 @@ static void a_bad_allow_list_leaves_the_old_one(void **state)
     world *w = *state;
     end *server = listen_at(w), *client = dial(w);
     wait_for(w, &server->ups, 1);
+    wait_for(w, &client->ups, 1);
     stoa_link_allowed bad[3][2] = {{w->allowed[0], w->allowed[0]}, {w->allowed[0], {.name = "x"}}, {w->allowed[0]}};
     memcpy(bad[2][1].public_key, w->other.public_key, STOA_KEY_TEXT_BYTES); /* and no name */
     for (unsigned i = 0; i < 3; i++) {

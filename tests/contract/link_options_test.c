@@ -12,6 +12,7 @@ static void an_address_is_listened_at_once(void **state)
     assert_int_equal(stoa_link_open(w->address, &options, &second), STOA_E_EXISTS);
     assert_null(second);
     wait_for(w, &server->ups, 1);
+    wait_for(w, &client->ups, 1);
     send_patiently(w, client, 0, 0, 10);
     wait_for(w, &server->frames, 1);
 }

@@ -133,6 +133,7 @@ static void one_peer_more_than_the_limit_is_refused_until_one_leaves(void **stat
     assert_true(counts_of(server).refused >= times);
     end_stop(first, 0);
     wait_for(w, &server->ups, 3);
+    wait_for(w, &third->ups, 1);
     uint32_t ups = third->ups;
     send_patiently(w, second, 0, 0, 10);
     wait_for(w, &server->frames, 1);

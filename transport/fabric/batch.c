@@ -65,7 +65,12 @@ static void header_write(stoa_conn *conn, uint8_t *header, uint64_t number, uint
                      batch ? stoa_out_bytes(&conn->out, batch) : NULL, batch ? batch->bytes : 0, header + AT_TAG);
 }
 
-/* Errors: AGAIN; CLOSED, and the connection is lost. */
+static bool is_whole(const stoa_conn *conn)
+{
+    return !conn->lost && !conn->broken;
+}
+
+/* Errors: AGAIN; CLOSED, and the connection is broken. */
 static stoa_err post(stoa_conn *conn, stoa_parcel *parcel, const void *body, uint32_t body_bytes)
 {
     stoa_fabric *link = conn->link;
@@ -79,7 +84,7 @@ static stoa_err post(stoa_conn *conn, stoa_parcel *parcel, const void *body, uin
         stoa_fabric_mark(link->dirty, conn->slot);
         stoa_link_timer_set(&link->timer, 1);
     } else {
-        stoa_conn_lose(conn);
+        stoa_conn_break(conn);
     }
     return err;
 }
@@ -145,12 +150,12 @@ void stoa_conn_flush(stoa_conn *conn)
 {
     stoa_fabric *link = conn->link;
     stoa_fabric_unmark(link->dirty, conn->slot);
-    if (!conn->end || conn->lost || conn->phase < STOA_PHASE_PROBING || conn->phase > STOA_PHASE_UP) { return; }
+    if (!conn->end || !is_whole(conn) || conn->phase < STOA_PHASE_PROBING || conn->phase > STOA_PHASE_UP) { return; }
     uint64_t acked = conn->acked;
     if (conn->credit) { post_credit(conn, conn->credit); }
     if (conn->puts) { stoa_conn_put_flush(conn); }
-    if (!conn->lost) { flush_batches(conn); }
-    if (!conn->lost && (conn->owes || ack_is_due(conn))) { stoa_conn_acknowledge(conn); }
+    if (is_whole(conn)) { flush_batches(conn); }
+    if (is_whole(conn) && (conn->owes || ack_is_due(conn))) { stoa_conn_acknowledge(conn); }
     conn->owes = false;
     if (acked != conn->acked) { conn->in_told = conn->in.next; }
     if (conn->full && (conn->full_acked != conn->out.acked || conn->full_next != conn->out.next)) {
@@ -282,7 +287,7 @@ void stoa_carrier_landed(void *token, bool whole)
     stoa_arrival *arrival = token;
     stoa_conn *conn = arrival->owner;
     bool gone = is_gone(conn);
-    if (!whole && !gone) { stoa_conn_lose(conn); }
+    if (!whole && !gone) { stoa_conn_break(conn); }
     if (conn->encrypted) {
         if (whole && !gone) { take_sealed(conn, arrival); }
         stoa_pen_free(&conn->pen, arrival);
@@ -308,11 +313,11 @@ void stoa_carrier_sent(void *token, bool done)
         stoa_conn_put_sent(conn, parcel, done);
         return;
     }
-    if (!done) { stoa_conn_lose(conn); }
+    if (!done) { stoa_conn_break(conn); }
 }
 
 void stoa_carrier_broken(void *owner)
 {
     stoa_conn *conn = owner;
-    if (!is_gone(conn)) { stoa_conn_lose(conn); }
+    if (!is_gone(conn)) { stoa_conn_break(conn); }
 }

@@ -43,6 +43,7 @@ typedef struct stoa_carrier_settings {
     const struct sockaddr *local; /* of this machine, seen from the other ends; NULL where it is not known */
     uint32_t body_limit;          /* bytes; no message that comes has a longer body */
     bool one_sided;               /* memory may be written and read from afar; else the library is not to know how */
+    bool listens;                 /* the other sides send first: until one has, send to it may say AGAIN */
     int epoll;                    /* a set that it adds the descriptors to which the owner sleeps on */
     void *context;
 } stoa_carrier_settings;
@@ -56,14 +57,16 @@ typedef struct stoa_carrier_ops {
      * is used afterwards. */
     void (*close)(stoa_carrier *wire);
 
-    /* Where who is connected to us at here finds us; here is NULL where it is not known. Returns its size. */
-    uint32_t (*address)(stoa_carrier *wire, const struct sockaddr *here, uint8_t out[STOA_CARRIER_ADDRESS_BYTES]);
-
-    /* Be ready to send to address, which came from the other side and is not to be believed. Does not wait for it.
-     * Errors: MALFORMED, UNSUPPORTED (it cannot be reached), NOMEM, IO. */
-    stoa_err (*connect)(stoa_carrier *wire, const void *address, uint32_t size_bytes, void *owner,
-                        stoa_carrier_end **out);
-    /* The end is gone; broken is not called for it any more. sent and landed are, for what is under way. */
+    /* An end for owner, the connection: messages may come for it as soon as the other side knows its address. What it takes is
+     * the carrier's until disconnect. Errors: NOMEM, UNSUPPORTED, IO (no descriptor). */
+    stoa_err (*begin)(stoa_carrier *wire, void *owner, stoa_carrier_end **out);
+    /* Where who is connected to us at here finds the end; here is NULL where it is not known. Returns its size. */
+    uint32_t (*address)(stoa_carrier *wire, const stoa_carrier_end *end, const struct sockaddr *here,
+                        uint8_t out[STOA_CARRIER_ADDRESS_BYTES]);
+    /* Be ready to send to address, which came from the other side and is not to be believed: once, for an end that has begun.
+     * Does not wait for it. Errors: MALFORMED, UNSUPPORTED (it cannot be reached), NOMEM, IO. */
+    stoa_err (*connect)(stoa_carrier *wire, stoa_carrier_end *end, const void *address, uint32_t size_bytes);
+    /* The end is gone, connected or not; broken is not called for it any more. sent and landed are, for what is under way. */
     void (*disconnect)(stoa_carrier *wire, stoa_carrier_end *end);
 
     /* Send header and body, in order with what was sent before. Both stay as they are until sent(token), which may come
@@ -82,10 +85,9 @@ typedef struct stoa_carrier_ops {
     stoa_err (*expose)(stoa_carrier *carrier, void *memory, uint64_t size_bytes, uint8_t *key_out,
                        uint32_t key_bytes_max, uint32_t *key_bytes_out, void **region_out);
     void (*conceal)(stoa_carrier *carrier, void *region);
-    /* Use a key of the other side's. Errors: MALFORMED. */
+    /* Use a key of the other side's; far is the end's and goes with it. Errors: MALFORMED, FULL. */
     stoa_err (*reach)(stoa_carrier *carrier, stoa_carrier_end *end, const uint8_t *key, uint32_t key_bytes,
                       void **far_out);
-    void (*unreach)(stoa_carrier *carrier, void *far);
     /* Write, read, wait until all that was written is there; sent(token) when done, which may come before the return.
      * Errors: AGAIN, CLOSED. */
     stoa_err (*write)(stoa_carrier *carrier, stoa_carrier_end *end, void *far, uint64_t address, const void *bytes,

@@ -65,7 +65,6 @@ void stoa_conn_free(stoa_conn *conn)
     stoa_secure_stream_close(&conn->credit_out);
     stoa_secure_stream_close(&conn->credit_in);
     stoa_secure_forget(&conn->secure);
-    if (conn->link->carrier) { stoa_conn_put_end(conn); }
     free(conn->puts);
     free(conn);
 }
@@ -94,6 +93,11 @@ void stoa_conn_lose(stoa_conn *conn)
 {
     conn->lost = true;
     stoa_fabric_mark(conn->link->ready, conn->slot);
+}
+
+void stoa_conn_break(stoa_conn *conn)
+{
+    conn->broken = conn->link->broke = true;
 }
 
 void stoa_conn_dismiss(stoa_conn *conn, stoa_err why)
@@ -194,6 +198,17 @@ void stoa_conn_heard(stoa_conn *conn)
     if (conn->phase == STOA_PHASE_DISMISSED) { conn->door.in_bytes = 0; }
     if (conn->door.ended && !conn->lost) { ended(conn); }
     (void)stoa_door_flush(&conn->door);
+}
+
+void stoa_fabric_broke(stoa_fabric *link)
+{
+    link->broke = false;
+    for (uint32_t i = 0; i < link->conn_top; i++) {
+        stoa_conn *conn = link->conns[i];
+        if (!conn || !conn->broken || conn->lost) { continue; }
+        stoa_conn_heard(conn);
+        stoa_conn_lose(conn);
+    }
 }
 
 /* --- what the owner is told */

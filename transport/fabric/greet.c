@@ -149,8 +149,8 @@ static stoa_err make_offer(stoa_conn *conn)
     struct sockaddr_storage here;
     socklen_t here_bytes = sizeof here;
     bool known = getsockname(conn->door.fd, (struct sockaddr *)&here, &here_bytes) == 0;
-    uint32_t address_bytes = link->kind->address(link->carrier, known ? (const struct sockaddr *)&here : NULL,
-                                                 body + OFFER_BYTES);
+    uint32_t address_bytes = link->kind->address(link->carrier, conn->end,
+                                                 known ? (const struct sockaddr *)&here : NULL, body + OFFER_BYTES);
     stoa_err err = stoa_in_open(&conn->in, conn, conn->ring_bytes, link->body_limit);
     if (!err && conn->encrypted) { err = stoa_pen_open(&conn->pen, conn, link->body_limit); }
     if (err) { return err; }
@@ -173,7 +173,7 @@ static stoa_err use_offer(stoa_conn *conn, const uint8_t *body, uint32_t size_by
     stoa_err err = stoa_out_open(&conn->out, conn, conn->ring_bytes, body_limit, link->queue_frames);
     if (!err && conn->in.memory) { stoa_in_shrink(&conn->in, conn->ring_bytes); }
     if (!err) {
-        err = link->kind->connect(link->carrier, body + OFFER_BYTES, size_bytes - OFFER_BYTES, conn, &conn->end);
+        err = link->kind->connect(link->carrier, conn->end, body + OFFER_BYTES, size_bytes - OFFER_BYTES);
     }
     return err;
 }
@@ -190,7 +190,8 @@ static stoa_err take_offer(stoa_conn *conn, const uint8_t *body, uint32_t size_b
         link->guests--;
         conn->served = true;
     }
-    stoa_err err = use_offer(conn, body, size_bytes);
+    stoa_err err = link->listens ? link->kind->begin(link->carrier, conn, &conn->end) : STOA_OK;
+    if (!err) { err = use_offer(conn, body, size_bytes); }
     if (!err && link->listens) { err = make_offer(conn); }
     if (err) { return err; }
     phase_set(conn, STOA_PHASE_PROBING);
@@ -217,7 +218,8 @@ static stoa_err take_welcome(stoa_conn *conn, const uint8_t *body, uint32_t size
     }
     conn->encrypted = link->secured && !(link->trusted && (flags & FLAG_TRUSTED));
     phase_set(conn, STOA_PHASE_OFFER);
-    return make_offer(conn);
+    stoa_err err = link->kind->begin(link->carrier, conn, &conn->end);
+    return err ? err : make_offer(conn);
 }
 
 stoa_err stoa_conn_greeted(stoa_conn *conn, uint8_t kind, const uint8_t *body, uint32_t size_bytes)

@@ -105,6 +105,7 @@ typedef struct stoa_conn {
     stoa_phase phase;
     bool served;                    /* counts against peer_limit */
     bool told;                      /* up is told */
+    bool broken;                    /* its carrier is; lost, when what its door has to say is read */
     bool lost;                      /* gone; what came is to be told, then down */
     bool probed;                    /* a genuine message came over the carrier */
     bool hurried;                   /* the other side waits for our acknowledgement */
@@ -156,6 +157,7 @@ struct stoa_fabric {
     int listener;
     stoa_link_timer timer;
     bool listens, secured, trusted, kicked, spins, leaving;
+    bool broke; /* a connection is broken */
     uint8_t secret_key[STOA_SECURE_KEY_BYTES], server_key[STOA_SECURE_KEY_BYTES];
     stoa_allowed allowed;
     uint32_t frame_limit, queue_frames, peer_limit, conn_limit, body_limit;
@@ -205,6 +207,9 @@ static inline void stoa_fabric_unmark(uint64_t *bits, uint32_t slot)
 stoa_conn *stoa_conn_new(stoa_fabric *link, int fd, stoa_phase phase);
 /* The connection cannot go on: what is up is told down when all that came is told, what is not is dropped. */
 void stoa_conn_lose(stoa_conn *conn);
+/* Its carrier has broken: it is lost in this poll or the next. The other side may have said why at the door. */
+void stoa_conn_break(stoa_conn *conn);
+void stoa_fabric_broke(stoa_fabric *link);
 /* Say why and hang up; frames that came and are not told are dropped. */
 void stoa_conn_dismiss(stoa_conn *conn, stoa_err why);
 /* Remove it; it is freed when the carrier has done with it. */
@@ -245,8 +250,6 @@ stoa_err stoa_conn_put_frame(stoa_conn *conn, const stoa_in_frame *frame);
 void stoa_conn_put_flush(stoa_conn *conn);
 bool stoa_conn_put_tell(stoa_conn *conn, const stoa_link_events *events);
 void stoa_conn_put_sent(stoa_conn *conn, stoa_parcel *parcel, bool done);
-/* Nothing of it is on the wire any more, and the carrier is still open. */
-void stoa_conn_put_end(stoa_conn *conn);
 void stoa_fabric_conceal_all(stoa_fabric *link);
 
 /* --- address.c */

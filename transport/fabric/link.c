@@ -94,7 +94,7 @@ stoa_conn *stoa_fabric_conn(stoa_fabric *link, stoa_peer peer)
 {
     uint64_t slot = link->listens ? peer & ((UINT64_C(1) << STOA_FABRIC_PEER_SLOT_BITS) - 1) : 0;
     stoa_conn *conn = slot < link->conn_top ? link->conns[slot] : NULL;
-    if (!conn || conn->lost || !conn->told || (link->listens && conn->peer != peer)) { return NULL; }
+    if (!conn || conn->lost || conn->broken || !conn->told || (link->listens && conn->peer != peer)) { return NULL; }
     return conn;
 }
 
@@ -257,13 +257,14 @@ uint32_t stoa_fabric_poll(stoa_link *of, const stoa_link_events *events, uint32_
     if (looks && stoa_link_timer_is_over(&link->timer)) { tick(link); }
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
         uint32_t moved = link->kind->progress(link->carrier);
+        if (link->broke) { stoa_fabric_broke(link); }
         if ((moved == 0 && looks) || ++link->looks >= DOORS_SELDOM) { moved += look_at_doors(link); }
         uint32_t more = tell(link, events, max - told);
         told += more;
         flush(link);
         if (link->gone) { sweep(link); }
         if (told == max) { return told; }
-        if (moved + more == 0 && (link->spins || link->kind->arm(link->carrier))) { return told; }
+        if (moved + more == 0 && !link->broke && (link->spins || link->kind->arm(link->carrier))) { return told; }
     }
     stoa_fabric_kick(link); /* there is more than one poll is to do */
     return told;
@@ -428,6 +429,7 @@ static stoa_err carrier_open(stoa_fabric *link)
     struct sockaddr_storage local;
     stoa_carrier_settings settings = {.transport = link->transport,
                                       .body_limit = link->body_limit,
+                                      .listens = link->listens,
                                       .one_sided = !link->secured || link->trusted};
     settings.local = stoa_fabric_local(link, &local) ? (const struct sockaddr *)&local : NULL;
     settings.epoll = link->epoll;

@@ -341,15 +341,5 @@ void stoa_conn_put_sent(stoa_conn *conn, stoa_parcel *parcel, bool done)
         if (parcel == &puts->flushes[i].parcel) { puts->flushes[i].settled = done; }
     }
     stoa_fabric_mark(conn->link->ready, conn->slot);
-    if (!done) { stoa_conn_lose(conn); }
-}
-
-void stoa_conn_put_end(stoa_conn *conn)
-{
-    if (!conn->puts) { return; }
-    for (unsigned i = 0; i < STOA_FABRIC_FARS; i++) {
-        if (conn->puts->fars[i].id != 0) { conn->link->kind->unreach(conn->link->carrier, conn->puts->fars[i].far); }
-    }
-    free(conn->puts);
-    conn->puts = NULL;
+    if (!done) { stoa_conn_break(conn); }
 }

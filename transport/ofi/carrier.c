@@ -98,10 +98,15 @@ static uint32_t progress(stoa_carrier *carrier)
     return carrier->retired ? moved + stoa_ofi_endpoint_progress(carrier->retired) : moved;
 }
 
-static stoa_err connect_end(stoa_carrier *carrier, const void *address, uint32_t size_bytes, void *owner,
-                            stoa_carrier_end **out)
+static stoa_err begin_end(stoa_carrier *carrier, void *owner, stoa_carrier_end **out)
 {
-    return stoa_ofi_endpoint_connect(carrier->now, address, size_bytes, owner, out);
+    return stoa_ofi_endpoint_begin(carrier->now, owner, out);
+}
+
+static stoa_err connect_end(stoa_carrier *carrier, stoa_carrier_end *end, const void *address, uint32_t size_bytes)
+{
+    (void)carrier;
+    return stoa_ofi_endpoint_connect(end, address, size_bytes);
 }
 
 static void disconnect_end(stoa_carrier *carrier, stoa_carrier_end *end)
@@ -123,12 +128,12 @@ static bool arm(stoa_carrier *carrier)
     return fi_trywait(carrier->fabric, queues, carrier->retired ? 2 : 1) == 0;
 }
 
-/* Of the endpoint that connect takes: a link asks for both within one turn, or has no connection beside that one. */
-static uint32_t address_of(stoa_carrier *carrier, const struct sockaddr *here, uint8_t out[STOA_CARRIER_ADDRESS_BYTES])
+static uint32_t address_of(stoa_carrier *carrier, const stoa_carrier_end *end, const struct sockaddr *here,
+                           uint8_t out[STOA_CARRIER_ADDRESS_BYTES])
 {
-    (void)here;
-    memcpy(out, carrier->now->name, carrier->now->name_bytes);
-    return (uint32_t)carrier->now->name_bytes;
+    (void)carrier, (void)here;
+    memcpy(out, end->endpoint->name, end->endpoint->name_bytes);
+    return (uint32_t)end->endpoint->name_bytes;
 }
 
 /* --- open and close */
@@ -211,6 +216,7 @@ const stoa_carrier_ops stoa_ofi_carrier = {
     .name = "ofi",
     .open = open_carrier,
     .close = close_carrier,
+    .begin = begin_end,
     .address = address_of,
     .connect = connect_end,
     .disconnect = disconnect_end,

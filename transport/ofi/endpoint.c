@@ -192,19 +192,12 @@ static bool name_read(const stoa_ofi_endpoint *endpoint, const void *address, ui
     return true; /* of an adapter: of the same kind and length as ours */
 }
 
-stoa_err stoa_ofi_endpoint_connect(stoa_ofi_endpoint *endpoint, const void *address, uint32_t size_bytes, void *owner,
-                                   stoa_carrier_end **out)
+stoa_err stoa_ofi_endpoint_begin(stoa_ofi_endpoint *endpoint, void *owner, stoa_carrier_end **out)
 {
-    uint8_t name[STOA_CARRIER_ADDRESS_BYTES];
-    if (!name_read(endpoint, address, size_bytes, name)) { return STOA_E_MALFORMED; }
     stoa_carrier_end *end = calloc(1, sizeof *end);
     if (!end) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a connection"); }
-    int count = fi_av_insert(endpoint->av, name, 1, &end->address, 0, NULL);
-    if (count != 1) {
-        free(end);
-        return STOA_FAIL(STOA_E_UNSUPPORTED, "libfabric: the other side's address is none");
-    }
     end->endpoint = endpoint;
+    end->address = FI_ADDR_UNSPEC;
     end->owner = owner;
     end->next = endpoint->ends;
     endpoint->ends = end;
@@ -212,16 +205,29 @@ stoa_err stoa_ofi_endpoint_connect(stoa_ofi_endpoint *endpoint, const void *addr
     return STOA_OK;
 }
 
+stoa_err stoa_ofi_endpoint_connect(stoa_carrier_end *end, const void *address, uint32_t size_bytes)
+{
+    uint8_t name[STOA_CARRIER_ADDRESS_BYTES];
+    if (!name_read(end->endpoint, address, size_bytes, name)) { return STOA_E_MALFORMED; }
+    fi_addr_t at = FI_ADDR_UNSPEC;
+    if (fi_av_insert(end->endpoint->av, name, 1, &at, 0, NULL) != 1) {
+        return STOA_FAIL(STOA_E_UNSUPPORTED, "libfabric: the other side's address is none");
+    }
+    end->address = at;
+    return STOA_OK;
+}
+
 void stoa_ofi_endpoint_disconnect(stoa_carrier_end *end)
 {
     stoa_ofi_endpoint *endpoint = end->endpoint;
     stoa_carrier_end **at = &endpoint->ends;
-    (void)fi_av_remove(endpoint->av, &end->address, 1, 0);
+    bool connected = end->address != FI_ADDR_UNSPEC;
+    if (connected) { (void)fi_av_remove(endpoint->av, &end->address, 1, 0); }
     while (*at != end) {
         at = &(*at)->next;
     }
     *at = end->next;
-    endpoint->wear++;
+    endpoint->wear += connected;
     for (const stoa_ofi_operation *is = end->under_way; is; is = is->next) {
         endpoint->wear++;
     }

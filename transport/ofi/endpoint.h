@@ -30,7 +30,7 @@ typedef struct stoa_ofi_endpoint stoa_ofi_endpoint;
 
 struct stoa_carrier_end {
     stoa_ofi_endpoint *endpoint;
-    fi_addr_t address;
+    fi_addr_t address; /* FI_ADDR_UNSPEC until it is connected */
     void *owner;
     stoa_carrier_end *next; /* of those that are in use, or gone */
     uint64_t forget_ns;     /* gone: when what is under way is told as not sent */
@@ -70,8 +70,8 @@ stoa_err stoa_ofi_endpoint_open(struct fid_domain *domain, struct fi_info *info,
 void stoa_ofi_endpoint_close(stoa_ofi_endpoint *endpoint);
 
 /* As stoa_carrier_ops' members. */
-stoa_err stoa_ofi_endpoint_connect(stoa_ofi_endpoint *endpoint, const void *address, uint32_t size_bytes, void *owner,
-                                   stoa_carrier_end **out);
+stoa_err stoa_ofi_endpoint_begin(stoa_ofi_endpoint *endpoint, void *owner, stoa_carrier_end **out);
+stoa_err stoa_ofi_endpoint_connect(stoa_carrier_end *end, const void *address, uint32_t size_bytes);
 void stoa_ofi_endpoint_disconnect(stoa_carrier_end *end);
 stoa_err stoa_ofi_endpoint_send(stoa_carrier_end *end, const void *header, const void *body, uint32_t body_bytes,
                                 void *token);
