@@ -220,11 +220,6 @@ class Talker(Program):
 QUIET = {"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=0"}   # freed memory is not what grows
 
 
-def each_way(link):
-    """Descriptors that are no growth: two that call each other at once over UCX may keep a connection each way."""
-    return 1 if link.startswith("ucx") else 0
-
-
 def held_by(process):
     """(KiB resident, descriptors, threads) of a process."""
     folder = f"/proc/{process.pid}"

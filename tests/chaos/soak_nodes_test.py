@@ -99,7 +99,7 @@ class Line:
         self.rounds(WARM_ROUNDS, WARM_S)
         rss, descriptors, threads = self.held()
         self.rounds(ROUNDS, SOAK_S)
-        most = (rss + GROWTH_KIB, descriptors + wired.each_way(self.what), threads)
+        most = (rss + GROWTH_KIB, descriptors, threads)
         wired.wait_until(lambda: f"{self.what} holds no more than {most}: {self.held()}",
                          lambda: all(is_now <= limit for is_now, limit in zip(self.held(), most)))
         self.talk.stop()

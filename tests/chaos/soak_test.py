@@ -102,7 +102,6 @@ class Pair:
         _, before = self.soak(WARM_S)
         life = self.now[self.stays]
         _, descriptors, threads = wired.held_by(life.process)
-        descriptors += wired.each_way(self.link)
         lives, after = self.soak(SOAK_S)
         most = GROWTH_KIB + PER_LIFE_KIB * lives + WAVES_KIB.get(self.link, 0)
         wired.demand(after - before <= most, f"{self.what()} grew by {after - before} KiB in {lives} lives, which is more than {most}")
