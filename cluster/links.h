@@ -73,7 +73,8 @@ void stoa_links_close(stoa_links *links, uint64_t linger_ns);
  * node. Errors: as open. */
 stoa_err stoa_links_pair(const char *data);
 /* Have the keys as they are in the folder now, and try another one where a node refused: once a second where keys come, go or rotate
- * while the program runs. Who has lost a key is cut off. What cannot be read is logged, and the keys stay as they were. Blocks. */
+ * while the program runs. Who has lost a key is cut off. What cannot be read is logged, and the keys stay as they were; connections that go on
+ * being refused are logged by it, too (link_refused, link_turned_away). Blocks. */
 void stoa_links_look(stoa_links *links);
 
 /* Find an actor "kind/key", here or elsewhere, and wait until it is there, for wait_ns at most. Errors: NOT_FOUND. */

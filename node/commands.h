@@ -63,7 +63,7 @@ uint64_t stoa_process_cpu_ns(void);
 typedef void (*stoa_name_visit)(void *context, const char *name);
 stoa_err stoa_names_visit(stoa_platform *platform, const char *cls, stoa_name_visit visit, void *context);
 
-/* NOT_FOUND for what ("room"), with the nearest name of the class in the sentence. */
+/* NOT_FOUND for what ("room"), with the nearest name of the class in the sentence; UNAVAILABLE where it is the name of an actor on a node that is lost. */
 stoa_err stoa_not_found(stoa_platform *platform, const char *what, const char *cls, const char *name);
 
 /* The same for a pattern that matched nothing, and the document is taken back; OK where there was no pattern. */

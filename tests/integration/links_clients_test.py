@@ -57,6 +57,8 @@ class Clients(unittest.TestCase):
         with self.assertRaises(StoaError) as got:
             self.client.subscribe("room", "room-a", seen.append, deadline=1.0)
         self.assertEqual((got.exception.name, "node a" in got.exception.text), ("UNAVAILABLE", True))
+        shown = self.b.stoa("actor room/room-a")
+        self.assertIn("room/room-a is on node a, which cannot be reached now", shown.stdout + shown.stderr)
         error = self.refused("room-nowhere")
         self.assertEqual((error.name, error.text), ("NOT_FOUND", "no room/room-nowhere"))
         self.a.start()
