@@ -39,10 +39,16 @@ class Clients(unittest.TestCase):
         self.a.kill()
         until(lambda: self.b.node("a")["state"] == "lost", "the loss", self.b.log)
 
-    def refused(self, room, seconds=1.0):
-        with self.assertRaises(StoaError) as got:
-            self.client.post(room, 1, "m", deadline=seconds)
-        return got.exception
+    def refused(self, ask):
+        """Why, in the node's words: on a busy machine a deadline may pass first."""
+        while True:
+            with self.assertRaises(StoaError) as got:
+                ask()
+            if got.exception.name != "TIMEOUT":
+                return got.exception
+
+    def refused_post(self, room):
+        return self.refused(lambda: self.client.post(room, 1, "m", deadline=1.0))
 
     def check(self, uri, keys):
         self.two(uri, keys)
@@ -50,21 +56,20 @@ class Clients(unittest.TestCase):
         self.client.join("room-a", deadline=WAIT_S)
         first = self.client.post("room-a", 1, "one", deadline=WAIT_S)["seq"]
         self.client.subscribe("room", "room-a", seen.append, after=first)
-        self.assertEqual(self.refused("room-nowhere").name, "NOT_FOUND")
+        self.assertEqual(self.refused_post("room-nowhere").name, "NOT_FOUND")
         self.lost()
-        error = self.refused("room-a")
+        error = self.refused_post("room-a")
         self.assertEqual((error.name, error.text), ("UNAVAILABLE", "room/room-a is on node a, which cannot be reached now"))
-        with self.assertRaises(StoaError) as got:
-            self.client.subscribe("room", "room-a", seen.append, deadline=1.0)
-        self.assertEqual((got.exception.name, "node a" in got.exception.text), ("UNAVAILABLE", True))
+        error = self.refused(lambda: self.client.subscribe("room", "room-a", lambda item: None, deadline=1.0))
+        self.assertEqual((error.name, "node a" in error.text), ("UNAVAILABLE", True))
         shown = self.b.stoa("actor room/room-a")
         self.assertIn("room/room-a is on node a, which cannot be reached now", shown.stdout + shown.stderr)
-        error = self.refused("room-nowhere")
+        error = self.refused_post("room-nowhere")
         self.assertEqual((error.name, error.text), ("NOT_FOUND", "no room/room-nowhere"))
         self.a.start()
         self.assertEqual(self.client.post("room-a", 2, "two", deadline=WAIT_S)["seq"], first + 1)  # it waits, and needs nothing else
         until(lambda: self.client.poll(0.1) is None or [item for item in seen if item.seq == first + 1], "the stream")
-        self.assertEqual([item.kind for item in seen], ["message"])
+        self.assertEqual([(item.kind, item.seq) for item in seen], [("message", first + 1)])
 
     def test_a_client_is_one_person_at_all_nodes(self):
         self.two(f"shm://stoa-links-clients-one-{os.getpid()}", False)
