@@ -6,10 +6,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "storage/archive/file.h"
+#include "storage/rocksdb/look.h"
 
 enum { ROLL_BYTES_MAX = 65536, MARK_BYTES = sizeof " 01234567" };
 
@@ -49,25 +49,13 @@ static bool unmark(char *line)
     return strcmp(mark, found) == 0;
 }
 
-/* Any of a journal's parts: what is missing is for the journal to say. An empty folder is where a mount failed. */
-static bool holds_journal(const char *path)
-{
-    static const char *const parts[] = {"commit.mark", "db"}; /* storage/rocksdb/journal.h */
-    char part[PATH_MAX + 16];
-    bool holds = false;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        (void)snprintf(part, sizeof part, "%s/%s", path, parts[i]);
-        holds |= access(part, F_OK) == 0;
-    }
-    return holds;
-}
-
+/* Where a part of the journal is left, what is missing is for it to say. An empty folder is where a mount failed. */
 static stoa_err check_one(void *context, const char *shard)
 {
     const char *data = *(const char *const *)context;
     char path[PATH_MAX];
     stoa_err err = stoa_file_path(data, shard, path);
-    if (err || holds_journal(path)) { return err; }
+    if (err || stoa_journal_rocksdb_begun(path)) { return err; }
     return STOA_FAIL(STOA_E_NOT_FOUND, "the journal in %s is gone, and shard %s has been there: bring it back, or restore a backup; to begin it anew, move its archive "
                      "away (archive.path/%s, archive.cold_path/%s) and take its line out of %s/%s", path, shard, shard, shard, data, file);
 }

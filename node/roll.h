@@ -9,14 +9,14 @@
 
 #include "base/error.h"
 
-/* Before the shards are opened. Blocks. Errors: NOT_FOUND (a shard's folder is gone, or is empty), CORRUPT (a line is not
+/* Before the shards are opened. Blocks. Errors: NOT_FOUND (a shard's folder is gone, or has nothing of a journal), CORRUPT (a line is not
  * as it was written), IO, TOO_LARGE, NOMEM. */
 stoa_err stoa_roll_check(const char *data);
 
 /* Each name in it, in its order. Blocks. Errors: CORRUPT, IO, TOO_LARGE, NOMEM, what visit returns. */
 stoa_err stoa_roll_visit(const char *data, stoa_err (*visit)(void *context, const char *shard), void *context);
 
-/* Add a shard that has been opened; one that is there already is no write. Blocks. Errors: those of check, FULL. */
+/* Add a shard that has been opened, so that its journal was begun; one that is there already is no write. Blocks. Errors: those of check, FULL. */
 stoa_err stoa_roll_add(const char *data, const char *shard);
 
 #endif

@@ -16,15 +16,22 @@
 #include "storage/rocksdb/look.h"
 
 enum { SHARDS = STOA_CATALOG_SHARDS };
-static const char mark[] = "commit.mark", database[] = "db/CURRENT"; /* storage/rocksdb/ */
+static const char mark[] = "commit.mark"; /* storage/rocksdb/mark.h */
 
 /* --- which there are */
 
-static bool has(const stoa_closed *all, const char *shard, const char *name)
+static bool has_mark(const char *journal)
+{
+    char path[PATH_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/%s", journal, mark);
+    return access(path, F_OK) == 0;
+}
+
+/* There, or what is left of it; else one that was never begun, as by a start that was killed. */
+static bool has_journal(const stoa_closed *all, const char *shard)
 {
     char path[PATH_MAX];
-    int bytes = snprintf(path, sizeof path, "%s/%s/%s", all->settings->data, shard, name);
-    return bytes > 0 && bytes < (int)sizeof path && access(path, F_OK) == 0;
+    return stoa_file_path(all->settings->data, shard, path) == STOA_OK && stoa_journal_rocksdb_begun(path);
 }
 
 static bool is_named(const stoa_closed *all, const char *name)
@@ -50,16 +57,15 @@ static stoa_err take_of_roll(void *context, const char *name)
 {
     stoa_closed *all = context;
     const char *data = all->settings->data;
-    if (is_named(all, name) || has(all, name, "")) { return take_name(all, name); }
-    return STOA_FAIL(STOA_E_NOT_FOUND, "%s/%s is gone, and shard %s has been there: no backup is made without it. Bring it back; or, where it is given up, take "
+    if (is_named(all, name) || has_journal(all, name)) { return take_name(all, name); }
+    return STOA_FAIL(STOA_E_NOT_FOUND, "the journal in %s/%s is gone, and shard %s has been there: no backup is made without it. Bring it back; or, where it is given up, take "
                      "its line out of %s/shards and make a new backup into another folder", data, name, name, data);
 }
 
-/* A folder of the data that holds a journal, or what is left of one. */
 static stoa_err take_folder(void *context, const char *name)
 {
     stoa_closed *all = context;
-    return has(all, name, mark) || has(all, name, database) ? take_name(all, name) : STOA_OK;
+    return has_journal(all, name) ? take_name(all, name) : STOA_OK;
 }
 
 static int by_name(const void *a, const void *b)
@@ -107,7 +113,7 @@ static stoa_err open_one(stoa_closed *all, uint32_t i, bool look)
     char path[PATH_MAX];
     const char *name = all->names[i];
     (void)snprintf(path, sizeof path, "%s/%s", all->settings->data, name);
-    if (!has(all, name, mark)) {
+    if (!has_mark(path)) {
         return STOA_FAIL(STOA_E_CORRUPT, "shard %s: %s has no %s: bring it back, go on with what the log has (stoad --accept-loss %s), or restore a backup; "
                          "none is made without it", name, path, mark, name);
     }

@@ -12,8 +12,14 @@
 #ifndef STOA_STORAGE_ROCKSDB_LOOK_H
 #define STOA_STORAGE_ROCKSDB_LOOK_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "storage/journal.h"
+
+/* Whether the journal in folder path was begun: what it was is there, or a part of that. Where not, there may be folders and files without a
+ * word in them, and an open begins one. Open or closed; blocks. */
+bool stoa_journal_rocksdb_begun(const char *path);
 
 /* Of the closed journal in folder path, which is there; to be closed as any other. Blocks. Errors: as of open, but for FULL. */
 stoa_err stoa_journal_rocksdb_look(const char *path, stoa_journal **out);

@@ -83,6 +83,20 @@ static stoa_err load(stoa_mark *mark, const char *path)
     return STOA_OK;
 }
 
+bool stoa_mark_is_written(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) { return errno != ENOENT && errno != ENOTDIR; }
+    bool written = false;
+    for (unsigned i = 0; i < STOA_MARK_SLOTS && !written; i++) {
+        uint8_t slot[STOA_MARK_SLOT_BYTES] = {0};
+        ssize_t bytes = pread(fd, slot, sizeof slot, (off_t)i * STOA_MARK_PAGE_BYTES);
+        written = bytes < 0 || memcmp(slot, unwritten, sizeof slot) != 0;
+    }
+    (void)close(fd);
+    return written;
+}
+
 /* From here on a crash leaves a mark, so its absence beside a database means that somebody took it away. */
 static stoa_err make(stoa_mark *mark, const char *path)
 {

@@ -55,6 +55,9 @@ typedef enum stoa_mark_use {
 /* Lock and read the mark. Blocks. Errors: DENIED (locked by another), CORRUPT, IO, FULL. */
 stoa_err stoa_mark_open(stoa_mark *mark, const char *path, stoa_mark_use use);
 
+/* Whether the mark at path was ever written, valid or not; one that cannot be read was. Blocks. */
+bool stoa_mark_is_written(const char *path);
+
 /* The refusal of a mark that is lost, with the ways out: CORRUPT. */
 stoa_err stoa_mark_lost(const char *path);
 

@@ -10,6 +10,7 @@
 #include "base/os.h"
 #include "storage/rocksdb/folder.h"
 #include "storage/rocksdb/internal.h"
+#include "storage/rocksdb/look.h"
 #include "storage/rocksdb/tail.h"
 
 static const char format_key[] = "format", format_value[] = "1";
@@ -77,18 +78,27 @@ static stoa_err open_up_to_rot(stoa_rocks *j)
 }
 
 /* Or what is left of one: RocksDB would begin a new one beside tables and logs whose CURRENT is gone, and remove them. */
-static bool database_exists(const stoa_rocks *j)
+static bool database_exists(const char *db_path)
 {
     char current[PATH_MAX + 16];
-    (void)snprintf(current, sizeof current, "%s/CURRENT", j->db_path);
-    return access(current, F_OK) == 0 || stoa_folder_has_data(j->db_path);
+    (void)snprintf(current, sizeof current, "%s/CURRENT", db_path);
+    return access(current, F_OK) == 0 || stoa_folder_has_data(db_path);
+}
+
+/* The mark is there before the database is. */
+bool stoa_journal_rocksdb_begun(const char *path)
+{
+    char mark_path[PATH_MAX + 16], db_path[PATH_MAX];
+    (void)snprintf(mark_path, sizeof mark_path, "%s/commit.mark", path);
+    int bytes = snprintf(db_path, sizeof db_path, "%s/db", path);
+    return stoa_mark_is_written(mark_path) || (bytes > 0 && bytes < (int)sizeof db_path && database_exists(db_path));
 }
 
 /* Whether a journal is there, by its mark and its database. Errors: CORRUPT (the database is gone). */
 static stoa_err look_for_database(const stoa_rocks *j, bool *exists_out)
 {
     const stoa_mark_value *mark = &j->mark.value;
-    *exists_out = database_exists(j);
+    *exists_out = database_exists(j->db_path);
     if (*exists_out || (mark->appended == 0 && !j->mark.damaged)) { return STOA_OK; }
     return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database is gone; the commit mark is at %" PRIu64, mark->position);
 }
@@ -169,7 +179,7 @@ static stoa_err open_folder(stoa_rocks *j, const char *path, bool look)
     }
     if (look) { return access(path, F_OK) == 0 ? stoa_mark_open(&j->mark, mark_path, STOA_MARK_LOOK) : stoa_os_error("look at", path); }
     stoa_err err = stoa_folder_make(path);
-    return err ? err : stoa_mark_open(&j->mark, mark_path, database_exists(j) ? STOA_MARK_OPEN : STOA_MARK_BEGIN);
+    return err ? err : stoa_mark_open(&j->mark, mark_path, database_exists(j->db_path) ? STOA_MARK_OPEN : STOA_MARK_BEGIN);
 }
 
 /* The first write: where it finds no space, the journal is read as one that was opened on a full disk. */

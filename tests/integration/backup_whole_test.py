@@ -87,6 +87,39 @@ class Whole(Archive):
             os.rename(away, os.path.join(path, "commit.mark"))
         self.assertIn("held", run("stoad", "--data", self.data, "--backup", self.backup).stdout)
 
+        # what is left of a journal that is gone: folders, and a mark without a word
+        before = self.stays()
+
+        def no_file(path):
+            for folder, _, names in os.walk(os.path.join(path, "db")):
+                for name in names:
+                    os.remove(os.path.join(folder, name))
+            os.remove(os.path.join(path, "commit.mark"))
+
+        def no_word(path):
+            shutil.rmtree(os.path.join(path, "db"))
+            os.truncate(os.path.join(path, "commit.mark"), 0)
+
+        def only_zeros(path):
+            no_word(path)
+            os.truncate(os.path.join(path, "commit.mark"), 8192)
+
+        def no_part(path):
+            shutil.rmtree(path)
+            os.mkdir(path)
+
+        for shard, spoil in (("trade", no_file), ("vaults", no_word), ("room", only_zeros), ("vaults", no_part)):
+            path = os.path.join(self.data, shard)
+            shutil.copytree(path, away)
+            spoil(path)
+            refused("NOT_FOUND", f"shard {shard} has been there", "Bring it back")
+            said = run("stoad", "--config", node.path("stoa.yaml"), "--data", self.data, "--http.port=-1", code=1).stderr
+            self.assertIn(f"the journal in {path} is gone, and shard {shard} has been there", said)
+            shutil.rmtree(path)
+            os.rename(away, path)
+        node.start()
+        self.assertEqual(self.holdings(node), {"USDT": "5000", "BTC": "3"})
+
     def test_what_the_older_backup_names(self):
         node = self.begin()
         self.assertEqual(node.stop(), 0)

@@ -49,7 +49,7 @@ static void make_shard(const char *name)
     (void)snprintf(mark, sizeof mark, "%s/commit.mark", name);
     assert_int_equal(mkdir(in_data(name), 0700), 0);
     FILE *file = fopen(in_data(mark), "w");
-    assert_non_null(file);
+    assert_true(file && fputs("STM1", file) >= 0);
     assert_int_equal(fclose(file), 0);
 }
 
@@ -64,6 +64,12 @@ static void remove_shard(const char *name)
 {
     empty_shard(name);
     assert_int_equal(rmdir(in_data(name)), 0);
+}
+
+static void touch(const char *name)
+{
+    FILE *file = fopen(in_data(name), "w");
+    assert_true(file && fclose(file) == 0);
 }
 
 static void a_byte_that_has_changed_is_damage(char *list, size_t size)
@@ -105,8 +111,15 @@ static void a_shard_that_is_gone_is_refused(void **state)
     assert_int_equal(stoa_roll_check(data), STOA_OK);
     empty_shard("trade"); /* as the place of a mount that failed */
     assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
-    assert_int_equal(mkdir(in_data("trade/db"), 0700), 0); /* for the journal to say what is missing */
+    assert_int_equal(mkdir(in_data("trade/db"), 0700), 0); /* what a journal would be begun in */
+    assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
+    touch("trade/commit.mark");
+    assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
+    touch("trade/db/000004.log"); /* for the journal to say what is missing */
     assert_int_equal(stoa_roll_check(data), STOA_OK);
+    assert_int_equal(unlink(in_data("trade/commit.mark")), 0);
+    assert_int_equal(stoa_roll_check(data), STOA_OK);
+    assert_int_equal(unlink(in_data("trade/db/000004.log")), 0);
     assert_int_equal(rmdir(in_data("trade/db")), 0);
     assert_int_equal(rmdir(in_data("trade")), 0);
     assert_int_equal(stoa_roll_check(data), STOA_E_NOT_FOUND);
