@@ -56,8 +56,9 @@ typedef struct stoa_links_options {
     stoa_links_link links[STOA_LINKS_MAX];
     uint64_t lost_ns;               /* a connection that is gone for so long is a lost node; 2 s */
     uint32_t core;                  /* where what stands for actors elsewhere lives */
-    /* What becomes of a node, on the links' thread, which may not call anything of theirs. why: OK but for DOWN, REFUSED, TURNED_AWAY.
-     * NULL: it is only logged. */
+    /* What becomes of a node, on the links' thread, which may not call anything of theirs. why: OK but for DOWN, REFUSED, TURNED_AWAY, which
+     * come at each attempt; for a key (DENIED), once that has gone on for a second. node is "" where a connection was turned away that had
+     * proven no name. NULL: it is only logged. */
     void (*told)(void *context, const char *node, stoa_remote_what what, stoa_err why);
     void *context;
 } stoa_links_options;
@@ -73,8 +74,7 @@ void stoa_links_close(stoa_links *links, uint64_t linger_ns);
  * node. Errors: as open. */
 stoa_err stoa_links_pair(const char *data);
 /* Have the keys as they are in the folder now, and try another one where a node refused: once a second where keys come, go or rotate
- * while the program runs. Who has lost a key is cut off. What cannot be read is logged, and the keys stay as they were; connections that go on
- * being refused are logged by it, too (link_refused, link_turned_away). Blocks. */
+ * while the program runs. Who has lost a key is cut off. What cannot be read is logged, and the keys stay as they were. Blocks. */
 void stoa_links_look(stoa_links *links);
 
 /* Find an actor "kind/key", here or elsewhere, and wait until it is there, for wait_ns at most. Errors: NOT_FOUND. */

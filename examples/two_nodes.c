@@ -2,9 +2,7 @@
  *
  *     example_two_nodes keys DATA           a key pair, where there is none; DATA/keys/server.pub is for the other one
  *     example_two_nodes left URI [DATA]     listens, and has a ponger; the end of its input ends it
- *     example_two_nodes right URI [DATA]    dials, and plays
- *
- * Without DATA there are no keys: for shm, ipc and loopback.
+ *     example_two_nodes right URI [DATA]    dials, and plays; without DATA there are no keys: for shm, ipc and loopback
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
@@ -70,11 +68,19 @@ static void say_address(void *context, const stoa_links_link_view *view)
     fflush(stdout);
 }
 
+static void say_refused(void *context, const char *node, stoa_remote_what what, stoa_err why)
+{
+    bool *said = context, refused = what == STOA_REMOTE_REFUSED || what == STOA_REMOTE_TURNED_AWAY;
+    if (refused && !*said) { fprintf(stderr, "no link with %s: %s\n", *node ? node : "who comes", stoa_err_text(why)); }
+    *said = refused;
+}
+
 int main(int count, char **args)
 {
     bool keys = count == 3 && strcmp(args[1], "keys") == 0, left = count > 2 && strcmp(args[1], "left") == 0;
-    if (keys) { return stoa_links_pair(args[2]) ? 1 : 0; }
-    if (count < 3 || (!left && strcmp(args[1], "right") != 0)) { return 2; }
+    bool right = count > 2 && strcmp(args[1], "right") == 0, said = false;
+    if (!keys && !left && !right) { return fprintf(stderr, "keys DATA, left URI [DATA] or right URI [DATA]\n"), 2; }
+    if (keys) { return stoa_links_pair(args[2]) ? fprintf(stderr, "%s\n", stoa_err_trail()), 1 : 0; }
     stoa_node *node = NULL;
     stoa_links *links = NULL;
     stoa_ref ping = {0}, pong = {0};
@@ -84,6 +90,7 @@ int main(int count, char **args)
                                   .kinds = STOA_KINDS(&ponger_kind, &pinger_kind),
                                   .links = {{.uri = args[2], .listen = left, .nodes = left ? "right" : "left"}}};
     if (!err && left) { err = stoa_spawn(node, &ponger_kind, "ponger/po", NULL, &pong); }
+    options.told = say_refused, options.context = &said;
     if (!err) { err = stoa_links_open(&options, &links); }
     if (!err && left) {
         stoa_links_visit(links, say_address, NULL);
@@ -94,7 +101,7 @@ int main(int count, char **args)
         if (!err) { err = pinger_call_serve(node, ping, (pinger_serve){1000}, STOA_S(60), &game); }
         printf("%" PRIu64 " rounds\n", game.rounds);
     }
-    if (err) { fprintf(stderr, "%s: %s\n", stoa_err_name(err), stoa_err_trail()); }
+    if (err) { fprintf(stderr, "%s\n", stoa_err_trail()); }
     stoa_links_close(links, STOA_MS(200));
     stoa_node_close(node, STOA_MS(200));
     return err ? 1 : 0;

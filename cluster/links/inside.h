@@ -29,8 +29,7 @@ stoa_err stoa_links_start_with(const stoa_links_options *options, const stoa_lin
 /* The node's own pair or the list is another one: who has lost a key is cut off. */
 void stoa_links_keys(stoa_links *links, const stoa_key_pair *own, const stoa_key_list *list);
 /* A link that was refused tries the node's next key. regular: it is the look of each second, from which on all may be tried again; the
- * others are those after a refusal. Connections that are refused for longer than a second are noted and said: of the node that is dialled
- * (link_refused), or of strangers at a link that listens (link_turned_away), for they have proven no name. */
+ * others are those after a refusal. */
 void stoa_links_try(stoa_links *links, bool regular);
 
 enum { STOA_LINK_REASONS = 32 };
@@ -62,9 +61,9 @@ typedef struct stoa_links_line {
     uint64_t refused; /* when it was looked at last */
     uint64_t allowed; /* listen: a hash of the keys that it lets in */
     struct {
-        uint64_t count, since_ns, last_ns; /* connections; UTC, 0: nobody is */
-    } refusing;                            /* as the regular looks saw it */
-    stoa_link_fault strangers;             /* under the lock: of refusals that are no known node's */
+        uint64_t since_ns, last_ns; /* connections; UTC, 0: nobody is */
+    } refusing;                     /* under the lock, as strangers */
+    stoa_link_fault strangers;      /* of refusals that are no known node's */
 } stoa_links_line;
 
 struct stoa_links {
@@ -79,15 +78,13 @@ struct stoa_links {
     void (*denied)(void *context);
     void *told_context, *denied_context;
     pthread_mutex_t busy; /* of what is above: keys */
-    pthread_mutex_t lock; /* of faults, and of strangers */
+    pthread_mutex_t lock; /* of faults, strangers and who is being refused: never held over what waits for the remote's thread */
     stoa_link_fault faults[STOA_REMOTE_PEERS];
     uint32_t fault_count;
 };
 
 /* Find the keys of who a line dials, for the first time or anew. */
 void stoa_links_line_find_keys(stoa_links *links, stoa_links_line *line, const stoa_key_list *list);
-/* Connections of the line go on being refused: noted, and said if it is news. */
-void stoa_links_line_refused(stoa_links *links, stoa_links_line *line, stoa_err why, uint64_t now_ns);
 /* With other keys a refusal is another one. */
 void stoa_links_line_say_anew(stoa_links *links, stoa_links_line *line);
 /* What a line is opened with. allowed: the caller's room for STOA_LINKS_ALLOWED. */

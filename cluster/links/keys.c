@@ -11,8 +11,6 @@
 #include "cluster/links/inside.h"
 
 enum { ROUNDS_AT_ONCE = 2 };
-#define GOES_ON_NS STOA_S(1) /* a refusal that is over sooner was for a key of several, or by a listener that ended */
-#define IS_OVER_NS STOA_S(3) /* who dials comes once a second at least */
 
 static uint32_t keys_of(const stoa_links *l, const char *name, const char *named, const stoa_key_list *list,
                         char keys_out[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES])
@@ -202,29 +200,13 @@ static bool was_refused(stoa_links_line *at, const refusals *now, uint32_t index
     return denied && !now->up[index] && at->tries_left > 0;
 }
 
-/* Whether connections were refused since the last look, and have been for a while. */
-static bool goes_on(stoa_links_line *at, const refusals *now, uint32_t index, uint64_t now_ns)
-{
-    bool more = now->count[index] > at->refusing.count, up = !at->listens && now->up[index];
-    at->refusing.count = now->count[index];
-    if (up || now_ns > at->refusing.last_ns + IS_OVER_NS) { at->refusing.since_ns = 0; }
-    if (!more || up) { return false; }
-    at->refusing.last_ns = now_ns;
-    if (!at->refusing.since_ns) { at->refusing.since_ns = now_ns; }
-    return now_ns >= at->refusing.since_ns + GOES_ON_NS;
-}
-
 void stoa_links_try(stoa_links *l, bool regular)
 {
     refusals now = {0}, then = {0};
     uint32_t others = 0;
-    uint64_t now_ns = stoa_clock_real.wall_ns(&stoa_clock_real);
     if (!l) { return; }
     stoa_remote_links(l->remote, count_refusals, &now);
     (void)pthread_mutex_lock(&l->busy);
-    for (uint32_t i = 0; regular && i < l->line_count; i++) {
-        if (goes_on(&l->lines[i], &now, i, now_ns)) { stoa_links_line_refused(l, &l->lines[i], now.why[i], now_ns); }
-    }
     for (uint32_t i = 0; i < l->line_count; i++) {
         if (!was_refused(&l->lines[i], &now, i, regular)) { continue; }
         next_key(&l->lines[i]);

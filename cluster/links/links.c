@@ -16,6 +16,8 @@
 
 enum { FIND_MS = 2 };
 #define SAY_AGAIN_NS STOA_S(3600) /* of a refusal that goes on */
+#define GOES_ON_NS   STOA_S(1)    /* one that is over sooner was for a key of several, or by a listener that ended */
+#define IS_OVER_NS   STOA_S(3)    /* who dials comes once a second at least */
 
 /* --- what happens to them */
 
@@ -65,34 +67,50 @@ static void on_peer(void *context, const char *peer, stoa_remote_what what, stoa
     (void)pthread_mutex_lock(&l->lock);
     stoa_link_fault *fault = fault_of(l, peer);
     bool say = fault && note(fault, what, why, stoa_clock_real.wall_ns(&stoa_clock_real));
+    for (uint32_t i = 0; what == STOA_REMOTE_UP && i < l->line_count; i++) {
+        if (strcmp(l->lines[i].nodes, peer) == 0) { l->lines[i].refusing.since_ns = 0; }
+    }
     (void)pthread_mutex_unlock(&l->lock);
     if (say && why) { stoa_log(STOA_LOG_WARN, said[what], STOA_KV("node", peer), STOA_KV("error", stoa_err_name(why))); }
     if (say && !why) { stoa_log(STOA_LOG_INFO, said[what], STOA_KV("node", peer)); }
     if (l->told) { l->told(l->told_context, peer, what, why); }
 }
 
-static void on_link_refused(void *context, uint32_t index, stoa_err why)
+/* Whether connections have been refused for a while; under the lock. */
+static bool goes_on(stoa_links_line *at, bool up, uint64_t now_ns)
 {
-    const stoa_links *l = context;
-    if (why == STOA_E_DENIED && !l->lines[index].listens && l->denied) { l->denied(l->denied_context); }
+    if (now_ns > at->refusing.last_ns + IS_OVER_NS) { at->refusing.since_ns = 0; }
+    at->refusing.last_ns = now_ns;
+    if (!at->listens && up) {
+        at->refusing.since_ns = 0;
+        return false;
+    }
+    if (!at->refusing.since_ns) { at->refusing.since_ns = now_ns; }
+    return now_ns >= at->refusing.since_ns + GOES_ON_NS;
 }
 
 /* Who dials knows whom; who listens knows no more than that somebody came. */
-void stoa_links_line_refused(stoa_links *l, stoa_links_line *at, stoa_err why, uint64_t now_ns)
+static void on_link_refused(void *context, uint32_t index, bool up, stoa_err why)
 {
+    stoa_links *l = context;
+    stoa_links_line *at = &l->lines[index];
+    uint64_t now_ns = stoa_clock_real.wall_ns(&stoa_clock_real);
     const char *node = at->listens ? "" : at->nodes;
     stoa_remote_what what = at->listens ? STOA_REMOTE_TURNED_AWAY : STOA_REMOTE_REFUSED;
+    if (why == STOA_E_DENIED && !at->listens && l->denied) { l->denied(l->denied_context); }
     (void)pthread_mutex_lock(&l->lock);
-    stoa_link_fault *fault = node[0] ? fault_of(l, node) : &at->strangers;
+    bool on = goes_on(at, up, now_ns);
+    stoa_link_fault *fault = !on ? NULL : node[0] ? fault_of(l, node) : &at->strangers;
     bool say = fault && note(fault, what, why, now_ns);
     (void)pthread_mutex_unlock(&l->lock);
     if (say) { stoa_log(STOA_LOG_WARN, said[what], STOA_KV("link", at->name), STOA_KV("node", node), STOA_KV("error", stoa_err_name(why))); }
+    if (on && l->told) { l->told(l->told_context, node, what, why); }
 }
 
 void stoa_links_line_say_anew(stoa_links *l, stoa_links_line *at)
 {
-    at->refusing.since_ns = 0;
     (void)pthread_mutex_lock(&l->lock);
+    at->refusing.since_ns = 0;
     memset(at->strangers.said_ns, 0, sizeof at->strangers.said_ns);
     for (uint32_t i = 0; i < l->fault_count; i++) {
         if (strcmp(l->faults[i].node, at->nodes) == 0) { memset(l->faults[i].said_ns, 0, sizeof l->faults[i].said_ns); }

@@ -292,7 +292,10 @@ void stoa_remote_turned_away(void *context, const char *name, stoa_err why)
     stoa_remote_line *line = context;
     const stoa_remote_events *events = &line->remote->events;
     note_refused(line, name, STOA_REMOTE_TURNED_AWAY, why);
-    if (!name && events->link_refused) { events->link_refused(events->context, (uint32_t)(line - line->remote->lines), why); }
+    if (name || !events->link_refused) { return; }
+    stoa_link_counts counts = {0};
+    if (line->link) { line->link->ops->counts(line->link, &counts); }
+    events->link_refused(events->context, (uint32_t)(line - line->remote->lines), counts.ups > counts.downs, why);
 }
 
 /* An asker is told by its own node. */

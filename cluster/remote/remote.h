@@ -60,7 +60,8 @@ typedef struct stoa_remote_link {
 /* What a remote tells, on its thread; a callback calls nothing of the remote. May be NULL. */
 typedef struct stoa_remote_events {
     void (*peer)(void *context, const char *peer, stoa_remote_what what, stoa_err why);
-    void (*link_refused)(void *context, uint32_t link, stoa_err why); /* a connection was, here or by the other side. May be NULL */
+    /* A connection was, here or by the other side; up: the link has one that was not. May be NULL. */
+    void (*link_refused)(void *context, uint32_t link, bool up, stoa_err why);
     void *context;
 } stoa_remote_events;
 

@@ -14,7 +14,7 @@ import tempfile
 import two_nodes
 
 BIN, SOURCE, BUILD = os.environ["STOA_BIN"], os.environ["STOA_SOURCE"], os.environ["STOA_BUILD"]
-SCREEN_LINES = 105
+SCREEN_LINES = 108
 HELLO_LINES = 50
 # What each prints, by its first run in an empty folder and by its second there.
 PRINTS = {
@@ -78,6 +78,7 @@ def main():
                if name.endswith(".c") and not name.startswith(("sdk_", "test_"))}
     assert sources == set(PRINTS) | {"two_nodes"}, f"examples without expected output, or the other way: {sources ^ set(PRINTS)}"
     check_form("two_nodes", SCREEN_LINES)
+    two_nodes.refused(os.path.join(BIN, "example_two_nodes"))
     for uri, keys in two_nodes.LINKS:
         two_nodes.play(os.path.join(BIN, "example_two_nodes"), uri, keys)
     for name, prints in PRINTS.items():

@@ -37,13 +37,14 @@ typedef struct side {
     stoa_node *node;
     stoa_links *links;
     char data[KIT_PATH_MAX], address[256];
-    atomic_int told[STOA_REMOTE_TURNED_AWAY + 1];
+    atomic_int told[STOA_REMOTE_TURNED_AWAY + 1], why;
 } side;
 
 static void note_told(void *context, const char *node, stoa_remote_what what, stoa_err why)
 {
     side *s = context;
-    (void)node, (void)why;
+    (void)node;
+    s->why = why;
     s->told[what]++;
 }
 
@@ -172,6 +173,25 @@ static void the_keys_of_the_folder_decide(void **state)
     kit_remove(b.data);
 }
 
+/* Nobody looks: who is refused for its key, and who refused it, are told all the same. */
+static void a_refusal_is_told_without_a_look(void **state)
+{
+    (void)state;
+    side a = {0}, b = {0};
+    kit_folder(a.data);
+    kit_folder(b.data);
+    open_side(&a, "a", "b", "zmq+tcp://127.0.0.1:0", true);
+    open_side(&b, "b", "a", a.address, false);
+    for (int i = 0; i < 60000 && !(a.told[STOA_REMOTE_TURNED_AWAY] && b.told[STOA_REMOTE_REFUSED]); i++) { (void)poll(NULL, 0, 1); }
+    assert_true(a.told[STOA_REMOTE_TURNED_AWAY] && b.told[STOA_REMOTE_REFUSED]);
+    assert_int_equal(a.why, STOA_E_DENIED);
+    assert_int_equal(b.why, STOA_E_DENIED);
+    assert_int_equal(a.told[STOA_REMOTE_UP] + b.told[STOA_REMOTE_UP], 0);
+    sides_deinit(&a, &b);
+    kit_remove(a.data);
+    kit_remove(b.data);
+}
+
 static void what_cannot_be_is_refused_by_name(void **state)
 {
     (void)state;
@@ -219,6 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_folder_there_are_no_keys),
         cmocka_unit_test(the_keys_of_the_folder_decide),
+        cmocka_unit_test(a_refusal_is_told_without_a_look),
         cmocka_unit_test(what_cannot_be_is_refused_by_name),
     };
     stoa_log_level_set(STOA_LOG_OFF);
