@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "storage/rocksdb/folder.h"
 #include "storage/rocksdb/internal.h"
+#include "storage/rocksdb/shim.h"
 #include "storage/rocksdb/tail.h"
 
 /* How far the log holds from the mark on; from its beginning, where that is lost. */
@@ -50,6 +51,7 @@ stoa_err stoa_journal_rocksdb_accept(const char *path, bool plan, stoa_journal_l
     int bytes = snprintf(mark_path, sizeof mark_path, "%s/commit.mark", path);
     (void)snprintf(db_path, sizeof db_path, "%s/db", path);
     if (bytes < 0 || bytes >= (int)sizeof mark_path) { return STOA_FAIL(STOA_E_INVALID, "the journal's path"); }
+    if (stoa_rocksdb_is_open(db_path)) { return STOA_FAIL(STOA_E_DENIED, "%s: the journal is open elsewhere", path); } /* a mark that is gone says nothing */
     stoa_mark mark;
     stoa_err err = stoa_mark_open(&mark, mark_path, STOA_MARK_LOOK);
     if (err) { return err; }

@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -134,6 +136,7 @@ stoa_err stoa_mark_open(stoa_mark *mark, const char *path, stoa_mark_use use)
     bool missing = opened.fd < 0 && errno == ENOENT && !(flags[use] & O_CREAT);
     if (opened.fd < 0 && !missing) { return stoa_os_error("open", path); }
     if (missing && use != STOA_MARK_LOOK) { return stoa_mark_lost(path); }
+    (void)snprintf(opened.path, sizeof opened.path, "%s", path);
     stoa_err err = missing ? STOA_OK : lock_and_load(&opened, path, use);
     if (err) {
         (void)close(opened.fd);
@@ -165,9 +168,16 @@ stoa_err stoa_mark_write(stoa_mark *mark, const stoa_mark_value *value)
     return STOA_OK;
 }
 
+static bool is_at_its_path(const stoa_mark *mark)
+{
+    struct stat ours, found;
+    return fstat(mark->fd, &ours) == 0 && stat(mark->path, &found) == 0 && ours.st_ino == found.st_ino && ours.st_dev == found.st_dev;
+}
+
 stoa_err stoa_mark_sync(stoa_mark *mark)
 {
     if (fdatasync(mark->fd) != 0) { return STOA_FAIL(STOA_E_IO, "sync the commit mark: %s", strerror(errno)); }
+    if (!is_at_its_path(mark)) { return STOA_FAIL(STOA_E_IO, "%s was taken away, or replaced, while the journal was open", mark->path); }
     if (mark->dirty) { mark->slot = 1 - mark->slot; }
     mark->dirty = false;
     mark->synced_at_ns = stoa_clock_real.now_ns(&stoa_clock_real);

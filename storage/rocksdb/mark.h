@@ -20,6 +20,7 @@
 #ifndef STOA_STORAGE_ROCKSDB_MARK_H
 #define STOA_STORAGE_ROCKSDB_MARK_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,6 +42,7 @@ typedef struct stoa_mark {
     unsigned slot; /* to be written next */
     bool dirty;    /* written since the last sync */
     bool damaged;  /* one slot was not valid when it was opened: value may be older than the one that was written last */
+    char path[PATH_MAX];
     bool lost;     /* there was no file, or no slot was valid: value is zero, and vouches for nothing */
 } stoa_mark;
 
@@ -64,7 +66,8 @@ stoa_err stoa_mark_lost(const char *path);
 /* Write value into the slot at hand. Errors: IO, FULL. */
 stoa_err stoa_mark_write(stoa_mark *mark, const stoa_mark_value *value);
 
-/* Bring what was written to the platter. Blocks. Errors: IO, whatever the reason: what was written may be gone. */
+/* Bring what was written to the platter. Blocks. Errors: IO, whatever the reason: what was written may be gone. So it is where the file was
+ * taken from its path, or another put there: who opens the log next would not find what was written. */
 stoa_err stoa_mark_sync(stoa_mark *mark);
 
 /* Bring the value into both slots and to the platter. Blocks. Errors: IO, FULL. */

@@ -64,6 +64,19 @@ extern "C" rocksdb_logger_t *stoa_rocksdb_logger(void (*line)(const char *text))
     return logger; /* not destroyed at exit: RocksDB's threads may still log then */
 }
 
+/* By RocksDB itself, which knows its own: to close a descriptor of a file gives back this process's lock on it. */
+extern "C" bool stoa_rocksdb_is_open(const char *path)
+{
+    const std::string name = std::string(path) + "/LOCK";
+    rocksdb::Env *const env = rocksdb::Env::Default();
+    if (!env->FileExists(name).ok()) { return false; }
+    rocksdb::FileLock *lock = nullptr;
+    const rocksdb::Status status = env->LockFile(name, &lock);
+    if (status.ok()) { env->UnlockFile(lock); }
+    const std::string text = status.ToString();
+    return text.find("While lock file") != std::string::npos || text.find("lock hold by current process") != std::string::npos;
+}
+
 extern "C" void stoa_rocksdb_end_with_sync(rocksdb_options_t *options)
 {
     static const std::shared_ptr<rocksdb::EventListener> listener = std::make_shared<ender>();

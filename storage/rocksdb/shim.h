@@ -1,4 +1,4 @@
-/* shim.h - what RocksDB can do and its C API does not offer: a logger, and a listener. The one C++ file of this room is behind it.
+/* shim.h - what RocksDB can do and its C API does not offer: a logger, a listener, and a look at a lock. The one C++ file of this room is behind it.
  *
  * RocksDB writes a file named LOG beside its data unless it is given a logger. On a full disk that write fails, and
  * the next one aborts the process: Debian builds the library with assertions, and one of them says that nobody writes
@@ -14,6 +14,8 @@
 
 #include <rocksdb/c.h>
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,6 +23,9 @@ extern "C" {
 /* The process's logger; line gets each warning and error of RocksDB, on whichever thread it arises. The first call
  * decides on line. Never freed. Any thread. */
 rocksdb_logger_t *stoa_rocksdb_logger(void (*line)(const char *text));
+
+/* Whether the database in folder path is open for writing, in whatever process. Blocks. */
+bool stoa_rocksdb_is_open(const char *path);
 
 /* Databases opened with the options, or a copy of them, end with a sync that fails, on any thread. */
 void stoa_rocksdb_end_with_sync(rocksdb_options_t *options);

@@ -209,6 +209,10 @@ def check_lost_mark(node):
     for lose in (os.remove, lambda path: flip(path, 20) or flip(path, 4096 + 20)):
         node.started(*flags)
         last = node.json("journal trade")["journal"]["last"]
+        os.rename(mark, mark + ".away")
+        code, said = stoad(node, "--accept-loss", "trade")
+        assert code == FAILED and "DENIED" in said and not os.path.exists(mark), said
+        os.rename(mark + ".away", mark)
         node.process.kill()
         node.process.wait()
         lose(mark)

@@ -143,6 +143,34 @@ static void what_a_lost_mark_cannot_vouch_for_is_refused_until_it_is_accepted(vo
     assert_int_not_equal(access(name_in(path, "commit.mark").at, F_OK), 0);
 }
 
+/* Its mark is taken away, or a copy takes its place: no loss is accepted, and what is appended then is not vouched for by a file that nobody
+ * will find. */
+static void a_journal_that_is_open_is_not_accepted(void **state)
+{
+    (void)state;
+    stoa_journal_loss loss;
+    name mark = name_in(path, "commit.mark"), away = name_in(path, "away");
+    for (unsigned replaced = 0; replaced < 2; replaced++) {
+        stoa_journal *journal = opened();
+        kit_grow(journal, 10, 2, 300);
+        uint64_t last = kit_last(journal);
+        assert_int_equal(rename(mark.at, away.at), 0);
+        if (replaced) { copy_file(away.at, mark.at); }
+        for (unsigned plan = 0; plan < 2; plan++) { kit_err(stoa_journal_rocksdb_accept(path, plan, &loss), STOA_E_DENIED); }
+        assert_int_equal(access(mark.at, F_OK) == 0, replaced);
+        kit_ok(kit_append(journal, last + 1, 1, 300, false)); /* its lock is as it was */
+        kit_err(stoa_journal_rocksdb_accept(path, false, &loss), STOA_E_DENIED);
+        kit_err(ops->sync(journal), STOA_E_IO);
+        kit_err(kit_append(journal, last + 2, 1, 300, true), STOA_E_IO);
+        ops->close(journal);
+        assert_int_equal(rename(away.at, mark.at), 0);
+        journal = opened();
+        kit_check_all(journal, last + 1);
+        ops->close(journal);
+        kit_remove(path);
+    }
+}
+
 /* Whether the mark was damaged or lost. */
 static void an_accepted_loss_is_on_the_disk_or_an_error(void **state)
 {
@@ -181,6 +209,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(what_a_damaged_mark_cannot_vouch_for_is_refused_until_it_is_accepted),
         TEST(what_a_lost_mark_cannot_vouch_for_is_refused_until_it_is_accepted),
+        TEST(a_journal_that_is_open_is_not_accepted),
         TEST(an_accepted_loss_is_on_the_disk_or_an_error),
     };
     return cmocka_run_group_tests_name("rocksdb_accept", tests, NULL, NULL);
