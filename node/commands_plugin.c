@@ -196,7 +196,32 @@ static stoa_err read_payload(const stoa_row *row, const char *json, void *payloa
     return err;
 }
 
-static stoa_err send(stoa_platform *p, stoa_door_call *call, stoa_ref to, const stoa_row *row)
+/* How often its actor has ended, and of what last; 0: never, or its supervisor does not say. */
+static int64_t ends_of(stoa_platform *p, stoa_door_call *call, const stoa_plugin_unit *unit, stoa_text62 *why)
+{
+    plugin_seen seen = {0};
+    if (plugin_call_look(p->node, unit->keeper, (plugin_look){0}, stoa_call_left_ns(call), &seen)) { return 0; }
+    for (uint32_t i = 0; i < seen.children.count; i++) {
+        if (!STOA_TEXT_EQZ(&seen.children.at[i].key, stoa_call_arg(call, 1))) { continue; }
+        *why = seen.children.at[i].why;
+        return (int64_t)seen.children.at[i].ends;
+    }
+    return 0;
+}
+
+static stoa_err ask(stoa_platform *p, stoa_door_call *call, const stoa_plugin_unit *unit, stoa_ref to, const stoa_row *row, const void *in, void *reply)
+{
+    stoa_text62 why = {0};
+    int64_t before = ends_of(p, call, unit, &why);
+    stoa_err err = stoa_call(p->node, to, row, in, stoa_call_left_ns(call), reply, row->reply->payload.size_bytes);
+    bool ended = err == STOA_E_FAILED || err == STOA_E_CLOSED;
+    if (!err || !ended) { return err ? STOA_FAIL(err, "it answers %s", stoa_err_name(err)) : STOA_OK; }
+    int64_t ends = ends_of(p, call, unit, &why);
+    if (!ends) { return STOA_FAIL(err, "it answers %s; `plugins` shows how it fares", stoa_err_name(err)); }
+    return STOA_FAIL(err, "%s: %.*s", ends > before ? "it has ended" : "it is away, or failed; it ended before", STOA_TEXT_ARGS(&why));
+}
+
+static stoa_err send(stoa_platform *p, stoa_door_call *call, const stoa_plugin_unit *unit, stoa_ref to, const stoa_row *row)
 {
     uint32_t reply_bytes = row->reply ? row->reply->payload.size_bytes : 0;
     uint8_t *room = calloc(1, row->payload.size_bytes + reply_bytes);
@@ -206,10 +231,7 @@ static stoa_err send(stoa_platform *p, stoa_door_call *call, stoa_ref to, const 
     uint8_t *reply = room + row->payload.size_bytes;
     stoa_err err = read_payload(row, stoa_call_arg(call, 3), room);
     if (!err && !row->reply) { err = stoa_post(p->node, to, row, room); }
-    if (!err && row->reply) {
-        err = stoa_call(p->node, to, row, room, stoa_call_left_ns(call), reply, reply_bytes);
-        if (err) { err = STOA_FAIL(err, "it answers %s", stoa_err_name(err)); }
-    }
+    if (!err && row->reply) { err = ask(p, call, unit, to, row, room, reply); }
     if (!err && row->reply) { stoa_print_json(&row->reply->payload, reply, &text); }
     if (!err) {
         stoa_doc_open(&doc, NULL, '{');
@@ -233,5 +255,5 @@ stoa_err stoa_command_plugin_ask(stoa_platform *p, stoa_door_call *call)
     if (!row) { return STOA_FAIL(STOA_E_NOT_FOUND, "plug-in %s takes no message '%s'", unit->plan.settings.name, stoa_call_arg(call, 2)); }
     (void)snprintf(name, sizeof name, "%s/%s", unit->plan.settings.name, stoa_call_arg(call, 1));
     stoa_ref to = stoa_find(p->node, name);
-    return to.at ? send(p, call, to, row) : stoa_not_found(p, "actor", "actors", name);
+    return to.at ? send(p, call, unit, to, row) : stoa_not_found(p, "actor", "actors", name);
 }

@@ -15,6 +15,7 @@
 #include "node/archive/offline.h"
 #include "node/docs.h"
 #include "node/platform.h"
+#include "node/plugin/plan.h"
 #include "node/said.h"
 #include "storage/seal.h"
 
@@ -180,6 +181,17 @@ static int load(const flags *f, const char *file, stoa_settings *settings)
     return code;
 }
 
+/* What a start does without, and says when it is missing. */
+static int check_missing(const stoa_settings *settings)
+{
+    stoa_buf missing = STOA_BUF_GROWING;
+    stoa_plugins_missing(settings, &missing);
+    if (missing.used_bytes) { (void)fputs(missing.at, stderr); }
+    int code = missing.used_bytes ? EXIT_USAGE : EXIT_SUCCESS;
+    stoa_buf_deinit(&missing);
+    return code;
+}
+
 static int print_buf(stoa_buf *buf, int code)
 {
     if (buf->used_bytes) {
@@ -267,7 +279,8 @@ int main(int argc, char **argv)
     }
     if (f.new_key) { return add_key(f.new_key); }
     if (f.check) {
-        int code = load(&f, f.check, &settings);
+        int code = load(&f, f.check, &settings), missing = check_missing(&settings);
+        code = code ? code : missing;
         if (code == EXIT_SUCCESS) { (void)printf("%s: ok\n", f.check); }
         return code;
     }

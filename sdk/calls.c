@@ -143,9 +143,11 @@ void calls_unsent(stoa_client *c)
 
 /* --- answers */
 
-/* "Retry with the same id" is what these say; the outcome of the first attempt does not matter then. */
-static bool is_passing(stoa_err err)
+/* "Retry with the same id" is what these say; the outcome of the first attempt does not matter then. To a plug-in it does: it may have failed
+ * of the request itself. */
+static bool is_passing(uint32_t op, stoa_err err)
 {
+    if (op == STOA_OP_PLUGIN_ASK && err == STOA_E_FAILED) { return false; }
     return err == STOA_E_TIMEOUT || err == STOA_E_UNAVAILABLE || err == STOA_E_FAILED || err == STOA_E_CLOSED;
 }
 
@@ -169,7 +171,7 @@ void call_answered(stoa_client *c, call *at, const stoa_server_frame *frame)
         .error = frame->error,
         .text = "",
         .stamp = {.position = frame->position, .durability = (stoa_durability)frame->durability}};
-    if (is_passing(frame->error) && try_again(c, at)) { return; }
+    if (is_passing(at->op, frame->error) && try_again(c, at)) { return; }
     if (frame->error == STOA_E_STALE && c->welcome.session) { c->renew = true; } /* the caller hears of it; what comes is named anew */
     if (frame->error) {
         note_text(c, frame->text, frame->text_bytes);

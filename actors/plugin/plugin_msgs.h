@@ -2,8 +2,8 @@
  *
  * Who knows a plug-in's table sends to its actors themselves; clients do not, and ask here: a message by its name, its payload as
  * JSON. Errors of ask: NOT_FOUND (no such actor, no such message), MALFORMED, INVALID, RANGE, PRECISION, TOO_LARGE (the payload, or an
- * answer that is longer), FULL (too many are under way), CANCELLED (the actor ended before it answered: whether it was done is not
- * known), FAILED (it is down: it was not done), and what the actor answers. Nothing remembers requests: one that is repeated is done again.
+ * answer that is longer), FULL (too many are under way), FAILED (the actor ended before it answered, or is being restarted: whether it was
+ * done is not known), and what the actor answers. Nothing remembers requests: one that is repeated is done again.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_ACTORS_PLUGIN_PLUGIN_MSGS_H

@@ -195,8 +195,7 @@ static stoa_err hear_answer(stoa_turn *turn, void *state, const void *in, void *
     stoa_buf text = {.at = answer.payload.at, .cap_bytes = sizeof answer.payload.at};
     if (!turn->error) { stoa_print_json(&reply->payload, in, &text); }
     answer.payload.len = (uint16_t)text.used_bytes;
-    bool cut_off = turn->error == STOA_E_FAILED || turn->error == STOA_E_CLOSED; /* nobody is to send it again by himself */
-    stoa_err error = cut_off ? STOA_E_CANCELLED : text.cut ? STOA_E_TOO_LARGE : turn->error;
+    stoa_err error = turn->error == STOA_E_CLOSED ? STOA_E_FAILED : /* it ended amid the turn, and was given up */ text.cut ? STOA_E_TOO_LARGE : turn->error;
     self->asks[turn->token].reply = NULL;
     return stoa_turn_answer_kept(turn, &self->asks[turn->token].who, &plugin_rows[plugin_ROW_answer], &answer, error);
 }

@@ -66,7 +66,6 @@ static void check_one(const stoa_settings_plugin *s, stoa_buf *faults)
     bool good = isalpha((unsigned char)s->name[0]) || s->name[0] == '_';
     for (const char *at = s->name; *at; at++) { good = good && (isalnum((unsigned char)*at) || *at == '_'); }
     if (!good) { stoa_buf_printf(faults, "plugins: %s: a kind's name is of letters, digits and _\n", s->name); }
-    if (access(s->library, R_OK)) { stoa_buf_printf(faults, "plugins: %s: library: %s: %s\n", s->name, s->library, strerror(errno)); }
     if (s->backoff_ns > s->backoff_max_ns) { stoa_buf_printf(faults, "plugins: %s: backoff is above backoff_max\n", s->name); }
 }
 
@@ -107,6 +106,14 @@ void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_pla
                                   .cpu_s = s->cpu_ns / 1000000000,
                                   .turn_ns = s->turn_ns,
                                   .start_ns = s->start_ns};
+}
+
+void stoa_plugins_missing(const stoa_settings *settings, stoa_buf *faults)
+{
+    for (uint32_t i = 0; i < settings->plugin_count; i++) {
+        const stoa_settings_plugin *s = &settings->plugins[i];
+        if (access(s->library, R_OK)) { stoa_buf_printf(faults, "plugins: %s: library: %s: %s\n", s->name, s->library, strerror(errno)); }
+    }
 }
 
 void stoa_plugins_check(const stoa_settings *settings, stoa_buf *faults)

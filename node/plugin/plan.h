@@ -19,6 +19,9 @@ typedef struct stoa_plugin_plan {
 /* Faults, a line each as in base/config.h, are appended; without any the plan is good. */
 void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_plan *out, stoa_buf *faults);
 
+/* Append a line for each library that cannot be read: its plug-in is refused by a start, which goes on without it. */
+void stoa_plugins_missing(const stoa_settings *settings, stoa_buf *faults);
+
 /* Whether all plug-ins' rows are good. */
 void stoa_plugins_check(const stoa_settings *settings, stoa_buf *faults);
 

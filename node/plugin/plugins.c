@@ -3,9 +3,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/plugin/plugins.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "actors/market/book_msgs.h"
 #include "actors/market/connector_msgs.h"
@@ -77,6 +79,8 @@ static stoa_err open_unit(stoa_plugins *plugins, uint32_t at)
 {
     const stoa_table *tables[KNOWN + STOA_SETTINGS_PLUGINS + 2];
     stoa_plugin_unit *unit = &plugins->units[at];
+    const char *library = unit->plan.settings.library;
+    if (access(library, R_OK)) { return STOA_FAIL(STOA_E_NOT_FOUND, "%s: %s", library, strerror(errno)); }
     tables_before(plugins, at, tables);
     unit->plan.isolate.tables = unit->tables;
     stoa_err err = give_tables(unit, tables);

@@ -608,7 +608,8 @@ class Client:
         call = self.calls.get(id_)
         if not call or not call.sent:
             return
-        if error and error.name in PASSING and self.try_again(call):
+        once = call.op == "plugin.ask" and error and error.name == "FAILED"  # it may have failed of the request itself
+        if error and error.name in PASSING and not once and self.try_again(call):
             return
         del self.calls[id_]
         if error:

@@ -260,14 +260,14 @@ def a_plug_in_is_asked_by_who_was_given_it(w):
     refused("MALFORMED", ask, alice, payload='{"n": ')
     refused("INVALID", ask, alice, payload='{"m": 1}')
     refused("INVALID", ask, alice, payload='{"n": "three"}')
-    refused("CANCELLED", ask, alice, message="crash", payload="")
+    refused("FAILED", ask, alice, message="crash", payload="")
     until = time.monotonic() + WAIT_S
     answer = None
     while not answer:  # it is begun anew
         try:
             answer = json.loads(ask(alice))
         except Refused as why:
-            assert why.name == "CANCELLED" and time.monotonic() < until, why
+            assert why.name == "FAILED" and time.monotonic() < until, why
     assert answer == {"total": 3}
     alice.close()
     bob.close()

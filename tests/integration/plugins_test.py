@@ -192,7 +192,10 @@ class Test(unittest.TestCase):
                      odd(", turn: 2s, memory: 64MiB, restarts: 1000, backoff: 1ms, backoff_max: 1ms")])
         for total, (deed, why) in enumerate(deeds.items(), 1):
             row = node.serves("odd/o", total - 1)
-            node.run("plugin", "ask", "odd", "o", "misdo", json.dumps({"what": deed}))
+            said = node.run("plugin", "ask", "odd", "o", "misdo", json.dumps({"what": deed}))
+            if said[0]:  # as it was found; a turn of `normal` may be answered
+                self.assertEqual(said[2], f"it has ended: {why}")
+            self.assertTrue(said[0] or deed in ("normal", "exit", "noise"), (deed, said))
             ended = node.serves("odd/o", total)
             self.assertEqual((ended["last_why"], ended["ends"]), (why, total))
             self.assertNotEqual(ended["process"]["pid"], row["process"]["pid"])
@@ -255,9 +258,11 @@ class Test(unittest.TestCase):
     def test_what_cannot_be_had_is_refused_and_the_node_comes_up(self):
         stuck, sourced = (os.path.join(PLUGINS, name + ".so") for name in ("stuck", "sourced"))
         node = self.node([f"{{name: stuck, library: {stuck}, start: 500ms}}", f"{{name: sourced, library: {sourced}}}",
-                     tally().replace("name: tally", "name: tilly"), tally(", peers: \"nobody/n\"")])
+                     tally().replace("name: tally", "name: tilly"), "{name: nowhere, library: /nowhere.so}",
+                     "{name: rotten, library: /etc/passwd}", tally(", peers: \"nobody/n\"")])
         rows = {row["actor"]: row for row in node.ok("plugins")["plugins"]}
         for name, why in {"stuck": "TIMEOUT", "sourced": "its kind is event-sourced", "tilly": "the kind of its library is tally",
+                          "nowhere": "NOT_FOUND: /nowhere.so: No such file", "rotten": "FAILED: /etc/passwd: ",
                           "tally": "there is no such kind here"}.items():
             self.assertEqual(rows[name]["status"], "refused")
             self.assertIn(why, rows[name]["last_why"])
@@ -315,6 +320,8 @@ class Test(unittest.TestCase):
                 done = subprocess.run([STOAD, "--check", path], capture_output=True, text=True, env=CLEAN)
                 return done.returncode, done.stderr
             self.assertEqual(check([tally()])[0], 0)
+            self.assertEqual(check([tally(), "{name: nowhere, library: /nowhere.so}"]),
+                             (2, "plugins: nowhere: library: /nowhere.so: No such file or directory\n"))
             code, said = check([tally(", memory: 1KiB"), tally(", turn: soon, restart: often")])
             self.assertEqual(code, 2)
             for line in ("s.yaml:6: plugins[0].memory:", "s.yaml:7: plugins[1].turn:", "s.yaml:7: plugins[1].restart:"):
