@@ -59,7 +59,8 @@ typedef struct stoa_links_line {
     uint32_t tried, tries_left; /* dial: keys (bits) refused since it was up last; how many more before the next regular look */
     char in_use[STOA_KEY_TEXT_BYTES];
     uint64_t refused; /* when it was looked at last */
-    uint64_t allowed; /* listen: a hash of the keys that it lets in */
+    uint64_t allowed;   /* listen: a hash of the keys that it lets in */
+    uint64_t ambiguous; /* listen: a hash of those that several of its nodes have, and that let nobody in; 0: none */
     struct {
         uint64_t since_ns, last_ns; /* connections; UTC, 0: nobody is */
     } refusing;                     /* under the lock, as strangers */

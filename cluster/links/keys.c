@@ -27,7 +27,52 @@ static char *next_name(char **rest)
     return strtok_r(NULL, ", ", rest);
 }
 
-static uint32_t allowed_of(const stoa_links *l, const stoa_links_line *at, const stoa_key_list *list, stoa_link_allowed *allowed)
+/* NULL: no other name has this key. */
+static const stoa_link_allowed *other_with_key(const stoa_link_allowed *of, const stoa_link_allowed *allowed, uint32_t count)
+{
+    for (const stoa_link_allowed *other = allowed; other < allowed + count; other++) {
+        if (strcmp(other->public_key, of->public_key) == 0 && strcmp(other->name, of->name) != 0) { return other; }
+    }
+    return NULL;
+}
+
+static bool has_row(const stoa_link_allowed *row, const stoa_link_allowed *allowed, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(allowed[i].public_key, row->public_key) == 0 && strcmp(allowed[i].name, row->name) == 0) { return true; }
+    }
+    return false;
+}
+
+static uint64_t hash_of(uint64_t hash, const stoa_link_allowed *row)
+{
+    hash = stoa_hash64(hash, row->name, strlen(row->name));
+    return stoa_hash64(hash, row->public_key, strlen(row->public_key));
+}
+
+/* A key of several names proves none of them: nobody gets in by it, and the rest of the list counts. Said when it is news. */
+static uint32_t drop_ambiguous(stoa_links_line *at, stoa_link_allowed *allowed, uint32_t count)
+{
+    const stoa_link_allowed *other[STOA_LINKS_ALLOWED];
+    uint64_t before = at->ambiguous;
+    uint32_t kept = 0;
+    at->ambiguous = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        other[i] = other_with_key(&allowed[i], allowed, count);
+        if (other[i]) { at->ambiguous = hash_of(at->ambiguous, &allowed[i]); }
+    }
+    for (uint32_t i = 0; i < count && at->ambiguous != before; i++) {
+        if (!other[i]) { continue; }
+        stoa_log(STOA_LOG_WARN, "link_key_ambiguous", STOA_KV("link", at->name), STOA_KV("node", allowed[i].name), STOA_KV("other", other[i]->name));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!other[i] && !has_row(&allowed[i], allowed, kept)) { allowed[kept++] = allowed[i]; }
+    }
+    return kept;
+}
+
+/* Who gets in by which key, each key once. */
+static uint32_t allowed_of(const stoa_links *l, stoa_links_line *at, const stoa_key_list *list, stoa_link_allowed *allowed)
 {
     char names[sizeof at->nodes], *rest = names, keys[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES];
     uint32_t count = 0;
@@ -39,7 +84,7 @@ static uint32_t allowed_of(const stoa_links *l, const stoa_links_line *at, const
             memcpy(allowed[count].public_key, keys[i], sizeof allowed[count].public_key);
         }
     }
-    return count;
+    return drop_ambiguous(at, allowed, count);
 }
 
 /* A key that nobody has: who has none that is known is not met. */
@@ -89,10 +134,7 @@ void stoa_links_line_find_keys(stoa_links *l, stoa_links_line *at, const stoa_ke
 static bool lets_in_others(stoa_links_line *at, const stoa_link_allowed *allowed, uint32_t count)
 {
     uint64_t hash = count, before = at->allowed;
-    for (uint32_t i = 0; i < count; i++) {
-        hash = stoa_hash64(hash, allowed[i].name, strlen(allowed[i].name));
-        hash = stoa_hash64(hash, allowed[i].public_key, strlen(allowed[i].public_key));
-    }
+    for (uint32_t i = 0; i < count; i++) { hash = hash_of(hash, &allowed[i]); }
     at->allowed = hash;
     return hash != before;
 }

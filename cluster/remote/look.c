@@ -1,6 +1,8 @@
 /* remote/look.c - what other threads see and do: an errand of the remote's thread, for which they wait.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
 #include "cluster/remote/inner.h"
 
 /* --- errands */
@@ -32,6 +34,7 @@ typedef struct request {
     uint32_t allowed_count;
     const stoa_link_options *options;
     stoa_err err;
+    char trail[512]; /* of err: there it is another thread's; "" none */
 } request;
 
 /* --- looking */
@@ -235,7 +238,8 @@ static void allow(stoa_remote *remote, void *context)
 {
     request *r = context;
     stoa_remote_line *line = r->index < remote->line_count ? &remote->lines[r->index] : NULL;
-    r->err = line && line->link ? line->link->ops->allow(line->link, r->allowed, r->allowed_count) : STOA_E_NOT_FOUND;
+    r->err = line && line->link ? line->link->ops->allow(line->link, r->allowed, r->allowed_count) : STOA_FAIL(STOA_E_NOT_FOUND, "link %u is not open now", r->index);
+    if (r->err) { (void)snprintf(r->trail, sizeof r->trail, "%s", stoa_err_trail()); }
     size_t bytes = r->allowed_count * sizeof *r->allowed;
     stoa_link_allowed *kept = !r->err && bytes ? malloc(bytes) : NULL;
     if (r->err || (bytes && !kept)) { return; }
@@ -250,5 +254,5 @@ stoa_err stoa_remote_allow(stoa_remote *remote, uint32_t link, const stoa_link_a
 {
     request r = {.index = link, .allowed = allowed, .allowed_count = count};
     do_there(remote, allow, &r);
-    return r.err;
+    return r.err ? STOA_FAIL(r.err, "%s", r.trail) : STOA_OK;
 }

@@ -192,6 +192,58 @@ static void a_refusal_is_told_without_a_look(void **state)
     kit_remove(b.data);
 }
 
+static unsigned lines_of(FILE *log, const char *what)
+{
+    char line[1024];
+    unsigned count = 0;
+    rewind(log);
+    while (fgets(line, sizeof line, log)) { count += strstr(line, what) != NULL; }
+    return count;
+}
+
+static void a_key_of_two_names_lets_in_neither_and_leaves_the_rest(void **state)
+{
+    (void)state;
+    side a = {0}, b = {0}, d = {0};
+    char path[KIT_PATH_MAX + 64];
+    FILE *log = tmpfile();
+    int err_fd = dup(STDERR_FILENO);
+    assert_true(log && err_fd >= 0);
+    kit_folder(a.data), kit_folder(b.data), kit_folder(d.data);
+    kit_ok(stoa_links_pair(a.data));
+    kit_ok(stoa_links_pair(b.data));
+    kit_ok(stoa_links_pair(d.data));
+    give_key(&b, &a, "b"), give_key(&d, &a, "d"), give_key(&a, &b, "a"), give_key(&a, &d, "a");
+    open_side(&a, "a", "b, c, d", "zmq+tcp://127.0.0.1:0", true);
+    open_side(&b, "b", "a", a.address, false);
+    open_side(&d, "d", "a", a.address, false);
+    look_until(&a, &b, &b.told[STOA_REMOTE_UP], 0);
+    look_until(&a, &d, &d.told[STOA_REMOTE_UP], 0);
+    /* by mistake b's is c's, too, and d is let in no more */
+    assert_true(dup2(fileno(log), STDERR_FILENO) >= 0);
+    stoa_log_level_set(STOA_LOG_WARN);
+    give_key(&b, &a, "c");
+    (void)snprintf(path, sizeof path, "%s/keys/d.pub", a.data);
+    assert_int_equal(unlink(path), 0);
+    look_until(&a, &d, &d.told[STOA_REMOTE_LOST], 0);
+    look_until(&a, &b, &b.told[STOA_REMOTE_LOST], 0);
+    stoa_links_look(a.links);
+    stoa_log_level_set(STOA_LOG_OFF);
+    assert_true(dup2(err_fd, STDERR_FILENO) >= 0);
+    assert_int_equal(lines_of(log, "link_keys_refused"), 0);
+    assert_int_equal(lines_of(log, "link_key_ambiguous"), 2); /* each name once */
+    /* the mistake is taken back */
+    int ups = b.told[STOA_REMOTE_UP];
+    (void)snprintf(path, sizeof path, "%s/keys/c.pub", a.data);
+    assert_int_equal(unlink(path), 0);
+    look_until(&a, &b, &b.told[STOA_REMOTE_UP], ups);
+    close_side(&d);
+    sides_deinit(&a, &b);
+    (void)fclose(log);
+    (void)close(err_fd);
+    kit_remove(a.data), kit_remove(b.data), kit_remove(d.data);
+}
+
 static void what_cannot_be_is_refused_by_name(void **state)
 {
     (void)state;
@@ -240,6 +292,7 @@ int main(void)
         cmocka_unit_test(without_a_folder_there_are_no_keys),
         cmocka_unit_test(the_keys_of_the_folder_decide),
         cmocka_unit_test(a_refusal_is_told_without_a_look),
+        cmocka_unit_test(a_key_of_two_names_lets_in_neither_and_leaves_the_rest),
         cmocka_unit_test(what_cannot_be_is_refused_by_name),
     };
     stoa_log_level_set(STOA_LOG_OFF);
