@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -229,6 +230,15 @@ static int fail(stoa_err err)
     return EXIT_FAILURE;
 }
 
+/* As many descriptors as the system lets us have: a shell's 1024 are few for clients, links and a journal's files. */
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max) { return; }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Run until SIGTERM, SIGINT or SIGHUP (its terminal went); all other threads have them blocked. */
 static int serve(const stoa_settings *settings, const flags *f)
 {
@@ -242,6 +252,7 @@ static int serve(const stoa_settings *settings, const flags *f)
     if (sigaction(SIGHUP, NULL, &hangup) || hangup.sa_handler != SIG_IGN) { (void)sigaddset(&ends, SIGHUP); } /* nohup */
     (void)pthread_sigmask(SIG_BLOCK, &ends, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    descriptors_raise();
     stoa_err err = stoa_platform_open(settings, &platform);
     if (err) { return EXIT_FAILURE; } /* the platform has said why */
     int code = EXIT_SUCCESS;

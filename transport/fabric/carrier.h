@@ -51,14 +51,14 @@ typedef struct stoa_carrier_settings {
 typedef struct stoa_carrier_ops {
     const char *name; /* "ucx"; both ends must have the same */
 
-    /* May block (start-up). Errors: UNSUPPORTED (no such transport on this machine), NOMEM, IO. */
+    /* May block (start-up). Errors: UNSUPPORTED (no such transport on this machine), FULL (no descriptors), NOMEM, IO. */
     stoa_err (*open)(const stoa_carrier_settings *settings, stoa_carrier **out);
     /* Every message that is under way is told as sent or landed, not whole, or forgotten: nothing of the caller's memory
      * is used afterwards. */
     void (*close)(stoa_carrier *wire);
 
     /* An end for owner, the connection: messages may come for it as soon as the other side knows its address. What it takes is
-     * the carrier's until disconnect. Errors: NOMEM, UNSUPPORTED, IO (no descriptor). */
+     * the carrier's until disconnect. Errors: FULL (no descriptor is left for it), NOMEM, UNSUPPORTED, IO. */
     stoa_err (*begin)(stoa_carrier *wire, void *owner, stoa_carrier_end **out);
     /* Where who is connected to us at here finds the end; here is NULL where it is not known. Returns its size. */
     uint32_t (*address)(stoa_carrier *wire, const stoa_carrier_end *end, const struct sockaddr *here,

@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "transport/ucx/means.h"
 #include "transport/ucx/worker.h"
 
 enum {
@@ -611,6 +612,7 @@ static stoa_err open_carrier(const stoa_carrier_settings *settings, stoa_carrier
     carrier->epoll = settings->epoll;
     carrier->own_epoll = epoll_create1(EPOLL_CLOEXEC);
     stoa_err err = carrier->own_epoll >= 0 ? STOA_OK : STOA_FAIL(STOA_E_IO, "no descriptor for UCX");
+    if (!err) { err = stoa_ucx_means(); }
     if (!err) { err = context_open(carrier, settings->local); }
     if (!err) { err = worker_try(carrier); }
     if (err) {

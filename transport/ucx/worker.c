@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "transport/ucx/means.h"
+
 stoa_err stoa_ucx_fail(stoa_err err, const char *what, ucs_status_t status)
 {
     return STOA_FAIL(err, "UCX: %s: %s", what, ucs_status_string(status));
@@ -27,13 +29,15 @@ stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, bool 
                                       .cb = on_message,
                                       .arg = argument};
     *out = (stoa_ucx_worker){.tcp = tcp, .fd = -1};
+    stoa_err err = stoa_ucx_means();
+    if (err) { return err; }
     ucs_status_t status = ucp_worker_create(context, &params, &out->worker);
     if (status == UCS_OK) { status = ucp_worker_set_am_recv_handler(out->worker, &handler); }
     if (status == UCS_OK) { status = ucp_worker_get_efd(out->worker, &out->fd); }
     if (status == UCS_OK) { status = ucp_worker_get_address(out->worker, &out->address, &out->address_bytes); }
-    stoa_err err = status == UCS_OK              ? address_take(out)
-                   : status == UCS_ERR_NO_MEMORY ? stoa_ucx_fail(STOA_E_NOMEM, "no worker", status)
-                                                 : stoa_ucx_fail(STOA_E_IO, "no worker", status);
+    err = status == UCS_OK              ? address_take(out)
+          : status == UCS_ERR_NO_MEMORY ? stoa_ucx_fail(STOA_E_NOMEM, "no worker", status)
+                                        : stoa_ucx_fail(STOA_E_IO, "no worker", status);
     if (err) { stoa_ucx_worker_close(out); }
     return err;
 }

@@ -29,7 +29,7 @@ typedef struct stoa_ucx_worker {
 } stoa_ucx_worker;
 
 /* A worker of context. on_message gets what comes, with argument. It blocks for what it takes to make one, below a millisecond.
- * Errors: UNSUPPORTED (its address has another form than 1.13 has), NOMEM, IO (no descriptor); out is closed then. */
+ * Errors: FULL (ucx/means.h), UNSUPPORTED (its address has another form than 1.13 has), NOMEM, IO; out is closed then. */
 stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, bool tcp, ucp_am_recv_callback_t on_message,
                               void *argument);
 /* What is under way is cancelled: its callbacks come from within, or not at all, and its memory is not used afterwards. It leaves the

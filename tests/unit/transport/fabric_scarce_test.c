@@ -1,0 +1,234 @@
+/* fabric_scarce_test.c - goal: where descriptors end, links over UCX are refused by name, and the process goes on. Method: one side, in
+ * a process of its own, has r descriptors left for each r up to LEFT_MAX while connections are made, then all again; the other side has
+ * no lack of them. What is refused in want is served afterwards.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "transport/fabric/inner.h"
+#include "transport/link.h"
+
+enum { LEFT_MAX = 16, FILES = 512, POLLS = 100, DEADLINE = 60000, ADDRESS_BYTES = 128 };
+
+typedef struct side {
+    stoa_link *link;
+    uint32_t ups, refused;
+    stoa_err why;
+} side;
+
+/* Takes the place of assert in a process of ours: its number is the line. */
+#define MUST(is)                                                                                                       \
+    do {                                                                                                               \
+        if (!(is)) {                                                                                                   \
+            (void)fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #is, stoa_err_trail());                       \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
+    } while (0)
+
+static void on_up(void *context, stoa_peer peer)
+{
+    (void)peer;
+    ((side *)context)->ups++;
+}
+
+static void on_down(void *context, stoa_peer peer)
+{
+    (void)context, (void)peer;
+}
+
+static void on_refused(void *context, stoa_err why)
+{
+    ((side *)context)->refused++;
+    ((side *)context)->why = why;
+}
+
+static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
+{
+    (void)context, (void)peer, (void)identity, (void)bytes, (void)size_bytes;
+}
+
+static void run(side *of)
+{
+    stoa_link_events events = {
+        .frame = on_frame, .down = on_down, .up = on_up, .refused = on_refused, .context = of};
+    (void)of->link->ops->poll(of->link, &events, 64);
+    (void)poll(NULL, 0, 1);
+}
+
+static stoa_err side_open(side *out, bool listens, const char *address)
+{
+    stoa_link_options options = {.listen = listens, .frame_limit = 1024, .queue_frames = 16};
+    *out = (side){0};
+    return stoa_link_open(address, &options, &out->link);
+}
+
+/* --- descriptors */
+
+static int taken[FILES], taken_count;
+
+static void take_all_but(int left)
+{
+    while (taken_count < FILES && (taken[taken_count] = dup(STDIN_FILENO)) >= 0) {
+        taken_count++;
+    }
+    while (left-- > 0) {
+        (void)close(taken[--taken_count]);
+    }
+}
+
+static void give_back(void)
+{
+    while (taken_count > 0) {
+        (void)close(taken[--taken_count]);
+    }
+}
+
+static void few(void)
+{
+    struct rlimit limit;
+    MUST(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = FILES;
+    MUST(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+/* --- two processes */
+
+static void tell_address(int to, const side *of)
+{
+    char address[ADDRESS_BYTES] = "";
+    (void)snprintf(address, sizeof address, "%s", of->link->ops->address(of->link));
+    MUST(write(to, address, sizeof address) == (ssize_t)sizeof address);
+}
+
+static void listens_in_want(int to, const char *address)
+{
+    side own;
+    few();
+    MUST(!side_open(&own, true, "ucx+tcp://127.0.0.1:0"));
+    tell_address(to, &own);
+    for (int left = 0; left <= LEFT_MAX; left++) {
+        own.refused = 0;
+        take_all_but(left);
+        const stoa_fabric *link = (const stoa_fabric *)(const void *)own.link;
+        for (int i = 0; i < DEADLINE && own.refused == 0 && !link->deaf; i++) {
+            run(&own);
+        }
+        MUST(link->deaf || (own.refused > 0 && own.why == STOA_E_FULL));
+        give_back();
+        for (own.ups = 0; own.ups == 0;) {
+            run(&own);
+        }
+    }
+    (void)address;
+    _exit(0);
+}
+
+static void dials_in_want(int to, const char *address)
+{
+    side own;
+    (void)to;
+    few();
+    MUST(!side_open(&own, false, address)); /* the library is loaded */
+    own.link->ops->close(own.link, 0);
+    for (int left = 0; left <= LEFT_MAX; left++) {
+        take_all_but(left);
+        stoa_err err = side_open(&own, false, address);
+        MUST(err == STOA_E_FULL || err == STOA_E_IO);
+        give_back();
+        MUST(!side_open(&own, false, address));
+        take_all_but(left);
+        for (int i = 0; i < POLLS; i++) {
+            run(&own);
+        }
+        give_back();
+        while (own.ups == 0) {
+            run(&own);
+        }
+        own.link->ops->close(own.link, 0);
+    }
+    _exit(0);
+}
+
+static void listens(int to, const char *address)
+{
+    side own;
+    (void)address;
+    MUST(!side_open(&own, true, "ucx+tcp://127.0.0.1:0"));
+    tell_address(to, &own);
+    for (;;) {
+        run(&own);
+    }
+}
+
+static void dials_again_and_again(int to, const char *address)
+{
+    side own;
+    (void)to;
+    for (;;) {
+        MUST(!side_open(&own, false, address));
+        while (own.ups == 0) {
+            run(&own);
+        }
+        own.link->ops->close(own.link, 0);
+    }
+}
+
+static pid_t begin(void (*live)(int to, const char *address), int to, const char *address)
+{
+    pid_t child = fork();
+    if (child == 0) { live(to, address); }
+    assert_true(child > 0);
+    return child;
+}
+
+/* The one that is in want ends by itself. */
+static void both(void (*listener)(int to, const char *address), void (*dialler)(int to, const char *address),
+                 bool listener_ends)
+{
+    char address[ADDRESS_BYTES];
+    int ends[2], status = 0;
+    assert_int_equal(pipe(ends), 0);
+    pid_t one = begin(listener, ends[1], NULL);
+    (void)close(ends[1]);
+    assert_int_equal(read(ends[0], address, sizeof address), (ssize_t)sizeof address);
+    (void)close(ends[0]);
+    pid_t other = begin(dialler, -1, address);
+    assert_int_equal(waitpid(listener_ends ? one : other, &status, 0), listener_ends ? one : other);
+    (void)kill(listener_ends ? other : one, SIGKILL);
+    (void)waitpid(listener_ends ? other : one, NULL, 0);
+    assert_int_equal(status, 0);
+}
+
+static void a_listener_without_descriptors_refuses_and_goes_on(void **state)
+{
+    (void)state;
+    both(listens_in_want, dials_again_and_again, true);
+}
+
+static void who_dials_without_descriptors_goes_on(void **state)
+{
+    (void)state;
+    both(listens, dials_in_want, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_listener_without_descriptors_refuses_and_goes_on),
+        cmocka_unit_test(who_dials_without_descriptors_goes_on),
+    };
+    return cmocka_run_group_tests_name("transport/fabric, in want", tests, NULL, NULL);
+}
