@@ -274,7 +274,8 @@ static void put_outcome(const stoa_key_place *place, const outcome *o, stoa_buf 
 static const char *who_is(const stoa_key_place *place, const char *name)
 {
     const stoa_key_user *user = user_of(place, name);
-    if (!place->users) { return "no node runs here: it counts from the next start on, where the settings have a client or a link of that name"; }
+    if (strcmp(name, STOA_KEY_SERVER) == 0) { return "it is the node's own from its next start on, and server.pub is for the others"; }
+    if (!place->users) { return "no stoad answers here: it counts from its next start on, where its settings have a client or a link of that name; for a program of one's own from its next look on"; }
     return user ? "the node has it at once" : "but the settings have no client and no link of that name: nobody gets in by it until they do";
 }
 
@@ -294,6 +295,19 @@ static stoa_err run_new(const stoa_key_place *place, const stoa_invocation *said
     return STOA_OK;
 }
 
+/* It is another name's: what can be done about it. */
+static stoa_err whose(const stoa_key_place *place, const char *name, const char *key)
+{
+    stoa_key_list list = {0};
+    const stoa_key_row *row = stoa_key_list_read(place->folder, &list) ? NULL : stoa_key_list_of(&list, key);
+    const stoa_key_user *user = row ? user_of(place, row->name) : NULL;
+    stoa_err err = STOA_E_EXISTS; /* a pair's: the trail says so */
+    if (user) { err = STOA_FAIL(err, "this key is %s's, a %s of the settings, and stays its own: make another one for %s", user->name, user->use, name); }
+    if (row && !user) { err = STOA_FAIL(err, "this key is %s's; if that was a mistake: key allow %s KEY --from %s", row->name, name, row->name); }
+    stoa_key_list_free(&list);
+    return err;
+}
+
 static stoa_err run_allow(const stoa_key_place *place, const stoa_invocation *said, stoa_buf *document, stoa_buf *view)
 {
     stoa_key_change change = {0};
@@ -304,6 +318,7 @@ static stoa_err run_allow(const stoa_key_place *place, const stoa_invocation *sa
     stoa_err err = stoa_key_said(said->args[1], key);
     if (!err && user) { err = STOA_FAIL(STOA_E_EXISTS, "%s is a %s of the settings, so its keys are its own for ever: make another one", from, user->use); }
     if (!err) { err = stoa_keys_allow(place->folder, o.name, key, from, place->now_ns, &change); }
+    if (err == STOA_E_EXISTS && !from) { err = whose(place, o.name, key); }
     if (err) { return err; }
     int used = snprintf(o.says, sizeof o.says, "let in as %s; %s", o.name, who_is(place, o.name));
     if (from && used < (int)sizeof o.says) {
@@ -343,6 +358,11 @@ static void say_rotation(outcome *o, bool plan, bool given)
     } else {
         (void)snprintf(o->says, sizeof o->says, "%s: %s gets in by %s key; %u old %s at %s", done, o->name, given ? "the given" : "a new",
                        o->change->old_count, o->change->old_count == 1 ? "one ends" : "ones end", o->change->until_ns ? until : "once");
+    }
+    if (o->change->sooner_ns) {
+        size_t used = strlen(o->says);
+        stoa_time_print(o->change->sooner_ns, until);
+        (void)snprintf(o->says + used, sizeof o->says - used, ", and not at %s as was said before", until);
     }
 }
 

@@ -153,9 +153,7 @@ static stoa_err check_key(change *c, const char *key)
     if (!stoa_z85_decode(key, bytes)) { return STOA_FAIL(STOA_E_INVALID, "that is not a public key: 40 characters of Z85"); }
     if (is_secret(c, key, owner)) { return STOA_FAIL(STOA_E_INVALID, "that is the secret half of a key of %s, which stays where it is: give the public one", owner); }
     const stoa_key_row *row = row_of(c, key);
-    if (row && strcmp(row->name, c->name) != 0) {
-        return STOA_FAIL(STOA_E_EXISTS, "this key is %s's; if that was a mistake: key allow %s KEY --from %s", row->name, c->name, row->name);
-    }
+    if (row && strcmp(row->name, c->name) != 0) { return STOA_FAIL(STOA_E_EXISTS, "this key is %s's", row->name); }
     if (row && row->standing == STOA_KEY_REVOKED) { return STOA_FAIL(STOA_E_DENIED, "this key was revoked, and does not come back: make another one"); }
     return owner_by_file(c, key, owner) ? STOA_FAIL(STOA_E_EXISTS, "this key is %s's", owner) : STOA_OK;
 }
@@ -393,7 +391,11 @@ static stoa_err end_keys(change *c, const char *file_key, uint64_t until_ns)
 {
     stoa_err err = STOA_OK;
     c->done.old_count = keys_now(c, file_key, c->done.old);
-    for (uint32_t i = 0; i < c->done.old_count && !err; i++) { err = end_key(c, c->done.old[i], until_ns); }
+    for (uint32_t i = 0; i < c->done.old_count && !err; i++) {
+        const stoa_key_row *row = row_of(c, c->done.old[i]);
+        if (row && row->until_ns > until_ns && row->until_ns > c->done.sooner_ns) { c->done.sooner_ns = row->until_ns; }
+        err = end_key(c, c->done.old[i], until_ns);
+    }
     return err;
 }
 

@@ -67,6 +67,7 @@ typedef struct stoa_key_change {
     char old[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES]; /* that end, or have ended */
     uint32_t old_count;
     uint64_t until_ns; /* rotate: when the old ones end, or the node's next one takes over; 0: at once */
+    uint64_t sooner_ns; /* rotate: an old one was to end then, which is later than it will now; 0: none was */
 } stoa_key_change;
 
 /* Make the pair NAME. One whose key was revoked is replaced. Errors: EXISTS, INVALID (name), and those of stoa_key_save. */

@@ -112,6 +112,8 @@ class Keys(unittest.TestCase):
         self.refused("revoke carol", "NOT_FOUND", "no key of carol", NOT_FOUND)
         self.refused("show carol", "NOT_FOUND", "no key of carol", NOT_FOUND)
         self.refused("allow bob " + made["key"], "EXISTS", "this key is alice's")
+        self.assertIn("no stoad answers here", made["outcome"])
+        self.assertNotIn("client or a link", self.write("new server")["outcome"])
         self.refused("allow bob /nowhere.pub", "NOT_FOUND", "nowhere")
         self.refused("allow bob z85:nonsense", "INVALID", "40 characters")
         self.refused("allow server " + made["key"], "INVALID", "cannot be let in, only rotated")
@@ -230,6 +232,8 @@ class Keys(unittest.TestCase):
             self.assertEqual(self.shown("alice")[old]["standing"], "allowed")
             self.assertTrue(self.shown("alice")[old]["until_ns"])
             self.refused("rotate carol", "NOT_FOUND", "secret half")
+            sooner = [self.key("rotate alice --plan --overlap " + time)["key"]["outcome"] for time in ("1h", "2h", "1m")]
+            self.assertEqual([" as was said before" in said for said in sooner], [False, False, True], sooner)
             self.write("rotate alice --overlap 0s")  # twice in one run; all before end now, and who runs reads the file again
             mark = len(placed)
             until(lambda: len(placed) > mark + 20 or failed)
@@ -373,6 +377,7 @@ class Keys(unittest.TestCase):
         self.write(f"rotate alice {elsewhere}.pub --overlap 0s")
         self.write("revoke alice")  # a client's of the settings: for ever
         self.refused(f"allow bob {elsewhere}.pub --from alice", "EXISTS", "alice is a client of the settings")
+        self.refused(f"allow bob {elsewhere}.pub", "EXISTS", "this key is alice's, a client of the settings, and stays its own: make another one for bob")
         self.refused(f"allow alice {elsewhere}.pub", "DENIED", "revoked")
         self.refused(f"allow bob {self.path('server')}.pub --from zed", "NOT_FOUND", "never let in as zed")
 
