@@ -96,6 +96,7 @@ rocksdb_options_t *stoa_engine_options(stoa_engine_mode mode)
 
     rocksdb_options_set_info_log(options, stoa_rocksdb_logger(log_line));
     stoa_rocksdb_end_with_sync(options);
+    if (mode.disk) { stoa_rocksdb_disk_use(mode.disk, options); }
     rocksdb_options_set_create_if_missing(options, mode.create);
     rocksdb_options_set_create_missing_column_families(options, !mode.read_only);
     rocksdb_options_set_wal_recovery_mode(options, mode.to_rot  ? POINT_IN_TIME

@@ -29,6 +29,7 @@ typedef struct stoa_engine_mode {
     bool to_rot;    /* replay RocksDB's log up to the first rotten record, and drop the rest; else that is CORRUPT. A
                        record cut short at the log's very end is dropped either way. */
     bool whole;     /* a record cut short at the log's very end is CORRUPT, too */
+    struct stoa_rocksdb_disk *disk; /* notes which syncs fail (rocksdb/shim.h); the caller's, freed behind the close; NULL: nobody does */
     const _Atomic uint64_t *first; /* compaction drops blocks and index entries below this position; NULL: none */
 } stoa_engine_mode;
 

@@ -53,10 +53,12 @@ static stoa_err recover_same(stoa_rocks *j)
 static stoa_err reopen_for_writing(stoa_rocks *j)
 {
     stoa_engine_close(&j->engine);
-    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.first = &j->first});
+    stoa_err err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.first = &j->first, .disk = j->disk});
     if (!err) { err = recover_same(j); }
     if (!err) { err = stoa_rocks_look_at_index(j); }
     if (!err) { err = stoa_rocks_note_open(j); }
+    stoa_journal_state ignored;
+    if (!err) { err = stoa_rocks_look(j, &ignored); }
     if (err != STOA_E_FULL) { return err; }
     stoa_err reading = reopen_for_reading(j);
     return reading ? reading : STOA_FAIL(STOA_E_FULL, "the disk of %s is still full", j->path);

@@ -38,6 +38,8 @@ typedef struct stoa_rocks {
     uint64_t proven;          /* under state_lock: what state's says, or more since somebody else synced the log */
     stoa_err failed;          /* as state; what every call answers once it is set */
     stoa_journal_state anchor; /* last, hash and epoch: the end of what was purged; under state_lock, written by purge */
+    struct stoa_rocksdb_disk *disk; /* every database's of the journal's log */
+    pthread_mutex_t syncing;   /* one sync of the log at a time; outside state_lock */
     _Atomic uint64_t first;    /* anchor.last + 1, for the compaction filters */
     uint64_t begun;            /* as state's; under state_lock */
     pthread_mutex_t writing;   /* from a block's write to the state that shows it; inside engine_lock */

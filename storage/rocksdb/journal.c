@@ -19,6 +19,7 @@
 #include "storage/rocksdb/internal.h"
 #include "storage/rocksdb/key.h"
 #include "storage/rocksdb/look.h"
+#include "storage/rocksdb/shim.h"
 #include "storage/side.h"
 
 #define MARK_SYNC_NS STOA_MS(100)
@@ -27,14 +28,17 @@
 
 stoa_err stoa_rocks_look(stoa_rocks *j, stoa_journal_state *out)
 {
+    bool unsynced = stoa_rocksdb_disk_failed(j->disk);
     (void)pthread_mutex_lock(&j->state_lock);
     *out = j->state;
     out->first = j->anchor.last + 1;
     out->begun = j->begun;
     out->proven = j->proven;
+    if (unsynced && !j->failed) { j->failed = STOA_E_IO; }
     stoa_err err = j->failed;
     (void)pthread_mutex_unlock(&j->state_lock);
-    return err ? STOA_FAIL(err, "journal %s is unusable since an earlier error", j->path) : STOA_OK;
+    const char *what = unsynced ? "a sync of a file of its failed" : "an earlier error";
+    return err ? STOA_FAIL(err, "journal %s is unusable since %s", j->path, what) : STOA_OK;
 }
 
 void stoa_rocks_set_state(stoa_rocks *j, const stoa_journal_state *state)
@@ -206,14 +210,28 @@ static stoa_err rocks_append_stored(stoa_journal *base, const void *bytes, size_
     return written(j, err, sync, &state);
 }
 
+/* What was written of the log; or the journal is unusable. Who is told of an error is told once, RocksDB or one of us. */
+static stoa_err sync_written(stoa_rocks *j)
+{
+    (void)pthread_mutex_lock(&j->syncing);
+    stoa_err err = stoa_folder_sync_logs(j->db_path);
+    if (err) { (void)stoa_rocks_fail(j, err); }
+    stoa_rocksdb_disk_settle(j->disk);
+    stoa_journal_state ignored;
+    if (!err) { err = stoa_rocks_look(j, &ignored); }
+    (void)pthread_mutex_unlock(&j->syncing);
+    return err;
+}
+
 static stoa_err rocks_sync(stoa_journal *base)
 {
     stoa_rocks *j = (stoa_rocks *)base;
     stoa_err err = stoa_rocks_ready_to_write(j);
     if (err) { return err; }
-    err = stoa_folder_sync_logs(j->db_path);
+    err = sync_written(j);
+    if (err) { return err; }
     stoa_journal_state state = j->state;
-    if (!err) { err = stoa_rocks_move_mark(j, &state, true, true); }
+    err = stoa_rocks_move_mark(j, &state, true, true);
     if (err) { return stoa_rocks_fail(j, err); }
     stoa_rocks_set_state(j, &state);
     return STOA_OK;
@@ -228,8 +246,9 @@ static stoa_err sync_log(stoa_rocks *j)
     stoa_journal_state state;
     stoa_err err = stoa_rocks_look(j, &state);
     if (err || state.proven == state.last) { return err; }
-    err = stoa_folder_sync_logs(j->db_path);
-    if (!err) { err = stoa_rocks_move_mark(j, &state, true, true); }
+    err = sync_written(j);
+    if (err) { return err; }
+    err = stoa_rocks_move_mark(j, &state, true, true);
     if (err) { return stoa_rocks_fail(j, err); }
     (void)pthread_mutex_lock(&j->state_lock);
     if (state.proven > j->proven) { j->proven = state.proven; }
@@ -302,6 +321,7 @@ static void release(stoa_rocks *j)
 {
     stoa_side_deinit(&j->side);
     stoa_engine_close(&j->engine);
+    stoa_rocksdb_disk_free(j->disk);
     rocksdb_writebatch_destroy(j->batch);
     rocksdb_writeoptions_destroy(j->lazy);
     rocksdb_writeoptions_destroy(j->synced);
@@ -311,6 +331,7 @@ static void release(stoa_rocks *j)
     (void)pthread_mutex_destroy(&j->purging);
     (void)pthread_mutex_destroy(&j->writing);
     (void)pthread_mutex_destroy(&j->marking);
+    (void)pthread_mutex_destroy(&j->syncing);
     free(j->bytes);
     free(j);
 }
@@ -322,6 +343,7 @@ static stoa_err open_by(stoa_err (*open)(stoa_rocks *j, const char *path), const
     j->base.ops = &stoa_journal_rocksdb;
     j->mark.fd = -1;
     stoa_side_init(&j->side);
+    j->disk = stoa_rocksdb_disk_new();
     j->batch = rocksdb_writebatch_create();
     j->lazy = rocksdb_writeoptions_create();
     j->synced = rocksdb_writeoptions_create();
@@ -329,7 +351,7 @@ static stoa_err open_by(stoa_err (*open)(stoa_rocks *j, const char *path), const
     STOA_ASSERT(pthread_mutex_init(&j->state_lock, NULL) == 0 && pthread_mutex_init(&j->gate, NULL) == 0);
     STOA_ASSERT(pthread_rwlock_init(&j->engine_lock, NULL) == 0);
     STOA_ASSERT(pthread_mutex_init(&j->purging, NULL) == 0 && pthread_mutex_init(&j->writing, NULL) == 0);
-    STOA_ASSERT(pthread_mutex_init(&j->marking, NULL) == 0);
+    STOA_ASSERT(pthread_mutex_init(&j->marking, NULL) == 0 && pthread_mutex_init(&j->syncing, NULL) == 0);
     atomic_store_explicit(&j->first, 1, memory_order_release); /* pairs with the filters of compaction */
 
     stoa_err err = open(j, path);

@@ -74,7 +74,7 @@ static stoa_err open_up_to_rot(stoa_rocks *j)
     if (err) { return STOA_PASS(err, "%s", reason); }
 
     log_cut(j, &tail, reason);
-    return stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.to_rot = true, .first = &j->first});
+    return stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.to_rot = true, .first = &j->first, .disk = j->disk});
 }
 
 /* Or what is left of one: RocksDB would begin a new one beside tables and logs whose CURRENT is gone, and remove them. */
@@ -111,7 +111,7 @@ static stoa_err open_engine(stoa_rocks *j)
     bool exists, whole = j->mark.damaged;
     stoa_err err = look_for_database(j, &exists);
     if (err) { return err; }
-    err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists, .whole = whole, .first = &j->first});
+    err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists, .whole = whole, .first = &j->first, .disk = j->disk});
     if (err == STOA_E_CORRUPT && exists) { err = whole ? refuse(j) : open_up_to_rot(j); }
     if (err == STOA_E_FULL && exists) {
         err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole});
@@ -200,7 +200,8 @@ stoa_err stoa_rocks_open(stoa_rocks *j, const char *path)
     if (!err && !j->full) { stoa_engine_fold(&j->engine); }
     stoa_reindexed ignored;
     if (!err && !j->full && atomic_load(&j->index_broken)) { err = stoa_rocks_reindex(&j->base, &ignored); }
-    return err;
+    stoa_journal_state ignored_state;
+    return err ? err : stoa_rocks_look(j, &ignored_state);
 }
 
 /* As an open would: there is no journal yet, or there is one. Nothing of RocksDB is open then where none of it was ever written. */

@@ -14,6 +14,7 @@
 #include "storage/rocksdb/engine.h"
 #include "storage/rocksdb/folder.h"
 #include "storage/rocksdb/manifest.h"
+#include "storage/rocksdb/shim.h"
 #include "storage/side.h"
 
 enum {
@@ -45,7 +46,9 @@ static void shut(stoa_side *side)
         rocksdb_column_family_handle_destroy(side->families[i]);
     }
     rocksdb_close(side->db);
+    stoa_rocksdb_disk_free(side->disk);
     side->db = NULL;
+    side->disk = NULL;
     side->mode = STOA_SIDE_CLOSED;
 }
 
@@ -75,7 +78,8 @@ static rocksdb_options_t *snapshot_options(const rocksdb_options_t *base)
 static stoa_err try_open(stoa_side *side, stoa_side_mode mode)
 {
     bool writes = mode == STOA_SIDE_WRITING;
-    rocksdb_options_t *base = stoa_engine_options((stoa_engine_mode){.create = writes, .read_only = !writes});
+    stoa_rocksdb_disk *disk = stoa_rocksdb_disk_new();
+    rocksdb_options_t *base = stoa_engine_options((stoa_engine_mode){.create = writes, .read_only = !writes, .disk = disk});
     rocksdb_options_set_write_buffer_size(base, META_BUFFER_BYTES);
     rocksdb_options_set_wal_bytes_per_sync(base, WAL_SYNC_BYTES);
     rocksdb_options_set_bytes_per_sync(base, WAL_SYNC_BYTES);
@@ -92,7 +96,11 @@ static stoa_err try_open(stoa_side *side, stoa_side_mode mode)
     stoa_signals_release(&before);
     rocksdb_options_destroy(snapshot);
     rocksdb_options_destroy(base);
-    if (text) { return stoa_engine_error(text, side->path); }
+    if (text) {
+        stoa_rocksdb_disk_free(disk);
+        return stoa_engine_error(text, side->path);
+    }
+    side->disk = disk;
     side->mode = mode;
     return STOA_OK;
 }
@@ -181,6 +189,19 @@ static stoa_err give_up(stoa_side *side, stoa_err err)
     return err;
 }
 
+static stoa_err unsynced(const stoa_side *side)
+{
+    return STOA_FAIL(STOA_E_IO, "a sync of a file in %s failed", side->path);
+}
+
+/* Of what was put before. */
+static stoa_err sync_written(stoa_side *side)
+{
+    stoa_err err = stoa_folder_sync_logs(side->path);
+    stoa_rocksdb_disk_settle(side->disk);
+    return err || !stoa_rocksdb_disk_failed(side->disk) ? err : unsynced(side);
+}
+
 static stoa_err write_batch(stoa_side *side, rocksdb_writebatch_t *batch, bool sync, const char *what)
 {
     rocksdb_writeoptions_t *options = rocksdb_writeoptions_create();
@@ -188,7 +209,8 @@ static stoa_err write_batch(stoa_side *side, rocksdb_writebatch_t *batch, bool s
     char *text = NULL;
     rocksdb_write(side->db, options, batch, &text);
     rocksdb_writeoptions_destroy(options);
-    return stoa_engine_error(text, what);
+    stoa_err err = stoa_engine_error(text, what);
+    return err || !stoa_rocksdb_disk_failed(side->disk) ? err : unsynced(side);
 }
 
 /* Add the entries to the batch, their values as they are stored, by way of bytes. */
@@ -238,7 +260,7 @@ stoa_err stoa_side_put(stoa_side *side, stoa_space space, const stoa_side_entry 
     rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
     err = fill_batch(side, space, entries, count, stored, bytes, batch);
     stoa_err failed = err;
-    if (!err) { failed = count || !sync ? write_batch(side, batch, sync, "put") : stoa_folder_sync_logs(side->path); }
+    if (!err) { failed = count || !sync ? write_batch(side, batch, sync, "put") : sync_written(side); }
     rocksdb_writebatch_destroy(batch);
     free(bytes);
     end(side);

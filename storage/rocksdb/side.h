@@ -36,6 +36,7 @@ typedef struct stoa_side {
     bool looks;  /* it is never written, mended or begun anew: rocksdb/look.h */
     bool rotten; /* RocksDB found rot where it wrote: to be begun anew */
     rocksdb_t *db;
+    struct stoa_rocksdb_disk *disk; /* the open database's */
     rocksdb_column_family_handle_t *families[STOA_SPACES + 1]; /* a space's is its number's; the last is "default" */
     _Atomic(const stoa_keyring *) keys;
     char path[PATH_MAX];
