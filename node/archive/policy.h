@@ -15,10 +15,10 @@
  * stops all of it, and moves between tiers, too.
  *
  * A log's end never goes, nor what is behind the oldest snapshot that is kept, and both stand still where nobody writes. So that what is over
- * goes from a silent log, too, no-ops (stoa_shard_noop) move it on, each behind a snapshot of the one before: as many as snapshots are kept.
- * So an event is gone from log and archive at the age of 5/4 archive + 2 hot + the time that so many snapshots take + ten intervals of its
- * keeper, where readers, holds and faults let it: a quarter until its archive takes a snapshot behind it, hot until it is sealed, hot until
- * that snapshot's block is, or the no-op.
+ * goes from a silent log, too, no-ops (stoa_shard_noop) move it on, each behind a snapshot of the one before and in a step of the keeper of its
+ * own: as many as snapshots are kept. So an event is gone from log and archive at the age of 5/4 archive + 2 hot + for each snapshot kept the
+ * time between two of them or the keeper's interval, whichever is longer + ten such intervals, where readers, holds and faults let it: a
+ * quarter until its archive takes a snapshot behind it, hot until it is sealed, hot until that snapshot's block is, or the no-op.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_ARCHIVE_POLICY_H

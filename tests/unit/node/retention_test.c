@@ -577,20 +577,31 @@ static void what_it_waits_for_is_what_is_said(void **state)
 
 /* --- terms of logs that write little */
 
-enum { INTERVAL_S = 600, FOLLOW_S = 900, KEEP = 3, WRITTEN_MAX = 1000 };
+enum { TICK_S = 300, WRITTEN_MAX = 1000 };
+
+/* archive.interval, snapshot.every, snapshot.keep: who waits for whom. */
+typedef struct pace {
+    uint64_t interval_s, every_s;
+    uint32_t keep;
+} pace;
+static const pace paces[] = {{600, 900, 3}, {600, 60, 1}, {600, 60, 20}, {3600, 60, 20}, {1800, 900, 4}, {600, 7200, 20}, {3600, 86400, 5}};
+enum { PACES = sizeof paces / sizeof paces[0] };
+
 static const stoa_retention term = {SECONDS(3600), SECONDS(86400), SECONDS(2 * 86400), SECONDS(10 * 86400), true};
 
 /* What docs/guide/backup.md says: nothing is kept longer. */
-static uint64_t longest_ns(const stoa_retention *r)
+static uint64_t longest_ns(const stoa_retention *r, const pace *p)
 {
-    return r->archive_ns + r->archive_ns / 4 + 2 * r->hot_ns + KEEP * SECONDS(FOLLOW_S) + 10 * SECONDS(INTERVAL_S);
+    uint64_t slower_s = p->every_s > p->interval_s ? p->every_s : p->interval_s;
+    return r->archive_ns + r->archive_ns / 4 + 2 * r->hot_ns + p->keep * SECONDS(slower_s) + 10 * SECONDS(p->interval_s);
 }
 
 typedef struct small {
     world w;
     uint64_t positions[WRITTEN_MAX], ns[WRITTEN_MAX]; /* of what somebody wrote */
     uint32_t written, gone;
-    uint64_t followed_ns, noops;
+    uint64_t followed_ns, stepped_ns, noops;
+    const pace *pace;
     bool held; /* something keeps what is over */
 } small;
 
@@ -602,9 +613,10 @@ static stoa_err append_noop(void *context)
     return STOA_OK;
 }
 
-static void open_small(small *s, const char *name)
+static void open_small(small *s, const char *name, const pace *p)
 {
     memset(s, 0, sizeof *s);
+    s->pace = p;
     open_world(&s->w, name, &term);
     s->w.keeper.noop = append_noop;
     s->w.keeper.noop_context = s;
@@ -631,8 +643,8 @@ static void follow(small *s)
 {
     world *w = &s->w;
     uint64_t oldest = 0;
-    if (kit_last(w->both) == w->snapshot_at || now(w) - s->followed_ns < SECONDS(FOLLOW_S)) { return; }
-    kit_ok(kit_try_sized(w->both, KEEP, false));
+    if (kit_last(w->both) == w->snapshot_at || now(w) - s->followed_ns < SECONDS(s->pace->every_s)) { return; }
+    kit_ok(kit_try_sized(w->both, s->pace->keep, false));
     w->snapshot_at = kit_last(w->both);
     s->followed_ns = now(w);
     kit_ok(stoa_snapshots_visit(w->both, note_oldest, &oldest));
@@ -648,14 +660,16 @@ static void term_is_kept(small *s)
         assert_true(now(&s->w) - s->ns[s->gone] >= term.archive_ns);
         s->gone++;
     }
-    assert_true(s->held || s->gone == s->written || now(&s->w) - s->ns[s->gone] <= longest_ns(&term));
+    assert_true(s->held || s->gone == s->written || now(&s->w) - s->ns[s->gone] <= longest_ns(&term, s->pace));
 }
 
 static void live(small *s, uint64_t for_ns)
 {
     for (uint64_t end = now(&s->w) + for_ns; now(&s->w) < end;) {
-        pass(&s->w, SECONDS(INTERVAL_S));
+        pass(&s->w, SECONDS(TICK_S));
         follow(s);
+        if (now(&s->w) - s->stepped_ns < SECONDS(s->pace->interval_s)) { continue; }
+        s->stepped_ns = now(&s->w);
         step(&s->w);
         term_is_kept(s);
     }
@@ -664,18 +678,20 @@ static void live(small *s, uint64_t for_ns)
 static void a_log_that_has_fallen_silent_keeps_its_term(void **state)
 {
     (void)state;
-    small s;
-    open_small(&s, "room");
-    for (unsigned i = 0; i < 20; i++) {
-        write_small(&s);
-        live(&s, SECONDS(1200));
+    for (const pace *p = paces; p < paces + PACES; p++) {
+        small s;
+        open_small(&s, "room", p);
+        for (unsigned i = 0; i < 20; i++) {
+            write_small(&s);
+            live(&s, SECONDS(1200));
+        }
+        live(&s, 2 * longest_ns(&term, p));
+        assert_int_equal(s.gone, 20);
+        assert_in_range(s.noops, 1, 4 * p->keep);
+        reads_whole(&s.w);
+        comes_back(&s.w, &term);
+        close_world(&s.w);
     }
-    live(&s, 2 * longest_ns(&term));
-    assert_int_equal(s.gone, 20);
-    assert_in_range(s.noops, 1, 4 * KEEP);
-    reads_whole(&s.w);
-    comes_back(&s.w, &term);
-    close_world(&s.w);
 }
 
 static void a_silent_log_waits_for_readers_and_holds(void **state)
@@ -683,17 +699,17 @@ static void a_silent_log_waits_for_readers_and_holds(void **state)
     (void)state;
     small s;
     uint32_t late;
-    open_small(&s, "room");
+    open_small(&s, "room", &paces[0]);
     kit_ok(stoa_readers_add(&s.w.readers, "channel trade room", 0, &late));
     for (unsigned i = 0; i < 10; i++) { write_small(&s); }
     s.held = true;
-    live(&s, 2 * longest_ns(&term));
+    live(&s, 2 * longest_ns(&term, s.pace));
     assert_int_equal(s.gone, 0);
-    assert_in_range(s.noops, 1, 4 * KEEP); /* for one that never comes the log does not grow */
+    assert_in_range(s.noops, 1, 4 * s.pace->keep); /* for one that never comes the log does not grow */
     kit_ok(stoa_archive_hold(s.w.keeper.archive, "case 7"));
     stoa_readers_leave(&s.w.readers, late);
     uint64_t before = s.noops;
-    live(&s, 2 * longest_ns(&term));
+    live(&s, 2 * longest_ns(&term, s.pace));
     assert_int_equal(s.gone, 0);
     assert_int_equal(s.noops, before);
     kit_ok(stoa_archive_hold(s.w.keeper.archive, ""));
@@ -708,16 +724,16 @@ static void a_log_that_writes_now_and_then_keeps_its_term(void **state)
     static const uint64_t strides[] = {1, 600, 3600, 86400, 3 * 86400, 15 * 86400};
     (void)state;
     stoa_random random = kit_random(7);
-    for (unsigned log = 0; log < 4; log++) {
+    for (const pace *p = paces; p < paces + PACES; p++) {
         small s;
-        open_small(&s, "trade");
+        open_small(&s, "trade", p);
         uint64_t end = now(&s.w) + 15 * term.archive_ns;
         while (now(&s.w) < end && s.written < WRITTEN_MAX) {
             write_small(&s);
             live(&s, SECONDS(strides[stoa_random_below(&random, sizeof strides / sizeof strides[0])]));
         }
         assert_true(s.gone > 0);
-        assert_in_range(s.noops, 0, 20 * KEEP);
+        assert_in_range(s.noops, 0, 20 * p->keep);
         reads_whole(&s.w);
         comes_back(&s.w, &term);
         close_world(&s.w);
