@@ -31,6 +31,19 @@ static stoa_err follow(const char *db_path, const stoa_mark *mark, stoa_journal_
     return STOA_OK;
 }
 
+/* A process that died need not have synced the log, or may have failed to, which nobody is told again. What RocksDB's log holds becomes
+ * table files as it is opened for writing, and those are synced. */
+static stoa_err store(const char *db_path)
+{
+    stoa_rocksdb_disk *disk = stoa_rocksdb_disk_new();
+    stoa_engine engine = {0};
+    stoa_err err = stoa_engine_open(&engine, db_path, (stoa_engine_mode){.to_rot = true, .disk = disk});
+    stoa_engine_close(&engine);
+    if (!err && stoa_rocksdb_disk_failed(disk)) { err = STOA_FAIL(STOA_E_IO, "a sync of a file in %s failed", db_path); }
+    stoa_rocksdb_disk_free(disk);
+    return err;
+}
+
 /* The older value over the slot that is damaged, or a new one into both. Nobody else writes one that is lost. */
 static stoa_err write_mark(const char *path, const stoa_journal_loss *loss)
 {
@@ -60,7 +73,7 @@ stoa_err stoa_journal_rocksdb_accept(const char *path, bool plan, stoa_journal_l
     stoa_mark_abandon(&mark);
     if (!err && !plan && (loss.damaged || loss.lost)) {
         stoa_log(STOA_LOG_WARN, "journal_loss_accepted", STOA_KV("path", path), STOA_KU("mark", loss.mark), STOA_KU("kept", loss.kept));
-        if (loss.lost) { err = stoa_folder_sync_logs(db_path); } /* a process that died need not have, and the mark vouches for it */
+        if (loss.lost) { err = store(db_path); } /* the mark vouches for it */
         if (!err) { err = write_mark(mark_path, &loss); }
     }
     if (!err) { *out = loss; }

@@ -49,7 +49,7 @@ __attribute__((visibility("default"))) ssize_t write(int fd, const void *bytes, 
     return syscall(SYS_write, fd, bytes, size);
 }
 
-static atomic_uint logs_synced;
+static atomic_uint logs_synced, tables_synced;
 
 /* Whether this sync fails; then errno says how. */
 static inline bool sync_fails(int fd)
@@ -67,6 +67,7 @@ static inline bool sync_fails(int fd)
 __attribute__((visibility("default"))) int fdatasync(int fd)
 {
     if (concerns(fd, "/db/") && concerns(fd, ".log")) { atomic_fetch_add(&logs_synced, 1); }
+    if (concerns(fd, "/db/") && concerns(fd, ".sst")) { atomic_fetch_add(&tables_synced, 1); }
     return sync_fails(fd) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
