@@ -105,7 +105,8 @@ static stoa_err look_for_database(const stoa_rocks *j, bool *exists_out)
 
 /* On a full disk a journal can still be read: append then opens it for writing when there is space. Opened for writing, RocksDB makes
  * a table file of what its log holds, and syncs that; opened for reading it does not, and what a process that was killed had not
- * synced is there for as long as the power is. Syncing takes no space: what is shown then stays. */
+ * synced is there for as long as the power is. Syncing takes no space: what is shown then stays, unless that process failed to sync it,
+ * of which the kernel tells nobody again; the mark does not vouch for it. */
 static stoa_err open_engine(stoa_rocks *j)
 {
     bool exists, whole = j->mark.damaged;
