@@ -34,7 +34,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "transport/ucx/means.h"
 #include "transport/ucx/worker.h"
 
 enum {
@@ -77,6 +76,7 @@ struct stoa_carrier {
     void *link; /* what stoa_carrier_place is called with */
     const char *transport;
     ucp_context_h context;
+    stoa_ucx_ports ports; /* over tcp */
     int epoll, own_epoll; /* the owner's set, and the same for this file to ask */
     bool tcp, listens;
     uint32_t body_limit;
@@ -91,6 +91,7 @@ static const struct {
     const char *transport, *layers; /* UCX_TLS */
     bool writes;
 } transports[] = {{"tcp", "tcp", false}, {"rdma", "rc,ud,self", true}};
+static const char range_setting[] = "UCX_TCP_PORT_RANGE";
 static const char writes_setting[] = "STOA_UCX_WRITES"; /* in the environment: whatever the transport */
 
 /* Over tcp, whatever the environment says: an address is one that ucx/address.c can take apart; to connect does not block; who is gone
@@ -276,6 +277,11 @@ static void end_close(stoa_carrier_end *end)
     free(end);
 }
 
+static stoa_err worker_open(const stoa_carrier *carrier, stoa_ucx_worker *out, stoa_carrier_end *end)
+{
+    return stoa_ucx_worker_open(out, carrier->context, carrier->tcp ? &carrier->ports : NULL, on_message, end);
+}
+
 static stoa_err begin_end(stoa_carrier *carrier, void *owner, stoa_carrier_end **out)
 {
     stoa_carrier_end *end = calloc(1, sizeof *end);
@@ -284,7 +290,7 @@ static stoa_err begin_end(stoa_carrier *carrier, void *owner, stoa_carrier_end *
     end->owner = owner;
     enter(end, &carrier->awake);
     carrier->count++;
-    stoa_err err = stoa_ucx_worker_open(&end->worker, carrier->context, carrier->tcp, on_message, end);
+    stoa_err err = worker_open(carrier, &end->worker, end);
     if (!err) { err = watch(end); }
     if (err) {
         end_close(end);
@@ -545,10 +551,27 @@ static bool same_host(const struct sockaddr *a, const struct sockaddr *b)
                   &((const struct sockaddr_in6 *)(const void *)b)->sin6_addr, sizeof(struct in6_addr)) == 0;
 }
 
-/* The interface with this address; loopback has more than one. "all" where it is not known. */
-static void device_of(const struct sockaddr *local, char out[IF_NAMESIZE])
+/* The address that UCX listens at on an interface: its first, IPv4 before IPv6. */
+static void address_of_device(const struct ifaddrs *all, const char *device, struct sockaddr_storage *out)
+{
+    static const struct {
+        sa_family_t family;
+        size_t bytes;
+    } rows[] = {{AF_INET, sizeof(struct sockaddr_in)}, {AF_INET6, sizeof(struct sockaddr_in6)}};
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (const struct ifaddrs *at = all; at; at = at->ifa_next) {
+            if (!at->ifa_addr || at->ifa_addr->sa_family != rows[i].family || strcmp(at->ifa_name, device) != 0) { continue; }
+            memcpy(out, at->ifa_addr, rows[i].bytes);
+            return;
+        }
+    }
+}
+
+/* The interface with this address; loopback has more than one. "all" where it is not known. at_out: where UCX will listen on it. */
+static void device_of(const struct sockaddr *local, char out[IF_NAMESIZE], struct sockaddr_storage *at_out)
 {
     struct ifaddrs *all = NULL;
+    *at_out = (struct sockaddr_storage){.ss_family = AF_INET};
     (void)snprintf(out, IF_NAMESIZE, "all");
     if (!local || getifaddrs(&all) != 0) { return; }
     const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)local;
@@ -559,6 +582,7 @@ static void device_of(const struct sockaddr *local, char out[IF_NAMESIZE])
             break;
         }
     }
+    address_of_device(all, out, at_out);
     freeifaddrs(all);
 }
 
@@ -573,15 +597,19 @@ static stoa_err context_open(stoa_carrier *carrier, const struct sockaddr *local
         carrier->writes = carrier->one_sided && (transports[i].writes || getenv(writes_setting));
     }
     STOA_ASSERT(layers);
+    const char *range = getenv(range_setting);
+    stoa_err err = carrier->tcp ? stoa_ucx_ports_read(range, &carrier->ports) : STOA_OK;
+    if (err) { return err; }
     ucs_status_t status = ucp_config_read(NULL, NULL, &config);
     if (status != UCS_OK) { return stoa_ucx_fail(STOA_E_INVALID, "its settings in the environment (UCX_...)", status); }
     status = ucp_config_modify(config, "TLS", layers);
     if (status == UCS_OK && carrier->tcp) {
-        device_of(local, device);
+        device_of(local, device, &carrier->ports.at);
         status = ucp_config_modify(config, "NET_DEVICES", device);
         for (unsigned i = 0; i < sizeof over_tcp / sizeof over_tcp[0]; i++) { /* not every version has each of them */
             (void)ucp_config_modify(config, over_tcp[i].name, over_tcp[i].value);
         }
+        if (status == UCS_OK) { status = ucp_config_modify(config, "TCP_PORT_RANGE", range ? range : "0"); } /* no file's */
     }
     uint64_t rma = carrier->writes ? UCP_FEATURE_RMA : 0;
     ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP | rma};
@@ -594,7 +622,7 @@ static stoa_err context_open(stoa_carrier *carrier, const struct sockaddr *local
 static stoa_err worker_try(stoa_carrier *carrier)
 {
     stoa_ucx_worker worker;
-    stoa_err err = stoa_ucx_worker_open(&worker, carrier->context, carrier->tcp, on_message, NULL);
+    stoa_err err = worker_open(carrier, &worker, NULL);
     if (!err) { stoa_ucx_worker_close(&worker); }
     return err;
 }
@@ -612,7 +640,7 @@ static stoa_err open_carrier(const stoa_carrier_settings *settings, stoa_carrier
     carrier->epoll = settings->epoll;
     carrier->own_epoll = epoll_create1(EPOLL_CLOEXEC);
     stoa_err err = carrier->own_epoll >= 0 ? STOA_OK : STOA_FAIL(STOA_E_IO, "no descriptor for UCX");
-    if (!err) { err = stoa_ucx_means(); }
+    if (!err) { err = stoa_ucx_means(NULL); }
     if (!err) { err = context_open(carrier, settings->local); }
     if (!err) { err = worker_try(carrier); }
     if (err) {

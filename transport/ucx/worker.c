@@ -3,9 +3,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/ucx/worker.h"
 
+#include <pthread.h>
 #include <string.h>
 
-#include "transport/ucx/means.h"
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER; /* what was free for one is not taken by another */
 
 stoa_err stoa_ucx_fail(stoa_err err, const char *what, ucs_status_t status)
 {
@@ -18,8 +19,8 @@ static stoa_err address_take(stoa_ucx_worker *worker)
     return worker->address_bytes <= STOA_CARRIER_ADDRESS_BYTES ? STOA_OK : STOA_E_UNSUPPORTED;
 }
 
-stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, bool tcp, ucp_am_recv_callback_t on_message,
-                              void *argument)
+stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, const stoa_ucx_ports *ports,
+                              ucp_am_recv_callback_t on_message, void *argument)
 {
     ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
                                   .thread_mode = UCS_THREAD_MODE_SINGLE};
@@ -28,10 +29,13 @@ stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, bool 
                                       .id = STOA_UCX_MESSAGE_ID,
                                       .cb = on_message,
                                       .arg = argument};
-    *out = (stoa_ucx_worker){.tcp = tcp, .fd = -1};
-    stoa_err err = stoa_ucx_means();
+    *out = (stoa_ucx_worker){.tcp = ports != NULL, .fd = -1};
+    ucs_status_t status = UCS_OK;
+    (void)pthread_mutex_lock(&making);
+    stoa_err err = stoa_ucx_means(ports);
+    if (!err) { status = ucp_worker_create(context, &params, &out->worker); }
+    (void)pthread_mutex_unlock(&making);
     if (err) { return err; }
-    ucs_status_t status = ucp_worker_create(context, &params, &out->worker);
     if (status == UCS_OK) { status = ucp_worker_set_am_recv_handler(out->worker, &handler); }
     if (status == UCS_OK) { status = ucp_worker_get_efd(out->worker, &out->fd); }
     if (status == UCS_OK) { status = ucp_worker_get_address(out->worker, &out->address, &out->address_bytes); }

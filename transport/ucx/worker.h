@@ -16,6 +16,7 @@
 
 #include "transport/fabric/carrier.h"
 #include "transport/ucx/address.h"
+#include "transport/ucx/means.h"
 
 enum { STOA_UCX_MESSAGE_ID = 1 };
 
@@ -28,10 +29,10 @@ typedef struct stoa_ucx_worker {
     stoa_ucx_address own; /* over tcp: address, taken apart */
 } stoa_ucx_worker;
 
-/* A worker of context. on_message gets what comes, with argument. It blocks for what it takes to make one, below a millisecond.
+/* A worker of context, over tcp where there are ports, else NULL; one at a time is made in a process. on_message gets what comes, with argument. It blocks for what it takes to make one, below a millisecond.
  * Errors: FULL (ucx/means.h), UNSUPPORTED (its address has another form than 1.13 has), NOMEM, IO; out is closed then. */
-stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, bool tcp, ucp_am_recv_callback_t on_message,
-                              void *argument);
+stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, const stoa_ucx_ports *ports,
+                              ucp_am_recv_callback_t on_message, void *argument);
 /* What is under way is cancelled: its callbacks come from within, or not at all, and its memory is not used afterwards. It leaves the
  * sets it is in. One that is zeroed, or closed, is closed. */
 void stoa_ucx_worker_close(stoa_ucx_worker *worker);

@@ -1,6 +1,6 @@
-/* fabric_scarce_test.c - goal: where descriptors end, links over UCX are refused by name, and the process goes on. Method: one side, in
- * a process of its own, has r descriptors left for each r up to LEFT_MAX while connections are made, then all again; the other side has
- * no lack of them. What is refused in want is served afterwards.
+/* fabric_scarce_test.c - goal: where descriptors or ports end, links over UCX are refused by name, and the process goes on. Method: one
+ * side, in a process of its own, has r descriptors left for each r up to LEFT_MAX while connections are made, then all again; the other
+ * side has no lack of them. What is refused in want is served afterwards. More dial than UCX_TCP_PORT_RANGE has ports for.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -21,11 +21,11 @@
 #include "transport/fabric/inner.h"
 #include "transport/link.h"
 
-enum { LEFT_MAX = 16, FILES = 512, POLLS = 100, DEADLINE = 60000, ADDRESS_BYTES = 128 };
+enum { LEFT_MAX = 16, FILES = 512, POLLS = 100, DEADLINE = 60000, PORTS = 8, DIALS = 8, PORT_FIRST = 20000, ADDRESS_BYTES = 128 };
 
 typedef struct side {
     stoa_link *link;
-    uint32_t ups, refused;
+    uint32_t ups, refused, frames;
     stoa_err why;
 } side;
 
@@ -57,7 +57,8 @@ static void on_refused(void *context, stoa_err why)
 
 static void on_frame(void *context, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
 {
-    (void)context, (void)peer, (void)identity, (void)bytes, (void)size_bytes;
+    (void)peer, (void)identity, (void)bytes, (void)size_bytes;
+    ((side *)context)->frames++;
 }
 
 static void run(side *of)
@@ -224,11 +225,78 @@ static void who_dials_without_descriptors_goes_on(void **state)
     both(listens, dials_in_want, false);
 }
 
+/* --- ports */
+
+static void dials_more_than_ports(void)
+{
+    char range[32];
+    side listener, dials[DIALS];
+    uint32_t ups = 0, refused = 0;
+    int first = PORT_FIRST + getpid() % 1000 * PORTS;
+    (void)snprintf(range, sizeof range, "%d-%d", first, first + PORTS - 1);
+    MUST(setenv("UCX_TCP_PORT_RANGE", range, 1) == 0);
+    MUST(!side_open(&listener, true, "ucx+tcp://127.0.0.1:0"));
+    for (unsigned i = 0; i < DIALS; i++) {
+        stoa_err err = side_open(&dials[i], false, listener.link->ops->address(listener.link));
+        MUST(!err || err == STOA_E_FULL);
+        refused += err == STOA_E_FULL;
+        for (int k = 0; k < DEADLINE && !err && dials[i].ups == 0 && listener.refused + dials[i].refused == 0; k++) {
+            run(&listener);
+            run(&dials[i]);
+        }
+        ups += !err && dials[i].ups > 0;
+        refused += !err && dials[i].refused > 0;
+        MUST(err || dials[i].refused == 0 || dials[i].why == STOA_E_FULL);
+    }
+    MUST(ups > 0);
+    MUST(refused + listener.refused > 0);
+    MUST(ups <= PORTS / 2);
+    for (unsigned i = 0; i < POLLS; i++) {
+        run(&listener);
+    }
+    MUST(!dials[0].link->ops->send(dials[0].link, 0, "word", 5)); /* who is there is served */
+    for (int k = 0; k < DEADLINE && listener.frames == 0; k++) {
+        run(&listener);
+        run(&dials[0]);
+    }
+    MUST(listener.frames == 1);
+    _exit(0);
+}
+
+static void more_than_the_range_has_ports_are_refused(void **state)
+{
+    int status = 0;
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) { dials_more_than_ports(); }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void a_range_that_is_none_is_refused(void **state)
+{
+    static const char *const ranges[] = {"41105-41100", "70000-70002", "ports"};
+    (void)state;
+    for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        int status = 0;
+        pid_t child = fork();
+        if (child == 0) {
+            side own;
+            (void)setenv("UCX_TCP_PORT_RANGE", ranges[i], 1);
+            _exit(side_open(&own, true, "ucx+tcp://127.0.0.1:0") == STOA_E_INVALID ? 0 : 1);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_listener_without_descriptors_refuses_and_goes_on),
         cmocka_unit_test(who_dials_without_descriptors_goes_on),
+        cmocka_unit_test(more_than_the_range_has_ports_are_refused),
+        cmocka_unit_test(a_range_that_is_none_is_refused),
     };
     return cmocka_run_group_tests_name("transport/fabric, in want", tests, NULL, NULL);
 }
