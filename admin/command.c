@@ -364,7 +364,7 @@ static stoa_err misfit(const stoa_argument *argument, const char *text)
                      *nearest ? "; did you mean '" : "", nearest, *nearest ? "'?" : "");
 }
 
-static stoa_err check_count(const stoa_command *command, const stoa_signature *takes, uint32_t count)
+static stoa_err check_count(const stoa_command *command, const stoa_signature *takes, uint32_t count, bool option)
 {
     const char *name = command->name, *args = command->args;
     if (count < takes->required) {
@@ -372,8 +372,8 @@ static stoa_err check_count(const stoa_command *command, const stoa_signature *t
     }
     if (count <= takes->count || takes->more) { return STOA_OK; }
     if (!takes->count) { return STOA_FAIL(STOA_E_INVALID, "%s takes no arguments", name); }
-    return STOA_FAIL(STOA_E_INVALID, "%s takes at most %u argument%s: %s %s", name, takes->count,
-                     takes->count > 1 ? "s" : "", name, args);
+    return STOA_FAIL(STOA_E_INVALID, "%s takes at most %u argument%s: %s %s%s", name, takes->count, takes->count > 1 ? "s" : "", name, args,
+                     option ? "; options of stoa itself stand before the command" : "");
 }
 
 /* Which of the signature's options a word names; option_count: none. */
@@ -431,6 +431,7 @@ stoa_err stoa_command_resolve(const char *const *words, uint32_t count, stoa_inv
 {
     uint32_t used;
     stoa_signature takes;
+    bool option = false;
     stoa_err err = STOA_OK;
     if (!count) { return STOA_FAIL(STOA_E_INVALID, "no command"); }
     const stoa_command *found = find(words, count, &used);
@@ -441,10 +442,11 @@ stoa_err stoa_command_resolve(const char *const *words, uint32_t count, stoa_inv
         if (strncmp(words[at], "--", 2) == 0) {
             err = take_option(&takes, words, count, &at, &invocation);
         } else {
+            option |= words[at][0] == '-' && isalpha((unsigned char)words[at][1]);
             invocation.args[invocation.count++] = words[at];
         }
     }
-    if (!err) { err = check_count(found, &takes, invocation.count); }
+    if (!err) { err = check_count(found, &takes, invocation.count, option); }
     for (uint32_t i = 0; i < invocation.count && !err; i++) {
         const stoa_argument *argument = takes.at[i < takes.count ? i : takes.count - 1];
         if (!fits(argument, invocation.args[i])) { err = misfit(argument, invocation.args[i]); }

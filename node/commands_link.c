@@ -24,6 +24,9 @@ static const char *state_of(const stoa_node_seen *node)
 static const char *note_of(const stoa_link_seen *link)
 {
     if (link->keyless) { return "no key of that node is known: key allow"; }
+    if (link->refused && link->refused_why == STOA_E_STALE) {
+        return "STALE: an older copy of a node's data, or a second process of its name: stop what is too many, and start the other again";
+    }
     return link->traits.note[0] ? link->traits.note : NULL;
 }
 
@@ -296,6 +299,25 @@ static const stoa_link_seen *find(const stoa_links_seen *seen, const char *name,
     return NULL;
 }
 
+/* A link of the settings that leads to a node that was not met since the start; NULL: none. */
+static const char *link_to(const stoa_platform *p, const char *node)
+{
+    for (uint32_t i = 0; i < p->settings.link_count; i++) {
+        const char *at = p->settings.links[i].nodes;
+        for (size_t bytes; at += strspn(at, ", "), (bytes = strcspn(at, ", ")) > 0; at += bytes) {
+            if (strlen(node) == bytes && memcmp(at, node, bytes) == 0) { return p->settings.links[i].name; }
+        }
+    }
+    return NULL;
+}
+
+static stoa_err none_found(stoa_platform *p, const char *name)
+{
+    const char *link = link_to(p, name);
+    if (!link) { return stoa_not_found(p, "link or node", "links", name); }
+    return STOA_FAIL(STOA_E_NOT_FOUND, "node %s was not met since the start; link %s leads to it", name, link);
+}
+
 static void show(const stoa_platform *p, stoa_door_call *call, const stoa_link_seen *link, const stoa_node_seen *node)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
@@ -366,7 +388,7 @@ stoa_err stoa_command_link(stoa_platform *platform, stoa_door_call *call)
     const stoa_link_seen *link = find(seen, name, &node);
     stoa_err err = STOA_OK;
     if (!link) {
-        err = stoa_not_found(platform, "link or node", "links", name);
+        err = none_found(platform, name);
     } else if (!action) {
         show(platform, call, link, node);
     } else if (!node || !node->name[0]) {

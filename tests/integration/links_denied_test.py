@@ -68,6 +68,8 @@ class Denied(unittest.TestCase):
         self.a.write(f"key allow b {self.stranger()}")  # a does not let b in
         self.b.write(f"key allow a {self.a.public()}")
         self.start()
+        said = self.a.stoa("link b")
+        self.assertIn("node b was not met since the start; link in leads to it", said.stdout + said.stderr)
         self.both_say()
         self.a.write(f"key allow b {self.b.public()}")
         both_up(self.a, self.b)

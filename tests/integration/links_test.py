@@ -85,6 +85,8 @@ class Links(unittest.TestCase):
             self.assertIn("stoa_session_rtt_ns", text)
         self.assertEqual(self.a.stoa("link nobody").returncode, NOT_FOUND)
         self.assertEqual(self.a.stoa("link b stop").returncode, USAGE)
+        said = self.a.stoa("link b -o json")
+        self.assertEqual((said.returncode, "options of stoa itself stand before the command" in said.stdout + said.stderr), (USAGE, True), said)
         table = subprocess.run([os.path.join(BIN, "stoa"), "--data", self.a.data, "links"], capture_output=True, text=True, timeout=WAIT_S, check=True,
                                stdin=subprocess.DEVNULL).stdout
         self.assertRegex(table, r"(?m)^in +listens ")
@@ -221,6 +223,7 @@ class Links(unittest.TestCase):
             (link,) = node.ask("links")["links"]
             until(lambda: node.ask("links")["links"][0]["refused"] >= refused + 3, "more refusals")
             self.assertEqual(link["refused_why"], "STALE")
+            self.assertIn("an older copy of a node's data", link["note"])
             self.assertEqual(node.ask("link " + other)["faults"]["refused_why"], "STALE")
             lines = [json.loads(line) for line in node.log(at[node]).splitlines() if f'"{said}"' in line]
             self.assertEqual([(line["node"], line["error"]) for line in lines], [(other, "STALE")], lines)  # once, however often

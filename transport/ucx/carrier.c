@@ -654,7 +654,7 @@ static stoa_err open_carrier(const stoa_carrier_settings *settings, stoa_carrier
 static void describe(stoa_carrier *carrier, char *provider, size_t provider_bytes, char *note, size_t note_bytes)
 {
     (void)snprintf(provider, provider_bytes, "ucx %s, %s", ucp_get_version_string(), carrier->transport);
-    (void)snprintf(note, note_bytes, "%s", carrier->writes ? "" : "what is put goes in frames");
+    (void)snprintf(note, note_bytes, "%s", carrier->writes ? "" : "no remote writes by this provider: large transfers go as messages, which is slower");
 }
 
 const stoa_carrier_ops stoa_ucx_carrier = {
