@@ -25,7 +25,7 @@ static const char *note_of(const stoa_link_seen *link)
 {
     if (link->keyless) { return "no key of that node is known: key allow"; }
     if (link->refused && link->refused_why == STOA_E_STALE) {
-        return "STALE: an older copy of a node's data, or a second process of its name: stop what is too many, and start the other again";
+        return "last refused: an older copy of a node's data, or a second process of its name; where that goes on, stop it and start the other again";
     }
     return link->traits.note[0] ? link->traits.note : NULL;
 }
