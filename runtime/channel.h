@@ -155,7 +155,7 @@ typedef struct stoa_frame {
     int32_t error;           /* ANSWER: a gap, a stale epoch, or AGAIN: an answer was lost on the way; no cursor then */
     uint64_t epoch;          /* of the sender's writer */
     stoa_cursor cursor;      /* ANSWER */
-    uint64_t base;           /* HELLO: the last number before the generation */
+    uint64_t base;           /* HELLO: the last number before the generation; ANSWER: refusals are told from behind there */
     uint64_t acked;          /* HELLO, MAIL: durable at the sender; ANSWER: settled at the receiver */
     uint64_t upto;           /* ANSWER: refusals are told up to here */
     uint32_t bytes, pad_;    /* behind this: messages, or refusals */

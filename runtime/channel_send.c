@@ -191,6 +191,7 @@ static bool answer(struct stoa_shard *shard, uint32_t channel, const stoa_cursor
     frame->epoch = shard->epoch;
     frame->cursor = *cursor;
     frame->acked = in->settled;
+    frame->base = live->answered;
     frame->upto = upto;
     if (bytes) { memcpy(stoa_frame_body(frame), list, bytes); }
     stoa_frame_send(shard, frame);
@@ -326,6 +327,10 @@ static bool hear(struct stoa_shard *shard, stoa_frame *frame)
         live->phase = STOA_CHANNEL_APART;
         if (++live->disorders > STOA_DISORDERS_MAX) { stoa_channel_fork(shard, frame->there, "the receiver finds gaps in what it gets"); }
         if (frame->error == STOA_E_STALE) { stoa_channel_fork(shard, frame->there, "another one writes this shard by now"); }
+        return true;
+    }
+    if (frame->base > live->known.seq) { /* refusals were told by an answer that was lost on the way */
+        live->phase = STOA_CHANNEL_APART;
         return true;
     }
     uint64_t at;
