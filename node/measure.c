@@ -103,11 +103,14 @@ static void measure_channel(void *context, const stoa_channel_view *view)
 {
     stoa_platform *p = context;
     char labels[96];
-    stoa_counter *forked;
+    stoa_counter *forked, *absent;
     (void)snprintf(labels, sizeof labels, "from=\"%s\",to=\"%s\"", view->from, view->to);
     set_all(p, channel_figures, sizeof channel_figures / sizeof channel_figures[0], labels, view);
     if (!stoa_metrics_gauge(p->metrics, "stoa_channel_forked", labels, "1: the channel stopped, an operator has to decide.", &forked)) {
         stoa_gauge_set(forked, view->forked[0] != '\0');
+    }
+    if (!stoa_metrics_gauge(p->metrics, "stoa_channel_absent", labels, "1: the other node is here, and serves no such shard.", &absent)) {
+        stoa_gauge_set(absent, strcmp(view->status, "absent") == 0);
     }
 }
 

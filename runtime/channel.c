@@ -72,7 +72,8 @@ void stoa_channels_dropped(struct stoa_shard *shard)
     memset(m->near, 0, sizeof m->near);
     for (uint32_t i = 1; i <= STOA_CHANNELS_MAX; i++) {
         const stoa_out_live *out = &m->out[i]; /* sessions go on, so that frames of before are known as such */
-        m->out[i] = (stoa_out_live){.peer = out->peer, .session = out->session, .there = out->there};
+        m->out[i] = (stoa_out_live){
+            .peer = out->peer, .session = out->session, .there = out->there, .absence_told = out->absence_told, .news = out->news};
         const stoa_in_live *in = &m->in[i];
         m->in[i] = (stoa_in_live){
             .peer = in->peer, .session = in->session, .there = in->there, .disorder = in->peer ? STOA_E_GAP : STOA_OK};
@@ -362,8 +363,9 @@ static void look_at(struct stoa_shard *shard, uint32_t channel, stoa_channel_vie
     static const char *const phases[] = {"apart", "asks", "runs", "forked"};
     const stoa_channel_out *out = &book_of(shard)->out[channel];
     const stoa_out_live *live = &shard->mailing->out[channel];
+    bool absent = live->phase != STOA_CHANNEL_FORKED && stoa_distant_absent(shard->node, &out->shard);
     *view = (stoa_channel_view){.from = shard->name,
-                                .status = phases[live->phase],
+                                .status = absent ? "absent" : phases[live->phase],
                                 .forked = live->forked ? live->forked : "",
                                 .generation = out->generation,
                                 .mailed = out->posted.seq,

@@ -63,6 +63,8 @@ typedef struct stoa_out_live {
     uint32_t disorders;         /* since the last one that was acknowledged */
     stoa_phase_of_channel phase;
     bool short_of_room;
+    bool absence_told;          /* in the log */
+    uint32_t news;              /* of distant shards, when it was looked for */
 } stoa_out_live;
 
 typedef struct stoa_in_live {

@@ -2,6 +2,7 @@
  * answers. See channel.h.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -213,13 +214,30 @@ static void answers(struct stoa_shard *shard, uint32_t channel)
     while ((live->asked || live->answered < cursor.seq) && answer(shard, channel, &cursor)) {}
 }
 
+/* Once: what waits may wait for ever. */
+static void tell_absence(struct stoa_shard *shard, uint32_t channel, uint32_t news)
+{
+    stoa_out_live *live = &shard->mailing->out[channel];
+    const stoa_channel_out *out = out_of(shard, channel);
+    if (live->news == news || live->absence_told || out->posted.seq == live->known.seq) { return; }
+    live->news = news;
+    if (!stoa_distant_absent(shard->node, &out->shard)) { return; }
+    live->absence_told = true;
+    char to[sizeof(stoa_text30)];
+    (void)snprintf(to, sizeof to, "%.*s", STOA_TEXT_ARGS(&out->shard));
+    stoa_log(STOA_LOG_WARN, "channel_absent", STOA_KV("from", shard->name), STOA_KV("to", to),
+             STOA_KV("why", "the node is here, and serves no such shard"), STOA_KU("waiting", out->posted.seq - live->known.seq));
+}
+
 void stoa_channels_pump(struct stoa_shard *shard)
 {
     struct stoa_mailing *m = shard->mailing;
     const stoa_channel_book *book = &shard->ledger->channels;
     if (shard->down) { return; }
+    uint32_t news = stoa_distant_news(shard->node);
     for (uint32_t i = 1; i <= book->out_count; i++) {
         stoa_out_live *live = &m->out[i];
+        tell_absence(shard, i, news);
         if (live->phase == STOA_CHANNEL_APART && live->peer) { greet(shard, i); }
         if (live->phase == STOA_CHANNEL_RUNS) { send_mail(shard, i); }
     }

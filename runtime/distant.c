@@ -1,6 +1,7 @@
 /* distant.c - runtime/distant.h.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,12 @@ typedef struct stoa_distant_actor {
     const stoa_distant *home;
     char name[STOA_NAME_MAX + 1];
 } stoa_distant_actor;
+
+typedef struct stoa_distant_node {
+    struct stoa_distant_node *next;
+    bool complete;
+    char name[STOA_SHARD_NAME_MAX];
+} stoa_distant_node;
 
 const stoa_row stoa_distant_row = {.kind = "channel", .name = "frame", .doc = "What a channel tells a shard of another node."};
 
@@ -77,6 +84,11 @@ void stoa_distants_free(stoa_node *node)
     while (node->distant_actors) {
         stoa_distant_actor *first = node->distant_actors;
         node->distant_actors = first->next;
+        free(first);
+    }
+    while (node->distant_nodes) {
+        stoa_distant_node *first = node->distant_nodes;
+        node->distant_nodes = first->next;
         free(first);
     }
     while (node->distants) {
@@ -206,24 +218,87 @@ static void greet_again(stoa_core *core, stoa_msg *msg)
     stoa_place_free(&core->place, msg);
 }
 
-stoa_err stoa_distant_again(stoa_distant *distant)
+static stoa_err to_cores(stoa_port *port, void (*run)(stoa_core *core, stoa_msg *msg), const stoa_distant *distant)
 {
-    stoa_place *place = &distant->port->place;
+    stoa_place *place = &port->place;
     for (uint32_t i = 0; i < place->node->core_count; i++) {
         stoa_msg *msg = stoa_place_room(place, i) ? stoa_slab_new_surely(&place->slab, sizeof(news), STOA_MSG_ACT) : NULL;
         if (!msg) { return STOA_E_FULL; } /* saying it twice does no harm */
         msg->to = stoa_ref_make(0, i, 0);
         msg->from = STOA_REF_NONE;
         msg->row = NULL;
-        *(news *)stoa_msg_body(msg) = (news){.act = {.run = greet_again}, .distant = distant};
+        *(news *)stoa_msg_body(msg) = (news){.act = {.run = run}, .distant = distant};
         stoa_place_push(place, i, msg);
     }
     return STOA_OK;
 }
 
+stoa_err stoa_distant_again(stoa_distant *distant)
+{
+    return to_cores(distant->port, greet_again, distant);
+}
+
 void stoa_distant_close(stoa_distant *distant)
 {
     atomic_store(&distant->way, 0);
+}
+
+/* --- what their nodes do not have */
+
+static stoa_distant_node *node_named(const stoa_node *node, const char *name, size_t size)
+{
+    stoa_distant_node *at = node->distant_nodes;
+    while (at && !(strlen(at->name) == size && memcmp(at->name, name, size) == 0)) { at = at->next; }
+    return at;
+}
+
+/* Under node->lock. */
+static stoa_err note_complete(stoa_node *node, const char *name, bool complete)
+{
+    stoa_distant_node *known = node_named(node, name, strlen(name));
+    if (!known && !complete) { return STOA_OK; }
+    if (!known) {
+        known = calloc(1, sizeof *known);
+        if (!known) { return STOA_FAIL(STOA_E_NOMEM, "node %s", name); }
+        (void)snprintf(known->name, sizeof known->name, "%s", name);
+        known->next = node->distant_nodes;
+        node->distant_nodes = known;
+    }
+    known->complete = complete;
+    atomic_fetch_add(&node->distant_news, 1);
+    return STOA_OK;
+}
+
+bool stoa_distant_absent(stoa_node *node, const stoa_text30 *shard)
+{
+    const char *at = memchr(shard->at, '@', shard->len);
+    if (!at) { return false; }
+    (void)pthread_mutex_lock(&node->lock);
+    const stoa_distant_node *home = node_named(node, at + 1, shard->len - (size_t)(at + 1 - shard->at));
+    const stoa_distant *distant = distant_named(node, shard->at, shard->len);
+    bool absent = home && home->complete && (!distant || !atomic_load(&distant->way));
+    (void)pthread_mutex_unlock(&node->lock);
+    return absent;
+}
+
+uint32_t stoa_distant_news(const stoa_node *node)
+{
+    return atomic_load_explicit(&node->distant_news, memory_order_acquire);
+}
+
+/* On each core. */
+static void look_for_absent(stoa_core *core, stoa_msg *msg)
+{
+    for (uint32_t i = 0; i < core->shard_count; i++) { stoa_channels_pump(core->shards[i]); }
+    stoa_place_free(&core->place, msg);
+}
+
+stoa_err stoa_distants_complete(stoa_port *port, const char *node, bool complete)
+{
+    (void)pthread_mutex_lock(&port->place.node->lock);
+    stoa_err err = note_complete(port->place.node, node, complete);
+    (void)pthread_mutex_unlock(&port->place.node->lock);
+    return err || !complete ? err : to_cores(port, look_for_absent, NULL);
 }
 
 /* --- frames out */

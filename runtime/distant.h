@@ -7,6 +7,7 @@
  *     when frames have come      stoa_distant_take(port, distants of that node, count, bytes, size)
  *     when some were lost        stoa_distant_again(distant): or may have been; and when the way to it is there at first
  *     when the node is gone      stoa_distant_close(distant)
+ *     when all it has are open   stoa_distants_complete(port, node, true): what is mailed to another one of its is for nobody
  *
  * A carrier owes order while it carries, and nothing else. What it cannot carry it drops, and says again when there is room: every
  * channel between the two shards begins with the receiver's committed cursor and goes on from there. So what is mailed takes effect
@@ -44,6 +45,10 @@ const char *stoa_distant_name(const stoa_distant *distant);
 stoa_err stoa_distant_again(stoa_distant *distant);
 /* What is mailed to it waits from here on. */
 void stoa_distant_close(stoa_distant *distant);
+
+/* Whether the node of that name (behind the @) is here and all shards that it serves are open. Channels to others of its are `absent`, and
+ * those in which something waits are told in the log, once. Errors: FULL (later, then: it is known, and not yet in the log), NOMEM. */
+stoa_err stoa_distants_complete(stoa_port *port, const char *node, bool complete);
 
 /* Whether that is a frame for a distant shard; its bytes then, STOA_DISTANT_FRAME_MAX at most. */
 bool stoa_distant_frame(const stoa_delivery *delivery, void *bytes, stoa_distant **to_out, uint32_t *used_out);

@@ -31,6 +31,10 @@ const stoa_channel_peer *stoa_distant_named(const stoa_node *node, const char *n
 const stoa_channel_peer *stoa_distant_home(const stoa_node *node, const char *actor);
 /* The port that carries to it; NONE: nobody for now. Any thread. */
 stoa_ref stoa_distant_way(const stoa_channel_peer *peer);
+/* Whether that is SHARD@NODE, where the node is here and serves no such shard. Any thread. */
+bool stoa_distant_absent(stoa_node *node, const stoa_text30 *shard);
+/* Changes with what it says. */
+uint32_t stoa_distant_news(const stoa_node *node);
 void stoa_distants_free(stoa_node *node);
 
 #endif

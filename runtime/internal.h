@@ -66,6 +66,8 @@ struct stoa_node {
     _Atomic uint32_t shards_open; /* ever */
     stoa_distant *distants; /* of other nodes (distant.c) */
     struct stoa_distant_actor *distant_actors;
+    struct stoa_distant_node *distant_nodes;
+    _Atomic uint32_t distant_news; /* changes of what is known of them */
     struct stoa_shard *own; /* options.journal's; NULL: none */
     pthread_mutex_t lock; /* opening of ports and shards, errands */
     pthread_mutex_t move_lock; /* one move at a time */

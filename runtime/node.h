@@ -196,7 +196,7 @@ stoa_err stoa_shard_lookup_scan(stoa_shard *shard, uint64_t id, uint64_t from, u
 typedef struct stoa_channel_view {
     const char *from;
     char to[32];         /* shard */
-    const char *status;  /* "runs"; "apart" (the other shard is not open), "asks", "forked" */
+    const char *status;  /* "runs"; "apart" (the other shard is not open); "absent" (its node is here, and has none of that name); "asks", "forked" */
     const char *forked;  /* why, or "" */
     uint32_t generation; /* how often it was begun anew */
     uint64_t mailed, sent, acknowledged, returned; /* numbers of the last ones; how many were refused, ever */

@@ -16,10 +16,11 @@
  *     WANT      bytes: a pattern of topics that somebody here subscribes to. UNWANT: nobody any more; no bytes: to none
  *     PUBLISH   head, bytes in the topic's name, name, payload
  *     SHARD     bytes: the name of a shard that my node serves
+ *     ALL       my node serves the shards that I have told, and no others
  *     MAIL      bytes: what a channel of its says to one of a shard of yours
  *     AGAIN     I took you for lost, and you may not have noticed: tell me names and patterns once more; links made from here are over
  *
- * NAME, GONE and all of an actor's go on the normal lane, but for rows of class CONTROL; SHARD and MAIL on the bulk lane. What is larger than a message of the session
+ * NAME, GONE and all of an actor's go on the normal lane, but for rows of class CONTROL; SHARD, ALL and MAIL on the bulk lane. What is larger than a message of the session
  * comes in pieces, one behind the other on its lane; all but the last have MORE in their type.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -52,6 +53,7 @@ typedef enum stoa_remote_frame {
     STOA_REMOTE_AGAIN,
     STOA_REMOTE_LINK,
     STOA_REMOTE_UNLINK,
+    STOA_REMOTE_ALL,
     STOA_REMOTE_FRAMES
 } stoa_remote_frame;
 enum { STOA_REMOTE_MORE = 0x80, STOA_REMOTE_TELLS = 1 /* head.flags: who sent wants to be told of a refusal */ };

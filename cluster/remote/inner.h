@@ -138,6 +138,8 @@ typedef struct stoa_remote_peer {
     stoa_distant *distants[STOA_REMOTE_SHARDS]; /* shards that it serves */
     uint32_t distant_count, shards_told;
     bool shards_begin;     /* their channels are to begin again, when there is room */
+    bool shards_complete;  /* all of them are known, and channels are to hear so, when there is room */
+    bool shards_refused;   /* not all: one found no room here, or has a bad name */
     stoa_remote_counts counts;
 } stoa_remote_peer;
 enum { STOA_REMOTE_TOLD_NOT, STOA_REMOTE_TOLD_OF, STOA_REMOTE_TOLD_NAME };
@@ -338,9 +340,12 @@ void stoa_remote_mail_taken(stoa_remote *remote, stoa_remote_peer *peer, const v
 /* Whether it was for a distant shard. */
 bool stoa_remote_mail_sent(stoa_remote *remote, const stoa_delivery *delivery);
 void stoa_remote_shards_up(stoa_remote_peer *peer);
+/* It has told all of them. */
+void stoa_remote_shards_complete(stoa_remote *remote, stoa_remote_peer *peer);
+void stoa_remote_shards_down(stoa_remote *remote, stoa_remote_peer *peer);
 void stoa_remote_shards_step(stoa_remote *remote, stoa_remote_peer *peer);
-/* What is mailed to its shards waits from here on. */
-void stoa_remote_shards_close(stoa_remote_peer *peer);
+/* What is mailed to its shards waits from here on, until it tells them (again). */
+void stoa_remote_shards_close(stoa_remote *remote, stoa_remote_peer *peer);
 
 /* --- in.c */
 void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_session_message *message, const void *bytes,

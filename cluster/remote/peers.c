@@ -244,6 +244,7 @@ static void on_down(void *context, stoa_session *session, stoa_err why)
     stoa_remote_peer *peer = peer_of(remote, session);
     if (!peer) { return; }
     peer->up = false;
+    stoa_remote_shards_down(remote, peer);
     tell(remote, peer, STOA_REMOTE_DOWN, why);
     if (why == STOA_E_TIMEOUT) {
         stoa_remote_peer_lost(remote, peer);
@@ -268,6 +269,7 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     if (peer->known_size) { memset(peer->known, 0, peer->known_size * sizeof *peer->known); } /* numbers begin anew */
     if (peer->told_size) { memset(peer->told, 0, peer->told_size); }
     stoa_remote_wants_clear(remote, peer);
+    stoa_remote_shards_close(remote, peer);
     peer->told_count = 0;
     peer->asks_in = 0;
     peer->life++;

@@ -238,7 +238,7 @@ static void close_all(stoa_remote *remote, uint32_t linger_ms)
         stoa_names_watch(remote->node, NULL);
         for (uint32_t i = 0; i < remote->peer_count; i++) {
             stoa_remote_peer_lost(remote, &remote->peers[i]);
-            stoa_remote_shards_close(&remote->peers[i]);
+            stoa_remote_shards_close(remote, &remote->peers[i]);
         }
         stoa_port_flush(remote->port);
     }
@@ -248,7 +248,7 @@ static void close_all(stoa_remote *remote, uint32_t linger_ms)
         if (line->link) { line->link->ops->close(line->link, linger_ms); }
         stoa_sessions_free(line->sessions);
     }
-    for (uint32_t i = 0; i < remote->peer_count; i++) { stoa_remote_shards_close(&remote->peers[i]); }
+    for (uint32_t i = 0; i < remote->peer_count; i++) { stoa_remote_shards_close(remote, &remote->peers[i]); }
     if (remote->embassy.at) { (void)stoa_stop(remote->node, remote->embassy); }
     stoa_port_close(remote->port);
 }

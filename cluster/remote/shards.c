@@ -22,6 +22,7 @@ static void tell(stoa_remote *remote, stoa_remote_peer *peer)
     for (uint32_t i = 0; stoa_node_shard_at(remote->node, i, &name); i++) {
         if (stoa_remote_send(remote, peer, STOA_LANE_BULK, STOA_REMOTE_SHARD, 0, 0, 0, name, (uint32_t)strlen(name), true)) { return; }
     }
+    if (stoa_remote_send(remote, peer, STOA_LANE_BULK, STOA_REMOTE_ALL, 0, 0, 0, NULL, 0, true)) { return; }
     peer->shards_told = count;
 }
 
@@ -45,6 +46,7 @@ void stoa_remote_shard_told(stoa_remote *remote, stoa_remote_peer *peer, const c
     if (!err) {
         peer->distant_count++;
     } else {
+        peer->shards_refused = true;
         stoa_log(STOA_LOG_WARN, "remote_shard_refused", STOA_KV("node", peer->name), STOA_KV("shard", shard), STOA_KV("why", stoa_err_name(err)));
     }
 }
@@ -90,13 +92,27 @@ bool stoa_remote_mail_sent(stoa_remote *remote, const stoa_delivery *delivery)
 
 void stoa_remote_shards_up(stoa_remote_peer *peer)
 {
-    peer->shards_told = 0; /* hearing of them each side's channels begin again */
+    peer->shards_told = UINT32_MAX; /* hearing of them each side's channels begin again */
+}
+
+void stoa_remote_shards_complete(stoa_remote *remote, stoa_remote_peer *peer)
+{
+    if (!peer->up || peer->shards_refused) { return; }
+    stoa_err err = stoa_distants_complete(remote->port, peer->name, true);
+    peer->shards_complete = err != STOA_OK;
+}
+
+void stoa_remote_shards_down(stoa_remote *remote, stoa_remote_peer *peer)
+{
+    peer->shards_complete = false;
+    (void)stoa_distants_complete(remote->port, peer->name, false);
 }
 
 void stoa_remote_shards_step(stoa_remote *remote, stoa_remote_peer *peer)
 {
     if (!peer->up || peer->paused) { return; }
     tell(remote, peer);
+    if (peer->shards_complete) { stoa_remote_shards_complete(remote, peer); }
     if (!peer->shards_begin || peer->backlog[STOA_LANE_BULK].head) { return; }
     peer->shards_begin = false;
     for (uint32_t i = 0; i < peer->distant_count; i++) {
@@ -104,8 +120,10 @@ void stoa_remote_shards_step(stoa_remote *remote, stoa_remote_peer *peer)
     }
 }
 
-void stoa_remote_shards_close(stoa_remote_peer *peer)
+void stoa_remote_shards_close(stoa_remote *remote, stoa_remote_peer *peer)
 {
+    stoa_remote_shards_down(remote, peer);
     for (uint32_t i = 0; i < peer->distant_count; i++) { stoa_distant_close(peer->distants[i]); }
     peer->distant_count = 0;
+    peer->shards_refused = false;
 }

@@ -242,6 +242,51 @@ class LinksChannels(unittest.TestCase):
               lambda: self.a.stoa("channels").stdout + self.b.log())
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
 
+    def with_an_attic(self, funds):
+        """a pays somebody in a shard of b's; the accounts of b with that shard, and without."""
+        self.two(f"shm://stoa-links-channels-attic-{os.getpid()}", memory=True)
+        self.a.configure(f"  - {{name: treasury, issuer: true}}\n  - {{name: ghost, node: b, shard: attic, funds: \"{funds}\"}}")
+        return "  - {name: ghost, shard: attic}\n  - {name: safe, shard: vault}", "  - {name: safe, shard: vault}"
+
+    def attic(self, status, waiting):
+        """The one channel of a's gets there; what is measured says the same."""
+        def there():
+            rows = [row for row in self.a.ask("channels")["channels"] if row["to"] == "attic@b"]
+            return [(row["status"], row["waiting"] if waiting is not None else None) for row in rows] == [(status, waiting)]
+        until(there, f"{status}, {waiting} wait", lambda: self.a.stoa("channels").stdout + self.a.log()[-3000:])
+        measured = f'stoa_channel_absent{{from="trade",to="attic@b"}} {int(status == "absent")}\n'
+        until(lambda: measured in self.a.metrics(), measured, self.a.metrics)
+
+    def back(self, bank, accounts):
+        self.assertEqual(bank.stop(), 0)
+        bank.configure(accounts)
+        bank.start()
+
+    def test_a_shard_that_the_other_node_has_not_is_named(self):
+        """Money for it waits, and is there once when the shard is; one that is gone again is absent, too."""
+        present, absent = self.with_an_attic("12 USDT")
+        self.a.start()
+        self.attic("apart", 1)
+        self.b.configure(absent)
+        self.b.start()
+        self.attic("absent", 1)
+        self.assertEqual(self.b.stop(), 0)
+        self.attic("apart", 1)
+        self.b.start()
+        self.attic("absent", 1)
+        told = [json.loads(line) for line in self.a.log().splitlines() if '"channel_absent"' in line]
+        self.assertEqual([(line["from"], line["to"], line["waiting"]) for line in told], [("trade", "attic@b", 1)])
+        self.back(self.b, present)
+        self.attic("runs", 0)
+        self.assertEqual([row["USDT"]["free"] for row in self.b.balances(["ghost"])], [12 * 10**8])
+        self.back(self.b, absent)
+        self.attic("absent", 0)
+        self.back(self.a, "  - {name: treasury, issuer: true}")  # nobody expects it any more, and the channel is there
+        self.attic("absent", None)  # what it had heard of b's commits is not all in its log: nobody here may say that b has none of it
+        self.back(self.b, present)
+        self.attic("runs", 0)
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+
     def test_faults_of_the_settings_are_named(self):
         folder = tempfile.mkdtemp(prefix="stoa-links-channels-")
         self.addCleanup(shutil.rmtree, folder)
