@@ -199,7 +199,8 @@ stoa_err stoa_not_found(stoa_platform *platform, const char *what, const char *c
 {
     nearest n = {.to = name, .distance = UINT32_MAX};
     char of[STOA_NAME_MAX + 1];
-    if (stoa_absent(platform->node, name, of)) { return STOA_FAIL(STOA_E_UNAVAILABLE, "%s is on node %s, which cannot be reached now", name, of); }
+    (void)stoa_find_or_absent(platform->node, name, of);
+    if (of[0]) { return STOA_FAIL(STOA_E_UNAVAILABLE, "%s is on node %s, which cannot be reached now", name, of); }
     stoa_err err = stoa_names_visit(platform, cls, compare, &n);
     if (err || !n.name[0]) { return STOA_FAIL(STOA_E_NOT_FOUND, "no %s '%s'; names %s lists all", what, name, cls); }
     return STOA_FAIL(STOA_E_NOT_FOUND, "no %s '%s'; did you mean '%s'?", what, name, n.name);

@@ -209,13 +209,13 @@ void stoa_names_forget(stoa_node *node, const char *of)
     (void)pthread_mutex_unlock(&names->lock);
 }
 
-bool stoa_absent(stoa_node *node, const char *text, char *of_out)
+stoa_ref stoa_find_or_absent(stoa_node *node, const char *text, char *of_out)
 {
     stoa_names *names = &node->names;
     (void)pthread_mutex_lock(&names->lock);
     const name *found = find(names, text, hash_of(text));
-    bool absent = found && !found->ref.at;
-    if (absent) { (void)snprintf(of_out, STOA_NAME_MAX + 1, "%s", found->of); }
+    stoa_ref ref = found ? found->ref : STOA_REF_NONE;
+    (void)snprintf(of_out, STOA_NAME_MAX + 1, "%s", found && !ref.at ? found->of : "");
     (void)pthread_mutex_unlock(&names->lock);
-    return absent;
+    return ref;
 }

@@ -290,10 +290,10 @@ stoa_err stoa_stop(stoa_node *node, stoa_ref actor);
 stoa_err stoa_move(stoa_node *node, stoa_ref actor, uint32_t core, stoa_ref *out);
 /* NONE when there is none. */
 stoa_ref stoa_find(stoa_node *node, const char *name);
-/* Whether it is the name of an actor of another node that is lost: nobody finds it until that node is met again. of_out: that node's
- * name, room for STOA_NAME_MAX + 1 bytes. At most STOA_ABSENT_MAX are remembered, others are as if they had never been. Any thread; takes
- * a lock. */
-bool stoa_absent(stoa_node *node, const char *name, char *of_out);
+/* As stoa_find; in the same look, of_out is the name of the lost node whose actor has that name, and which nobody finds until that node is met
+ * again; else "". It has room for STOA_NAME_MAX + 1 bytes. At most STOA_ABSENT_MAX are remembered, others are as if they had never been. Any
+ * thread; takes a lock. */
+stoa_ref stoa_find_or_absent(stoa_node *node, const char *name, char *of_out);
 enum { STOA_ABSENT_MAX = 16384 };
 
 /* stoa_call and stoa_post are declared in actor.h: use the typed K_call_x, K_post_x. stoa_call's errors: the answer's, or

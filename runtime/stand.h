@@ -81,7 +81,7 @@ void stoa_port_letter(stoa_port *port, uint32_t core, stoa_ref to, stoa_ref from
 uint64_t stoa_names_changes(stoa_node *node);
 /* Ring the port's bell at each change of names, and of patterns (NULL: nobody's). One port. */
 void stoa_names_watch(stoa_node *node, stoa_port *port);
-/* When the stand of this name ends, the name stays as one of an actor that is absent (stoa_absent) with the node `of`, copied, until somebody
+/* When the stand of this name ends, the name stays as one of an actor that is absent (stoa_find_or_absent) with the node `of`, copied, until somebody
  * has it again. Any thread; takes memory, and without it the name goes. */
 void stoa_names_keep(stoa_node *node, const char *name, const char *of);
 /* That node is there: what nobody has again of its absent names is gone. Any thread. */

@@ -127,18 +127,14 @@ static void name_of(stoa_protocol_target_id target, const stoa_text30 *name, cha
     STOA_ASSERT(length > 0 && length <= STOA_NAME_MAX);
 }
 
-stoa_ref gateway_find(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name)
-{
-    char text[STOA_NAME_MAX + 1];
-    name_of(target, name, text);
-    return stoa_find(g->node, text);
-}
-
-stoa_err gateway_missing(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name, char said[STOA_PROTOCOL_TEXT_MAX + 1])
+stoa_err gateway_find(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name, stoa_ref *out,
+                      char said[STOA_PROTOCOL_TEXT_MAX + 1])
 {
     char text[STOA_NAME_MAX + 1], node[STOA_NAME_MAX + 1];
     name_of(target, name, text);
-    if (!stoa_absent(g->node, text, node)) {
+    *out = stoa_find_or_absent(g->node, text, node);
+    if (out->at) { return STOA_OK; }
+    if (!node[0]) {
         (void)snprintf(said, STOA_PROTOCOL_TEXT_MAX + 1, "no %s", text);
         return stoa_protocol_targets[target].missing;
     }

@@ -190,10 +190,9 @@ void frames_clear(frames *list);
 /* Have the session looked at in this round. */
 void gateway_ready(stoa_gateway *g, session *s);
 stoa_writer gateway_writer(stoa_gateway *g);
-/* The actor "kind/target", NONE when there is none. */
-stoa_ref gateway_find(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name);
-/* Why there is none: the target's error or, where it is on a node that is lost, UNAVAILABLE; said: in words. */
-stoa_err gateway_missing(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name, char said[STOA_PROTOCOL_TEXT_MAX + 1]);
+/* The actor "kind/target". Errors, said in words: the target's where there is none, UNAVAILABLE where it is on a node that is lost. */
+stoa_err gateway_find(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name, stoa_ref *out,
+                      char said[STOA_PROTOCOL_TEXT_MAX + 1]);
 bool client_may(const client *c, stoa_right right, const stoa_text30 *target);
 
 /* --- gateway_session.c */

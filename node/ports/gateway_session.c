@@ -454,10 +454,11 @@ static void ask(stoa_gateway *g, const incoming *in)
     const stoa_protocol_op *op = in->op;
     uint64_t token;
     if (op->author >= 0) { memcpy(g->payload + op->author, &s->client->is.name, sizeof s->client->is.name); }
-    stoa_ref actor = gateway_find(g, op->target, &in->target);
-    request *r = actor.at ? request_new(g, s, &token) : NULL;
+    stoa_ref actor;
     char said[STOA_PROTOCOL_TEXT_MAX + 1] = "";
-    stoa_err err = r ? STOA_OK : (actor.at ? STOA_E_FULL : gateway_missing(g, op->target, &in->target, said));
+    stoa_err err = gateway_find(g, op->target, &in->target, &actor, said);
+    request *r = err ? NULL : request_new(g, s, &token);
+    if (!err && !r) { err = STOA_E_FULL; }
     if (!err) {
         err = ask_actor(g, in, actor, token);
         if (err) { request_free(g, r); }

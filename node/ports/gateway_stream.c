@@ -185,16 +185,17 @@ static stoa_err ask(stoa_gateway *g, subscription *sub, uint64_t deadline_ns)
 {
     const way *w = way_of(sub);
     _Alignas(8) uint8_t payload[256] = {0};
-    stoa_ref actor = gateway_find(g, sub->stream->target, &sub->target);
+    stoa_ref actor;
     char said[STOA_PROTOCOL_TEXT_MAX + 1];
-    if (!actor.at) { return gateway_missing(g, sub->stream->target, &sub->target, said); }
+    stoa_err err = gateway_find(g, sub->stream->target, &sub->target, &actor, said);
+    if (err) { return err; }
     STOA_ASSERT(w->ask->payload.size_bytes <= sizeof payload);
     w->fill(sub, payload);
     request *r = request_new(g, sub->owner, &sub->token);
     if (!r) { return STOA_E_FULL; }
     r->stream = sub;
     r->id = sub->id;
-    stoa_err err = stoa_port_ask(g->port, actor, w->ask, payload, 0, deadline_ns, sub->token);
+    err = stoa_port_ask(g->port, actor, w->ask, payload, 0, deadline_ns, sub->token);
     if (err) { request_free(g, r); }
     return err;
 }
@@ -591,9 +592,10 @@ void stream_subscribe(stoa_gateway *g, session *s, const stoa_request_frame *fra
     topic *t = NULL;
     subscription *sub = NULL;
     stoa_err err = check_subscribe(g, s, frame, stream, &target, &text);
-    if (!err && !gateway_find(g, stream->target, &target).at) {
-        err = gateway_missing(g, stream->target, &target, said);
-        text = said;
+    if (!err) {
+        stoa_ref actor;
+        err = gateway_find(g, stream->target, &target, &actor, said);
+        text = err ? said : NULL;
     }
     if (!err) { err = topic_open(g, stream, &target, &t); }
     if (!err) {
