@@ -107,13 +107,26 @@ static void on_link_refused(void *context, uint32_t index, bool up, stoa_err why
     if (on && l->told) { l->told(l->told_context, node, what, why); }
 }
 
+/* Whether a link's nodes have this one among them. */
+static bool is_of(const stoa_links_line *at, const char *node)
+{
+    static const char between[] = ", ";
+    size_t bytes = strlen(node);
+    for (const char *name = at->nodes + strspn(at->nodes, between); *name; name += strspn(name, between)) {
+        size_t name_bytes = strcspn(name, between);
+        if (name_bytes == bytes && memcmp(name, node, bytes) == 0) { return true; }
+        name += name_bytes;
+    }
+    return false;
+}
+
 void stoa_links_line_say_anew(stoa_links *l, stoa_links_line *at)
 {
     (void)pthread_mutex_lock(&l->lock);
     at->refusing.since_ns = 0;
     memset(at->strangers.said_ns, 0, sizeof at->strangers.said_ns);
     for (uint32_t i = 0; i < l->fault_count; i++) {
-        if (strcmp(l->faults[i].node, at->nodes) == 0) { memset(l->faults[i].said_ns, 0, sizeof l->faults[i].said_ns); }
+        if (is_of(at, l->faults[i].node)) { memset(l->faults[i].said_ns, 0, sizeof l->faults[i].said_ns); }
     }
     (void)pthread_mutex_unlock(&l->lock);
 }

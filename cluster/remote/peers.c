@@ -245,6 +245,7 @@ static void on_down(void *context, stoa_session *session, stoa_err why)
     if (!peer) { return; }
     peer->up = false;
     stoa_remote_shards_down(remote, peer);
+    peer->told_due_ns = 0; /* with the next up it tells them all again */
     tell(remote, peer, STOA_REMOTE_DOWN, why);
     if (why == STOA_E_TIMEOUT) {
         stoa_remote_peer_lost(remote, peer);
@@ -402,6 +403,7 @@ void stoa_remote_peer_pause(stoa_remote *remote, stoa_remote_peer *peer, bool pa
 {
     peer->paused = paused;
     if (paused) { return; }
+    if (peer->told_due_ns) { peer->told_due_ns = remote->now_ns + TELLS_NS; } /* nothing of it was read meanwhile */
     read_inbox(remote, peer);
     for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { flush(remote, peer, (stoa_lane)lane); }
 }
@@ -427,11 +429,13 @@ uint64_t stoa_remote_peers_step(stoa_remote *remote)
         stoa_remote_peer *peer = &remote->peers[i];
         if (peer->lost_due_ns && peer->lost_due_ns <= remote->now_ns) { stoa_remote_peer_lost(remote, peer); }
         if (peer->lost_due_ns && peer->lost_due_ns < next) { next = peer->lost_due_ns; }
-        if (peer->told_due_ns && peer->told_due_ns <= remote->now_ns) {
+        bool tells = peer->told_due_ns && !peer->paused;
+        if (tells && peer->told_due_ns <= remote->now_ns) {
+            tells = false;
             peer->told_due_ns = 0;
             stoa_names_forget(remote->node, peer->name);
         }
-        if (peer->told_due_ns && peer->told_due_ns < next) { next = peer->told_due_ns; }
+        if (tells && peer->told_due_ns < next) { next = peer->told_due_ns; }
         uint64_t at = stoa_remote_bonds_step(remote, peer);
         next = at < next ? at : next;
         for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { flush(remote, peer, (stoa_lane)lane); }

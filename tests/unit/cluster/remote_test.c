@@ -408,6 +408,12 @@ static void the_names_of_a_lost_node_are_remembered_until_it_is_back(void **stat
     assert_true(stoa_find(k->nodes[0].node, "talker/bob").at != 0);
     assert_false(is_absent(k, "talker/bob"));
     assert_true(is_absent(k, "talker/dan")); /* it may be told yet */
+    assert_int_equal(stoa_remote_pause(k->nodes[0].remote, "b", true), STOA_OK);
+    kit_run(k, 10000);
+    assert_true(is_absent(k, "talker/dan")); /* of what it tells nothing is read */
+    assert_int_equal(stoa_remote_pause(k->nodes[0].remote, "b", false), STOA_OK);
+    kit_run(k, 3000);
+    assert_true(is_absent(k, "talker/dan"));
     kit_run(k, 10000);
     assert_false(is_absent(k, "talker/dan"));
     kit_kill(k, 1);
@@ -417,6 +423,30 @@ static void the_names_of_a_lost_node_are_remembered_until_it_is_back(void **stat
     assert_false(is_absent(k, "talker/bob"));
     kit_begin(k, 1);
     kit_run(k, 3000);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
+static void who_is_back_and_gone_again_has_not_told_its_names(void **state)
+{
+    kit *k = *state;
+    k->lost_ns[0] = STOA_S(60);
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    kit_spawn(k, 1, "talker/dan");
+    kit_run(k, 5);
+    kit_kill(k, 1);
+    kit_run(k, 70000);
+    assert_true(is_absent(k, "talker/dan"));
+    kit_begin(k, 1);
+    kit_run(k, 3000);
+    kit_kill(k, 1);
+    kit_run(k, 20000); /* down, and not lost yet */
+    assert_true(is_absent(k, "talker/dan"));
+    kit_begin(k, 1);
+    kit_run(k, 3000);
+    assert_true(is_absent(k, "talker/dan"));
+    kit_run(k, 10000);
+    assert_false(is_absent(k, "talker/dan"));
     stoa_log_level_set(STOA_LOG_INFO);
 }
 
@@ -641,6 +671,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_node_says_fails_so_many_at_once_and_the_others_later, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_node_is_the_end_of_all_its_actors, setup, teardown),
         cmocka_unit_test_setup_teardown(the_names_of_a_lost_node_are_remembered_until_it_is_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_back_and_gone_again_has_not_told_its_names, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_comes_and_goes_is_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_wants_to_be_told_of_a_refusal_is, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deadline_that_passes_on_the_way_is_counted_where_it_is_seen, setup, teardown),
