@@ -44,29 +44,40 @@ static bool ends_with(const char *name, const char *end)
     return found && strcmp(found, end) == 0;
 }
 
-/* Whether it is durable; one that is gone meanwhile is in table files, which are. */
-static bool sync_file(int folder, const char *name)
+/* Whether it is durable; one that is gone meanwhile is in table files, which are. With fresh what is cached of it is let go. */
+static bool sync_file(int folder, const char *name, bool fresh)
 {
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0) { return errno == ENOENT; }
     bool good = fdatasync(fd) == 0;
+    if (good && fresh) { (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); }
     (void)close(fd);
     return good;
 }
 
 /* Not by RocksDB: it must not be asked for a sync beside a write that fails (an assertion), and a lock that keeps the two
  * apart would let turns wait for the disk. */
-stoa_err stoa_folder_sync_logs(const char *path)
+static stoa_err sync_logs(const char *path, bool fresh)
 {
     DIR *folder = opendir(path);
     bool good = folder;
     for (struct dirent *entry = folder ? readdir(folder) : NULL; entry && good; entry = readdir(folder)) {
-        good = !ends_with(entry->d_name, ".log") || sync_file(dirfd(folder), entry->d_name);
+        good = !ends_with(entry->d_name, ".log") || sync_file(dirfd(folder), entry->d_name, fresh);
     }
     good = good && fsync(dirfd(folder)) == 0;
     stoa_err err = good ? STOA_OK : STOA_FAIL(STOA_E_IO, "sync the logs in %s: %s", path, strerror(errno));
     if (folder) { (void)closedir(folder); }
     return err;
+}
+
+stoa_err stoa_folder_sync_logs(const char *path)
+{
+    return sync_logs(path, false);
+}
+
+stoa_err stoa_folder_sync_logs_afresh(const char *path)
+{
+    return sync_logs(path, true);
 }
 
 bool stoa_folder_has_data(const char *path)

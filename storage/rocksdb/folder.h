@@ -20,6 +20,10 @@ stoa_err stoa_folder_sync_parent(const char *path);
  * Errors: IO. */
 stoa_err stoa_folder_sync_logs(const char *path);
 
+/* And have what is read of them next come from the disk: of what an earlier process failed to sync the kernel tells nobody again, and has
+ * it in memory as if it were there. Nobody writes them. Blocks. Errors: IO. */
+stoa_err stoa_folder_sync_logs_afresh(const char *path);
+
 /* Whether there are RocksDB's tables, blobs or logs in the folder. Blocks. */
 bool stoa_folder_has_data(const char *path);
 

@@ -57,8 +57,13 @@ static stoa_err refuse(const stoa_rocks *j)
                      j->path, j->mark.value.position);
 }
 
-/* RocksDB's own log is rotten somewhere. Look, without writing, whether the rot is above the mark; then drop it. */
-static stoa_err open_up_to_rot(stoa_rocks *j)
+static stoa_err no_space_to_repair(void)
+{
+    return STOA_FAIL(STOA_E_FULL, "no space to repair the end of the log");
+}
+
+/* RocksDB's own log is rotten somewhere. Look, without writing, whether the rot is above the mark. */
+static stoa_err look_for_rot(const stoa_rocks *j, stoa_tail *tail_out)
 {
     char reason[512];
     (void)snprintf(reason, sizeof reason, "%s", stoa_err_trail());
@@ -66,13 +71,21 @@ static stoa_err open_up_to_rot(stoa_rocks *j)
     stoa_engine peek;
     stoa_err err = stoa_engine_open(&peek, j->db_path, (stoa_engine_mode){.read_only = true, .to_rot = true});
     if (err) { return err; }
-    stoa_tail tail;
     stoa_journal_state anchor;
     err = stoa_rocks_read_anchor(&peek, &anchor);
-    if (!err) { err = stoa_tail_follow(&peek, &anchor, &j->mark.value, &tail); }
+    if (!err) { err = stoa_tail_follow(&peek, &anchor, &j->mark.value, tail_out); }
     stoa_engine_close(&peek);
-    if (err) { return STOA_PASS(err, "%s", reason); }
+    return err ? STOA_PASS(err, "%s", reason) : STOA_OK;
+}
 
+/* What is above it is dropped. */
+static stoa_err open_up_to_rot(stoa_rocks *j)
+{
+    char reason[512];
+    (void)snprintf(reason, sizeof reason, "%s", stoa_err_trail());
+    stoa_tail tail;
+    stoa_err err = look_for_rot(j, &tail);
+    if (err) { return err; }
     log_cut(j, &tail, reason);
     return stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.to_rot = true, .first = &j->first, .disk = j->disk});
 }
@@ -105,8 +118,20 @@ static stoa_err look_for_database(const stoa_rocks *j, bool *exists_out)
 
 /* On a full disk a journal can still be read: append then opens it for writing when there is space. Opened for writing, RocksDB makes
  * a table file of what its log holds, and syncs that; opened for reading it does not, and what a process that was killed had not
- * synced is there for as long as the power is. Syncing takes no space: what is shown then stays, unless that process failed to sync it,
- * of which the kernel tells nobody again; the mark does not vouch for it. */
+ * synced is there for as long as the power is. Syncing takes no space, and what is shown then was read from the disk: it stays. Where the
+ * log has to be cut there must be space first. */
+static stoa_err open_for_reading(stoa_rocks *j, bool whole)
+{
+    stoa_tail tail;
+    stoa_err err = stoa_folder_sync_logs_afresh(j->db_path);
+    if (!err) { err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole}); }
+    j->full = !err;
+    if (err != STOA_E_CORRUPT) { return err; }
+    if (whole) { return refuse(j); }
+    err = look_for_rot(j, &tail);
+    return err ? err : no_space_to_repair();
+}
+
 static stoa_err open_engine(stoa_rocks *j)
 {
     bool exists, whole = j->mark.damaged;
@@ -114,11 +139,7 @@ static stoa_err open_engine(stoa_rocks *j)
     if (err) { return err; }
     err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.create = !exists, .whole = whole, .first = &j->first, .disk = j->disk});
     if (err == STOA_E_CORRUPT && exists) { err = whole ? refuse(j) : open_up_to_rot(j); }
-    if (err == STOA_E_FULL && exists) {
-        err = stoa_engine_open(&j->engine, j->db_path, (stoa_engine_mode){.read_only = true, .whole = whole});
-        if (!err) { err = stoa_folder_sync_logs(j->db_path); }
-        j->full = !err;
-    }
+    if (err == STOA_E_FULL && exists) { err = open_for_reading(j, whole); }
     return err || j->full ? err : stoa_folder_sync_parent(j->db_path); /* its name: it may be new since a crash, too */
 }
 
@@ -142,7 +163,7 @@ static stoa_err repair(stoa_rocks *j, bool formatted, const stoa_tail *tail)
         return STOA_FAIL(STOA_E_CORRUPT, "position 1: the database has blocks but no format");
     }
     if (j->looks) { return STOA_OK; }
-    if (j->full) { return STOA_FAIL(STOA_E_FULL, "no space to repair the end of the log"); }
+    if (j->full) { return no_space_to_repair(); }
     if (!formatted) { return write_format(j); }
     log_cut(j, tail, stoa_err_trail());
     return stoa_tail_cut(&j->engine, tail->at.last);

@@ -95,6 +95,33 @@ static void rot_in_the_tail_of_a_dead_process_is_never_silent(void **state)
     assert_true(out.refused > 1 && out.cut > 4);
 }
 
+/* No space to cut what is rotten is not rot: with space again the same log opens, or is refused, as ever. */
+static void rot_on_a_full_disk_is_told_from_a_full_disk(void **state)
+{
+    (void)state;
+    assert_true(WIFSIGNALED(child_end(child_start("leave_tail", NULL))));
+    set_aside();
+    static files copies;
+    stoa_random random = kit_random(10);
+    unsigned full = 0, refused = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        copy_journal(&copies);
+        (void)flip_bit(log_of(&copies), &random);
+        disk_full("/", (long)(i % 20));
+        stoa_journal *journal = NULL;
+        stoa_err before = ops->open(path, &journal);
+        if (journal) { ops->close(journal); }
+        disk_good();
+        stoa_err after = ops->open(path, &journal);
+        if (!after) { ops->close(journal); }
+        if (before != STOA_E_FULL && before != after) { fail_msg("%s, and with space again %s", stoa_err_name(before), stoa_err_name(after)); }
+        full += before == STOA_E_FULL && after == STOA_OK;
+        refused += after == STOA_E_CORRUPT;
+    }
+    print_message("FULL first %u, refused %u\n", full, refused);
+    assert_true(full > 4);
+}
+
 /* A power cut takes the end of RocksDB's log with it, anywhere. */
 static void a_log_cut_short_ends_at_a_whole_block_or_is_refused(void **state)
 {
@@ -248,6 +275,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(rot_in_a_closed_journal_is_never_silent),
         TEST(rot_in_the_tail_of_a_dead_process_is_never_silent),
+        TEST(rot_on_a_full_disk_is_told_from_a_full_disk),
         TEST(a_log_cut_short_ends_at_a_whole_block_or_is_refused),
         TEST(rot_below_a_synced_note_is_never_cut),
         TEST(a_log_that_nobody_waits_for_is_proven_by_what_stands_on_it),
