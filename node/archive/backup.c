@@ -203,6 +203,15 @@ static stoa_err extend(stoa_archive *archive, const stoa_backup_source *source, 
                      "--archive.path and --archive.cold_path of empty folders", source->name);
 }
 
+/* What the folder has of a log is its beginning, or it has another one's. */
+static stoa_err is_beginning(const stoa_backup_source *source, uint64_t held)
+{
+    uint64_t last = last_of(source);
+    if (held <= last) { return STOA_OK; }
+    return STOA_FAIL(STOA_E_FORKED, "the backup has %s up to position %" PRIu64 ", and the log ends at %" PRIu64 ": its end is lost, or it was begun anew; "
+                     "restore what the backup has, or make a new one into another folder", source->name, held, last);
+}
+
 static stoa_err copy_one(stoa_archive *archive, const stoa_backup_source *source, const stoa_progress_to *progress,
                          stoa_catalog_shard *shard, stoa_backup_step *step)
 {
@@ -211,7 +220,8 @@ static stoa_err copy_one(stoa_archive *archive, const stoa_backup_source *source
     source->journal->ops->state(source->journal, &log);
     stoa_extent extent = {.until = log.proven, .open = true};
     uint64_t at_most = shard->state_position ? shard->state_position : log.last;
-    stoa_err err = see_to_beginning(archive, source, at_most, progress);
+    stoa_err err = is_beginning(source, step->held);
+    if (!err) { err = see_to_beginning(archive, source, at_most, progress); }
     if (!err) { err = extend(archive, source, &extent, progress); }
     if (!err) { err = look_into(archive, step); }
     return err ? err : note_end(archive, shard);
@@ -364,7 +374,8 @@ static stoa_err plan_one(const stoa_backup *backup, const stoa_backup_source *so
     }
     if (err && err != STOA_E_NOT_FOUND) { return err; }
     step->last = last_of(source);
-    return plan_beginning(source, step);
+    err = is_beginning(source, step->held);
+    return err ? err : plan_beginning(source, step);
 }
 
 stoa_err stoa_backup_plan(const stoa_backup *backup, stoa_backup_step *steps)

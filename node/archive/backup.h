@@ -15,6 +15,8 @@
  * consistent_ns. Cut there, no shard has received what its sender has not sent. Nothing is purged or forgotten of any shard from before that
  * time is taken until the last one is copied, so that the cut is never before what a shard begins with.
  *
+ * A log that ends before what the folder has of it is FORKED: its end is lost, and a restore would bring back more than the node has.
+ *
  * A shard that does not run beside those that do (node/archive/closed.h) is complete as it is. A folder's next backup has each shard of the
  * one before, or it is refused: what a restore would bring back does not grow less without a word.
  *

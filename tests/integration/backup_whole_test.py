@@ -120,6 +120,27 @@ class Whole(Archive):
         node.start()
         self.assertEqual(self.holdings(node), {"USDT": "5000", "BTC": "3"})
 
+    def test_a_log_that_ends_before_what_the_backup_has(self):
+        node = self.begin()
+        self.assertEqual(node.stop(), 0)
+        older = os.path.join(self.folder, "older")
+        shutil.copytree(os.path.join(self.data, "trade"), older)
+        node.start()
+        self.order(self.client(node, "alice"), "alice")
+        self.assertEqual(node.stop(), 0)
+        run("stoad", "--data", self.data, "--backup", self.backup)
+        before = self.stays()
+        shutil.rmtree(os.path.join(self.data, "trade"))
+        os.rename(older, os.path.join(self.data, "trade"))
+        for plan in (["--plan"], []):
+            said = run("stoad", "--data", self.data, "--backup", self.backup, *plan, code=1)
+            self.assertNotIn("verified", said.stdout)
+            for word in ("FORKED", "the backup has trade up to position", "its end is lost", "into another folder"):
+                self.assertIn(word, said.stderr)
+        self.assertEqual(self.stays(), before)
+        run("stoad", "--verify-backup", self.backup)
+        run("stoad", "--data", self.data, "--backup", self.backup + "-new")
+
     def test_what_the_older_backup_names(self):
         node = self.begin()
         self.assertEqual(node.stop(), 0)
