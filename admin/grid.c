@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "admin/value.h"
+#include "base/array.h"
 
 enum { GAP = 2, WRAP_MIN = 24, TEXT_MIN = 8 };
 
@@ -34,16 +35,12 @@ void stoa_grid_column(stoa_grid *grid, const char *title, unsigned flags)
 
 void stoa_grid_cell(stoa_grid *grid, const char *text, size_t size_bytes)
 {
-    if (grid->count == grid->cap) {
-        size_t cap = grid->cap ? grid->cap * 2 : 256;
-        size_t *ends = realloc(grid->ends, cap * sizeof *ends);
-        if (!ends) {
-            grid->cut = true;
-            return;
-        }
-        grid->ends = ends;
-        grid->cap = cap;
+    size_t *ends = stoa_array_room(grid->ends, grid->count, &grid->cap, sizeof *ends);
+    if (!ends) {
+        grid->cut = true;
+        return;
     }
+    grid->ends = ends;
     if (size_bytes) { stoa_buf_put(&grid->text, text, size_bytes); }
     grid->cut = grid->cut || grid->text.cut;
     grid->ends[grid->count++] = grid->text.used_bytes;

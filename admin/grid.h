@@ -42,7 +42,8 @@ typedef struct stoa_grid {
     } columns[STOA_GRID_COLUMNS_MAX];
     stoa_buf text;   /* of all cells */
     size_t *ends;    /* where each ends in text */
-    size_t count, cap;
+    size_t count;
+    uint32_t cap;
     bool cut;        /* no memory for all cells */
 } stoa_grid;
 

@@ -5,26 +5,24 @@
 #include <string.h>
 
 #include "node/commands.h"
+#include "base/array.h"
 
 typedef struct groups {
     stoa_group_view *at;
-    size_t count, cap;
+    size_t count;
+    uint32_t cap;
     bool cut;
 } groups;
 
 static void collect(void *context, const stoa_group_view *view)
 {
     groups *list = context;
-    if (list->count == list->cap) {
-        size_t cap = list->cap ? list->cap * 2 : 64;
-        stoa_group_view *at = realloc(list->at, cap * sizeof *at);
-        if (!at) {
-            list->cut = true;
-            return;
-        }
-        list->at = at;
-        list->cap = cap;
+    stoa_group_view *at = stoa_array_room(list->at, list->count, &list->cap, sizeof *at);
+    if (!at) {
+        list->cut = true;
+        return;
     }
+    list->at = at;
     list->at[list->count++] = *view;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 
 /* --- shards by name */
@@ -35,7 +36,8 @@ stoa_shard *stoa_shard_named(stoa_platform *platform, const char *name)
 
 typedef struct actors {
     stoa_actor_view *at;
-    size_t count, cap;
+    size_t count;
+    uint32_t cap;
     const char *only; /* this name, or NULL for all */
     bool cut;
 } actors;
@@ -44,16 +46,12 @@ static void collect(void *context, const stoa_actor_view *view)
 {
     actors *list = context;
     if (list->only && strcmp(list->only, view->name) != 0) { return; }
-    if (list->count == list->cap) {
-        size_t cap = list->cap ? list->cap * 2 : 64;
-        stoa_actor_view *at = realloc(list->at, cap * sizeof *at);
-        if (!at) {
-            list->cut = true;
-            return;
-        }
-        list->at = at;
-        list->cap = cap;
+    stoa_actor_view *at = stoa_array_room(list->at, list->count, &list->cap, sizeof *at);
+    if (!at) {
+        list->cut = true;
+        return;
     }
+    list->at = at;
     list->at[list->count++] = *view;
 }
 
@@ -418,23 +416,20 @@ stoa_err stoa_command_hash(stoa_platform *platform, stoa_door_call *call)
 /* Topics live as long as the node, and so do their names. */
 typedef struct topics {
     stoa_topic_view *at;
-    size_t count, cap;
+    size_t count;
+    uint32_t cap;
     bool cut;
 } topics;
 
 static void collect_topic(void *context, const stoa_topic_view *view)
 {
     topics *list = context;
-    if (list->count == list->cap) {
-        size_t cap = list->cap ? list->cap * 2 : 64;
-        stoa_topic_view *at = realloc(list->at, cap * sizeof *at);
-        if (!at) {
-            list->cut = true;
-            return;
-        }
-        list->at = at;
-        list->cap = cap;
+    stoa_topic_view *at = stoa_array_room(list->at, list->count, &list->cap, sizeof *at);
+    if (!at) {
+        list->cut = true;
+        return;
     }
+    list->at = at;
     list->at[list->count++] = *view;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "node/commands.h"
 
@@ -21,23 +22,20 @@ typedef struct branch {
 
 typedef struct spans {
     branch *at; /* in the order of time */
-    size_t count, cap;
+    size_t count;
+    uint32_t cap;
     bool cut;
 } spans;
 
 static void collect(void *context, const stoa_span *span)
 {
     spans *list = context;
-    if (list->count == list->cap) {
-        size_t cap = list->cap ? list->cap * 2 : 64;
-        branch *at = realloc(list->at, cap * sizeof *at);
-        if (!at) {
-            list->cut = true;
-            return;
-        }
-        list->at = at;
-        list->cap = cap;
+    branch *at = stoa_array_room(list->at, list->count, &list->cap, sizeof *at);
+    if (!at) {
+        list->cut = true;
+        return;
     }
+    list->at = at;
     list->at[list->count++] = (branch){.span = *span, .below = span->parent};
 }
 

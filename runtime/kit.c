@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "base/wire.h"
 #include "storage/sim/journal.h"
@@ -43,7 +44,8 @@ struct stoa_kit {
     char patterns[PATTERNS_MAX][STOA_NAME_MAX + 1];
     uint32_t pattern_count, next_core;
     dead *dead;
-    uint64_t dead_count, dead_cap, dead_seen;
+    uint64_t dead_count, dead_seen;
+    uint32_t dead_cap;
 };
 
 static stoa_kit *present; /* a test that ended in its middle leaves it to the next */
@@ -141,11 +143,8 @@ static void watch(void *context, const stoa_sim_event *event)
 {
     stoa_kit *kit = context;
     if (event->what != STOA_SIM_DEAD_LETTER) { return; }
-    if (kit->dead_count == kit->dead_cap) {
-        kit->dead_cap = kit->dead_cap ? kit->dead_cap * 2 : 64;
-        kit->dead = realloc(kit->dead, kit->dead_cap * sizeof *kit->dead);
-        if (!kit->dead) { no_memory(); }
-    }
+    kit->dead = stoa_array_room(kit->dead, kit->dead_count, &kit->dead_cap, sizeof *kit->dead);
+    if (!kit->dead) { no_memory(); }
     dead *d = &kit->dead[kit->dead_count++];
     *d = (dead){.row = event->row, .why = event->err};
     (void)snprintf(d->name, sizeof d->name, "%s", event->name ? event->name : "");

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "runtime/follow.h"
@@ -204,13 +205,9 @@ typedef struct positions {
 static stoa_err collect(void *context, uint64_t position)
 {
     positions *p = context;
-    if (p->count == p->cap) {
-        uint32_t cap = p->cap ? p->cap * 2 : 64;
-        uint64_t *at = realloc(p->at, cap * sizeof *at);
-        if (!at) { return STOA_FAIL(STOA_E_NOMEM, "lookup"); }
-        p->at = at;
-        p->cap = cap;
-    }
+    uint64_t *at = stoa_array_room(p->at, p->count, &p->cap, sizeof *at);
+    if (!at) { return STOA_FAIL(STOA_E_NOMEM, "lookup"); }
+    p->at = at;
     p->at[p->count++] = position;
     return STOA_OK;
 }

@@ -6,18 +6,15 @@
 #include <string.h>
 
 #include "node/projection/model_inside.h"
+#include "base/array.h"
 
 enum { FIRST_LIST = 64, FIRST_ORDERS = 1024 };
 
 stoa_err model_list_add(model_list *list, uint64_t value)
 {
-    if (list->count == list->cap) {
-        uint32_t cap = list->cap ? list->cap * 2 : FIRST_LIST;
-        uint64_t *at = realloc(list->at, cap * sizeof *at);
-        if (!at) { return STOA_FAIL(STOA_E_NOMEM, "read model"); }
-        list->at = at;
-        list->cap = cap;
-    }
+    uint64_t *at = stoa_array_room(list->at, list->count, &list->cap, sizeof *at);
+    if (!at) { return STOA_FAIL(STOA_E_NOMEM, "read model"); }
+    list->at = at;
     list->at[list->count++] = value;
     return STOA_OK;
 }

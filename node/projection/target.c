@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "node/projection/target_inside.h"
 #include "storage/postgres/write.h"
 
@@ -210,13 +211,9 @@ static stoa_err take_name(void *context, const stoa_pg_value *values, uint32_t c
 {
     names *n = context;
     STOA_ASSERT(count == 1);
-    if (n->count == n->cap) {
-        uint32_t cap = n->cap ? n->cap * 2 : 64;
-        void *at = realloc(n->at, cap * sizeof *n->at);
-        if (!at) { return STOA_FAIL(STOA_E_NOMEM, "names of tables"); }
-        n->at = at;
-        n->cap = cap;
-    }
+    void *at = stoa_array_room(n->at, n->count, &n->cap, sizeof *n->at);
+    if (!at) { return STOA_FAIL(STOA_E_NOMEM, "names of tables"); }
+    n->at = at;
     return stoa_pg_read_text(&values[0], n->at[n->count++], sizeof *n->at);
 }
 

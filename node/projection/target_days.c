@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "node/projection/target_inside.h"
 
@@ -28,13 +29,9 @@ static stoa_err add_day(target_days *days, uint64_t day)
 {
     uint32_t place = place_of(days, day);
     if (place < days->count && days->at[place] == day) { return STOA_OK; }
-    if (days->count == days->cap) {
-        uint32_t cap = days->cap ? days->cap * 2 : 128;
-        uint64_t *at = realloc(days->at, cap * sizeof *at);
-        if (!at) { return STOA_FAIL(STOA_E_NOMEM, "partitions"); }
-        days->at = at;
-        days->cap = cap;
-    }
+    uint64_t *at = stoa_array_room(days->at, days->count, &days->cap, sizeof *at);
+    if (!at) { return STOA_FAIL(STOA_E_NOMEM, "partitions"); }
+    days->at = at;
     memmove(days->at + place + 1, days->at + place, (days->count - place) * sizeof *days->at);
     days->at[place] = day;
     days->count++;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "storage/archive/note.h"
 
@@ -30,12 +31,9 @@ void stoa_manifest_deinit(stoa_manifest *manifest)
 
 static stoa_err reserve(stoa_manifest *manifest)
 {
-    if (manifest->count < manifest->cap) { return STOA_OK; }
-    uint32_t cap = manifest->cap ? manifest->cap * 2 : 16;
-    stoa_manifest_entry *grown = realloc(manifest->entries, cap * sizeof *grown);
-    if (!grown) { return STOA_FAIL(STOA_E_NOMEM, "%" PRIu32 " segments", cap); }
-    manifest->entries = grown;
-    manifest->cap = cap;
+    stoa_manifest_entry *entries = stoa_array_room(manifest->entries, manifest->count, &manifest->cap, sizeof *entries);
+    if (!entries) { return STOA_FAIL(STOA_E_NOMEM, "%" PRIu32 " segments", manifest->count + 1); }
+    manifest->entries = entries;
     return STOA_OK;
 }
 

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "storage/archive/file.h"
@@ -59,12 +60,9 @@ static bool is_named(const strays *s, const char *file)
 
 static stoa_err reserve(strays *s)
 {
-    if (s->count < s->cap) { return STOA_OK; }
-    uint32_t cap = s->cap ? s->cap * 2 : 16;
-    stray *grown = realloc(s->at, cap * sizeof *grown);
-    if (!grown) { return STOA_FAIL(STOA_E_NOMEM, "%" PRIu32 " segments", cap); }
-    s->at = grown;
-    s->cap = cap;
+    stray *at = stoa_array_room(s->at, s->count, &s->cap, sizeof *at);
+    if (!at) { return STOA_FAIL(STOA_E_NOMEM, "%" PRIu32 " segments", s->count + 1); }
+    s->at = at;
     return STOA_OK;
 }
 

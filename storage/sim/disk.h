@@ -44,7 +44,8 @@ struct stoa_sim_disk {
     stoa_random random, side_random; /* the side store's own, so that the log's faults are the same without it */
     stoa_sim_side side;
     stoa_sim_stored *blocks;
-    size_t count, cap, synced;
+    size_t count, synced;
+    uint32_t cap;
     stoa_sim_mark mark, mark_on_platter;
     stoa_journal_state anchor; /* last, hash, epoch and begun: the end of what was purged, or was never there */
     struct {

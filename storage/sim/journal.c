@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "storage/block.h"
 #include "storage/side.h"
@@ -100,13 +101,9 @@ stoa_err stoa_sim_disk_sync(stoa_sim_handle *h)
 
 static stoa_err reserve(stoa_sim_disk *disk)
 {
-    if (disk->count == disk->cap) {
-        size_t cap = disk->cap ? disk->cap * 2 : 64;
-        stoa_sim_stored *grown = realloc(disk->blocks, cap * sizeof *grown);
-        if (!grown) { return STOA_FAIL(STOA_E_NOMEM, "%zu blocks", cap); }
-        disk->blocks = grown;
-        disk->cap = cap;
-    }
+    stoa_sim_stored *blocks = stoa_array_room(disk->blocks, disk->count, &disk->cap, sizeof *blocks);
+    if (!blocks) { return STOA_FAIL(STOA_E_NOMEM, "%zu blocks", disk->count + 1); }
+    disk->blocks = blocks;
     return STOA_OK;
 }
 
