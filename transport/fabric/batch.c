@@ -13,6 +13,8 @@
  * ever dropped alone, for it would not come again: where the pen is full of what never lands, where a body stays away, or
  * a proven batch makes no sense, the connection ends. A down is better than a wait for ever.
  *
+ * Who has not said OFFER has no batches: only a credit may overtake it.
+ *
  * What is dropped may have been genuine and spoilt on the way. So who has sent batches that nobody has acknowledged asks with
  * a credit each half second: its position, else 0, is how many batches its carrier has done with. They came before the
  * credit did, and where the one that is due is not there two ticks later the connection ends as CORRUPT. The answer is a
@@ -221,7 +223,8 @@ static stoa_arrival *receive(stoa_conn *conn, const uint8_t *header, uint32_t bo
 {
     stoa_arrival *arrival = NULL;
     stoa_err err = STOA_OK;
-    if (header[AT_KIND] != KIND_BATCH || stoa_get_u32(header + AT_SIZE) != body_bytes) {
+    bool due = conn->phase >= STOA_PHASE_PROBING; /* before the other side's OFFER the ring has no size yet */
+    if (!due || header[AT_KIND] != KIND_BATCH || stoa_get_u32(header + AT_SIZE) != body_bytes) {
         err = STOA_E_MALFORMED;
     } else if (conn->encrypted) {
         err = stoa_pen_take(&conn->pen, body_bytes, &arrival);

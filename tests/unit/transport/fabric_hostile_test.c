@@ -201,9 +201,9 @@ static void what_is_agreed_on_cannot_be_changed_on_the_way(void **state)
 /* --- into the carrier */
 
 /* The beginning of a batch that no peer has sent. */
-static void *forge(world *w, uint64_t ahead)
+static void *forge(const end *to_whom, uint64_t ahead)
 {
-    stoa_fabric *link = fabric(&w->server);
+    stoa_fabric *link = fabric(to_whom);
     const stoa_conn *conn = link->conns[0];
     uint8_t header[STOA_CARRIER_HEADER_BYTES] = {0};
     void *token = NULL;
@@ -224,7 +224,7 @@ static void a_batch_that_nobody_sent_stands_in_nobodys_way(void **state)
     world *w = *state;
     both_up(w, (stoa_link_options){0});
     send_and_get(w, 1);
-    void *first = forge(w, 0), *later = forge(w, 20);
+    void *first = forge(&w->server, 0), *later = forge(&w->server, 20);
     assert_non_null(first);
     assert_non_null(later);
     send_and_get(w, WORDS);
@@ -248,7 +248,7 @@ static void where_nothing_can_land_the_connection_ends(void **state)
     both_up(w, (stoa_link_options){0});
     send_and_get(w, 1);
     for (unsigned i = 0; i < STOA_RING_FLIGHT; i++) {
-        tokens[i] = forge(w, 0);
+        tokens[i] = forge(&w->server, 0);
         assert_non_null(tokens[i]);
     }
     assert_int_equal(w->client.link->ops->send(w->client.link, 0, "word", 5), STOA_OK);
@@ -260,6 +260,35 @@ static void where_nothing_can_land_the_connection_ends(void **state)
     wait_for(w, &w->client.ups, 2);
     wait_for(w, &w->server.ups, 2);
     send_and_get(w, 10);
+}
+
+/* A batch that begins to come to who has dialled, before the other side's OFFER has said how large its ring is. */
+static void a_batch_before_the_offer_gets_no_place(world *w, bool trusted)
+{
+    server_open(w, (stoa_link_options){.trusted = trusted});
+    end_open(w, &w->client, w->server.link->ops->address(w->server.link), (stoa_link_options){.trusted = trusted});
+    stoa_fabric *link = fabric(&w->client);
+    while (!link->conns[0] || link->conns[0]->phase < STOA_PHASE_OFFER) {
+        run(w);
+    }
+    assert_int_equal(link->conns[0]->phase, STOA_PHASE_OFFER);
+    assert_int_equal(link->conns[0]->encrypted, !trusted);
+    assert_null(forge(&w->client, 0));
+    wait_for(w, &w->client.refusals, 1);
+    assert_int_equal(w->client.why, STOA_E_MALFORMED);
+    wait_for(w, &w->client.ups, 1);
+    wait_for(w, &w->server.ups, 1);
+    send_and_get(w, 10);
+}
+
+static void before_its_offer_a_listener_has_no_batches(void **state)
+{
+    a_batch_before_the_offer_gets_no_place(*state, true); /* it ends, and is dialled again */
+}
+
+static void before_the_offer_no_stranger_has_batches(void **state)
+{
+    a_batch_before_the_offer_gets_no_place(*state, false); /* it is dropped; the connection is as it was */
 }
 
 /* --- out of the carrier */
@@ -334,6 +363,8 @@ int main(void)
         OVER_EACH(what_is_agreed_on_cannot_be_changed_on_the_way),
         OVER_EACH(a_batch_that_nobody_sent_stands_in_nobodys_way),
         OVER_EACH(where_nothing_can_land_the_connection_ends),
+        OVER_EACH(before_its_offer_a_listener_has_no_batches),
+        OVER_EACH(before_the_offer_no_stranger_has_batches),
         OVER_EACH(a_carrier_without_room_uses_up_no_numbers),
         OVER_EACH(a_peer_does_not_choose_how_much_memory_it_costs),
     };
