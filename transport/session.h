@@ -12,7 +12,8 @@
  *     deadline  a message whose time is over is dropped, here before it is sent or there on arrival, and told as expired
  *     silence   a peer whose answers do not come is told as down (TIMEOUT) within heartbeat_ns + silence_max_ns, and
  *               normally within about four heartbeats and two round trips; a path that works one way only is such a
- *               silence on both sides
+ *               silence on both sides. That is the owner's time: from one step to the next it goes on by two heartbeats
+ *               at most, so one that steps less often notices after silence_max_ns / (2 * heartbeat_ns) steps and one
  *
  * States. Not connected; greeting (HELLOs are sent until one comes back that knows this incarnation); up. Three hellos make
  * a session: each side must have seen one that names its own incarnation and says that a hello of this greeting was accepted. So

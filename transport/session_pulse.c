@@ -8,12 +8,13 @@
  * The threshold is that of TCP's timeout over the times between answers (Jacobson, "Congestion avoidance and control",
  * 1988): their mean and six mean deviations, but not less than four heartbeats and two round trips, and not more than
  * silence_max_ns. After a silence there is more patience with the same connection, and with a new one (ten heartbeats), until answers
- * come regularly. A process that was itself stopped does not count that time against its peer.
+ * come regularly. A process that was itself stopped does not count that time against its peer: from one step to the next there is one pulse to
+ * answer, and two heartbeats at most of the silence. So where all steps are late, it is over after a number of them.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/session_internal.h"
 
-enum { LEAST_BEATS = 4, DEVIATIONS = 6, STALL_BEATS = 2 };
+enum { LEAST_BEATS = 4, DEVIATIONS = 6, STEP_BEATS = 2 };
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
 {
@@ -88,10 +89,10 @@ static void beat(stoa_session *s, uint64_t now_ns)
 
 uint64_t stoa_pulse_step(stoa_session *s, uint64_t now_ns)
 {
-    uint64_t stalled_ns = now_ns - s->stepped_ns;
-    if (stalled_ns > STALL_BEATS * s->options.heartbeat_ns) {
-        s->confirmed_ns = stoa_sooner(s->confirmed_ns + stalled_ns, now_ns);
-        s->answered_ns = stoa_sooner(s->answered_ns + stalled_ns, now_ns);
+    uint64_t since_ns = now_ns - s->stepped_ns, counts_ns = STEP_BEATS * s->options.heartbeat_ns;
+    if (since_ns > counts_ns) {
+        s->confirmed_ns = stoa_sooner(s->confirmed_ns + since_ns - counts_ns, now_ns);
+        s->answered_ns = stoa_sooner(s->answered_ns + since_ns - counts_ns, now_ns);
     }
     uint64_t over_ns = s->confirmed_ns + stoa_session_silence_ns(s);
     if (now_ns >= over_ns) {

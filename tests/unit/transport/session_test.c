@@ -543,6 +543,41 @@ static void who_slept_notices_within_its_threshold(void **state)
     assert_in_range(k->a.down_at_ns - began_ns, 0, within_ns);
 }
 
+/* Let so much time go on for owners that step no more often than that. */
+static void run_slowly(kit *k, uint64_t step_ms, uint64_t ms)
+{
+    for (; ms >= step_ms; ms -= step_ms) {
+        k->clock.now += STOA_MS(step_ms);
+        kit_run_end(&k->a);
+        kit_run_end(&k->b);
+        kit_run_end(&k->a);
+    }
+}
+
+/* Each late step asks once and counts as two heartbeats: who answers is there, who does not is noticed. */
+static void who_steps_seldom_notices_too(void **state)
+{
+    static const uint64_t steps_ms[] = {BEAT_MS, 2 * BEAT_MS - 10, 2 * BEAT_MS + 10, 5 * BEAT_MS / 2, 10 * BEAT_MS};
+    kit *k = *state;
+    kit_up(k);
+    kit_run(k, 1000);
+    for (unsigned i = 0; i < sizeof steps_ms / sizeof steps_ms[0]; i++) {
+        uint64_t step_ms = steps_ms[i], counts_ms = step_ms < 2 * BEAT_MS ? step_ms : 2 * BEAT_MS;
+        uint32_t downs = k->a.downs;
+        run_slowly(k, step_ms, 60000);
+        assert_int_equal(k->a.downs, downs);
+        k->b.stopped = true;
+        uint64_t began_ns = kit_now(k), most = SILENCE_MAX_MS / counts_ms + 2;
+        run_slowly(k, step_ms, most * step_ms);
+        assert_int_equal(k->a.downs, downs + 1);
+        assert_int_equal(k->a.why_down, STOA_E_TIMEOUT);
+        print_message("a step each %u ms: noticed after %u ms\n", (unsigned)step_ms, (unsigned)((k->a.down_at_ns - began_ns) / STOA_MS(1)));
+        k->b.stopped = false;
+        kit_run(k, 3000);
+        assert_int_equal(kit_view(&k->a).state, STOA_SESSION_UP);
+    }
+}
+
 static void a_good_bye_is_heard_at_once(void **state)
 {
     kit *k = *state;
@@ -598,6 +633,7 @@ int main(void)
         TEST(the_threshold_adapts_within_bounds),
         TEST(the_one_that_slept_blames_nobody),
         TEST(who_slept_notices_within_its_threshold),
+        TEST(who_steps_seldom_notices_too),
         TEST(a_good_bye_is_heard_at_once),
         TEST(bad_options_are_named),
     };
