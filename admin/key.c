@@ -257,7 +257,7 @@ static void put_outcome(const stoa_key_place *place, const outcome *o, stoa_buf 
         stoa_doc_null(&doc, "file");
     }
     stoa_doc_open(&doc, "old", '[');
-    for (uint32_t i = 0; i < change->old_count; i++) { stoa_doc_text(&doc, NULL, change->old[i]); }
+    for (uint32_t i = 0; i < change->old_count && i < STOA_KEYS_ENDED_SHOWN; i++) { stoa_doc_text(&doc, NULL, change->old[i]); }
     stoa_doc_close(&doc, ']');
     if (change->until_ns) {
         stoa_doc_uint(&doc, "until_ns", change->until_ns);
@@ -311,13 +311,13 @@ static stoa_err whose(const stoa_key_place *place, const char *name, const char 
 static stoa_err run_allow(const stoa_key_place *place, const stoa_invocation *said, stoa_buf *document, stoa_buf *view)
 {
     stoa_key_change change = {0};
-    char key[STOA_KEY_TEXT_BYTES];
+    char key[STOA_KEY_TEXT_BYTES], by_file[STOA_KEY_TEXT_BYTES];
     outcome o = {.name = said->args[0], .change = &change};
     const char *from = stoa_invocation_option(said, "from");
     const stoa_key_user *user = from ? user_of(place, from) : NULL;
     stoa_err err = stoa_key_said(said->args[1], key);
     if (!err && user) { err = STOA_FAIL(STOA_E_EXISTS, "%s is a %s of the settings, so its keys are its own for ever: make another one", from, user->use); }
-    if (!err) { err = stoa_keys_allow(place->folder, o.name, key, from, place->now_ns, &change); }
+    if (!err) { err = stoa_keys_allow(place->folder, o.name, key, from, file_key(place, o.name, by_file), place->now_ns, &change); }
     if (err == STOA_E_EXISTS && !from) { err = whose(place, o.name, key); }
     if (err) { return err; }
     int used = snprintf(o.says, sizeof o.says, "let in as %s; %s", o.name, who_is(place, o.name));

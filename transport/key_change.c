@@ -85,9 +85,14 @@ static bool is_server(const change *c)
 
 /* --- rows */
 
+static stoa_err full(const change *c)
+{
+    return STOA_FAIL(STOA_E_FULL, "the list has %u keys, and takes no more: take lines of names that are no more out of %s/allowed", c->list.count, c->folder);
+}
+
 static stoa_err add_row(change *c, const char *key, stoa_key_standing standing, uint64_t until_ns)
 {
-    if (c->list.count == STOA_KEY_ROWS_MAX) { return STOA_FAIL(STOA_E_FULL, "the list has %d keys, and takes no more", STOA_KEY_ROWS_MAX); }
+    if (c->list.count == STOA_KEY_ROWS_MAX + STOA_KEY_ROWS_KEPT) { return full(c); }
     stoa_key_row *row = &c->list.rows[c->list.count++];
     *row = (stoa_key_row){.standing = standing, .since_ns = c->now_ns, .until_ns = until_ns};
     (void)snprintf(row->name, sizeof row->name, "%s", c->name);
@@ -310,18 +315,27 @@ stoa_err stoa_keys_new(const char *folder, const char *name, uint64_t now_ns, st
     return err;
 }
 
-/* The keys that let the name in now. */
-static uint32_t keys_now(change *c, const char *file_key, char keys_out[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES])
+/* The key of the name's file, the one elsewhere or NAME.pub; false: there is none that lets it in now. */
+static bool key_by_file(const change *c, const char *file_key, char key_out[STOA_KEY_TEXT_BYTES])
 {
-    char key[STOA_KEY_TEXT_BYTES];
-    const char *file = pub_of(c, c->name, ".pub", key) ? key : NULL;
-    return stoa_key_list_keys(&c->list, c->name, file_key ? file_key : file, c->now_ns, keys_out);
+    if (file_key) { memcpy(key_out, file_key, STOA_KEY_TEXT_BYTES); }
+    return (file_key || pub_of(c, c->name, ".pub", key_out)) && stoa_key_file_lets(&c->list, c->name, key_out);
 }
 
-static stoa_err room(change *c, const char *file_key)
+/* How many keys let the name in now. */
+static uint32_t keys_now(const change *c, const char *file_key)
 {
-    char keys[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES];
-    if (keys_now(c, file_key, keys) < STOA_KEYS_PER_NAME) { return STOA_OK; }
+    char key[STOA_KEY_TEXT_BYTES];
+    uint32_t count = key_by_file(c, file_key, key);
+    for (uint32_t i = 0; i < c->list.count; i++) { count += stoa_key_row_lets(&c->list.rows[i], c->name, c->now_ns); }
+    return count;
+}
+
+/* For one key more in the list, and of the name; no_more: the name has no more of them than before. */
+static stoa_err room(const change *c, const char *file_key, bool no_more)
+{
+    if (c->list.count >= STOA_KEY_ROWS_MAX) { return full(c); }
+    if (no_more || keys_now(c, file_key) < STOA_KEYS_PER_NAME) { return STOA_OK; }
     return STOA_FAIL(STOA_E_FULL, "%s has %d keys already: end one that is of no use any more (key revoke %s KEY), or wait until the old ones end", c->name,
                      STOA_KEYS_PER_NAME, c->name);
 }
@@ -331,8 +345,9 @@ static stoa_err not_server(const change *c, const char *what)
     return is_server(c) ? STOA_FAIL(STOA_E_INVALID, "server is the node's own key: it cannot be %s, only rotated", what) : STOA_OK;
 }
 
-static stoa_err let_in(change *c, const char *key)
+static stoa_err let_in(change *c, const char *key, const char *file_key)
 {
+    char by_file[STOA_KEY_TEXT_BYTES];
     stoa_err err = not_server(c, "let in");
     if (!err) { err = check_key(c, key); }
     if (err) { return err; }
@@ -341,7 +356,7 @@ static stoa_err let_in(change *c, const char *key)
     if (row) {
         row->until_ns = 0;
     } else {
-        err = room(c, NULL);
+        err = room(c, file_key, key_by_file(c, file_key, by_file) && strcmp(by_file, key) == 0);
         if (!err) { err = add_row(c, key, STOA_KEY_ALLOWED, 0); }
     }
     return err ? err : stoa_key_list_write(c->folder, &c->list);
@@ -360,12 +375,13 @@ static stoa_err take_back(change *c, const char *key, const char *from)
     return STOA_OK;
 }
 
-stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, const char *from, uint64_t now_ns, stoa_key_change *out)
+stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, const char *from, const char *file_key, uint64_t now_ns,
+                         stoa_key_change *out)
 {
     change c;
     stoa_err err = begin(&c, folder, name, now_ns);
     if (!err && from) { err = take_back(&c, key, from); }
-    if (!err) { err = let_in(&c, key); }
+    if (!err) { err = let_in(&c, key, file_key); }
     if (!err) { *out = c.done; }
     end(&c);
     return err;
@@ -373,28 +389,30 @@ stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, 
 
 /* --- revoke, rotate */
 
-/* A key of the name ends: revoked now, or allowed until then. */
-static stoa_err end_key(change *c, const char *key, uint64_t until_ns)
+/* A key ends: revoked now, or allowed until then. */
+static void end_row(change *c, stoa_key_row *row, uint64_t until_ns)
 {
-    stoa_key_row *row = row_of(c, key);
-    if (!row) {
-        stoa_err err = add_row(c, key, STOA_KEY_ALLOWED, 0);
-        if (err) { return err; }
-        row = &c->list.rows[c->list.count - 1];
-    }
+    stoa_key_change *done = &c->done;
+    if (row->until_ns > until_ns && row->until_ns > done->sooner_ns) { done->sooner_ns = row->until_ns; }
     if (!until_ns || !row->until_ns || row->until_ns > until_ns) { row->until_ns = until_ns ? until_ns : c->now_ns; }
     if (!until_ns) { row->standing = STOA_KEY_REVOKED; }
-    return STOA_OK;
+    if (done->old_count < STOA_KEYS_ENDED_SHOWN) { memcpy(done->old[done->old_count], row->key, sizeof row->key); }
+    done->old_count++;
 }
 
+/* What ends has a row, the key of the file as well. */
+static stoa_err add_file_row(change *c, const char *file_key)
+{
+    char key[STOA_KEY_TEXT_BYTES];
+    return key_by_file(c, file_key, key) ? add_row(c, key, STOA_KEY_ALLOWED, 0) : STOA_OK;
+}
+
+/* All keys that the name has end, however many. */
 static stoa_err end_keys(change *c, const char *file_key, uint64_t until_ns)
 {
-    stoa_err err = STOA_OK;
-    c->done.old_count = keys_now(c, file_key, c->done.old);
-    for (uint32_t i = 0; i < c->done.old_count && !err; i++) {
-        const stoa_key_row *row = row_of(c, c->done.old[i]);
-        if (row && row->until_ns > until_ns && row->until_ns > c->done.sooner_ns) { c->done.sooner_ns = row->until_ns; }
-        err = end_key(c, c->done.old[i], until_ns);
+    stoa_err err = add_file_row(c, file_key);
+    for (uint32_t i = 0; i < c->list.count && !err; i++) {
+        if (stoa_key_row_lets(&c->list.rows[i], c->name, c->now_ns)) { end_row(c, &c->list.rows[i], until_ns); }
     }
     return err;
 }
@@ -414,15 +432,15 @@ static stoa_err revoke_all(change *c, const char *file_key, bool plan)
 /* One key, where there is another to get in by. */
 static stoa_err revoke_one(change *c, const char *key, const char *file_key, bool plan)
 {
-    char keys[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES];
-    uint32_t count = keys_now(c, file_key, keys), i = 0;
-    while (i < count && strcmp(keys[i], key) != 0) { i++; }
-    if (i == count) { return STOA_FAIL(STOA_E_NOT_FOUND, "%s does not get in by this key", c->name); }
-    if (count == 1) { return STOA_FAIL(STOA_E_INVALID, "this is the only key of %s: key revoke %s, if it is to be let in no more", c->name, c->name); }
-    stoa_err err = end_key(c, key, 0);
-    c->done.old_count = 1;
-    memcpy(c->done.old[0], keys[i], sizeof keys[i]);
-    return err || plan ? err : stoa_key_list_write(c->folder, &c->list);
+    char by_file[STOA_KEY_TEXT_BYTES];
+    bool is_file = key_by_file(c, file_key, by_file) && strcmp(by_file, key) == 0;
+    stoa_err err = is_file ? add_file_row(c, file_key) : STOA_OK;
+    if (err) { return err; }
+    stoa_key_row *row = row_of(c, key);
+    if (!row || !stoa_key_row_lets(row, c->name, c->now_ns)) { return STOA_FAIL(STOA_E_NOT_FOUND, "%s does not get in by this key", c->name); }
+    if (keys_now(c, file_key) == 1) { return STOA_FAIL(STOA_E_INVALID, "this is the only key of %s: key revoke %s, if it is to be let in no more", c->name, c->name); }
+    end_row(c, row, 0);
+    return plan ? STOA_OK : stoa_key_list_write(c->folder, &c->list);
 }
 
 stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *key, const char *file_key, uint64_t now_ns, bool plan,
@@ -464,7 +482,7 @@ static stoa_err rotate_given(change *c, const char *key, const char *file_key, u
     stoa_err err = check_key(c, key);
     if (err) { return err; }
     if (row_of(c, key) || (file_key && strcmp(file_key, key) == 0)) { return STOA_FAIL(STOA_E_EXISTS, "%s has this key already", c->name); }
-    if (until_ns) { err = room(c, file_key); }
+    err = room(c, file_key, !until_ns);
     if (!err) { err = end_keys(c, file_key, until_ns); }
     if (!err && !c->done.old_count) { err = STOA_FAIL(STOA_E_NOT_FOUND, "%s has no key that could be replaced: key allow", c->name); }
     if (!err) { err = add_row(c, key, STOA_KEY_ALLOWED, 0); }
@@ -478,7 +496,7 @@ static stoa_err rotate_pair(change *c, const char *file_key, uint64_t until_ns, 
     if (!pair_of(c, c->name, "", key)) {
         return STOA_FAIL(STOA_E_NOT_FOUND, "the secret half of %s's key is not in %s: make a pair where it is used, and give its public half here", c->name, c->folder);
     }
-    stoa_err err = until_ns ? room(c, file_key) : STOA_OK;
+    stoa_err err = room(c, file_key, !until_ns);
     if (!err) { err = end_keys(c, file_key, until_ns); }
     if (err || plan) { return err; }
     err = make_pair(c, ".next");

@@ -19,7 +19,7 @@
 #include "transport/key_list_inside.h"
 #include "transport/z85.h"
 
-enum { LINE_BYTES = 256, MODE_OTHERS_WRITE = 022, MODE_LIST = 0644 };
+enum { ROWS = STOA_KEY_ROWS_MAX + STOA_KEY_ROWS_KEPT, LINE_BYTES = 256, MODE_OTHERS_WRITE = 022, MODE_LIST = 0644 };
 
 static const char *const standings[] = {"allowed", "revoked", "next"};
 
@@ -123,7 +123,7 @@ static stoa_err read_lines(FILE *file, const char *path, stoa_key_list *list)
         if (line[strspn(line, " \t\r\n")] == '\0' || strncmp(line, "# ", 2) == 0) { continue; }
         if (!strchr(line, '\n') || !read_row(line, &row)) { return STOA_FAIL(STOA_E_MALFORMED, "%s:%u: not NAME KEY STANDING SINCE UNTIL", path, number); }
         if (is_twice(list, &row)) { return STOA_FAIL(STOA_E_MALFORMED, "%s:%u: there is a line of this key already", path, number); }
-        if (list->count == STOA_KEY_ROWS_MAX) { return STOA_FAIL(STOA_E_FULL, "%s: more than %d keys", path, STOA_KEY_ROWS_MAX); }
+        if (list->count == ROWS) { return STOA_FAIL(STOA_E_FULL, "%s: more than %d keys", path, ROWS); }
         list->rows[list->count++] = row;
     }
     return ferror(file) ? STOA_FAIL(STOA_E_IO, "%s: %s", path, strerror(errno)) : STOA_OK;
@@ -150,7 +150,7 @@ static stoa_err read_file(const char *path, stoa_key_list *list)
 stoa_err stoa_key_list_read(const char *folder, stoa_key_list *out)
 {
     char path[PATH_MAX];
-    stoa_key_list list = {.rows = calloc(STOA_KEY_ROWS_MAX, sizeof *list.rows)};
+    stoa_key_list list = {.rows = calloc(ROWS, sizeof *list.rows)};
     if (!list.rows) { return STOA_FAIL(STOA_E_NOMEM, "list of keys"); }
     stoa_err err = stoa_key_path(folder, "allowed", "", path);
     if (!err) { err = read_file(path, &list); }
@@ -228,17 +228,25 @@ static bool name_revoked(const stoa_key_list *list, const char *name)
     return false;
 }
 
+bool stoa_key_row_lets(const stoa_key_row *row, const char *name, uint64_t now_ns)
+{
+    bool lets = row->standing == STOA_KEY_ALLOWED && (!row->until_ns || row->until_ns > now_ns);
+    return lets && strcmp(row->name, name) == 0;
+}
+
+bool stoa_key_file_lets(const stoa_key_list *list, const char *name, const char *file_key)
+{
+    return !stoa_key_list_of(list, file_key) && !name_revoked(list, name);
+}
+
 uint32_t stoa_key_list_keys(const stoa_key_list *list, const char *name, const char *file_key, uint64_t now_ns,
                             char keys_out[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES])
 {
     uint32_t count = 0;
-    if (file_key && !stoa_key_list_of(list, file_key) && !name_revoked(list, name)) {
-        memcpy(keys_out[count++], file_key, STOA_KEY_TEXT_BYTES);
-    }
+    if (file_key && stoa_key_file_lets(list, name, file_key)) { memcpy(keys_out[count++], file_key, STOA_KEY_TEXT_BYTES); }
     for (uint32_t i = 0; i < list->count && count < STOA_KEYS_PER_NAME; i++) {
         const stoa_key_row *row = &list->rows[i];
-        bool lets = row->standing == STOA_KEY_ALLOWED && (!row->until_ns || row->until_ns > now_ns);
-        if (lets && strcmp(row->name, name) == 0) { memcpy(keys_out[count++], row->key, STOA_KEY_TEXT_BYTES); }
+        if (stoa_key_row_lets(row, name, now_ns)) { memcpy(keys_out[count++], row->key, STOA_KEY_TEXT_BYTES); }
     }
     return count;
 }

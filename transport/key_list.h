@@ -13,7 +13,9 @@
  * folder. A change that a crash has cut in two is finished, or taken back, by the next one and by stoa_keys_settle.
  * Nothing secret is in the list. Who can write it lets in whom he likes: a list that others may write is refused.
  *
- * Limits: STOA_KEY_ROWS_MAX rows, STOA_KEYS_PER_NAME keys of a name at once. All functions read or write the disk; any thread.
+ * Limits: STOA_KEYS_PER_NAME keys of a name at once; STOA_KEY_ROWS_MAX rows, and STOA_KEY_ROWS_KEPT more for what ends: a list that lets in
+ * nobody more can still revoke. A name that has more keys (by hand, or by a file put there behind its rows) gets in by the first of them, and
+ * loses all. All functions read or write the disk; any thread.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_KEY_LIST_H
@@ -21,7 +23,7 @@
 
 #include "transport/keys.h"
 
-enum { STOA_KEY_NAME_MAX = 30, STOA_KEY_ROWS_MAX = 4096, STOA_KEYS_PER_NAME = 4 };
+enum { STOA_KEY_NAME_MAX = 30, STOA_KEY_ROWS_MAX = 4096, STOA_KEY_ROWS_KEPT = 1024, STOA_KEYS_PER_NAME = 4, STOA_KEYS_ENDED_SHOWN = 16 };
 
 #define STOA_KEY_SERVER "server" /* the name of the node's own pair */
 
@@ -64,8 +66,8 @@ void stoa_key_print(const char *key, char text[STOA_KEY_PRINT_BYTES]);
 
 typedef struct stoa_key_change {
     char key[STOA_KEY_TEXT_BYTES];     /* made or let in; "" none */
-    char old[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES]; /* that end, or have ended */
-    uint32_t old_count;
+    char old[STOA_KEYS_ENDED_SHOWN][STOA_KEY_TEXT_BYTES]; /* that end, or have ended: the first of them */
+    uint32_t old_count;                                  /* of all */
     uint64_t until_ns; /* rotate: when the old ones end, or the node's next one takes over; 0: at once */
     uint64_t sooner_ns; /* rotate: an old one was to end then, which is later than it will now; 0: none was */
 } stoa_key_change;
@@ -73,11 +75,12 @@ typedef struct stoa_key_change {
 /* Make the pair NAME. One whose key was revoked is replaced. Errors: EXISTS, INVALID (name), and those of stoa_key_save. */
 stoa_err stoa_keys_new(const char *folder, const char *name, uint64_t now_ns, stoa_key_change *out);
 /* Let key in as name. from: the name that it was let in as by mistake, allowed or revoked, and is no more (NULL: none); the caller knows that
- * nobody has that name. Errors: INVALID (name, key, a secret half that is known here), NOT_FOUND (it is not from's), EXISTS (it is another
+ * nobody has that name. file_key: of a key file elsewhere that is the name's and counts instead of FOLDER/NAME.pub, or NULL. Errors: INVALID (name, key, a secret half that is known here), NOT_FOUND (it is not from's), EXISTS (it is another
  * name's), DENIED (it was revoked), FULL (keys of the name, rows). */
-stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, const char *from, uint64_t now_ns, stoa_key_change *out);
-/* Let name in no more, by whatever key it has; or by key only (NULL: all), where it has another one. file_key: of a key file elsewhere
- * that is its, or NULL. Errors: NOT_FOUND, INVALID (name; its only key). */
+stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, const char *from, const char *file_key, uint64_t now_ns,
+                         stoa_key_change *out);
+/* Let name in no more, by whatever key it has; or by key only (NULL: all), where it has another one. file_key: as above. Errors:
+ * NOT_FOUND, INVALID (name; its only key), FULL (also the rows that are kept for this). */
 stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *key, const char *file_key, uint64_t now_ns, bool plan,
                           stoa_key_change *out);
 /* Give name another key, a fresh pair's or the one given; those it has end overlap_ns later. Of the node itself: the fresh pair is announced

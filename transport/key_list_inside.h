@@ -15,4 +15,9 @@ stoa_err stoa_key_folder_sync(const char *folder);
 /* The list takes the place of the one there is. Errors: DENIED, FULL, IO. */
 stoa_err stoa_key_list_write(const char *folder, const stoa_key_list *list);
 
+/* Whether it lets the name in at a time. */
+bool stoa_key_row_lets(const stoa_key_row *row, const char *name, uint64_t now_ns);
+/* Whether the key of the name's file lets it in: no row is against it. */
+bool stoa_key_file_lets(const stoa_key_list *list, const char *name, const char *file_key);
+
 #endif

@@ -171,6 +171,19 @@ class Keys(unittest.TestCase):
         self.write("allow alice " + self.public("alice"))
         self.comes_in(self.path("alice"))
 
+    def test_who_is_revoked_has_no_fifth_key(self):
+        keys = [self.pair(f"bob{number}") for number in range(5)]
+        for key in keys[:4]:
+            self.write(f"allow bob {key}.pub")
+        shutil.copy(keys[4] + ".pub", self.path("bob") + ".pub")  # behind them: the other way to let bob in
+        self.node.start()
+        self.comes_in(keys[4])
+        self.refused(f"allow bob {self.pair('sixth')}.pub", "FULL", "4 keys already")
+        self.write(f"revoke bob {keys[3]}.pub")  # the newest, which waited
+        self.assertIn("4 keys are revoked", self.write("revoke bob")["outcome"])
+        for key in keys:
+            self.stays_out(key)
+
     def test_what_is_changed_beside_a_running_node_counts_too(self):
         self.node.start()
         client = self.comes_in(self.path("alice"))

@@ -164,7 +164,7 @@ static void the_keys_of_the_folder_decide(void **state)
     (void)snprintf(folder, sizeof folder, "%s/keys", a.data);
     kit_ok(stoa_keys_rotate(folder, STOA_KEY_SERVER, NULL, NULL, 0, stoa_clock_real.wall_ns(&stoa_clock_real), false, &change));
     (void)snprintf(folder, sizeof folder, "%s/keys", b.data);
-    kit_ok(stoa_keys_allow(folder, "a", change.key, NULL, stoa_clock_real.wall_ns(&stoa_clock_real), &change));
+    kit_ok(stoa_keys_allow(folder, "a", change.key, NULL, NULL, stoa_clock_real.wall_ns(&stoa_clock_real), &change));
     look_until(&a, &b, &b.told[STOA_REMOTE_UP], ups);
     ring(&b, &times);
     assert_int_equal(times, 3);

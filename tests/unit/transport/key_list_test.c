@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "transport/key_list.h"
+#include "transport/z85.h"
 
 static const uint64_t T0 = STOA_S(UINT64_C(1800000000));
 
@@ -123,8 +124,8 @@ static void what_is_over_and_what_is_revoked_never_comes_back(void **state)
     uint64_t next_ns = 0;
     public_key(first);
     public_key(second);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, T0, &change), STOA_OK);
-    assert_int_equal(stoa_keys_allow(f->path, "ann", first, NULL, T0, &change), STOA_E_EXISTS);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, NULL, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "ann", first, NULL, NULL, T0, &change), STOA_E_EXISTS);
     assert_int_equal(stoa_keys_rotate(f->path, "bob", second, NULL, STOA_S(60), T0, true, &change), STOA_OK);
     assert_false(gets_in(f, "bob", NULL, second, T0)); /* planned only */
     assert_int_equal(stoa_keys_rotate(f->path, "bob", second, NULL, STOA_S(60), T0, false, &change), STOA_OK);
@@ -136,13 +137,13 @@ static void what_is_over_and_what_is_revoked_never_comes_back(void **state)
     assert_int_equal(stoa_keys_settle(f->path, T0 + STOA_S(60), &next_ns), STOA_OK);
     assert_int_equal(next_ns, UINT64_MAX);
     assert_false(gets_in(f, "bob", NULL, first, T0)); /* nor where a clock goes back */
-    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, T0, &change), STOA_E_DENIED);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, NULL, T0, &change), STOA_E_DENIED);
     assert_true(gets_in(f, "bob", NULL, second, T0));
     assert_int_equal(stoa_keys_revoke(f->path, "bob", NULL, NULL, T0, false, &change), STOA_OK);
     assert_false(gets_in(f, "bob", NULL, second, T0));
     public_key(first);
     assert_false(gets_in(f, "bob", first, first, T0)); /* a file alone lets nobody in again */
-    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", first, NULL, NULL, T0, &change), STOA_OK);
     assert_true(gets_in(f, "bob", first, first, T0));
 }
 
@@ -153,19 +154,19 @@ static void a_wrong_name_is_taken_back_and_a_secret_half_refused(void **state)
     stoa_key_pair pair;
     stoa_key_change change = {0};
     public_key(key);
-    assert_int_equal(stoa_keys_allow(f->path, "ann", key, NULL, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "ann", key, NULL, NULL, T0, &change), STOA_OK);
     assert_int_equal(stoa_keys_revoke(f->path, "ann", NULL, NULL, T0, false, &change), STOA_OK);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, T0, &change), STOA_E_EXISTS);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", key, "cid", T0, &change), STOA_E_NOT_FOUND);
-    assert_int_equal(stoa_keys_allow(f->path, "ann", key, "ann", T0, &change), STOA_E_INVALID); /* no way around a revocation */
-    assert_int_equal(stoa_keys_allow(f->path, "bob", key, "ann", T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, NULL, T0, &change), STOA_E_EXISTS);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, "cid", NULL, T0, &change), STOA_E_NOT_FOUND);
+    assert_int_equal(stoa_keys_allow(f->path, "ann", key, "ann", NULL, T0, &change), STOA_E_INVALID); /* no way around a revocation */
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, "ann", NULL, T0, &change), STOA_OK);
     assert_true(gets_in(f, "bob", NULL, key, T0));
     assert_false(gets_in(f, "ann", NULL, key, T0));
-    assert_int_equal(stoa_keys_allow(f->path, "cid", key, "ann", T0, &change), STOA_E_NOT_FOUND); /* it is bob's now */
+    assert_int_equal(stoa_keys_allow(f->path, "cid", key, "ann", NULL, T0, &change), STOA_E_NOT_FOUND); /* it is bob's now */
     assert_int_equal(stoa_key_new(&pair), STOA_OK);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", pair.public_key, NULL, T0, &change), STOA_OK);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", pair.secret_key, NULL, T0, &change), STOA_E_INVALID);
-    assert_int_equal(stoa_keys_allow(f->path, "cid", pair.secret_key, NULL, T0, &change), STOA_E_INVALID);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", pair.public_key, NULL, NULL, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", pair.secret_key, NULL, NULL, T0, &change), STOA_E_INVALID);
+    assert_int_equal(stoa_keys_allow(f->path, "cid", pair.secret_key, NULL, NULL, T0, &change), STOA_E_INVALID);
     assert_int_equal(stoa_keys_rotate(f->path, "bob", pair.secret_key, NULL, 0, T0, false, &change), STOA_E_INVALID);
 }
 
@@ -176,11 +177,11 @@ static void a_name_has_few_keys_and_their_number_is_checked_first(void **state)
     stoa_key_change change = {0};
     for (int i = 0; i < STOA_KEYS_PER_NAME; i++) {
         public_key(key);
-        assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, T0, &change), STOA_OK);
+        assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, NULL, T0, &change), STOA_OK);
     }
-    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, T0, &change), STOA_OK); /* it is there */
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, NULL, T0, &change), STOA_OK); /* it is there */
     public_key(key);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, T0, &change), STOA_E_FULL);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, NULL, T0, &change), STOA_E_FULL);
     assert_int_equal(stoa_keys_rotate(f->path, "bob", key, NULL, STOA_S(60), T0, false, &change), STOA_E_FULL);
     assert_int_equal(stoa_keys_rotate(f->path, "bob", key, NULL, 0, T0, false, &change), STOA_OK);
     assert_int_equal(change.old_count, STOA_KEYS_PER_NAME);
@@ -196,7 +197,7 @@ static void a_name_is_rotated_any_number_of_times(void **state)
     stoa_key_change change = {0};
     public_key(keys[0]);
     public_key(strange);
-    assert_int_equal(stoa_keys_allow(f->path, "bob", keys[0], NULL, T0, &change), STOA_OK);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", keys[0], NULL, NULL, T0, &change), STOA_OK);
     assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[0], NULL, T0, false, &change), STOA_E_INVALID); /* its only one */
     assert_int_equal(stoa_keys_revoke(f->path, "bob", strange, NULL, T0, false, &change), STOA_E_NOT_FOUND);
     for (unsigned i = 1; i < TIMES; i++) {
@@ -210,11 +211,110 @@ static void a_name_is_rotated_any_number_of_times(void **state)
         assert_string_equal(change.old[0], keys[i - 1]);
         assert_true(!gets_in(f, "bob", NULL, keys[i - 1], T0) && gets_in(f, "bob", NULL, keys[i], T0));
         assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[i - 1], NULL, T0, false, &change), STOA_E_NOT_FOUND);
-        assert_int_equal(stoa_keys_allow(f->path, "bob", keys[i - 1], NULL, T0, &change), STOA_E_DENIED); /* for ever */
+        assert_int_equal(stoa_keys_allow(f->path, "bob", keys[i - 1], NULL, NULL, T0, &change), STOA_E_DENIED); /* for ever */
     }
     assert_true(gets_in(f, "bob", strange, strange, T0)); /* the name itself is as it was */
     assert_int_equal(stoa_keys_revoke(f->path, "bob", strange, strange, T0, false, &change), STOA_OK); /* the one in a file, too */
     assert_false(gets_in(f, "bob", strange, strange, T0));
+}
+
+/* --- more keys than there may be */
+
+enum { FIVE = STOA_KEYS_PER_NAME + 1 };
+
+/* Four rows, and bob.pub put there behind them. */
+static void have_five(const folder *f, char keys[FIVE][STOA_KEY_TEXT_BYTES])
+{
+    char path[128];
+    stoa_key_change change;
+    for (int i = 0; i < FIVE; i++) { public_key(keys[i]); }
+    for (int i = 0; i < FIVE - 1; i++) { assert_int_equal(stoa_keys_allow(f->path, "bob", keys[i], NULL, NULL, T0, &change), STOA_OK); }
+    (void)snprintf(path, sizeof path, "%s/bob.pub", f->path);
+    FILE *out = fopen(path, "we");
+    assert_non_null(out);
+    (void)fprintf(out, "%s\n", keys[FIVE - 1]);
+    (void)fclose(out);
+}
+
+static void nobody_gets_in(const folder *f, char keys[FIVE][STOA_KEY_TEXT_BYTES])
+{
+    for (int i = 0; i < FIVE; i++) { assert_false(gets_in(f, "bob", keys[FIVE - 1], keys[i], T0)); }
+}
+
+static void who_is_revoked_has_none_left_of_more_keys_than_there_may_be(void **state)
+{
+    const folder *f = *state;
+    char keys[FIVE][STOA_KEY_TEXT_BYTES];
+    stoa_key_change change = {0};
+    have_five(f, keys);
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", NULL, NULL, T0, true, &change), STOA_OK);
+    assert_int_equal(change.old_count, FIVE);
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", NULL, NULL, T0, false, &change), STOA_OK);
+    assert_int_equal(change.old_count, FIVE);
+    nobody_gets_in(f, keys);
+    for (int i = 0; i < FIVE; i++) { assert_int_equal(stoa_keys_allow(f->path, "bob", keys[i], NULL, NULL, T0, &change), STOA_E_DENIED); }
+}
+
+static void any_key_of_more_than_there_may_be_ends_by_itself_or_with_a_rotation(void **state)
+{
+    const folder *f = *state;
+    char keys[FIVE][STOA_KEY_TEXT_BYTES], fresh[STOA_KEY_TEXT_BYTES];
+    stoa_key_change change = {0};
+    have_five(f, keys);
+    public_key(fresh);
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", keys[FIVE - 2], NULL, T0, false, &change), STOA_OK); /* the newest, which was the fifth */
+    assert_int_equal(change.old_count, 1);
+    assert_string_equal(change.old[0], keys[FIVE - 2]);
+    for (int i = 0; i < FIVE; i++) { assert_int_equal(gets_in(f, "bob", keys[FIVE - 1], keys[i], T0), i != FIVE - 2); }
+    assert_int_equal(stoa_keys_rotate(f->path, "bob", fresh, NULL, STOA_S(60), T0, false, &change), STOA_E_FULL);
+    assert_int_equal(stoa_keys_rotate(f->path, "bob", fresh, NULL, 0, T0, false, &change), STOA_OK);
+    assert_int_equal(change.old_count, FIVE - 1);
+    nobody_gets_in(f, keys);
+    assert_true(gets_in(f, "bob", keys[FIVE - 1], fresh, T0));
+}
+
+static void the_key_of_a_file_elsewhere_is_one_of_the_few(void **state)
+{
+    const folder *f = *state;
+    char elsewhere[STOA_KEY_TEXT_BYTES], key[STOA_KEY_TEXT_BYTES];
+    stoa_key_change change = {0};
+    public_key(elsewhere);
+    for (int i = 1; i < STOA_KEYS_PER_NAME; i++) {
+        public_key(key);
+        assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, elsewhere, T0, &change), STOA_OK);
+    }
+    public_key(key);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", key, NULL, elsewhere, T0, &change), STOA_E_FULL);
+    assert_int_equal(stoa_keys_allow(f->path, "bob", elsewhere, NULL, elsewhere, T0, &change), STOA_OK); /* it has no more than before */
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", NULL, elsewhere, T0, false, &change), STOA_OK);
+    assert_int_equal(change.old_count, STOA_KEYS_PER_NAME);
+    assert_false(gets_in(f, "bob", elsewhere, elsewhere, T0));
+}
+
+static void a_full_list_lets_nobody_in_and_revokes(void **state)
+{
+    const folder *f = *state;
+    char path[128], key[STOA_KEY_TEXT_BYTES] = "", bob[STOA_KEY_TEXT_BYTES];
+    uint8_t bytes[STOA_Z85_KEY_BYTES] = {0};
+    stoa_key_change change = {0};
+    (void)snprintf(path, sizeof path, "%s/allowed", f->path);
+    FILE *out = fopen(path, "we");
+    assert_non_null(out);
+    for (uint32_t i = 0; i < STOA_KEY_ROWS_MAX; i++) {
+        memcpy(bytes, &i, sizeof i);
+        stoa_z85_encode(bytes, key);
+        (void)fprintf(out, "old%u %s revoked 2025-01-01T00:00:00Z -\n", i, key);
+    }
+    (void)fclose(out);
+    public_key(bob);
+    public_key(key);
+    assert_int_equal(stoa_keys_allow(f->path, "ann", key, NULL, NULL, T0, &change), STOA_E_FULL);
+    assert_non_null(strstr(stoa_err_trail(), "allowed"));
+    assert_int_equal(stoa_keys_rotate(f->path, "bob", key, bob, 0, T0, true, &change), STOA_E_FULL);
+    assert_true(gets_in(f, "bob", bob, bob, T0));
+    assert_int_equal(stoa_keys_revoke(f->path, "bob", NULL, bob, T0, false, &change), STOA_OK);
+    assert_false(gets_in(f, "bob", bob, bob, T0));
+    assert_int_equal(stoa_keys_allow(f->path, "bob", bob, NULL, bob, T0, &change), STOA_E_DENIED);
 }
 
 /* --- against a model */
@@ -246,7 +346,7 @@ static void model_settle(model *m, uint64_t now_ns)
 static void model_allow(model *m, const folder *f, int name, int key, uint64_t now_ns)
 {
     stoa_key_change change;
-    stoa_err err = stoa_keys_allow(f->path, names[name], m->keys[key], NULL, now_ns, &change);
+    stoa_err err = stoa_keys_allow(f->path, names[name], m->keys[key], NULL, NULL, now_ns, &change);
     bool fresh = m->owner[key] < 0;
     if (!fresh && m->owner[key] != name) {
         assert_int_equal(err, STOA_E_EXISTS);
@@ -323,6 +423,10 @@ int main(void)
         TEST(what_is_over_and_what_is_revoked_never_comes_back),
         TEST(a_wrong_name_is_taken_back_and_a_secret_half_refused),
         TEST(a_name_has_few_keys_and_their_number_is_checked_first),
+        TEST(who_is_revoked_has_none_left_of_more_keys_than_there_may_be),
+        TEST(any_key_of_more_than_there_may_be_ends_by_itself_or_with_a_rotation),
+        TEST(the_key_of_a_file_elsewhere_is_one_of_the_few),
+        TEST(a_full_list_lets_nobody_in_and_revokes),
         TEST(a_walk_of_changes_is_what_the_model_says),
 #undef TEST
     };
