@@ -279,6 +279,15 @@ static const char *who_is(const stoa_key_place *place, const char *name)
     return user ? "the node has it at once" : "but the settings have no client and no link of that name: nobody gets in by it until they do";
 }
 
+/* Let in by the list, whatever a file says. */
+static bool is_listed(const stoa_key_place *place, const char *key)
+{
+    stoa_key_list list = {0};
+    bool listed = !stoa_key_list_read(place->folder, &list) && stoa_key_list_of(&list, key);
+    stoa_key_list_free(&list);
+    return listed;
+}
+
 static stoa_err run_new(const stoa_key_place *place, const stoa_invocation *said, stoa_buf *document, stoa_buf *view)
 {
     stoa_key_change change = {0};
@@ -290,7 +299,7 @@ static stoa_err run_new(const stoa_key_place *place, const stoa_invocation *said
     if (err) { return err; }
     (void)snprintf(file, sizeof file, "%s.key", name);
     (void)snprintf(o.says, sizeof o.says, "made, the secret half with mode 0600; %s",
-                   user && user->file ? "the settings name another file for it, so it is let in with key allow only" : who_is(place, name));
+                   user && user->file && !is_listed(place, change.key) ? "the settings name another file for it, so it is let in with key allow only" : who_is(place, name));
     put_outcome(place, &o, document, view);
     return STOA_OK;
 }

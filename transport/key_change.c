@@ -180,6 +180,12 @@ static void erase(const change *c, const char *name, const char *more)
     if (!stoa_key_path(c->folder, name, more, path)) { (void)unlink(path); }
 }
 
+static void erase_pair(const change *c)
+{
+    erase(c, c->name, ".key");
+    erase(c, c->name, ".pub");
+}
+
 static stoa_err take_over(const change *c, const char *name)
 {
     stoa_err err = move(c, name, ".next.key", ".key");
@@ -290,30 +296,7 @@ stoa_err stoa_keys_settle(const char *folder, uint64_t now_ns, uint64_t *next_ns
     return err;
 }
 
-/* --- new, allow */
-
-static stoa_err make_new(change *c)
-{
-    char key[STOA_KEY_TEXT_BYTES];
-    const stoa_key_row *row = pair_of(c, c->name, "", key) ? row_of(c, key) : NULL;
-    if (row && row->standing == STOA_KEY_REVOKED) { /* of no use to anybody */
-        erase(c, c->name, ".key");
-        erase(c, c->name, ".pub");
-    }
-    stoa_err err = make_pair(c, "");
-    if (err != STOA_E_EXISTS) { return err; }
-    return STOA_FAIL(err, "%s has a pair in %s: key rotate %s makes another one", c->name, c->folder, c->name);
-}
-
-stoa_err stoa_keys_new(const char *folder, const char *name, uint64_t now_ns, stoa_key_change *out)
-{
-    change c;
-    stoa_err err = begin(&c, folder, name, now_ns);
-    if (!err) { err = make_new(&c); }
-    if (!err) { *out = c.done; }
-    end(&c);
-    return err;
-}
+/* --- allow, new */
 
 /* The key of the name's file, the one elsewhere or NAME.pub; false: there is none that lets it in now. */
 static bool key_by_file(const change *c, const char *file_key, char key_out[STOA_KEY_TEXT_BYTES])
@@ -382,6 +365,42 @@ stoa_err stoa_keys_allow(const char *folder, const char *name, const char *key, 
     stoa_err err = begin(&c, folder, name, now_ns);
     if (!err && from) { err = take_back(&c, key, from); }
     if (!err) { err = let_in(&c, key, file_key); }
+    if (!err) { *out = c.done; }
+    end(&c);
+    return err;
+}
+
+/* The name gets in by rows alone, so its fresh pair has one. */
+static stoa_err let_in_pair(change *c)
+{
+    stoa_err err = add_row(c, c->done.key, STOA_KEY_ALLOWED, 0);
+    if (!err) { err = stoa_key_list_write(c->folder, &c->list); }
+    if (err) { erase_pair(c); }
+    return err;
+}
+
+static stoa_err make_new(change *c)
+{
+    char key[STOA_KEY_TEXT_BYTES];
+    bool by_rows = row_of(c, "") != NULL, pair = pair_of(c, c->name, "", key);
+    const stoa_key_row *row = pair ? row_of(c, key) : NULL;
+    bool useless = row && row->standing == STOA_KEY_REVOKED;
+    if (pair && by_rows && !row) {
+        return STOA_FAIL(STOA_E_EXISTS, "%s has a pair in %s that is not let in: key allow %s %s/%s.pub", c->name, c->folder, c->name, c->folder, c->name);
+    }
+    stoa_err err = by_rows && (!pair || useless) ? room(c, NULL, false) : STOA_OK;
+    if (err) { return err; }
+    if (useless) { erase_pair(c); }
+    err = make_pair(c, "");
+    if (err != STOA_E_EXISTS) { return !err && by_rows ? let_in_pair(c) : err; }
+    return STOA_FAIL(err, "%s has a pair in %s: key rotate %s makes another one", c->name, c->folder, c->name);
+}
+
+stoa_err stoa_keys_new(const char *folder, const char *name, uint64_t now_ns, stoa_key_change *out)
+{
+    change c;
+    stoa_err err = begin(&c, folder, name, now_ns);
+    if (!err) { err = make_new(&c); }
     if (!err) { *out = c.done; }
     end(&c);
     return err;
@@ -511,7 +530,7 @@ static stoa_err rotate_any(change *c, const char *key, const char *file_key, uin
     if (is_server(c)) {
         return key ? STOA_FAIL(STOA_E_INVALID, "the node's own key is made here, and not given") : rotate_server(c, until_ns, plan);
     }
-    if (row_of(c, "")) { return STOA_FAIL(STOA_E_DENIED, "%s was revoked: let a new key in with key allow", c->name); }
+    if (row_of(c, "") && !keys_now(c, file_key)) { return STOA_FAIL(STOA_E_DENIED, "%s was revoked: let a new key in with key allow", c->name); }
     return key ? rotate_given(c, key, file_key, until_ns, plan) : rotate_pair(c, file_key, until_ns, plan);
 }
 

@@ -72,7 +72,8 @@ typedef struct stoa_key_change {
     uint64_t sooner_ns; /* rotate: an old one was to end then, which is later than it will now; 0: none was */
 } stoa_key_change;
 
-/* Make the pair NAME. One whose key was revoked is replaced. Errors: EXISTS, INVALID (name), and those of stoa_key_save. */
+/* Make the pair NAME. One whose key was revoked is replaced; who was revoked gets in by the new one. Errors: EXISTS, INVALID (name), FULL
+ * (who was revoked: keys of the name, rows), and those of stoa_key_save. */
 stoa_err stoa_keys_new(const char *folder, const char *name, uint64_t now_ns, stoa_key_change *out);
 /* Let key in as name. from: the name that it was let in as by mistake, allowed or revoked, and is no more (NULL: none); the caller knows that
  * nobody has that name. file_key: of a key file elsewhere that is the name's and counts instead of FOLDER/NAME.pub, or NULL. Errors: INVALID (name, key, a secret half that is known here), NOT_FOUND (it is not from's), EXISTS (it is another
@@ -85,7 +86,7 @@ stoa_err stoa_keys_revoke(const char *folder, const char *name, const char *key,
                           stoa_key_change *out);
 /* Give name another key, a fresh pair's or the one given; those it has end overlap_ns later. Of the node itself: the fresh pair is announced
  * (server.next.pub) and takes over overlap_ns later; again: at that time instead. Errors: NOT_FOUND (no key of that name, or none whose
- * secret half is here), DENIED (name or key is revoked), EXISTS (the key is another name's), FULL, INVALID. */
+ * secret half is here), DENIED (the key was revoked, or the name, and no key let in since), EXISTS (the key is another name's), FULL, INVALID. */
 stoa_err stoa_keys_rotate(const char *folder, const char *name, const char *key, const char *file_key, uint64_t overlap_ns,
                           uint64_t now_ns, bool plan, stoa_key_change *out);
 /* Do what is due: keys whose time is over are revoked, the node's next pair takes over. next_ns_out: when something is due next,

@@ -113,6 +113,11 @@ class Keys(unittest.TestCase):
         self.refused("show carol", "NOT_FOUND", "no key of carol", NOT_FOUND)
         self.refused("allow bob " + made["key"], "EXISTS", "this key is alice's")
         self.assertIn("no stoad answers here", made["outcome"])
+        self.write("new eve")
+        self.write("revoke eve")
+        again = self.write("new eve")["key"]
+        self.assertEqual(self.shown("eve")[again]["standing"], "allowed")
+        self.assertNotEqual(self.write("rotate eve")["key"], again)
         self.assertNotIn("client or a link", self.write("new server")["outcome"])
         self.refused("allow bob /nowhere.pub", "NOT_FOUND", "nowhere")
         self.refused("allow bob z85:nonsense", "INVALID", "40 characters")
@@ -167,9 +172,11 @@ class Keys(unittest.TestCase):
         self.node.start()
         self.stays_out(self.path("alice"))  # not even after a restart
         self.write("new alice")  # in place of the one that is of no use
-        self.stays_out(self.path("alice"))  # not by its file alone
-        self.write("allow alice " + self.public("alice"))
         self.comes_in(self.path("alice"))
+        third = self.pair("alice-third")
+        self.write(f"rotate alice {third}.pub")  # as anybody's
+        self.comes_in(third)
+        self.comes_in(self.path("alice"))  # until its overlap is over
 
     def test_who_is_revoked_has_no_fifth_key(self):
         keys = [self.pair(f"bob{number}") for number in range(5)]
