@@ -1,5 +1,6 @@
 /* session_fuzz.c - a session that is up is told anything at all by its peer, with sums that are right: it stays within its
- * bounds, what it tells its user is in order, and when the peer is proper again messages go both ways.
+ * bounds, what it tells its user is in order and within the credit, and when the peer is proper again messages go both ways.
+ * The first byte says whether its user consumes (as cluster/remote does) and whether both trust the link (as over shm).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
@@ -9,15 +10,21 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes);
 
-enum { PIECE_MAX = 2048, WINDOW_BYTES = 8192 };
+enum { PIECE_MAX = 8192, BATCH_BYTES = 1024, WINDOW_BYTES = 8192 };
 
-static uint64_t last[STOA_LANE_COUNT], told_bytes;
+enum { CONSUMES = 1, TRUSTS = 2 };                  /* of the first byte */
+enum { OPEN = 0x40, SEALED = 0x80, LONG = 0x08 }; /* of how a piece is said */
+
+static uint64_t last[STOA_LANE_COUNT], held[STOA_LANE_COUNT], told_bytes;
+static bool consumes;
 
 static void on_message(void *context, stoa_session *session, const stoa_session_message *m)
 {
     (void)context, (void)session;
     STOA_ASSERT(m->seq == last[m->lane] + 1 && m->size_bytes <= PIECE_MAX);
     last[m->lane] = m->seq;
+    held[m->lane] += m->credit_bytes;
+    STOA_ASSERT(!consumes || held[m->lane] <= WINDOW_BYTES);
     told_bytes += m->size_bytes ? ((const uint8_t *)m->bytes)[m->size_bytes - 1] : 0;
 }
 static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
@@ -40,6 +47,7 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
 {
     (void)context, (void)session, (void)reset;
     memset(last, 0, sizeof last);
+    memset(held, 0, sizeof held);
 }
 static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
 {
@@ -101,6 +109,7 @@ static void hello_from(stoa_session *s, uint64_t incarnation, uint64_t now_ns)
     } piece = {.e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_HELLO, STOA_LANE_CONTROL)}};
     piece.body = (stoa_hello){.version_min = 1,
                               .version_max = 1,
+                              .flags = STOA_HELLO_TRUSTS,
                               .number = 1,
                               .heard = UINT64_MAX,
                               .incarnation = incarnation,
@@ -118,20 +127,28 @@ static void hello_from(stoa_session *s, uint64_t incarnation, uint64_t now_ns)
 static size_t say(stoa_session *s, const uint8_t *at, size_t left_bytes, uint64_t now_ns)
 {
     uint8_t piece[PIECE_MAX] __attribute__((aligned(8)));
-    size_t size_bytes = (size_t)at[0] * 4 + at[1] % 4;
+    size_t size_bytes = (size_t)at[0] * (at[1] & LONG ? 32 : 4) + at[1] % 4;
     if (size_bytes > left_bytes - 2) { size_bytes = left_bytes - 2; }
     memcpy(piece, at + 2, size_bytes);
-    if (size_bytes >= STOA_ENVELOPE_BYTES && at[1] & 0x80) {
+    if (size_bytes >= STOA_ENVELOPE_BYTES && at[1] & SEALED) {
         stoa_envelope *e = (stoa_envelope *)(void *)piece;
         e->flags &= STOA_ENVELOPE_FLAGS;
         stoa_session_view view = view_of(s);
         e->epoch = (uint32_t)view.peer_epoch;
         stoa_envelope_what what = stoa_envelope_is(e);
-        bool open = what == STOA_ENVELOPE_HELLO || (what == STOA_ENVELOPE_REFUSE && at[1] & 0x40);
+        bool open = what == STOA_ENVELOPE_HELLO || (what == STOA_ENVELOPE_REFUSE && at[1] & OPEN);
         stoa_envelope_seal(e, (uint32_t)size_bytes, open ? 0 : stoa_session_id_of("b", view.peer_incarnation, "a", 1));
     }
     (void)stoa_session_take(s, "", piece, (uint32_t)size_bytes, now_ns);
     return size_bytes + 2;
+}
+
+static void consume(stoa_session *s)
+{
+    for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
+        stoa_session_consumed(s, (stoa_lane)i, held[i]);
+        held[i] = 0;
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
@@ -148,13 +165,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
     stoa_link link = {.ops = &ops};
     stoa_session_options options = {.name = "a",
                                     .incarnation = 1,
-                                    .batch_bytes = 1024,
+                                    .batch_bytes = BATCH_BYTES,
+                                    .consumes = size_bytes > 0 && bytes[0] & CONSUMES,
+                                    .trusts_link = size_bytes > 0 && bytes[0] & TRUSTS,
                                     .transfers = &transfers,
                                     .events = &events,
                                     .window_bytes = {WINDOW_BYTES, WINDOW_BYTES, WINDOW_BYTES}};
     stoa_session *s;
     uint64_t now_ns = STOA_S(1), seq;
     memset(last, 0, sizeof last);
+    memset(held, 0, sizeof held);
+    consumes = options.consumes;
     STOA_ASSERT(stoa_session_new(&options, &s) == STOA_OK);
     stoa_session_up(s, &link, 1, now_ns);
     (void)stoa_session_step(s, now_ns);
@@ -162,10 +183,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
     STOA_ASSERT(view_of(s).state == STOA_SESSION_UP);
     uint64_t id;
     STOA_ASSERT(stoa_session_transfer(s, 1, "some bytes to be sent", 20, &id) == STOA_OK);
-    for (size_t at = 0; at + 2 < size_bytes;) {
+    for (size_t at = 1; at + 2 < size_bytes;) {
         (void)stoa_session_send(s, (stoa_lane)(bytes[at] % STOA_LANE_COUNT), 1, 1, 2,
                                 bytes[at + 1] & 1 ? now_ns + 5 : 0, bytes + at, 2, now_ns, &seq);
         at += say(s, bytes + at, size_bytes - at, now_ns);
+        if (bytes[at - 1] & 1) { consume(s); }
         now_ns += STOA_MS(3);
         STOA_ASSERT(stoa_session_step(s, now_ns) >= now_ns);
     }

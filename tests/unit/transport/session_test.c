@@ -310,19 +310,25 @@ static stoa_session_counts after(kit *k, const void *bytes, uint32_t size_bytes,
     return kit_view(&k->a).counts;
 }
 
-/* A batch of one frame, as b would send it next. */
-static uint32_t batch_of(kit *k, uint8_t *bytes, uint64_t seq, uint64_t acked)
+/* A batch of one frame with a body of so many bytes, as b would send it. */
+static uint32_t batch_with(kit *k, uint8_t *bytes, uint64_t seq, uint64_t acked, uint32_t body_bytes)
 {
     stoa_session *b = kit_session(&k->b);
     stoa_envelope e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, STOA_LANE_NORMAL), .count = 1, .acked = acked};
     stoa_frame_head head = {
-        .size_bytes = STOA_FRAME_HEAD_BYTES + 8, .version = 1, .type = STOA_FRAME_MESSAGE, .seq = seq};
-    memset(bytes, 0, STOA_ENVELOPE_BYTES + STOA_FRAME_HEAD_BYTES + 8);
+        .size_bytes = STOA_FRAME_HEAD_BYTES + body_bytes, .version = 1, .type = STOA_FRAME_MESSAGE, .seq = seq};
+    uint32_t size_bytes = STOA_ENVELOPE_BYTES + STOA_FRAME_HEAD_BYTES + body_bytes;
+    memset(bytes, 0, size_bytes);
     memcpy(bytes, &e, sizeof e);
     memcpy(bytes + sizeof e, &head, sizeof head);
-    uint32_t size_bytes = STOA_ENVELOPE_BYTES + STOA_FRAME_HEAD_BYTES + 8;
     stoa_envelope_seal((stoa_envelope *)(void *)bytes, size_bytes, b->id_out);
     return size_bytes;
+}
+
+/* As b would send it next. */
+static uint32_t batch_of(kit *k, uint8_t *bytes, uint64_t seq, uint64_t acked)
+{
+    return batch_with(k, bytes, seq, acked, 8);
 }
 
 static void improper_pieces_are_named_and_change_nothing(void **state)
@@ -377,6 +383,21 @@ static void improper_pieces_are_named_and_change_nothing(void **state)
     stoa_session_view a = kit_view(&k->a);
     assert_int_equal(a.state, STOA_SESSION_UP);
 #undef BAD
+}
+
+/* There is batch_bytes of room for each batch that came too early: a longer one is taken when its turn has come. */
+static void an_early_batch_above_batch_bytes_is_not_kept(void **state)
+{
+    enum { ABOVE = 2 * STOA_SESSION_BATCH_MIN };
+    kit *k = *state;
+    k->options.batch_bytes = STOA_SESSION_BATCH_MIN;
+    kit_up(k);
+    uint8_t early[STOA_ENVELOPE_BYTES + STOA_FRAME_HEAD_BYTES + ABOVE] __attribute__((aligned(8))), first[128] __attribute__((aligned(8)));
+    uint32_t early_bytes = batch_with(k, early, 2, 0, ABOVE), first_bytes = batch_of(k, first, 1, 0);
+    assert_int_equal(after(k, early, early_bytes, STOA_OK).gaps, 1);
+    assert_int_equal(after(k, first, first_bytes, STOA_OK).received, 1);
+    assert_int_equal(after(k, early, early_bytes, STOA_OK).received, 2);
+    assert_int_equal(k->a.size_bytes, ABOVE);
 }
 
 static void more_than_the_credit_is_refused(void **state)
@@ -626,6 +647,7 @@ int main(void)
         TEST(versions_without_a_common_one_are_refused),
         TEST(another_name_than_expected_is_denied),
         TEST(improper_pieces_are_named_and_change_nothing),
+        TEST(an_early_batch_above_batch_bytes_is_not_kept),
         TEST(more_than_the_credit_is_refused),
         TEST(an_old_hello_says_nothing),
         TEST(strangers_are_refused_by_name),
