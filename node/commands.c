@@ -198,12 +198,31 @@ static void compare(void *context, const char *name)
 stoa_err stoa_not_found(stoa_platform *platform, const char *what, const char *cls, const char *name)
 {
     nearest n = {.to = name, .distance = UINT32_MAX};
-    char of[STOA_NAME_MAX + 1];
-    (void)stoa_find_or_absent(platform->node, name, of);
-    if (of[0]) { return STOA_FAIL(STOA_E_UNAVAILABLE, "%s is on node %s, which cannot be reached now", name, of); }
     stoa_err err = stoa_names_visit(platform, cls, compare, &n);
     if (err || !n.name[0]) { return STOA_FAIL(STOA_E_NOT_FOUND, "no %s '%s'; names %s lists all", what, name, cls); }
     return STOA_FAIL(STOA_E_NOT_FOUND, "no %s '%s'; did you mean '%s'?", what, name, n.name);
+}
+
+const stoa_sought stoa_sought_actor = {"actor", "actors", {""}};
+
+stoa_err stoa_find_sought(stoa_platform *platform, const stoa_sought *sought, const char *name, stoa_ref *out, uint32_t *kind_out)
+{
+    char full[STOA_NAME_MAX + 1], of[STOA_NAME_MAX + 1], absent[STOA_NAME_MAX + 1], node[STOA_NAME_MAX + 1] = "";
+    for (uint32_t i = 0; i < STOA_SOUGHT_KINDS && sought->kinds[i]; i++) {
+        const char *kind = sought->kinds[i];
+        if (snprintf(full, sizeof full, "%s%s%s", kind, kind[0] ? "/" : "", name) >= (int)sizeof full) { continue; }
+        stoa_ref ref = stoa_find_or_absent(platform->node, full, of);
+        if (ref.at) {
+            *out = ref;
+            if (kind_out) { *kind_out = i; }
+            return STOA_OK;
+        }
+        if (!of[0] || node[0]) { continue; }
+        memcpy(absent, full, sizeof absent);
+        memcpy(node, of, sizeof node);
+    }
+    if (!node[0]) { return stoa_not_found(platform, sought->what, sought->cls, name); }
+    return STOA_FAIL(STOA_E_UNAVAILABLE, "%s is on node %s, which cannot be reached now; links shows it", absent, node);
 }
 
 stoa_err stoa_nothing_found(stoa_platform *platform, stoa_door_call *call, const char *what, const char *cls,

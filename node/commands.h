@@ -63,10 +63,22 @@ uint64_t stoa_process_cpu_ns(void);
 typedef void (*stoa_name_visit)(void *context, const char *name);
 stoa_err stoa_names_visit(stoa_platform *platform, const char *cls, stoa_name_visit visit, void *context);
 
-/* NOT_FOUND for what ("room"), with the nearest name of the class in the sentence; UNAVAILABLE where it is the name of an actor on a node that is lost. */
+/* NOT_FOUND for what ("room"), with the nearest name of the class in the sentence. */
 stoa_err stoa_not_found(stoa_platform *platform, const char *what, const char *cls, const char *name);
 
-/* The same for a pattern that matched nothing, and the document is taken back; OK where there was no pattern. */
+/* An actor that a command names by its key, or in full. */
+enum { STOA_SOUGHT_KINDS = 2 };
+typedef struct stoa_sought {
+    const char *what, *cls;               /* as for stoa_not_found */
+    const char *kinds[STOA_SOUGHT_KINDS]; /* of which it may be, the first that is there; "": the name is in full. Others are NULL */
+} stoa_sought;
+extern const stoa_sought stoa_sought_actor; /* by its full name */
+
+/* Find it, here or on another node, with one look at each name. kind_out: which of the kinds; may be NULL. Errors, with a sentence:
+ * UNAVAILABLE (it is on a node that is lost), NOT_FOUND (as stoa_not_found). */
+stoa_err stoa_find_sought(stoa_platform *platform, const stoa_sought *sought, const char *name, stoa_ref *out, uint32_t *kind_out);
+
+/* stoa_not_found for a pattern that matched nothing, and the document is taken back; OK where there was no pattern. */
 stoa_err stoa_nothing_found(stoa_platform *platform, stoa_door_call *call, const char *what, const char *cls,
                             const char *pattern);
 

@@ -26,6 +26,8 @@ static stoa_ref find_actor(stoa_platform *platform, const char *kind, const char
     return length < (int)sizeof name ? stoa_find(platform->node, name) : STOA_REF_NONE;
 }
 
+static const stoa_sought an_account = {"account", "accounts", {"trade_account"}};
+
 /* --- orders */
 
 typedef struct order_list {
@@ -116,11 +118,12 @@ stoa_err stoa_command_orders(stoa_platform *platform, stoa_door_call *call)
     stoa_doc doc = stoa_doc_to(&call->document);
     const char *account = stoa_call_arg(call, 0), *which = stoa_call_arg(call, 1);
     order_list list = {.platform = platform, .call = call, .doc = &doc, .all = which && strcmp(which, "all") == 0};
-    stoa_ref ref = account ? find_actor(platform, "trade_account", account) : STOA_REF_NONE;
-    if (account && !ref.at) { return stoa_not_found(platform, "account", "accounts", account); }
+    stoa_ref ref = STOA_REF_NONE;
+    stoa_err err = account ? stoa_find_sought(platform, &an_account, account, &ref, NULL) : STOA_OK;
+    if (err) { return err; }
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "orders", '[');
-    stoa_err err = account ? put_orders_of(&list, ref, account) : put_orders_of_all(&list);
+    err = account ? put_orders_of(&list, ref, account) : put_orders_of_all(&list);
     stoa_doc_close(&doc, ']');
     put_order_note(&list, account);
     stoa_doc_close(&doc, '}');
@@ -217,10 +220,12 @@ stoa_err stoa_command_book(stoa_platform *platform, stoa_door_call *call)
 {
     const char *name = stoa_call_arg(call, 0);
     uint64_t limit = stoa_call_number(call, 1, LEVELS_DEFAULT);
-    stoa_ref own = find_actor(platform, "trade_book", name), mirror = find_actor(platform, "market_book", name);
-    if (own.at) { return put_own_book(platform, call, own, name, limit); }
-    if (mirror.at) { return put_mirror(platform, call, mirror, name, limit); }
-    return stoa_not_found(platform, "book", "symbols", name);
+    static const stoa_sought a_book = {"book", "symbols", {"trade_book", "market_book"}};
+    uint32_t kind;
+    stoa_ref ref;
+    stoa_err err = stoa_find_sought(platform, &a_book, name, &ref, &kind);
+    if (err) { return err; }
+    return kind == 0 ? put_own_book(platform, call, ref, name, limit) : put_mirror(platform, call, ref, name, limit);
 }
 
 /* --- rooms */
@@ -291,11 +296,13 @@ stoa_err stoa_command_room(stoa_platform *platform, stoa_door_call *call)
     stoa_doc doc = stoa_doc_to(&call->document);
     const char *name = stoa_call_arg(call, 0);
     uint64_t posts = stoa_call_number(call, 1, POSTS_DEFAULT);
-    stoa_ref ref = find_actor(platform, "room", name);
-    if (!ref.at) { return stoa_not_found(platform, "room", "rooms", name); }
+    static const stoa_sought a_room = {"room", "rooms", {"room"}};
+    stoa_ref ref;
+    stoa_err err = stoa_find_sought(platform, &a_room, name, &ref, NULL);
+    if (err) { return err; }
     room_look *look = malloc(sizeof *look);
     if (!look) { return STOA_FAIL(STOA_E_NOMEM, "room"); }
-    stoa_err err = look_at_room(platform, call, ref, look);
+    err = look_at_room(platform, call, ref, look);
     if (!err) {
         uint64_t last = look->page.last, from_seq = last >= posts ? last - posts + 1 : 1;
         if (from_seq < look->page.first_kept) { from_seq = look->page.first_kept; }

@@ -102,6 +102,14 @@ static void put_actor(stoa_doc *doc, const stoa_actor_view *view)
     stoa_doc_text(doc, "last_why", view->last_why);
 }
 
+/* Why there was nothing to see of an actor, or of a pattern. */
+static stoa_err why_unseen(stoa_platform *platform, const char *name)
+{
+    stoa_ref ref;
+    stoa_err err = stoa_find_sought(platform, &stoa_sought_actor, name, &ref, NULL);
+    return err ? err : STOA_FAIL(STOA_E_AGAIN, "%s begins just now: ask again", name);
+}
+
 stoa_err stoa_command_actors(stoa_platform *platform, stoa_door_call *call)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
@@ -121,7 +129,10 @@ stoa_err stoa_command_actors(stoa_platform *platform, stoa_door_call *call)
     stoa_buf_puts(&call->view, "table actors: name, core/id?, shard?, queued/n, messages/n, refused/n, last_refusal?, "
                                "restarts/n?, state_bytes=state/bytes?, turn_ns=turn/ns?");
     free(list.at);
-    return list.count ? STOA_OK : stoa_nothing_found(platform, call, "actor", "actors", pattern);
+    if (list.count || !pattern) { return STOA_OK; }
+    stoa_buf_clear(&call->document);
+    stoa_buf_clear(&call->view);
+    return why_unseen(platform, pattern);
 }
 
 static void put_state(stoa_doc *doc, const stoa_buf *state)
@@ -139,7 +150,7 @@ static stoa_err inspect_only(stoa_platform *platform, stoa_door_call *call, cons
     stoa_buf state = STOA_BUF_GROWING;
     stoa_err err = stoa_inspect(platform->node, name, &state);
     if (err == STOA_E_UNSUPPORTED) { err = STOA_FAIL(err, "the kind of '%s' does not show its state", name); }
-    if (err == STOA_E_NOT_FOUND) { err = stoa_not_found(platform, "actor", "actors", name); }
+    if (err == STOA_E_NOT_FOUND) { err = why_unseen(platform, name); }
     if (!err) {
         stoa_doc doc = stoa_doc_to(&call->document);
         stoa_doc_open(&doc, NULL, '{');
@@ -160,7 +171,7 @@ stoa_err stoa_command_actor(stoa_platform *platform, stoa_door_call *call)
     if (stoa_call_arg(call, 1)) { return inspect_only(platform, call, name); }
     stoa_err err = collect_actors(platform, NULL, name, &list);
     if (err) { return err; }
-    if (!list.count) { return stoa_not_found(platform, "actor", "actors", name); }
+    if (!list.count) { return why_unseen(platform, name); }
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "actor", '{');
     put_actor(&doc, &list.at[0]);
@@ -182,9 +193,9 @@ stoa_err stoa_command_move(stoa_platform *platform, stoa_door_call *call)
 {
     const char *name = stoa_call_arg(call, 0);
     uint32_t core = (uint32_t)stoa_call_number(call, 1, 0);
-    stoa_ref ref = stoa_find(platform->node, name), moved;
-    if (!ref.at) { return stoa_not_found(platform, "actor", "actors", name); }
-    stoa_err err = stoa_move(platform->node, ref, core, &moved);
+    stoa_ref ref, moved;
+    stoa_err err = stoa_find_sought(platform, &stoa_sought_actor, name, &ref, NULL);
+    if (!err) { err = stoa_move(platform->node, ref, core, &moved); }
     if (err) { return err; }
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_doc_open(&doc, NULL, '{');
