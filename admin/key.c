@@ -92,18 +92,29 @@ static void put_mode(stoa_doc *doc, const char *path)
     stoa_doc_text(doc, "fault", there && found.st_mode & 077U ? "others may read the secret half: chmod 600" : NULL);
 }
 
-static void put_times(const shown *s, stoa_doc *doc, uint64_t since_ns, uint64_t until_ns)
+/* How long a key is there, and when it begins or ends to count; 0: it does already, or never. */
+typedef struct times {
+    uint64_t since_ns, from_ns, until_ns;
+} times;
+
+static void put_time(stoa_doc *doc, const char *key, uint64_t wall_ns)
 {
-    stoa_doc_uint(doc, "age_ns", s->place->now_ns > since_ns ? s->place->now_ns - since_ns : 0);
-    if (until_ns) {
-        stoa_doc_uint(doc, "until_ns", until_ns);
+    if (wall_ns) {
+        stoa_doc_uint(doc, key, wall_ns);
     } else {
-        stoa_doc_null(doc, "until_ns");
+        stoa_doc_null(doc, key);
     }
 }
 
-static void put_key(shown *s, const char *name, const char *key, const char *standing, const char *path, uint64_t since_ns,
-                    uint64_t until_ns)
+static void put_times(const shown *s, stoa_doc *doc, const times *at)
+{
+    put_time(doc, "since_ns", at->since_ns);
+    stoa_doc_uint(doc, "age_ns", s->place->now_ns > at->since_ns ? s->place->now_ns - at->since_ns : 0);
+    put_time(doc, "from_ns", at->from_ns);
+    put_time(doc, "until_ns", at->until_ns);
+}
+
+static void put_key(shown *s, const char *name, const char *key, const char *standing, const char *path, const times *at)
 {
     char print[STOA_KEY_PRINT_BYTES];
     const stoa_key_user *user = user_of(s->place, name);
@@ -115,7 +126,7 @@ static void put_key(shown *s, const char *name, const char *key, const char *sta
     stoa_doc_text(&s->doc, "standing", standing);
     stoa_doc_text(&s->doc, "key", key);
     stoa_doc_text(&s->doc, "fingerprint", print);
-    put_times(s, &s->doc, since_ns, until_ns);
+    put_times(s, &s->doc, at);
     if (path) {
         put_mode(&s->doc, path);
     } else {
@@ -133,6 +144,15 @@ static bool name_ended(const shown *s, const char *name)
     return stoa_key_list_keys(s->list, name, probe, s->place->now_ns, keys) == 0 || keys[0][0];
 }
 
+/* When the node's next key takes over; 0: there is none. */
+static uint64_t next_from_ns(const shown *s)
+{
+    for (uint32_t i = 0; i < s->list->count; i++) {
+        if (s->list->rows[i].standing == STOA_KEY_NEXT) { return s->list->rows[i].until_ns; }
+    }
+    return 0;
+}
+
 /* The key in the name's file; "" where there is none. What a row says of it counts. */
 static void show_file(shown *s, const char *name, char key[STOA_KEY_TEXT_BYTES])
 {
@@ -147,7 +167,9 @@ static void show_file(shown *s, const char *name, char key[STOA_KEY_TEXT_BYTES])
     const stoa_key_row *row = stoa_key_list_of(s->list, key);
     bool own = strcmp(name, STOA_KEY_SERVER) == 0;
     const char *standing = own ? "own" : row ? stoa_key_standing_name(row->standing) : name_ended(s, name) ? "revoked" : "allowed";
-    put_key(s, name, key, standing, elsewhere ? NULL : base, STOA_S(found.st_mtim.tv_sec), row ? row->until_ns : 0);
+    times at = {.since_ns = STOA_S(found.st_mtim.tv_sec), .until_ns = own ? next_from_ns(s) : row ? row->until_ns : 0};
+    if (row && row->since_ns && row->since_ns < at.since_ns) { at.since_ns = row->since_ns; }
+    put_key(s, name, key, standing, elsewhere ? NULL : base, &at);
 }
 
 static void show_name(shown *s, const char *name)
@@ -158,8 +180,9 @@ static void show_name(shown *s, const char *name)
         const stoa_key_row *row = &s->list->rows[i];
         if (strcmp(row->name, name) != 0 || !row->key[0] || strcmp(row->key, key) == 0) { continue; }
         (void)snprintf(base, sizeof base, "%.*s/%s.next", PATH_MAX - 64, s->place->folder, name);
-        put_key(s, name, row->key, stoa_key_standing_name(row->standing), row->standing == STOA_KEY_NEXT ? base : NULL,
-                row->since_ns, row->until_ns);
+        bool next = row->standing == STOA_KEY_NEXT;
+        times at = {.since_ns = row->since_ns, .from_ns = next ? row->until_ns : 0, .until_ns = next ? 0 : row->until_ns};
+        put_key(s, name, row->key, stoa_key_standing_name(row->standing), next ? base : NULL, &at);
     }
 }
 
@@ -224,7 +247,7 @@ static stoa_err run_show(const stoa_key_place *place, const stoa_invocation *sai
     }
     stoa_doc_close(&s.doc, ']');
     stoa_doc_close(&s.doc, '}');
-    stoa_buf_puts(view, "table keys: name, use, standing, fingerprint?, mode, age_ns=age/ns, until_ns=until/time, key?, fault?");
+    stoa_buf_puts(view, "table keys: name, use, standing, fingerprint?, mode, age_ns=age/ns, from_ns=takes over/time?, until_ns=until/time, key?, fault?");
     stoa_key_list_free(&list);
     if (err || !name || s.count) { return err; }
     stoa_buf_clear(document);
@@ -259,6 +282,12 @@ static void put_outcome(const stoa_key_place *place, const outcome *o, stoa_buf 
     stoa_doc_open(&doc, "old", '[');
     for (uint32_t i = 0; i < change->old_count && i < STOA_KEYS_ENDED_SHOWN; i++) { stoa_doc_text(&doc, NULL, change->old[i]); }
     stoa_doc_close(&doc, ']');
+    stoa_doc_open(&doc, "old_fingerprints", '[');
+    for (uint32_t i = 0; i < change->old_count && i < STOA_KEYS_ENDED_SHOWN; i++) {
+        stoa_key_print(change->old[i], print);
+        stoa_doc_text(&doc, NULL, print);
+    }
+    stoa_doc_close(&doc, ']');
     if (change->until_ns) {
         stoa_doc_uint(&doc, "until_ns", change->until_ns);
     } else {
@@ -267,7 +296,7 @@ static void put_outcome(const stoa_key_place *place, const outcome *o, stoa_buf 
     stoa_doc_text(&doc, "outcome", o->says);
     stoa_doc_close(&doc, '}');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(view, "fields key: name, key, fingerprint, file, until_ns=until/time, outcome/wrap");
+    stoa_buf_puts(view, "fields key: name, key, fingerprint, file, old_fingerprints=old keys, until_ns=old until/time, outcome/wrap");
 }
 
 /* What follows from letting the name in, as far as the settings are known. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -419,11 +420,25 @@ static void end_row(change *c, stoa_key_row *row, uint64_t until_ns)
     done->old_count++;
 }
 
+/* Since when a key without a row has been the name's: as old as NAME.pub where it is that one. */
+static uint64_t since_of(const change *c, const char *key)
+{
+    char own[STOA_KEY_TEXT_BYTES], path[PATH_MAX];
+    struct stat found;
+    bool is_file = pub_of(c, c->name, ".pub", own) && strcmp(own, key) == 0 && !stoa_key_path(c->folder, c->name, ".pub", path) &&
+                   !stat(path, &found) && found.st_mtim.tv_sec > 0;
+    uint64_t made_ns = is_file ? STOA_S((uint64_t)found.st_mtim.tv_sec) : c->now_ns;
+    return made_ns < c->now_ns ? made_ns : c->now_ns;
+}
+
 /* What ends has a row, the key of the file as well. */
 static stoa_err add_file_row(change *c, const char *file_key)
 {
     char key[STOA_KEY_TEXT_BYTES];
-    return key_by_file(c, file_key, key) ? add_row(c, key, STOA_KEY_ALLOWED, 0) : STOA_OK;
+    if (!key_by_file(c, file_key, key)) { return STOA_OK; }
+    stoa_err err = add_row(c, key, STOA_KEY_ALLOWED, 0);
+    if (!err) { c->list.rows[c->list.count - 1].since_ns = since_of(c, key); }
+    return err;
 }
 
 /* All keys that the name has end, however many. */

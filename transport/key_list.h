@@ -35,7 +35,7 @@ typedef struct stoa_key_row {
     char name[STOA_KEY_NAME_MAX + 1];
     char key[STOA_KEY_TEXT_BYTES]; /* "": the name itself (revoked) */
     stoa_key_standing standing;
-    uint64_t since_ns, until_ns; /* UTC, whole seconds; until 0: for good */
+    uint64_t since_ns, until_ns; /* UTC, whole seconds; since: made, or let in; until 0: for good */
 } stoa_key_row;
 
 typedef struct stoa_key_list {

@@ -144,6 +144,31 @@ class Keys(unittest.TestCase):
             self.assertEqual(self.run_key(line).returncode, DENIED, line)
         self.assertFalse(os.path.exists(os.path.join(self.data, "keys")))
 
+    def age_days(self, name):
+        """Of each of its keys, with its standing, the oldest first."""
+        return [(row["age_ns"] // 86400_000_000_000, row["standing"]) for row in sorted(self.shown(name).values(), key=lambda row: -row["age_ns"])]
+
+    def test_a_key_keeps_its_age_through_a_rotation(self):
+        for name, standings in (("alice", ("allowed", "allowed")), ("server", ("own", "next"))):
+            old = self.write("new " + name)["key"]
+            made = int(time.time()) - 10 * 86400
+            os.utime(self.path(name) + ".pub", (made, made))
+            self.assertEqual(self.age_days(name), [(10, standings[0])])
+            new = self.write(f"rotate {name} --overlap 24h")
+            self.assertEqual(self.age_days(name), [(10, standings[0]), (0, standings[1])], name)
+            rows = self.shown(name)
+            self.assertEqual((rows[old]["since_ns"], rows[old]["until_ns"], rows[old]["from_ns"]), (made * 10**9, new["until_ns"], None))
+            self.assertEqual((rows[new["key"]]["until_ns"], rows[new["key"]]["from_ns"]), (None, new["until_ns"] if name == "server" else None))
+        self.write("rotate server --overlap 0s")
+        self.assertEqual(self.age_days("server"), [(0, "own")])
+        self.write("revoke alice")
+        self.assertEqual(self.age_days("alice"), [(10, "revoked"), (0, "revoked")])
+        given = self.pair("bob")
+        old = self.write(f"allow bob {given}.pub")["key"]
+        changed = self.write(f"rotate bob {self.pair('second')}.pub --overlap 24h")
+        self.assertEqual((changed["old"], len(changed["old_fingerprints"])), ([old], 1))
+        self.assertEqual(changed["old_fingerprints"], [self.shown("bob")[old]["fingerprint"]])
+
     # --- with a node
 
     def test_a_client_is_let_in_and_cut_off_while_the_node_runs(self):
