@@ -8,8 +8,9 @@
  *
  *     ended     the child is gone, and its process was not quite over: why it ended is asked again
  *
- * When the child is to end, all who asked are answered FAILED and the actor exits with the reason; stop() then leaves the process to the
- * warden (warden.h), which also started it: a core waits for neither. So a restart begins with a new one.
+ * When the child is to end, the actor exits with the reason, and in the same turn all who asked are answered FAILED, those with them who
+ * asked while the reason was not known: who hears FAILED of an end finds that its supervisor has heard of it, and why. stop() then leaves
+ * the process to the warden (warden.h), which also started it: a core waits for neither. So a restart begins with a new one.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/isolate/isolate.h"
@@ -82,6 +83,16 @@ static bool translate(stoa_isolated *self, stoa_system_down *down)
     return false;
 }
 
+/* It is about to end, of what is not known yet: who asks hears with the others. */
+static stoa_err ask_amid_end(stoa_turn *turn, stoa_isolated *self, const stoa_row *row)
+{
+    if (!self->over) { look_soon(turn, self); }
+    if (!row->reply) { return STOA_E_FAILED; }
+    if (self->sent - self->done == STOA_ISOLATE_SLOTS) { return STOA_E_FULL; }
+    stoa_turn_keep(turn, &self->turns[self->sent++ % STOA_ISOLATE_SLOTS].asker);
+    return STOA_OK;
+}
+
 stoa_err stoa_isolate_pass(stoa_turn *turn, void *state, const void *in, void *out)
 {
     stoa_isolated *self = state;
@@ -90,7 +101,7 @@ stoa_err stoa_isolate_pass(stoa_turn *turn, void *state, const void *in, void *o
     stoa_system_down down;
     bool answer = row->cls == STOA_ROW_REPLY, told = row >= stoa_system_rows && row < stoa_system_rows + stoa_system_ROW_END_;
     (void)out;
-    if (self->broken) { return STOA_E_FAILED; }
+    if (self->broken) { return ask_amid_end(turn, self, row); }
     if (!answer && !told && self->sent - self->done >= STOA_ISOLATE_WINDOW) { return STOA_E_FULL; }
     if (row == &stoa_system_rows[stoa_system_ROW_down]) {
         down = *(const stoa_system_down *)in;
@@ -105,6 +116,7 @@ stoa_err stoa_isolate_pass(stoa_turn *turn, void *state, const void *in, void *o
                               .command = turn->command,
                               .error = (int32_t)turn->error};
     stoa_err err = stoa_isolate_tell(self, &head, turning->topic, row, in);
+    if (self->broken) { return ask_amid_end(turn, self, row); }
     if (err) { return err; }
     uint64_t slot = (self->sent - 1) % STOA_ISOLATE_SLOTS;
     self->turns[slot].row = row;
@@ -136,7 +148,20 @@ stoa_err stoa_isolate_on_tick(stoa_turn *turn, void *state, const void *in, void
 
 /* --- its end */
 
-/* The actor ends, for what its process ended of. That is over within microseconds of the news; a core does not wait for it. */
+/* The actor ends with this turn. */
+static void exit_for(stoa_turn *turn, stoa_isolated *self, const char *why)
+{
+    for (; self->done < self->sent; self->done++) {
+        (void)stoa_turn_answer_kept(turn, &self->turns[self->done % STOA_ISOLATE_SLOTS].asker, NULL, NULL, STOA_E_FAILED);
+    }
+    for (uint32_t i = 0; i < STOA_ISOLATE_KEEPS; i++) {
+        if (self->kept[i].token) { (void)stoa_turn_answer_kept(turn, &self->kept[i].asker, NULL, NULL, STOA_E_FAILED); }
+    }
+    self->broken = *why ? why : "ended";
+    (void)stoa_turn_exit(turn, *why ? why : NULL);
+}
+
+/* For what its process ended of. That is over within microseconds of the news; a core does not wait for it. */
 static void end_as_process(stoa_turn *turn, stoa_isolated *self)
 {
     const stoa_row *row = &stoa_isolate_self_rows[stoa_isolate_self_ROW_ended];
@@ -146,8 +171,7 @@ static void end_as_process(stoa_turn *turn, stoa_isolated *self)
         !stoa_turn_after(turn, END_LOOK_NS, row, &nothing, NULL)) {
         return;
     }
-    self->broken = why;
-    (void)stoa_turn_exit(turn, why);
+    exit_for(turn, self, why);
 }
 
 stoa_err stoa_isolate_on_ended(stoa_turn *turn, void *state, const void *in, void *out)
@@ -161,18 +185,12 @@ static void end(stoa_turn *turn, stoa_isolated *self, const char *why)
 {
     if (self->over) { return; }
     self->over = true;
-    for (; self->done < self->sent; self->done++) {
-        (void)stoa_turn_answer_kept(turn, &self->turns[self->done % STOA_ISOLATE_SLOTS].asker, NULL, NULL, STOA_E_FAILED);
+    if (strcmp(why, GONE) != 0) {
+        exit_for(turn, self, why);
+        return;
     }
-    for (uint32_t i = 0; i < STOA_ISOLATE_KEEPS; i++) {
-        if (self->kept[i].token) { (void)stoa_turn_answer_kept(turn, &self->kept[i].asker, NULL, NULL, STOA_E_FAILED); }
-    }
-    self->broken = *why ? why : "ended";
-    if (strcmp(why, GONE) == 0) {
-        end_as_process(turn, self);
-    } else {
-        (void)stoa_turn_exit(turn, *why ? why : NULL);
-    }
+    self->broken = why;
+    end_as_process(turn, self);
 }
 
 /* --- from the child */

@@ -16,6 +16,24 @@ static void misdo(stage *s, const char *what)
     assert_true(err == STOA_E_FAILED || (strcmp(what, "normal") == 0 && err == STOA_OK));
 }
 
+static int pid_of(stage *s)
+{
+    int pid = 0;
+    stoa_buf out = {.grows = true};
+    assert_int_equal(stoa_inspect(s->node, "odd/o", &out), STOA_OK);
+    stoa_buf_put(&out, "", 1);
+    assert_int_equal(sscanf(out.at, "{\"pid\":%d", &pid), 1);
+    stoa_buf_deinit(&out);
+    return pid;
+}
+
+static boss_seen look_once(stage *s)
+{
+    boss_seen seen = {0};
+    assert_int_equal(boss_call_look(s->node, s->boss, (boss_look){0}, STOA_S(60), &seen), STOA_OK);
+    return seen;
+}
+
 static void test_each_end_has_its_reason(void **state)
 {
     static const struct {
@@ -41,8 +59,29 @@ static void test_each_end_has_its_reason(void **state)
         open_with(&s, isolate, STOA_TEMPORARY);
         assert_int_equal(add(&s, 3).sum, 3);
         misdo(&s, ends[i].deed);
-        boss_seen seen = wait_for_end(&s, 1);
-        assert_ended(&seen, ends[i].text);
+        boss_seen seen = strcmp(ends[i].deed, "normal") == 0 ? wait_for_end(&s, 1) : look_once(&s);
+        assert_ended(&seen, ends[i].text); /* who asked hears FAILED when its supervisor knows of what, and not before */
+        close_stage(&s);
+    }
+}
+
+/* Also who asks one whose process is gone, but has not told yet of what. */
+static void test_whoever_asks_amid_an_end_hears_of_it_when_its_reason_is_there(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        stage s;
+        odd_sum sum;
+        open_with(&s, plug_in(), STOA_TEMPORARY);
+        assert_int_equal(add(&s, 3).sum, 3);
+        assert_int_equal(kill(pid_of(&s), SIGKILL), 0);
+        stoa_err err;
+        do {
+            err = odd_call_add(s.node, s.odd, (odd_add){1}, STOA_S(60), &sum);
+        } while (!err);
+        assert_true(err == STOA_E_FAILED || err == STOA_E_CLOSED);
+        boss_seen seen = look_once(&s);
+        assert_ended(&seen, "isolate: killed");
         close_stage(&s);
     }
 }
@@ -85,17 +124,11 @@ static void test_killed_and_stopped_children_are_noticed(void **state)
     for (int stop = 0; stop < 2; stop++) {
         stage s;
         odd_sum sum;
-        int pid = 0;
         stoa_isolate isolate = plug_in();
         isolate.turn_ns = STOA_MS(200);
         open_with(&s, isolate, STOA_TEMPORARY);
         assert_int_equal(add(&s, 3).sum, 3);
-        stoa_buf out = {.grows = true};
-        assert_int_equal(stoa_inspect(s.node, "odd/o", &out), STOA_OK);
-        stoa_buf_put(&out, "", 1);
-        assert_int_equal(sscanf(out.at, "{\"pid\":%d", &pid), 1);
-        stoa_buf_deinit(&out);
-        assert_int_equal(kill(pid, stop ? SIGSTOP : SIGKILL), 0);
+        assert_int_equal(kill(pid_of(&s), stop ? SIGSTOP : SIGKILL), 0);
         if (stop) { assert_int_equal(odd_call_add(s.node, s.odd, (odd_add){1}, STOA_S(60), &sum), STOA_E_FAILED); }
         boss_seen seen = wait_for_end(&s, 1);
         assert_ended(&seen, stop ? "isolate: a turn took too long" : "isolate: killed");
@@ -206,6 +239,7 @@ int main(void)
     find_programs();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_end_has_its_reason),
+        cmocka_unit_test(test_whoever_asks_amid_an_end_hears_of_it_when_its_reason_is_there),
         cmocka_unit_test(test_what_loading_runs_may_not_reach_outside),
         cmocka_unit_test(test_above_its_processor_time_it_ends),
         cmocka_unit_test(test_killed_and_stopped_children_are_noticed),
