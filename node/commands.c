@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "node/http.h"
 #include "node/keys.h"
+#include "node/plugin/plugins.h"
 #include "node/ports/gateway.h"
 
 /* --- the table */
@@ -140,10 +141,24 @@ static stoa_err groups(stoa_platform *p, stoa_name_visit visit, void *context)
     return stoa_groups(p->node, NULL, visit_group, &l);
 }
 
+typedef struct elsewhere {
+    stoa_platform *platform;
+    stoa_name_visit visit;
+    void *context;
+} elsewhere;
+
+static void visit_elsewhere(void *context, const char *name)
+{
+    const elsewhere *e = context;
+    if (!stoa_plugin_named(e->platform->plugins, name)) { e->visit(e->context, name); }
+}
+
+/* Those of the settings, and those whose supervisors are found on other nodes. */
 static stoa_err plugins(stoa_platform *p, stoa_name_visit visit, void *context)
 {
+    elsewhere e = {p, visit, context};
     for (uint32_t i = 0; i < p->settings.plugin_count; i++) { visit(context, p->settings.plugins[i].name); }
-    return STOA_OK;
+    return names_of_kind(p, "plugin", visit_elsewhere, &e);
 }
 
 static stoa_err metrics(stoa_platform *p, stoa_name_visit visit, void *context);

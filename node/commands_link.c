@@ -21,13 +21,21 @@ static const char *state_of(const stoa_node_seen *node)
 
 /* --- links */
 
-static const char *note_of(const stoa_link_seen *link)
+/* What is not as it should be with a link, and what helps. */
+static void put_link_note(stoa_doc *doc, const stoa_link_seen *link)
 {
-    if (link->keyless) { return "no key of that node is known: key allow"; }
-    if (link->refused && link->refused_why == STOA_E_STALE) {
-        return "last refused: an older copy of a node's data, or a second process of its name; where that goes on, stop it and start the other again";
+    const char *nodes = link->is->nodes[0] ? link->is->nodes : "anybody";
+    if (link->keyless) {
+        stoa_doc_text(doc, "note", "no key of that node is known: key allow");
+    } else if (link->refused && link->refused_why == STOA_E_STALE) {
+        stoa_doc_text(doc, "note", "last refused: an older copy of a node's data, or a second process of its name; where that goes on, stop it and start the other again");
+    } else if (!link->sessions && link->refused && link->refused_why == STOA_E_DENIED) {
+        stoa_doc_text(doc, "note", "refused for a key: each side lets the other in by key allow; compare the fingerprints of key show on both");
+    } else if (!link->sessions) {
+        stoa_doc_printf(doc, "note", "%s not met since the start: %s", nodes, link->is->listen ? "it has to dial this address" : "does it run, and listen at this address?");
+    } else {
+        stoa_doc_text(doc, "note", link->traits.note[0] ? link->traits.note : NULL);
     }
-    return link->traits.note[0] ? link->traits.note : NULL;
 }
 
 static void put_link(stoa_doc *doc, const stoa_link_seen *link)
@@ -47,10 +55,60 @@ static void put_link(stoa_doc *doc, const stoa_link_seen *link)
     stoa_doc_text(doc, "refused_why", link->refused ? stoa_err_name(link->refused_why) : NULL);
     stoa_doc_uint(doc, "strangers", link->strangers.strangers_refused);
     stoa_doc_text(doc, "strangers_why", link->strangers.strangers_refused ? stoa_err_name(link->strangers.stranger_why) : NULL);
-    stoa_doc_text(doc, "note", note_of(link));
+    put_link_note(doc, link);
 }
 
-static void put_node(stoa_doc *doc, const stoa_node_seen *node)
+/* Since when it is as it is; 0: it never was met. */
+static uint64_t since_of(const stoa_node_seen *node)
+{
+    const stoa_link_fault *f = &node->fault;
+    return node->view.session.state == STOA_SESSION_UP ? f->up_ns : node->view.lost ? f->lost_ns : f->down_ns;
+}
+
+static uint64_t dropped_of(const stoa_node_seen *node)
+{
+    uint64_t all = 0;
+    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) { all += node->view.counts.dropped[reason]; }
+    return all;
+}
+
+static stoa_err last_fault(const stoa_node_seen *node)
+{
+    return node->fault.refused_ns >= node->fault.down_ns ? node->fault.refused_why : node->fault.down_why;
+}
+
+/* What is not as it should be with a node, and what helps; null: it is well. */
+static void put_node_note(stoa_doc *doc, const stoa_platform *p, const stoa_node_seen *node)
+{
+    bool up = node->view.session.state == STOA_SESSION_UP;
+    stoa_err why = last_fault(node);
+    if (node->view.paused) {
+        stoa_doc_printf(doc, "note", "paused by an operator, nothing passes: link %s resume", node->name);
+    } else if (!up && why == STOA_E_DENIED) {
+        stoa_doc_text(doc, "note", "refused for a key: compare the fingerprints of key show on both nodes, and key allow");
+    } else if (!up && why == STOA_E_STALE) {
+        stoa_doc_text(doc, "note", "refused for an older copy of its data, or a second process of its name: stop that one");
+    } else if (!up && node->view.lost) {
+        stoa_doc_text(doc, "note", "its actors are UNAVAILABLE here; it is met again by itself: see that its stoad runs, and the network to it");
+    } else if (!up) {
+        stoa_doc_printf(doc, "note", "its connection is gone, and lost in %.3g s unless it is back; what is sent waits", (double)p->settings.lost_ns / 1e9);
+    } else if (node->view.backlog_bytes) {
+        stoa_doc_text(doc, "note", "slow: more is sent to it than it takes, and waits; who sends to it hears FULL in time");
+    } else {
+        stoa_doc_null(doc, "note");
+    }
+}
+
+static void put_time(stoa_doc *doc, const char *key, uint64_t wall_ns)
+{
+    if (wall_ns) {
+        stoa_doc_uint(doc, key, wall_ns);
+    } else {
+        stoa_doc_null(doc, key);
+    }
+}
+
+static void put_node(stoa_doc *doc, const stoa_platform *p, const stoa_node_seen *node)
 {
     uint64_t queued = 0, in_flight = 0;
     for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) {
@@ -60,15 +118,18 @@ static void put_node(stoa_doc *doc, const stoa_node_seen *node)
     stoa_doc_text(doc, "node", node->name[0] ? node->name : NULL);
     stoa_doc_text(doc, "link", node->link->name);
     stoa_doc_text(doc, "state", state_of(node));
+    put_time(doc, "since_ns", since_of(node));
     stoa_doc_uint(doc, "rtt_ns", node->view.session.rtt_ns);
     stoa_doc_uint(doc, "queued", queued);
     stoa_doc_uint(doc, "in_flight", in_flight);
+    stoa_doc_uint(doc, "backlog_bytes", node->view.backlog_bytes);
     stoa_doc_uint(doc, "resent", node->view.session.counts.resent);
     stoa_doc_uint(doc, "resets", node->view.session.counts.resets);
     stoa_doc_uint(doc, "silences", node->view.session.counts.silences);
+    stoa_doc_uint(doc, "dropped", dropped_of(node));
     stoa_doc_uint(doc, "names", node->view.names);
-    stoa_err last = node->fault.refused_ns >= node->fault.down_ns ? node->fault.refused_why : node->fault.down_why;
-    stoa_doc_text(doc, "last_fault", last ? stoa_err_name(last) : NULL);
+    stoa_doc_text(doc, "last_fault", last_fault(node) ? stoa_err_name(last_fault(node)) : NULL);
+    put_node_note(doc, p, node);
 }
 
 static stoa_links_seen *look(stoa_platform *platform, const char *rtt_of)
@@ -96,15 +157,15 @@ stoa_err stoa_command_links(stoa_platform *platform, stoa_door_call *call)
     stoa_doc_open(&doc, "nodes", '[');
     for (uint32_t i = 0; i < seen->node_count; i++) {
         stoa_doc_open(&doc, NULL, '{');
-        put_node(&doc, &seen->nodes[i]);
+        put_node(&doc, platform, &seen->nodes[i]);
         stoa_doc_close(&doc, '}');
     }
     stoa_doc_close(&doc, ']');
     stoa_doc_close(&doc, '}');
-    stoa_buf_puts(&call->view, "table links: link, role, provider, encrypts, one_sided=one-sided, connections/n, refused/n, refused_why=why?, "
-                               "address?, note?\n"
-                               "table nodes: node, link, state, rtt_ns=rtt/ns, queued/n, in_flight=in flight/bytes, resent/n, resets/n, silences/n, "
-                               "names/n?, last_fault=last fault?\n");
+    stoa_buf_puts(&call->view, "table links: link, role, provider, encrypts, one_sided=one-sided?, connections=connections made/n?, refused/n, refused_why=why?, "
+                               "address?, note/wrap\n"
+                               "table nodes: node, link, state, since_ns=since/time, rtt_ns=rtt/ns?, queued/n, in_flight=in flight/bytes?, dropped/n, "
+                               "resent/n?, resets=restarts seen/n?, silences/n?, names=actors/n?, last_fault=last fault?, note/wrap\n");
     free(seen);
     return STOA_OK;
 }
@@ -148,15 +209,6 @@ static void put_rtt(stoa_doc *doc, const stoa_histogram *rtt)
         from = to;
     }
     stoa_doc_close(doc, ']');
-}
-
-static void put_time(stoa_doc *doc, const char *key, uint64_t wall_ns)
-{
-    if (wall_ns) {
-        stoa_doc_uint(doc, key, wall_ns);
-    } else {
-        stoa_doc_null(doc, key);
-    }
 }
 
 /* What is noticed within which time: transport/session.h. */
@@ -221,6 +273,7 @@ static void put_faults(stoa_doc *doc, const stoa_node_seen *node)
     stoa_doc_uint(doc, "resumes", c->resumes);
     stoa_doc_uint(doc, "resets", c->resets);
     stoa_doc_uint(doc, "lost", node->view.counts.lost);
+    stoa_doc_uint(doc, "in_doubt", node->view.counts.in_doubt);
     stoa_doc_uint(doc, "malformed", c->malformed + node->view.counts.malformed);
     stoa_doc_uint(doc, "corrupt", c->corrupt);
     stoa_doc_uint(doc, "version", c->version);
@@ -241,6 +294,7 @@ static void put_dropped(stoa_doc *doc, const stoa_node_seen *node)
         if (!node->view.counts.dropped[reason]) { continue; }
         stoa_doc_open(doc, NULL, '{');
         stoa_doc_text(doc, "dropped", stoa_drop_name((stoa_drop)reason));
+        stoa_doc_text(doc, "means", stoa_drop_text((stoa_drop)reason));
         stoa_doc_uint(doc, "messages", node->view.counts.dropped[reason]);
         stoa_doc_close(doc, '}');
     }
@@ -250,7 +304,7 @@ static void put_dropped(stoa_doc *doc, const stoa_node_seen *node)
 static void put_session(stoa_doc *doc, const stoa_platform *p, const stoa_node_seen *node)
 {
     stoa_doc_open(doc, "session", '{');
-    put_node(doc, node);
+    put_node(doc, p, node);
     stoa_doc_uint(doc, "incarnation", node->view.session.incarnation);
     stoa_doc_uint(doc, "peer_incarnation", node->view.session.peer_incarnation);
     stoa_doc_uint(doc, "peer_epoch", node->view.session.peer_epoch);
@@ -264,19 +318,22 @@ static void put_session(stoa_doc *doc, const stoa_platform *p, const stoa_node_s
 }
 
 static const char link_view[] =
-    "fields link: link, role, nodes, address, provider, proves, encrypts, network, one_sided=one-sided, rendezvous, connections/n, refused/n, "
-    "refused_why=why, strangers/n, strangers_why=why, note/wrap\n"
-    "fields session: node, state, incarnation=own incarnation/id, peer_incarnation=its incarnation/id, peer_epoch=its epoch/id\n"
+    "fields session: node, state, since_ns=since/time, note/wrap, names=actors found here/n, dropped/n, last_fault=last fault, "
+    "incarnation=own incarnation/id, peer_incarnation=its incarnation/id, peer_epoch=its epoch/id\n"
+    "fields link: link, role, nodes, address, provider, proves, encrypts, network, one_sided=one-sided, rendezvous, connections=connections made/n, refused/n, "
+    "refused_why=refused why, strangers/n, strangers_why=strangers why, note/wrap\n"
     "fields times: rtt_ns=rtt/ns, rtt_spread_ns=spread/ns, rtt_p50_ns=median/ns, rtt_p99_ns=99 %/ns, heartbeat_ns=heartbeat/ns, "
-    "silence_ns=silence now/ns, noticed_within_ns=noticed within/ns, lost_after_ns=lost after/ns, up_ns=up/time, down_ns=down/time, "
-    "lost_ns=lost/time, refused_ns=refused/time\n"
+    "silence_ns=down after silence of/ns, noticed_within_ns=noticed within/ns, lost_after_ns=lost when down for/ns, up_ns=last up/time, down_ns=last down/time, "
+    "lost_ns=last lost/time, refused_ns=last refused/time\n"
     "table lanes: lane, queued/n, in_flight=in flight/bytes, credit/bytes, next/id, acked/id, received/id\n"
-    "table round_trips: from_ns=from/ns, to_ns=to/ns, count/n, permille/permille\n"
-    "fields traffic: sent/n, received/n, bytes_sent/bytes, bytes_received/bytes, batches_sent/n, batches_received/n, casts_out/n, casts_in/n, "
-    "asks_out/n, asks_in/n, published_out/n, published_in/n, mail_out/n, mail_in/n, backlog_bytes=backlog/bytes, names/n, told/n, bonds/n\n"
-    "fields faults: resent/n, gaps/n, duplicates/n, early/n, full/n, expired_here/n, expired_there/n, downs/n, silences/n, resumes/n, resets/n, "
-    "lost/n, malformed/n, corrupt/n, version/n, stale/n, over_credit/n, forked/n, denied/n, down_why, refused_why\n"
-    "table dropped: dropped, messages/n\n";
+    "table round_trips: from_ns=from/ns, to_ns=to/ns, count/n, permille=share/permille\n"
+    "fields traffic: sent=messages sent/n, received=messages received/n, bytes_sent/bytes, bytes_received/bytes, batches_sent/n, batches_received/n, casts_out/n, "
+    "casts_in/n, asks_out/n, asks_in/n, published_out/n, published_in/n, mail_out/n, mail_in/n, backlog_bytes=waits for room/bytes, "
+    "names=its actors found here/n, told=own actors that it knows/n, bonds=its links to actors here/n\n"
+    "fields faults: resent=batches sent again/n, gaps/n, duplicates/n, early/n, full=sends without room/n, expired_here=too late here/n, "
+    "expired_there=too late there/n, downs/n, silences/n, resumes/n, resets=restarts seen/n, lost=times lost/n, in_doubt=on their way when it restarted/n, malformed/n, "
+    "corrupt/n, version=other version/n, stale/n, over_credit/n, forked/n, denied/n, down_why=last down for, refused_why=last refused for\n"
+    "table dropped: dropped, means/wrap, messages/n\n";
 
 /* The link of that name, or of the node of that name; and the node, where there is one only. */
 static const stoa_link_seen *find(const stoa_links_seen *seen, const char *name, const stoa_node_seen **node_out)

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "actors/plugin/plugin_msgs.h"
 #include "base/log.h"
 #include "node/world.h"
 #include "transport/address.h"
@@ -218,8 +219,10 @@ static void check_link(const checks *c, const stoa_settings_link *link)
     if (link->silence_ns < 3 * link->heartbeat_ns) { tell(c, link, "silence", "less than three heartbeats"); }
 }
 
+/* A plug-in, or the kind of their supervisors. */
 static bool is_plugin(const stoa_settings *s, const char *name)
 {
+    if (strcmp(name, plugin_table.name) == 0) { return true; }
     for (uint32_t i = 0; i < s->plugin_count; i++) {
         if (strcmp(s->plugins[i].name, name) == 0) { return true; }
     }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cluster/links/incarnation.h"
 #include "node/keys.h"
+#include "node/plugin/keeper.h"
 #include "node/plugin/plugins.h"
 #include "node/world.h"
 
@@ -23,9 +24,10 @@ struct stoa_node_links {
 
 /* --- life */
 
-/* A kind that can be shared: the platform's, or a plug-in's; NULL: that was refused. */
+/* A kind that can be shared: the platform's, that of plug-ins' supervisors, or a plug-in's; NULL: that was refused. */
 static const stoa_kind *kind_named(const stoa_platform *p, const char *name)
 {
+    if (strcmp(name, plugin_kind.name) == 0) { return &plugin_kind; }
     const stoa_kind *kind = stoa_world_kind(name);
     const stoa_plugin_unit *unit = kind ? NULL : stoa_plugin_named(p->plugins, name);
     return unit && unit->plugged ? stoa_plugged_kind(unit->plugged) : kind;
@@ -172,6 +174,7 @@ static const figure node_figures[] = {
     {"stoa_session_full_total", "Sends that found no room.", NODE(session.counts.full), true},
     {"stoa_session_resets_total", "Times the node had restarted.", NODE(session.counts.resets), true},
     {"stoa_session_silences_total", "Times it was silent for too long.", NODE(session.counts.silences), true},
+    {"stoa_session_in_doubt_total", "Messages that were on their way when it restarted: some may have arrived.", NODE(counts.in_doubt), true},
     {"stoa_session_downs_total", "Times messages stopped passing.", NODE(session.counts.downs), true},
     {"stoa_session_rtt_ns", "Smoothed round trip.", NODE(session.rtt_ns), false},
     {"stoa_session_silence_ns", "After so long without an answer it is down.", NODE(session.silence_ns), false},
@@ -185,6 +188,18 @@ static void set_figures(stoa_platform *p, const figure *figures, size_t count, c
         stoa_err err = figures[i].grows ? stoa_metrics_counter(p->metrics, figures[i].name, labels, figures[i].help, &metric)
                                         : stoa_metrics_gauge(p->metrics, figures[i].name, labels, figures[i].help, &metric);
         if (!err) { stoa_gauge_set(metric, *(const uint64_t *)(const void *)((const char *)of + figures[i].offset)); }
+    }
+}
+
+/* What of messages to and from a node was dropped here. */
+static void set_dropped(stoa_platform *p, const char *labels, const stoa_node_seen *node)
+{
+    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
+        char more[224];
+        stoa_counter *metric;
+        (void)snprintf(more, sizeof more, "%s,reason=\"%s\"", labels, stoa_drop_name((stoa_drop)reason));
+        stoa_err err = stoa_metrics_counter(p->metrics, "stoa_session_dropped_total", more, "Messages to and from a node that were dropped here, by reason.", &metric);
+        if (!err) { stoa_gauge_set(metric, node->view.counts.dropped[reason]); }
     }
 }
 
@@ -204,6 +219,7 @@ void stoa_node_links_measure(stoa_node_links *l)
         if (!node->name[0]) { continue; }
         (void)snprintf(labels, sizeof labels, "link=\"%s\",node=\"%s\"", node->link->name, node->name);
         set_figures(l->platform, node_figures, sizeof node_figures / sizeof node_figures[0], labels, node);
+        set_dropped(l->platform, labels, node);
         if (!stoa_metrics_gauge(l->platform->metrics, "stoa_session_up", labels, "1: messages pass.", &up)) {
             stoa_gauge_set(up, node->view.session.state == STOA_SESSION_UP);
         }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "node/links.h"
+#include "node/plugin/plugins.h"
 #include "node/projection/projection.h"
 
 typedef struct figure {
@@ -162,5 +163,6 @@ void stoa_measure(stoa_platform *p)
     measure_shard(p, p->room);
     measure_shard(p, p->venue);
     stoa_node_links_measure(p->links);
+    stoa_plugins_measure(p, p->plugins);
     if (p->projection) { stoa_projector_measure(stoa_projection_projector(p->projection)); }
 }

@@ -135,7 +135,7 @@ const stoa_config_row stoa_settings_table[] = {
     {.path = "node.idle", .cls = STOA_CONFIG_CHOICE, .offset = AT(idle), .fallback = "eco", .choices = idles, .doc = "What an idle core does: sleep; spin 50 us, then sleep; spin."},
     {.path = "node.memory", .cls = STOA_CONFIG_SIZE, .offset = AT(memory_bytes), .fallback = "256MiB", .min = 16 << 20, .max = INT64_C(1) << 40, .doc = "For messages, per core."},
     {.path = "node.drain", .cls = STOA_CONFIG_DURATION, .offset = AT(drain_ns), .fallback = "5s", .max = INT64_C(3600) * 1000000000, .doc = "How long SIGTERM lets work under way finish."},
-    {.path = "node.shares", .cls = STOA_CONFIG_TEXT, .offset = AT(shares), .fallback = "", .max = TEXT_MAX(stoa_settings, shares), .doc = "Kinds whose actors other nodes find by name, with commas between: room, trade_book; and whose messages they may send. A plug-in's by its name. Empty: none."},
+    {.path = "node.shares", .cls = STOA_CONFIG_TEXT, .offset = AT(shares), .fallback = "", .max = TEXT_MAX(stoa_settings, shares), .doc = "Kinds whose actors other nodes find by name, with commas between: room, trade_book; and whose messages they may send. A plug-in's by its name; plugin: supervisors, so that clients and operators of other nodes may ask any plug-in of this one, and those here theirs. Empty: none."},
     {.path = "node.lost", .cls = STOA_CONFIG_DURATION, .offset = AT(lost_ns), .fallback = "2s", .min = 1000000, .max = INT64_C(3600) * 1000000000, .doc = "A node whose connection is gone for so long is lost: its actors have ended, for those here."},
     {.path = "log.level", .cls = STOA_CONFIG_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = levels, .doc = "Lines below it are not written."},
     {.path = "flight.file", .cls = STOA_CONFIG_TEXT, .offset = AT(flight_file), .fallback = "", .max = STOA_PATH_MAX - 8, .doc = "The flight recorder, read with `stoa flight`; those of earlier runs end in .1 to .4; empty: DATA/flight."},
@@ -376,15 +376,26 @@ static void check_clients(const stoa_settings *s, stoa_buf *faults)
     }
 }
 
+static bool has_word(const char *list, const char *word)
+{
+    size_t bytes;
+    for (; list += strspn(list, ", "), (bytes = strcspn(list, ", ")) > 0; list += bytes) {
+        if (strlen(word) == bytes && memcmp(list, word, bytes) == 0) { return true; }
+    }
+    return false;
+}
+
 static void check_asked(const stoa_settings *s, stoa_buf *faults)
 {
+    bool elsewhere = s->link_count && has_word(s->shares, plugin_table.name);
     for (uint32_t i = 0; i < s->client_count; i++) {
         char names[sizeof s->clients[i].plugins], *rest = NULL;
         (void)snprintf(names, sizeof names, "%s", s->clients[i].plugins);
         for (char *name = strtok_r(names, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest)) {
             uint32_t at = 0;
             while (at < s->plugin_count && strcmp(s->plugins[at].name, name) != 0) { at++; }
-            if (at == s->plugin_count) { stoa_buf_printf(faults, "clients: %s: there is no plug-in '%s'\n", s->clients[i].name, name); }
+            if (at < s->plugin_count || elsewhere) { continue; }
+            stoa_buf_printf(faults, "clients: %s: there is no plug-in '%s' here; those of linked nodes need 'plugin' in node.shares\n", s->clients[i].name, name);
         }
     }
 }

@@ -16,6 +16,13 @@ const char *stoa_drop_name(stoa_drop reason)
     return (size_t)reason < STOA_DROP_COUNT ? names[reason] : "?";
 }
 
+const char *stoa_drop_text(stoa_drop reason)
+{
+#define STOA_DROP_DOC_(NAME, text, doc) doc,
+    static const char *const texts[] = {STOA_DROPS(STOA_DROP_DOC_)};
+    return (size_t)reason < STOA_DROP_COUNT ? texts[reason] : "?";
+}
+
 stoa_drop stoa_drop_of(stoa_err why)
 {
     static const struct {

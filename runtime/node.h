@@ -314,6 +314,7 @@ enum { STOA_ABSENT_MAX = 16384 };
 #define STOA_DROP_NAME_(NAME, text, doc) STOA_DROP_##NAME,
 typedef enum stoa_drop { STOA_DROPS(STOA_DROP_NAME_) STOA_DROP_COUNT } stoa_drop;
 const char *stoa_drop_name(stoa_drop reason);
+const char *stoa_drop_text(stoa_drop reason); /* what happened */
 
 typedef struct stoa_actor_view {
     char name[STOA_NAME_MAX + 1];

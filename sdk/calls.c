@@ -144,10 +144,10 @@ void calls_unsent(stoa_client *c)
 /* --- answers */
 
 /* "Retry with the same id" is what these say; the outcome of the first attempt does not matter then. To a plug-in it does: it may have failed
- * of the request itself. */
+ * of the request itself, or done it before its node was lost. */
 static bool is_passing(uint32_t op, stoa_err err)
 {
-    if (op == STOA_OP_PLUGIN_ASK && err == STOA_E_FAILED) { return false; }
+    if (op == STOA_OP_PLUGIN_ASK) { return err == STOA_E_UNAVAILABLE || err == STOA_E_CLOSED; }
     return err == STOA_E_TIMEOUT || err == STOA_E_UNAVAILABLE || err == STOA_E_FAILED || err == STOA_E_CLOSED;
 }
 

@@ -161,10 +161,14 @@ static const char part_refusals[] =
     "Then the\n"
     "  operation itself.\n"
     "- `UNAVAILABLE` and `FAILED` pass: send the same request again after a while. `FULL`: wait for answers first. `FAILED` of a\n"
-    "  `plugin.ask` may come of the request itself, and what it did may be lost or not: a client sends it again only by its user's word.\n"
+    "  `plugin.ask` may come of the request itself, and what it did may be lost or not, as with `TIMEOUT`: a client sends it again only by its\n"
+    "  user's word.\n"
     "- A target may be on another node, linked to this one. While that is lost, what was found there is `UNAVAILABLE`, and the text\n"
     "  names the node; what never was, or is there no more when the node is back, is `NOT_FOUND` (`UNKNOWN_SYMBOL`). A node remembers up to\n"
     "  16,384 such names, as long as it runs. A request that was under way to a node that is lost has an unknown outcome: `TIMEOUT`.\n"
+    "- A `plugin.ask` is done by the plug-in's supervisor: this node's, or where it has no such plug-in that of a linked node, if both share\n"
+    "  the kind `plugin` (`node.shares`). An `instance` that the supervisor has not is looked for on linked nodes that share the plug-in's kind.\n"
+    "  `plugin ask` at the REPL goes the same way.\n"
     "\n";
 
 static const char part_streams[] =
@@ -286,7 +290,7 @@ static const struct {
     {"room.page.first_kept", "oldest post that the room still has"},
     {"room.page.last", "newest post of the room"},
     {"room.roster.last", "newest post of the room"},
-    {"plugin.ask.instance", "which of the plug-in's actors"},
+    {"plugin.ask.instance", "which of the plug-in's actors; where it is not here, one of that key on a linked node"},
     {"plugin.ask.message", "a command or a cast of the plug-in's table"},
     {"plugin.ask.payload", "its fields as a JSON object; what is left out is zero; empty: all"},
     {"plugin.answer.payload", "the reply's fields as JSON; empty where the message has none"},

@@ -260,8 +260,8 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     const stoa_remote_line *line = context;
     stoa_remote *remote = line->remote;
     stoa_remote_peer *peer = peer_of(remote, session);
-    (void)what;
     if (!peer) { return; }
+    for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { peer->counts.in_doubt += what->lanes[lane].lost; }
     stoa_remote_peer_lost(remote, peer);
     drop_backlog(remote, peer, true, STOA_E_CLOSED);
     clear_pieces(peer);

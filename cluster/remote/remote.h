@@ -123,6 +123,7 @@ typedef struct stoa_remote_counts {
     uint64_t refused_out, refused_in; /* refusals told to the other side, and by it */
     uint64_t malformed;               /* frames that cannot be */
     uint64_t lost;                    /* times it was lost */
+    uint64_t in_doubt;                /* messages that were on their way when it restarted: some may have arrived */
     uint64_t dropped[STOA_DROP_COUNT];
 } stoa_remote_counts;
 

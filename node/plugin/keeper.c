@@ -14,7 +14,8 @@ enum { ASKS = 64, ROOM_BYTES = 64 << 10 };
 #define ASK_NS STOA_S(60) /* who asks has a deadline of his own */
 
 typedef struct plugin {
-    const stoa_plugin_unit *unit;
+    stoa_plugin_unit *unit;
+    stoa_node *node;
     plugin_children children;
     struct {
         stoa_ref ref;
@@ -51,7 +52,9 @@ static stoa_err spawn(stoa_turn *turn, plugin *self, uint32_t i)
     const stoa_plugin_plan *plan = &self->unit->plan;
     plugin_child *child = &self->children.at[i];
     (void)snprintf(name, sizeof name, "%s/%s", plan->settings.name, plan->actors[i]);
-    stoa_child how = {.name = name, .args = &plan->isolate, .restart = (stoa_restart)plan->settings.restart};
+    stoa_isolate isolate = plan->isolate;
+    isolate.drops = self->unit->drops[i];
+    stoa_child how = {.name = name, .args = &isolate, .restart = (stoa_restart)plan->settings.restart};
     stoa_err err = stoa_turn_spawn(turn, stoa_plugged_kind(self->unit->plugged), &how, &self->at[i].ref);
     if (!err && !stoa_turn_monitor(turn, self->at[i].ref)) { err = STOA_E_FULL; }
     child->gone = err != STOA_OK;
@@ -65,6 +68,7 @@ static stoa_err plugin_begin(stoa_turn *turn, void *state, const void *args)
 {
     plugin *self = state;
     self->unit = ((const plugin_args *)args)->unit;
+    self->node = ((const plugin_args *)args)->node;
     const char *const *keys = self->unit->plan.actors;
     stoa_err err = stoa_json_parser_new(sizeof(stoa_text1022), &self->parser);
     if (err) { return err; }
@@ -133,17 +137,7 @@ static stoa_err plugin_on_start(stoa_turn *turn, plugin *self, const plugin_star
     return err;
 }
 
-/* --- what clients ask */
-
-static const stoa_row *message_named(const stoa_table *table, const stoa_text62 *name)
-{
-    for (uint32_t id = 1; id <= table->row_count; id++) {
-        const stoa_row *row = &table->rows[id];
-        bool taken = row->cls == STOA_ROW_COMMAND || row->cls == STOA_ROW_CAST || row->cls == STOA_ROW_CONTROL;
-        if (taken && STOA_TEXT_EQZ(name, row->name)) { return row; }
-    }
-    return NULL;
-}
+/* --- what clients and operators ask */
 
 static stoa_err read_json(plugin *self, const stoa_row *row, const stoa_text1022 *text, void *payload)
 {
@@ -154,14 +148,19 @@ static stoa_err read_json(plugin *self, const stoa_row *row, const stoa_text1022
     return err ? err : stoa_payload_from_json(&row->payload, value, payload);
 }
 
-static stoa_err find_child(const plugin *self, const stoa_text30 *key, stoa_ref *out)
+/* One of its own that does not stay away, or an actor elsewhere. Errors: NOT_FOUND, UNAVAILABLE (it is on a node that is lost). */
+static stoa_err find_instance(const plugin *self, const stoa_text30 *key, stoa_ref *out)
 {
+    char name[2 * STOA_NAME_MAX], of[STOA_NAME_MAX + 1];
     for (uint32_t i = 0; i < self->children.count; i++) {
-        if (!STOA_TEXT_EQ(&self->children.at[i].key, key)) { continue; }
+        if (self->children.at[i].gone || !STOA_TEXT_EQ(&self->children.at[i].key, key)) { continue; }
         *out = self->at[i].ref;
-        return self->children.at[i].gone ? STOA_E_NOT_FOUND : STOA_OK;
+        return STOA_OK;
     }
-    return STOA_E_NOT_FOUND;
+    int length = snprintf(name, sizeof name, "%s/%.*s", self->unit->plan.settings.name, STOA_TEXT_ARGS(key));
+    if (length > STOA_NAME_MAX) { return STOA_E_NOT_FOUND; }
+    *out = stoa_find_or_absent(self->node, name, of);
+    return out->at ? STOA_OK : of[0] ? STOA_E_UNAVAILABLE : STOA_E_NOT_FOUND;
 }
 
 static stoa_err plugin_on_ask(stoa_turn *turn, plugin *self, const plugin_ask *in, plugin_answer *out)
@@ -170,8 +169,8 @@ static stoa_err plugin_on_ask(stoa_turn *turn, plugin *self, const plugin_ask *i
     stoa_ref child = STOA_REF_NONE;
     uint32_t at = 0;
     (void)out;
-    stoa_err err = find_child(self, &in->instance, &child);
-    const stoa_row *row = err ? NULL : message_named(stoa_plugged_kind(self->unit->plugged)->table, &in->message);
+    stoa_err err = find_instance(self, &in->instance, &child);
+    const stoa_row *row = err ? NULL : stoa_message_named(stoa_plugged_kind(self->unit->plugged)->table, in->message.at, in->message.len);
     if (!err && !row) { err = STOA_E_NOT_FOUND; }
     if (!err) { err = read_json(self, row, &in->payload, payload); }
     if (err || !row->reply) { return err ? err : stoa_turn_send(turn, child, row, payload); }

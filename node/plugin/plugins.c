@@ -106,7 +106,7 @@ static stoa_err spawn_keeper(stoa_platform *p, stoa_plugin_unit *unit)
 {
     const stoa_settings_plugin *s = &unit->plan.settings;
     char name[2 * STOA_NAME_MAX];
-    plugin_args args = {unit};
+    plugin_args args = {unit, p->node};
     unit->supervisor = plugin_kind;
     stoa_plugin_hear_answers(unit);
     unit->supervisor.supervision = (stoa_supervision){.restarts = RESTARTS_NEVER_TOO_MANY,
@@ -147,6 +147,26 @@ void stoa_plugins_free(stoa_plugins *plugins)
 {
     for (uint32_t i = 0; plugins && i < plugins->count; i++) { stoa_plugged_close(plugins->units[i].plugged); }
     free(plugins);
+}
+
+static void measure_actor(stoa_platform *p, const stoa_plugin_unit *unit, uint32_t at)
+{
+    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
+        char labels[160];
+        stoa_counter *metric;
+        (void)snprintf(labels, sizeof labels, "plugin=\"%s\",actor=\"%s\",reason=\"%s\"", unit->plan.settings.name, unit->plan.actors[at],
+                       stoa_drop_name((stoa_drop)reason));
+        stoa_err err = stoa_metrics_counter(p->metrics, "stoa_plugin_dropped_total", labels, "What a plug-in's actor sent and nobody got, by reason.", &metric);
+        if (!err) { stoa_gauge_set(metric, stoa_counter_get(&unit->drops[at][reason])); }
+    }
+}
+
+void stoa_plugins_measure(stoa_platform *p, const stoa_plugins *plugins)
+{
+    for (uint32_t i = 0; plugins && i < plugins->count; i++) {
+        const stoa_plugin_unit *unit = &plugins->units[i];
+        for (uint32_t at = 0; unit->plugged && unit->plan.actors[at]; at++) { measure_actor(p, unit, at); }
+    }
 }
 
 stoa_plugin_unit *stoa_plugin_named(stoa_plugins *plugins, const char *name)

@@ -25,6 +25,7 @@ typedef struct stoa_plugin_unit {
     stoa_kind supervisor;        /* the supervisor's kind, with this plug-in's policy */
     stoa_hear hears[STOA_PLUGIN_HEARS];
     stoa_ref keeper;
+    stoa_counter drops[PLUGIN_ACTORS_MAX][STOA_DROP_COUNT]; /* what its actors sent and nobody got */
 } stoa_plugin_unit;
 
 typedef struct stoa_plugins {
@@ -36,6 +37,9 @@ typedef struct stoa_plugins {
 stoa_err stoa_plugins_open(stoa_platform *platform, stoa_plugins **out);
 /* NULL is allowed. After the node's close. */
 void stoa_plugins_free(stoa_plugins *plugins);
+
+/* Figures of all of them into the platform's metrics. NULL is allowed. */
+void stoa_plugins_measure(stoa_platform *platform, const stoa_plugins *plugins);
 
 /* NULL: there is none of that name. */
 stoa_plugin_unit *stoa_plugin_named(stoa_plugins *plugins, const char *name);

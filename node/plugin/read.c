@@ -8,6 +8,16 @@
 
 #include "base/buf.h"
 
+const stoa_row *stoa_message_named(const stoa_table *table, const char *name, size_t name_bytes)
+{
+    for (uint32_t id = 1; id <= table->row_count; id++) {
+        const stoa_row *row = &table->rows[id];
+        bool taken = row->cls == STOA_ROW_COMMAND || row->cls == STOA_ROW_CAST || row->cls == STOA_ROW_CONTROL;
+        if (taken && strlen(row->name) == name_bytes && memcmp(row->name, name, name_bytes) == 0) { return row; }
+    }
+    return NULL;
+}
+
 static stoa_err put_uint(const stoa_type *type, stoa_json value, void *out)
 {
     uint64_t number;

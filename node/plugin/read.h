@@ -1,4 +1,4 @@
-/* read.h - a payload from JSON that an operator typed.
+/* read.h - messages by name, and payloads from JSON that an operator or a client typed.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_NODE_PLUGIN_READ_H
@@ -6,6 +6,9 @@
 
 #include "base/json.h"
 #include "base/table.h"
+
+/* The message of that name that somebody may send; NULL: there is none. */
+const stoa_row *stoa_message_named(const stoa_table *table, const char *name, size_t name_bytes);
 
 /* Fill a value of type, all zero before: records as objects, what they leave out is zero; enums by name, decimals as strings. Errors:
  * INVALID (another kind of value, a member that there is not, bytes), RANGE, PRECISION, TOO_LARGE; the trail says where. */

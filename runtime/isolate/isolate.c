@@ -386,8 +386,13 @@ stoa_err stoa_isolate_start(stoa_turn *turn, void *state, const void *args)
 void stoa_isolate_inspect(const void *state, stoa_buf *out)
 {
     const stoa_isolated *self = state;
-    const char *status = self->broken ? self->broken : self->done ? "serves" : "starts";
-    stoa_buf_printf(out,
-                    "{\"pid\":%d,\"status\":\"%s\",\"turns\":%" PRIu64 ",\"under_way\":%" PRIu64 ",\"asks\":%u,\"dropped\":%" PRIu64 "}",
-                    self->ward ? (int)stoa_ward_pid(self->ward) : 0, status, self->done, self->sent - self->done, self->asks, self->dropped);
+    const char *status = self->broken ? self->broken : self->done ? "serves" : "starts", *comma = "";
+    stoa_buf_printf(out, "{\"pid\":%d,\"status\":\"%s\",\"turns\":%" PRIu64 ",\"under_way\":%" PRIu64 ",\"asks\":%u,\"dropped\":{",
+                    self->ward ? (int)stoa_ward_pid(self->ward) : 0, status, self->done, self->sent - self->done, self->asks);
+    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
+        if (!self->dropped[reason]) { continue; }
+        stoa_buf_printf(out, "%s\"%s\":%" PRIu64, comma, stoa_drop_name((stoa_drop)reason), self->dropped[reason]);
+        comma = ",";
+    }
+    stoa_buf_puts(out, "}}");
 }

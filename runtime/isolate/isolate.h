@@ -17,8 +17,8 @@
  *
  * What a handler may call there: send, within, told, when_room, ask, after, every, cancel, answer, refuse, keep, fail, exit, key, random, alloc
  * and free, find for its peers, monitor and link for whom it may send to, subscribe, join, bind and publish (topics it was not given:
- * DENIED). All else answers UNSUPPORTED. A send is not refused in the child's turn: casts that find their receiver full are
- * dropped and counted (`inspect`); asks are answered with the error, and who is told is told. An event-sourced kind is refused by the
+ * DENIED). All else answers UNSUPPORTED. A send is not refused in the child's turn: casts that find their receiver full or gone are
+ * dropped: dead letters of its core, counted by reason (`inspect`, drops); asks are answered with the error, and who is told is told. An event-sourced kind is refused by the
  * child (docs/decisions/0030), an isolate in a simulated node by its start: UNSUPPORTED. So is one where the kernel has no
  * Landlock, by which a child has no file but its library and those of the system.
  *
@@ -27,6 +27,7 @@
 #define STOA_RUNTIME_ISOLATE_ISOLATE_H
 
 #include "base/api.h"
+#include "base/metrics.h"
 #include "runtime/actor.h"
 
 STOA_API_BEGIN
@@ -60,6 +61,7 @@ typedef struct stoa_isolate {
     uint64_t start_ns;                /* that loading and start may take; 0 means 10 s */
     const char *const *hears;         /* patterns of topics and groups that it may subscribe to or join; ends with NULL. NULL: none */
     const char *const *tells;         /* those that it may publish on, likewise */
+    stoa_counter *drops;              /* STOA_DROP_COUNT: what it sent and nobody got, by reason (node.h), over all its lives. NULL: not counted */
 } stoa_isolate;
 
 /* What the library exports. */

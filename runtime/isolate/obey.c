@@ -77,6 +77,15 @@ static const char *read_message(const stoa_turn *turn, stoa_isolated *self, cons
     return NULL;
 }
 
+/* What it sent has reached nobody: a dead letter, and counted. */
+static void dropped(stoa_turn *turn, stoa_isolated *self, stoa_ref to, const stoa_row *row, stoa_err why)
+{
+    stoa_drop reason = stoa_drop_of(why);
+    self->dropped[reason]++;
+    if (self->options.drops) { stoa_counter_add(&self->options.drops[reason], 1); }
+    stoa_core_letter(((const stoa_turning *)turn)->core, to, turn->self, row, why);
+}
+
 static const char *obey_send(stoa_turn *turn, stoa_isolated *self, const order *o)
 {
     const stoa_row *row;
@@ -85,7 +94,7 @@ static const char *obey_send(stoa_turn *turn, stoa_isolated *self, const order *
     stoa_ref to = {o->head->ref};
     uint64_t within_ns = o->head->ns;
     stoa_err err = within_ns ? stoa_turn_send_within(turn, to, row, decoded, within_ns) : stoa_turn_send(turn, to, row, decoded);
-    self->dropped += err != STOA_OK;
+    if (err) { dropped(turn, self, to, row, err); }
     return NULL;
 }
 
@@ -93,7 +102,8 @@ static const char *obey_send(stoa_turn *turn, stoa_isolated *self, const order *
 static void tell_system(stoa_turn *turn, stoa_isolated *self, unsigned row, const void *payload)
 {
     stoa_isolate_head head = {.word = STOA_ISOLATE_MESSAGE, .ns = turn->now_ns, .wall_ns = turn->wall_ns};
-    self->dropped += stoa_isolate_tell(self, &head, NULL, &stoa_system_rows[row], payload) != STOA_OK;
+    stoa_err err = stoa_isolate_tell(self, &head, NULL, &stoa_system_rows[row], payload);
+    if (err) { dropped(turn, self, turn->self, &stoa_system_rows[row], err); }
 }
 
 static const char *obey_told(stoa_turn *turn, stoa_isolated *self, const order *o)
@@ -114,7 +124,7 @@ static const char *obey_publish(stoa_turn *turn, stoa_isolated *self, const orde
     if (fault) { return fault; }
     if (row->cls == STOA_ROW_COMMAND || o->head->token >= STOA_TOPIC_SLOTS) { return ROW; }
     stoa_err err = stoa_turn_publish(turn, (unsigned)o->head->token, row, decoded);
-    self->dropped += err && err != STOA_E_INVALID;
+    if (err && err != STOA_E_INVALID) { dropped(turn, self, STOA_REF_NONE, row, err); }
     return err == STOA_E_INVALID ? SUBJECT : NULL;
 }
 

@@ -6,6 +6,7 @@
 
 #include "runtime/isolate/frame.h"
 #include "runtime/isolate/warden.h"
+#include "runtime/node.h"
 
 /* Turns under way: what others sent; answers, and what the runtime tells because it was asked to, on top of that. */
 enum { STOA_ISOLATE_SLOTS = STOA_ISOLATE_WINDOW + 2 * STOA_ISOLATE_ASKS };
@@ -22,7 +23,8 @@ typedef struct stoa_isolated {
     const char *broken;  /* why it ends; NULL: it serves */
     uint64_t sent, done; /* turns that it was given; of those, over. The first one is its start */
     uint64_t seen_done;  /* at the last beat */
-    uint64_t beat_ns, dropped;
+    uint64_t beat_ns;
+    uint64_t dropped[STOA_DROP_COUNT]; /* of what it sent */
     uint32_t still;      /* beats without a turn that ended */
     uint32_t quiet;      /* looks that found nothing */
     uint32_t ops, asks;  /* of the child's turn; under way */

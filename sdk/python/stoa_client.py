@@ -608,7 +608,7 @@ class Client:
         call = self.calls.get(id_)
         if not call or not call.sent:
             return
-        once = call.op == "plugin.ask" and error and error.name == "FAILED"  # it may have failed of the request itself
+        once = call.op == "plugin.ask" and error and error.name in ("FAILED", "TIMEOUT")  # of the request itself, or done
         if error and error.name in PASSING and not once and self.try_again(call):
             return
         del self.calls[id_]
