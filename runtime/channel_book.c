@@ -170,35 +170,36 @@ static stoa_channel_in *in_of(stoa_channel_book *book, uint32_t channel, const s
     return in;
 }
 
-static void take(stoa_channel_in *in, uint64_t seq, uint64_t chain, uint64_t epoch)
+static void keep(stoa_channel_in *in, uint64_t seq, int64_t refusal)
+{
+    int16_t *kept = &in->refusals[seq % STOA_CHANNEL_MESSAGES];
+    in->open += (uint32_t)(refusal != 0) - (uint32_t)(*kept != 0);
+    *kept = (int16_t)refusal;
+}
+
+static void take(stoa_channel_in *in, uint64_t seq, uint64_t chain, uint64_t epoch, int64_t refusal)
 {
     in->cursor = (stoa_cursor){seq, chain};
     in->epoch = epoch;
+    keep(in, seq, refusal);
 }
 
 void stoa_channel_delivered(stoa_channel_book *book, const stoa_shard_log_delivered *event)
 {
-    take(in_of(book, event->channel, &event->shard), event->seq, event->chain, event->epoch);
+    take(in_of(book, event->channel, &event->shard), event->seq, event->chain, event->epoch, STOA_OK);
 }
 
 void stoa_channel_refused(stoa_channel_book *book, const stoa_shard_log_refused *event)
 {
     stoa_channel_in *in = in_of(book, event->channel, &event->shard);
-    take(in, event->seq, event->chain, event->epoch);
-    in->refusals[event->seq % STOA_CHANNEL_MESSAGES] = (int16_t)event->error;
+    take(in, event->seq, event->chain, event->epoch, event->error);
     in->refused++;
-    in->open++;
 }
 
 void stoa_channel_settled(stoa_channel_book *book, const stoa_shard_log_settled *event)
 {
     stoa_channel_in *in = in_of(book, event->channel, NULL);
-    uint64_t kept = event->seq > STOA_CHANNEL_MESSAGES ? event->seq - STOA_CHANNEL_MESSAGES : 0;
-    for (uint64_t seq = in->settled > kept ? in->settled + 1 : kept + 1; seq <= event->seq && in->open; seq++) {
-        int16_t *refusal = &in->refusals[seq % STOA_CHANNEL_MESSAGES];
-        if (*refusal) { in->open--; }
-        *refusal = 0;
-    }
+    for (uint64_t seq = stoa_channel_unsettled(in); seq <= event->seq && in->open; seq++) { keep(in, seq, STOA_OK); }
     in->settled = event->seq;
 }
 

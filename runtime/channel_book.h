@@ -128,10 +128,10 @@ typedef struct stoa_channel_in {
     stoa_text30 shard; /* where it comes from; empty: not in use */
     stoa_cursor cursor;
     uint64_t epoch;    /* of the writer behind the cursor */
-    uint64_t settled;  /* refusals up to here are forgotten */
+    uint64_t settled;  /* refusals up to here are forgotten, and so is what is STOA_CHANNEL_MESSAGES below the cursor */
     uint64_t refused;  /* messages, ever */
     uint32_t generation, open; /* open: refusals that are kept */
-    int16_t refusals[STOA_CHANNEL_MESSAGES]; /* by seq; 0: not refused, or not kept */
+    int16_t refusals[STOA_CHANNEL_MESSAGES]; /* of the last ones up to the cursor, by seq; 0: not refused, or not kept */
 } stoa_channel_in;
 
 typedef struct stoa_channel_book {
@@ -158,7 +158,13 @@ static inline uint64_t stoa_channel_waits(const stoa_channel_out *out)
 }
 /* The message at byte *at of the ring, stepping over a filler; NULL: none yet. *at moves to where it begins. */
 const stoa_mail *stoa_channel_mail(const stoa_channel_out *out, uint64_t *at);
-/* How a refused message was refused; OK: it was not, or that is forgotten. */
+/* The first message whose refusal may be kept: before it another one has its place. */
+static inline uint64_t stoa_channel_unsettled(const stoa_channel_in *in)
+{
+    uint64_t gone = in->cursor.seq > STOA_CHANNEL_MESSAGES ? in->cursor.seq - STOA_CHANNEL_MESSAGES : 0;
+    return (in->settled > gone ? in->settled : gone) + 1;
+}
+/* How a message from there up to the cursor was refused; OK: it was not. */
 static inline stoa_err stoa_channel_refusal(const stoa_channel_in *in, uint64_t seq)
 {
     return (stoa_err)in->refusals[seq % STOA_CHANNEL_MESSAGES];

@@ -161,9 +161,10 @@ static bool committed_cursor(const struct stoa_shard *shard, uint32_t channel, s
 /* The refusals above what was answered, as many as one frame takes; *upto_out: how far they reach. */
 static uint32_t refusals(const stoa_channel_in *in, uint64_t from, uint64_t to, stoa_refusal *list, uint64_t *upto_out)
 {
+    uint64_t kept = stoa_channel_unsettled(in);
     uint32_t count = 0;
     *upto_out = to;
-    for (uint64_t seq = from + 1; seq <= to && in->open; seq++) {
+    for (uint64_t seq = from < kept ? kept : from + 1; seq <= to && in->open; seq++) {
         stoa_err error = stoa_channel_refusal(in, seq);
         if (!error) { continue; }
         if (count == REFUSALS_MAX) {

@@ -33,9 +33,8 @@ static uint32_t channel_from(struct stoa_shard *shard, const stoa_channel_peer *
 static void settle(struct stoa_shard *shard, uint32_t channel, uint64_t upto)
 {
     const stoa_channel_in *in = in_of(shard, channel);
-    uint64_t seq = in->settled + 1;
+    uint64_t seq = stoa_channel_unsettled(in);
     if (upto > in->cursor.seq) { upto = in->cursor.seq; }
-    if (seq + STOA_CHANNEL_MESSAGES <= upto) { seq = upto - STOA_CHANNEL_MESSAGES + 1; }
     while (in->open && seq <= upto && !stoa_channel_refusal(in, seq)) { seq++; }
     if (!in->open || seq > upto) { return; } /* none of them is kept */
     shard->cause = 0;

@@ -134,8 +134,7 @@ static const char *refused(const stoa_shard_log *ledger, const void *payload, ui
     (void)position;
     if (!why) { why = next_in(in, &event->shard, event->seq); }
     if (why) { return why; }
-    if (event->error >= 0 || event->error < INT16_MIN) { return "a refusal without an error"; }
-    return stoa_channel_refusal(in, event->seq) == STOA_OK ? NULL : "more refusals than are kept";
+    return event->error < 0 && event->error >= INT16_MIN ? NULL : "a refusal without an error";
 }
 
 static const char *settled(const stoa_shard_log *ledger, const void *payload, uint64_t position)

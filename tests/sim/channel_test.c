@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "runtime/channel_book.h"
 #include "runtime/sim.h"
 #include "storage/sim/journal.h"
 #include "tests/sim/purse.h"
@@ -269,6 +270,29 @@ static void what_is_refused_comes_back_once(void **context)
     finish(&w);
 }
 
+/* Refusals are kept by number, in as many places as messages may wait. */
+static void what_is_refused_comes_back_after_thousands_that_were_not(void **context)
+{
+    (void)context;
+    world w = two_shards(stoa_durability_DISK, stoa_durability_DISK);
+    enum { GOOD = STOA_CHANNEL_MESSAGES + 1000, MIXED = 2000 };
+    uint64_t refused = 0;
+    for (uint64_t i = 0; i < GOOD + MIXED; i++) {
+        uint64_t amount = i < GOOD || i % 50 ? 1 : PURSE_REFUSES;
+        refused += amount == PURSE_REFUSES;
+        while (purse_post_push(w.node, w.a, (purse_push){.amount = amount, .to = text("there:purse/there")})) {
+            stoa_sim_run(w.sim, STOA_MS(1));
+        }
+        stoa_sim_run(w.sim, STOA_US(20)); /* mail comes while what is refused waits for its block */
+    }
+    settle(&w);
+    assert_int_equal(state(&w, w.a)->sent, GOOD + MIXED);
+    assert_int_equal(state(&w, w.b)->got, GOOD + MIXED - refused);
+    assert_int_equal(state(&w, w.a)->back, refused);
+    assert_int_equal(state(&w, w.a)->free + state(&w, w.b)->free, 0);
+    finish(&w);
+}
+
 static void mail_waits_for_a_shard_that_is_not_open(void **context)
 {
     (void)context;
@@ -456,6 +480,7 @@ int main(void)
         cmocka_unit_test(mail_arrives_and_is_forgotten_by_who_sent_it),
         cmocka_unit_test(who_is_mailed_to_knows_by_whom),
         cmocka_unit_test(what_is_refused_comes_back_once),
+        cmocka_unit_test(what_is_refused_comes_back_after_thousands_that_were_not),
         cmocka_unit_test(mail_waits_for_a_shard_that_is_not_open),
         cmocka_unit_test(a_full_channel_refuses_before_anything_happens),
         cmocka_unit_test(what_a_cascade_may_mail_is_bounded),
