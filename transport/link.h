@@ -139,7 +139,8 @@ typedef struct stoa_link_ops {
     const char *(*address)(stoa_link *link);
 
     /* Replace the allow-list (listen, with encryption). What a removed key has open is refused at once: sends to it say
-     * CLOSED, its frames are dropped, down is reported. On an error the old list stays.
+     * CLOSED, its frames are dropped, down is reported. So is what a key has open that has another name now, but for the refusal: it comes
+     * back by itself, with that name. On an error the old list stays.
      * Errors: INVALID (key, name, a key twice, no encryption), NOMEM. */
     stoa_err (*allow)(stoa_link *link, const stoa_link_allowed *allowed, uint32_t count);
 

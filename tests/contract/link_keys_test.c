@@ -20,14 +20,45 @@ static void frames_carry_the_name_of_the_key(void **state)
     wait_for(w, &server->frames, 2);
     assert_string_equal(server->identity, "other");
     wait_for(w, &server->ups, 2);
+    assert_int_equal(server->downs, 0);
+}
+
+/* Who it was said to be there is not who it is. */
+static void a_key_that_is_anothers_now_ends_where_it_is_connected(void **state)
+{
+    world *w = *state;
+    end *server = listen_at(w), *client = dial(w);
+    stoa_link_options options = options_of(w, false);
+    options.secret_key = w->other.secret_key;
+    options.public_key = w->other.public_key;
+    wait_for(w, &server->ups, 1);
+    end *other = end_open(w, w->address, &options);
+    wait_for(w, &server->ups, 2);
+    wait_for(w, &other->ups, 1);
+    stoa_peer gone = server->peer;
+    send_patiently(w, other, 0, 0, 10);
+    wait_for(w, &server->frames, 1);
 
     stoa_link_allowed renamed = w->allowed[1];
     (void)snprintf(renamed.name, sizeof renamed.name, "another");
+    frame_fill(w->frame, 1, 10);
+    assert_int_equal(other->link->ops->send(other->link, 0, w->frame, 10), STOA_OK);
     assert_int_equal(server->link->ops->allow(server->link, (stoa_link_allowed[]){w->allowed[0], renamed}, 2), STOA_OK);
-    send_patiently(w, other, 0, 1, 10);
-    wait_for(w, &server->frames, 3);
+    assert_int_equal(server->link->ops->send(server->link, gone, w->frame, 10), STOA_E_CLOSED);
+    wait_for(w, &server->downs, 1);
+    assert_true(server->lost == gone);
+    wait_for(w, &other->downs, 1);
+    wait_for(w, &server->ups, 3); /* it comes back, as who it is */
+    wait_for(w, &other->ups, 2);
+    assert_int_equal(server->frames, 1);
+    assert_int_equal(server->refusals + other->refusals, 0);
+    send_patiently(w, other, 0, 0, 10);
+    wait_for(w, &server->frames, 2);
     assert_string_equal(server->identity, "another");
-    assert_int_equal(server->downs, 0);
+    assert_in_order(server);
+    send_patiently(w, client, 0, 0, 10);
+    wait_for(w, &server->frames, 3);
+    assert_int_equal(client->downs, 0);
 }
 
 static void a_key_that_is_not_listed_is_refused_until_it_is(void **state)
@@ -148,6 +179,7 @@ int main(int argc, char **argv)
 {
     static const test tests[] = {
         KEY_TEST(frames_carry_the_name_of_the_key),
+        KEY_TEST(a_key_that_is_anothers_now_ends_where_it_is_connected),
         KEY_TEST(a_key_that_is_not_listed_is_refused_until_it_is),
         KEY_TEST(a_removed_key_is_refused_where_it_is_connected),
         KEY_TEST(a_bad_allow_list_leaves_the_old_one),

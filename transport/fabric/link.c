@@ -535,12 +535,13 @@ stoa_err stoa_fabric_allow(stoa_link *of, const stoa_link_allowed *allowed, uint
         stoa_conn *conn = link->conns[i];
         if (!conn || conn->lost || conn->phase < STOA_PHASE_OFFER || conn->phase > STOA_PHASE_UP) { continue; }
         const char *name = stoa_allowed_name(&link->allowed, conn->key);
-        if (name) {
+        if (name && strcmp(conn->identity, name) == 0) { continue; }
+        if (name && conn->phase < STOA_PHASE_UP) {
             memcpy(conn->identity, name, strnlen(name, sizeof conn->identity - 1) + 1);
             continue;
         }
-        stoa_fabric_refused(link, STOA_E_DENIED);
-        stoa_conn_dismiss(conn, STOA_E_DENIED);
+        if (!name) { stoa_fabric_refused(link, STOA_E_DENIED); }
+        stoa_conn_dismiss(conn, name ? STOA_OK : STOA_E_DENIED);
         stoa_fabric_kick(link);
     }
     return err;

@@ -127,7 +127,7 @@ void stoa_shm_conn_refuse(stoa_shm_link *link, stoa_shm_conn *conn, stoa_err why
     if (conn->state > STOA_SHM_ENDING) { return; }
     stoa_shm_note note = none;
     note.why = why;
-    bool is_told = why != STOA_E_TOO_LARGE; /* the end of a connection, but no refusal */
+    bool is_told = why != STOA_E_TOO_LARGE && why != STOA_E_CLOSED; /* the end of a connection, but no refusal */
     if (is_told && conn->socket >= 0) { (void)stoa_shm_socket_say(conn->socket, &note, -1); }
     if (is_told) { stoa_shm_link_refused(link, why); }
     hang_up(conn);

@@ -123,7 +123,7 @@ stoa_err stoa_shm_conn_meet(stoa_shm_link *link, stoa_shm_conn *conn, const stoa
 stoa_shm_conn *stoa_shm_conn_at(const stoa_shm_link *link, stoa_peer peer);
 /* Its socket or its process has something to say. */
 void stoa_shm_conn_hear(stoa_shm_link *link, stoa_shm_conn *conn, bool died);
-/* Refuse it, tell the other side why, and count it; in GREETING it is over, else broken. */
+/* Refuse it, tell the other side why, and count it; in GREETING it is over, else broken. TOO_LARGE, CLOSED: it ends, and nothing is refused. */
 void stoa_shm_conn_refuse(stoa_shm_link *link, stoa_shm_conn *conn, stoa_err why);
 /* The other side is gone. */
 void stoa_shm_conn_end(stoa_shm_link *link, stoa_shm_conn *conn);

@@ -75,8 +75,13 @@ stoa_err stoa_shm_allow(stoa_link *link, const stoa_link_allowed *allowed, uint3
     self->listed = true;
     for (uint32_t i = 0; i < self->live_count; i++) {
         stoa_shm_conn *conn = self->conns[self->live[i]];
-        if (!stoa_shm_link_allows(self, conn->process.uid, conn->identity)) {
+        char identity[STOA_SHM_IDENTITY_BYTES];
+        if (!stoa_shm_link_allows(self, conn->process.uid, identity)) {
             stoa_shm_conn_refuse(self, conn, STOA_E_DENIED);
+        } else if (conn->state < STOA_SHM_UP) {
+            memcpy(conn->identity, identity, sizeof identity);
+        } else if (strcmp(conn->identity, identity) != 0) {
+            stoa_shm_conn_refuse(self, conn, STOA_E_CLOSED);
         }
     }
     return STOA_OK;

@@ -350,8 +350,12 @@ static stoa_err allow(stoa_zmq_link *link, const stoa_link_allowed *allowed, uin
     if (err) { return err; }
     for (uint32_t i = 0; i < self->peers.slot_count; i++) {
         stoa_zmq_peer *peer = &self->peers.slots[i];
-        if (peer->stage == STOA_ZMQ_UP && !stoa_zap_name(self->zap, peer->key, peer->name)) {
+        char name[sizeof peer->name];
+        if (peer->stage != STOA_ZMQ_UP) { continue; }
+        if (!stoa_zap_name(self->zap, peer->key, name)) {
             part_with(self, peer, STOA_E_DENIED);
+        } else if (strcmp(name, peer->name) != 0) {
+            dismiss(self, peer, STOA_E_CLOSED);
         }
     }
     return STOA_OK;

@@ -286,12 +286,48 @@ static void what_cannot_be_is_refused_by_name(void **state)
     kit_remove(data);
 }
 
+/* It was b's by mistake: who has it does not go on as b on the connection that it has. */
+static void a_key_that_is_another_node_s_now_ends_where_it_is_connected(void **state)
+{
+    (void)state;
+    side a = {0}, b = {0};
+    stoa_ref ref;
+    uint64_t times;
+    char of_b[KIT_PATH_MAX + 64], of_c[KIT_PATH_MAX + 64];
+    kit_folder(a.data);
+    kit_folder(b.data);
+    kit_ok(stoa_links_pair(a.data));
+    kit_ok(stoa_links_pair(b.data));
+    give_key(&b, &a, "b");
+    give_key(&a, &b, "a");
+    open_side(&a, "a", "b, c", "zmq+tcp://127.0.0.1:0", true);
+    open_side(&b, "b", "a", a.address, false);
+    kit_ok(stoa_spawn(a.node, &bell_kind, "bell/b", NULL, &ref));
+    look_until(&a, &b, &b.told[STOA_REMOTE_UP], 0);
+    ring(&b, &times);
+    (void)snprintf(of_b, sizeof of_b, "%s/keys/b.pub", a.data);
+    (void)snprintf(of_c, sizeof of_c, "%s/keys/c.pub", a.data);
+    assert_int_equal(rename(of_b, of_c), 0);
+    look_until(&a, &b, &b.told[STOA_REMOTE_LOST], 0);
+    look_until(&a, &b, &b.told[STOA_REMOTE_REFUSED], 0);
+    assert_int_equal(stoa_links_find(b.links, "bell/b", STOA_MS(300), &ref), STOA_E_NOT_FOUND);
+    int ups = b.told[STOA_REMOTE_UP];
+    assert_int_equal(rename(of_c, of_b), 0);
+    look_until(&a, &b, &b.told[STOA_REMOTE_UP], ups);
+    ring(&b, &times);
+    assert_int_equal(times, 2);
+    sides_deinit(&a, &b);
+    kit_remove(a.data);
+    kit_remove(b.data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_folder_there_are_no_keys),
         cmocka_unit_test(the_keys_of_the_folder_decide),
         cmocka_unit_test(a_refusal_is_told_without_a_look),
+        cmocka_unit_test(a_key_that_is_another_node_s_now_ends_where_it_is_connected),
         cmocka_unit_test(a_key_of_two_names_lets_in_neither_and_leaves_the_rest),
         cmocka_unit_test(what_cannot_be_is_refused_by_name),
     };

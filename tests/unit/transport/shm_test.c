@@ -443,6 +443,34 @@ static void users_are_let_in_by_list(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
+static void a_user_that_is_another_name_s_now_comes_again(void **state)
+{
+    world *w = *state;
+    stoa_link_options listen = options_of(true);
+    stoa_link_allowed row = {.name = "one"};
+    (void)snprintf(row.public_key, sizeof row.public_key, "uid:%lu", (unsigned long)geteuid());
+    listen.allowed = &row, listen.allowed_count = 1;
+    listen_and_dial(w, &listen);
+    send_number(&w->client, 0, 0);
+    wait_for(w, &w->server.frames, 1);
+    assert_string_equal(w->server.identity, "one");
+    assert_int_equal(w->server.link->ops->allow(w->server.link, &row, 1), STOA_OK); /* nothing new */
+    stoa_peer gone = w->server.peer;
+    (void)snprintf(row.name, sizeof row.name, "other");
+    send_number(&w->client, 0, 1);
+    assert_int_equal(w->server.link->ops->allow(w->server.link, &row, 1), STOA_OK);
+    assert_int_equal(w->server.link->ops->send(w->server.link, gone, "x", 1), STOA_E_CLOSED);
+    wait_for(w, &w->server.downs, 1);
+    assert_int_equal(w->server.frames, 1);
+    wait_for(w, &w->server.ups, 2);
+    wait_for(w, &w->client.ups, 2);
+    assert_int_equal(w->server.refusals + w->client.refusals, 0);
+    send_number(&w->client, 0, 0);
+    wait_for(w, &w->server.frames, 1);
+    assert_string_equal(w->server.identity, "other");
+    assert_int_equal(w->server.disorders, 0);
+}
+
 static void bad_lists_are_refused_and_change_nothing(void **state)
 {
     world *w = *state;
@@ -729,6 +757,7 @@ int main(int argc, char **argv)
         IN_WORLD(a_poll_ends_whoever_rings),
         IN_WORLD(who_says_nothing_shuts_nobody_out),
         IN_WORLD(users_are_let_in_by_list),
+        IN_WORLD(a_user_that_is_another_name_s_now_comes_again),
         IN_WORLD(bad_lists_are_refused_and_change_nothing),
         IN_WORLD(a_listener_of_another_user_is_refused),
         IN_WORLD(a_writer_may_be_killed_at_any_moment),
