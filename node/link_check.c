@@ -216,7 +216,7 @@ static void check_link(const checks *c, const stoa_settings_link *link)
     check_key(c, link, count);
     check_uri(c, link);
     check_twice(c, link);
-    if (link->silence_ns < 3 * link->heartbeat_ns) { tell(c, link, "silence", "less than three heartbeats"); }
+    if (link->silence_ns < 4 * link->heartbeat_ns) { tell(c, link, "silence", "less than four heartbeats"); }
 }
 
 /* A plug-in, or the kind of their supervisors. */

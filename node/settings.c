@@ -118,7 +118,7 @@ static const stoa_config_row link_table[] = {
     {.path = "fenced", .cls = STOA_CONFIG_BOOL, .offset = LINK(fenced), .fallback = "false", .doc = "ucx, ofi, where the address leaves this machine: a firewall, or where the machines stand, keeps strangers from every port of the process. Who reaches the port that the library opens owns the process, with a key or without; so without this, or trusted, such an address is refused."},
     {.path = "trusted", .cls = STOA_CONFIG_BOOL, .offset = LINK(trusted), .fallback = "false", .doc = "ucx, ofi: the network between is the operator's own, and fenced. Keys are proven all the same, and nothing is encrypted where both sides say so."},
     {.path = "heartbeat", .cls = STOA_CONFIG_DURATION, .offset = LINK(heartbeat_ns), .fallback = "100ms", .min = 1000000, .max = INT64_C(60) * 1000000000, .doc = "How often it is asked whether the other side lives."},
-    {.path = "silence", .cls = STOA_CONFIG_DURATION, .offset = LINK(silence_ns), .fallback = "2s", .min = 10000000, .max = INT64_C(3600) * 1000000000, .doc = "It is down when no answer came for so long, at the latest; the time adapts from three heartbeats up to this."},
+    {.path = "silence", .cls = STOA_CONFIG_DURATION, .offset = LINK(silence_ns), .fallback = "2s", .min = 10000000, .max = INT64_C(3600) * 1000000000, .doc = "It is down when no answer came for so long, at the latest; the time adapts from four heartbeats up to this."},
     {0},
 };
 

@@ -133,7 +133,7 @@ typedef struct stoa_session_options {
     bool consumes;           /* the user calls stoa_session_consumed; else what is told is consumed */
     uint64_t ack_ns;         /* how long an acknowledgement may wait for a batch to go with; 1 ms */
     uint64_t heartbeat_ns;   /* 100 ms */
-    uint64_t silence_max_ns; /* 2 s; the threshold adapts between 4 heartbeats and this */
+    uint64_t silence_max_ns; /* 2 s; the threshold adapts between 4 heartbeats and this, and is no less than those */
     const stoa_transfer_events *transfers; /* NULL: offers are refused (UNSUPPORTED) */
     const stoa_session_events *events;     /* live as long as the session */
 } stoa_session_options;

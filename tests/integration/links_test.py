@@ -412,7 +412,7 @@ class Links(unittest.TestCase):
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: server}', r"check.yaml:\d+: links\[0\].nodes: server is the node's own key's name"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: demo}', r"check.yaml:\d+: links\[0\].nodes: demo is a client"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, c", listen: true, key: /b.pub}', r"check.yaml:\d+: links\[0\].key: a key is of one node"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: b, heartbeat: 1s, silence: 2s}', r"check.yaml:\d+: links\[0\].silence: less than three"),
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: b, heartbeat: 1s, silence: 3s}', r"check.yaml:\d+: links\[0\].silence: less than four"),
                 ('- {name: x, uri: "shm://x"}\n  - {name: x, uri: "shm://y"}', "links: x is there twice"),
                 ('- name: x\n    nodes: b\n    uri: "zmq+tcp://127.0.0.1"', r"check.yaml:6: links\[0\].uri: .*no port"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:99999", nodes: b, listen: true}', r"uri: .*'99999' is no port from 0 to 65535"),
