@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -63,7 +64,8 @@ static void run(world *w, stoa_random *random)
             change = w->taken + 1 + stoa_random_below(random, 2 * STOA_CHANNEL_MESSAGES);
         }
         take(w, stoa_random_chance(random, (uint32_t)permille) ? (int16_t)-(1 + (int)stoa_random_below(random, 20)) : 0);
-        if (stoa_random_chance(random, 10)) { settle(w, w->settled + stoa_random_below(random, w->taken - w->settled + 1)); }
+        bool settles = w->book->in[CHANNEL].open && stoa_random_chance(random, 10); /* nobody says so where there is nothing to forget */
+        if (settles) { settle(w, w->settled + stoa_random_below(random, w->taken - w->settled + 1)); }
         if (w->taken % CHECKED_EVERY == 0) { check(w); }
     }
 }
