@@ -95,6 +95,7 @@ typedef struct stoa_links_node_view {
     const char *name;   /* "" while unknown */
     uint32_t link;      /* index */
     bool up, lost;
+    bool spare;         /* another link carries what is said to it: it is in that one's row, and nothing else is told here */
     uint32_t names;     /* actors of its that can be found here */
     uint64_t rtt_ns;    /* smoothed round trip */
     uint64_t sent, received, malformed; /* messages; frames that cannot be */

@@ -14,6 +14,7 @@ static const char *const lane_names[] = {[STOA_LANE_CONTROL] = "control", [STOA_
 static const char *state_of(const stoa_node_seen *node)
 {
     static const char *const names[] = {[STOA_SESSION_AWAY] = "away", [STOA_SESSION_GREETING] = "greeting", [STOA_SESSION_UP] = "up"};
+    if (node->over) { return node->link->listen ? "elsewhere" : node->view.ready ? "spare" : "away"; }
     if (node->view.paused) { return "paused"; }
     if (node->view.session.state == STOA_SESSION_UP) { return "up"; }
     return node->view.lost ? "lost" : names[node->view.session.state];
@@ -62,7 +63,7 @@ static void put_link(stoa_doc *doc, const stoa_link_seen *link)
 static uint64_t since_of(const stoa_node_seen *node)
 {
     const stoa_link_fault *f = &node->fault;
-    return node->view.session.state == STOA_SESSION_UP ? f->up_ns : node->view.lost ? f->lost_ns : f->down_ns;
+    return node->over ? 0 : node->view.session.state == STOA_SESSION_UP ? f->up_ns : node->view.lost ? f->lost_ns : f->down_ns;
 }
 
 static uint64_t dropped_of(const stoa_node_seen *node)
@@ -82,7 +83,9 @@ static void put_node_note(stoa_doc *doc, const stoa_platform *p, const stoa_node
 {
     bool up = node->view.session.state == STOA_SESSION_UP;
     stoa_err why = last_fault(node);
-    if (node->view.paused) {
+    if (node->over) {
+        stoa_doc_printf(doc, "note", "here over %s; this link takes over when that one ends", node->over->name);
+    } else if (node->view.paused) {
         stoa_doc_printf(doc, "note", "paused by an operator, nothing passes: link %s resume", node->name);
     } else if (!up && why == STOA_E_DENIED) {
         stoa_doc_text(doc, "note", "refused for a key: compare the fingerprints of key show on both nodes, and key allow");
@@ -118,6 +121,7 @@ static void put_node(stoa_doc *doc, const stoa_platform *p, const stoa_node_seen
     stoa_doc_text(doc, "node", node->name[0] ? node->name : NULL);
     stoa_doc_text(doc, "link", node->link->name);
     stoa_doc_text(doc, "state", state_of(node));
+    stoa_doc_text(doc, "over", node->over ? node->over->name : NULL);
     put_time(doc, "since_ns", since_of(node));
     stoa_doc_uint(doc, "rtt_ns", node->view.session.rtt_ns);
     stoa_doc_uint(doc, "queued", queued);
@@ -164,7 +168,7 @@ stoa_err stoa_command_links(stoa_platform *platform, stoa_door_call *call)
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, "table links: link, role, provider, encrypts, one_sided=one-sided?, connections=connections made/n?, refused/n, refused_why=why?, "
                                "address?, note/wrap\n"
-                               "table nodes: node, link, state, since_ns=since/time, rtt_ns=rtt/ns?, queued/n, in_flight=in flight/bytes?, dropped/n, "
+                               "table nodes: node, link, state, over=here over?, since_ns=since/time, rtt_ns=rtt/ns?, queued/n, in_flight=in flight/bytes?, dropped/n, "
                                "resent/n?, resets=restarts seen/n?, silences/n?, names=actors/n?, last_fault=last fault?, note/wrap\n");
     free(seen);
     return STOA_OK;
@@ -318,7 +322,7 @@ static void put_session(stoa_doc *doc, const stoa_platform *p, const stoa_node_s
 }
 
 static const char link_view[] =
-    "fields session: node, state, since_ns=since/time, note/wrap, names=actors found here/n, dropped/n, last_fault=last fault, "
+    "fields session: node, state, over=here over, since_ns=since/time, note/wrap, names=actors found here/n, dropped/n, last_fault=last fault, "
     "incarnation=own incarnation/id, peer_incarnation=its incarnation/id, peer_epoch=its epoch/id\n"
     "fields link: link, role, nodes, address, provider, proves, encrypts, network, one_sided=one-sided, rendezvous, connections=connections made/n, refused/n, "
     "refused_why=refused why, strangers/n, strangers_why=strangers why, note/wrap\n"
@@ -341,7 +345,7 @@ static const stoa_link_seen *find(const stoa_links_seen *seen, const char *name,
     const stoa_settings_link *is = NULL;
     *node_out = NULL;
     for (uint32_t i = 0; i < seen->node_count && !is; i++) {
-        if (strcmp(seen->nodes[i].name, name) != 0) { continue; }
+        if (seen->nodes[i].view.spare || strcmp(seen->nodes[i].name, name) != 0) { continue; }
         *node_out = &seen->nodes[i];
         is = seen->nodes[i].link;
     }
@@ -382,7 +386,13 @@ static void show(const stoa_platform *p, stoa_door_call *call, const stoa_link_s
     stoa_doc_open(&doc, "link", '{');
     put_link(&doc, link);
     stoa_doc_close(&doc, '}');
-    if (node) { put_session(&doc, p, node); }
+    if (node && node->view.spare) {
+        stoa_doc_open(&doc, "session", '{');
+        put_node(&doc, p, node);
+        stoa_doc_close(&doc, '}');
+    } else if (node) {
+        put_session(&doc, p, node);
+    }
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, link_view);
 }
@@ -450,6 +460,8 @@ stoa_err stoa_command_link(stoa_platform *platform, stoa_door_call *call)
         show(platform, call, link, node);
     } else if (!node || !node->name[0]) {
         err = STOA_FAIL(STOA_E_NOT_FOUND, link->sessions > 1 ? "%s has several nodes: name one of them" : "no node has come over %s yet", name);
+    } else if (node->over) {
+        err = STOA_FAIL(STOA_E_EXISTS, "%s is here over %s, and %s is spare: name the node, or that link", node->name, node->over->name, name);
     } else {
         err = act(platform, call, node, action);
     }

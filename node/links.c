@@ -122,11 +122,12 @@ static void see_node(void *context, const stoa_remote_peer_view *view)
     if (seen->node_count == STOA_REMOTE_PEERS) { return; }
     stoa_node_seen *to = &seen->nodes[seen->node_count++];
     to->link = &s->links->platform->settings.links[view->link];
+    to->over = view->spare && view->over != UINT32_MAX ? &s->links->platform->settings.links[view->over] : NULL;
     to->view = *view;
     (void)snprintf(to->name, sizeof to->name, "%s", view->name);
     to->view.name = to->view.session.peer = NULL;
     to->view.session.rtt = NULL;
-    if (!seen->rtt_of || strcmp(seen->rtt_of, view->name) != 0) { return; }
+    if (view->spare || !seen->rtt_of || strcmp(seen->rtt_of, view->name) != 0) { return; }
     seen->rtt.sum = view->session.rtt->sum;
     for (unsigned i = 0; i < STOA_HISTOGRAM_BUCKETS; i++) { seen->rtt.buckets[i] = view->session.rtt->buckets[i]; }
     to->rtt = &seen->rtt;
@@ -218,8 +219,10 @@ void stoa_node_links_measure(stoa_node_links *l)
         stoa_counter *up;
         if (!node->name[0]) { continue; }
         (void)snprintf(labels, sizeof labels, "link=\"%s\",node=\"%s\"", node->link->name, node->name);
-        set_figures(l->platform, node_figures, sizeof node_figures / sizeof node_figures[0], labels, node);
-        set_dropped(l->platform, labels, node);
+        if (!node->view.spare) {
+            set_figures(l->platform, node_figures, sizeof node_figures / sizeof node_figures[0], labels, node);
+            set_dropped(l->platform, labels, node);
+        }
         if (!stoa_metrics_gauge(l->platform->metrics, "stoa_session_up", labels, "1: messages pass.", &up)) {
             stoa_gauge_set(up, node->view.session.state == STOA_SESSION_UP);
         }

@@ -42,6 +42,7 @@ typedef struct stoa_link_seen {
 
 typedef struct stoa_node_seen {
     const stoa_settings_link *link;
+    const stoa_settings_link *over;  /* spare: the link over which it is up; NULL: none */
     char name[STOA_NODE_NAME_BYTES]; /* "": not known yet */
     stoa_remote_peer_view view;      /* without its pointers */
     stoa_link_fault fault;

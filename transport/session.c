@@ -38,6 +38,14 @@ static stoa_err options_check(const stoa_session_options *o)
     return sized ? STOA_OK : STOA_FAIL(STOA_E_INVALID, "a session's incarnation, versions, times or sizes");
 }
 
+static void quotas_set(stoa_session *s)
+{
+    uint32_t frames = s->options.link_frames;
+    s->out[STOA_LANE_CONTROL].quota = STOA_SESSION_BATCHES;
+    s->out[STOA_LANE_NORMAL].quota = frames / 2 > 0 ? frames / 2 : 1;
+    s->out[STOA_LANE_BULK].quota = frames / 4 > 0 ? frames / 4 : 1;
+}
+
 static stoa_err lanes_new(stoa_session *s)
 {
     for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
@@ -51,10 +59,7 @@ static stoa_err lanes_new(stoa_session *s)
         stoa_lane_clear(s, (stoa_lane)i);
     }
     stoa_flow_begin(s);
-    uint32_t frames = s->options.link_frames;
-    s->out[STOA_LANE_CONTROL].quota = STOA_SESSION_BATCHES;
-    s->out[STOA_LANE_NORMAL].quota = frames / 2 > 0 ? frames / 2 : 1;
-    s->out[STOA_LANE_BULK].quota = frames / 4 > 0 ? frames / 4 : 1;
+    quotas_set(s);
     return STOA_OK;
 }
 
@@ -91,6 +96,24 @@ void stoa_session_free(stoa_session *session)
 
 /* --- connections */
 
+bool stoa_session_fits(const stoa_session *s, const stoa_session_options *options)
+{
+    stoa_session_options o = *options;
+    options_fill(&o);
+    return o.batch_bytes == s->options.batch_bytes && memcmp(o.window_bytes, s->options.window_bytes, sizeof o.window_bytes) == 0;
+}
+
+void stoa_session_over(stoa_session *s, const stoa_session_options *options)
+{
+    stoa_session_options o = *options;
+    options_fill(&o);
+    s->options.link_frames = o.link_frames;
+    s->options.trusts_link = o.trusts_link;
+    s->options.heartbeat_ns = o.heartbeat_ns;
+    s->options.silence_max_ns = o.silence_max_ns;
+    quotas_set(s);
+}
+
 void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns)
 {
     bool was_up = s->state == STOA_SESSION_UP;
@@ -110,6 +133,7 @@ void stoa_session_up(stoa_session *session, stoa_link *link, stoa_peer peer, uin
 {
     session->link = link;
     session->link_peer = peer;
+    session->linked_ns = now_ns;
     session->blocked = false;
     session->stepped_ns = now_ns;
     session->refusals = 0;

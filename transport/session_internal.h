@@ -105,6 +105,9 @@ struct stoa_session {
     stoa_session_state state;
     stoa_link *link; /* NULL: no connection */
     stoa_peer link_peer;
+    uint64_t linked_ns;          /* when it got this connection */
+    struct stoa_sessions *at;    /* whose link that is, or was; NULL: nobody's */
+    uint32_t holders;            /* sessions.c: links that have it */
     bool blocked; /* the link was full */
     bool busy;    /* messages are looked through: a send only queues */
     bool epoch_told;
@@ -169,6 +172,11 @@ typedef struct stoa_session_part {
 /* Queue a frame of head's type, flags, source and target, and both parts. Errors: FULL. */
 stoa_err stoa_session_put(stoa_session *s, stoa_lane lane, stoa_frame_head head, uint64_t deadline_ns,
                           const stoa_session_part parts[2], uint64_t now_ns);
+
+/* Whether a link with these options can carry it. */
+bool stoa_session_fits(const stoa_session *s, const stoa_session_options *options);
+/* From its next connection on it keeps to their times, trust and quotas. */
+void stoa_session_over(stoa_session *s, const stoa_session_options *options);
 
 /* session_transfer.c */
 /* A frame of one has come. Errors: MALFORMED. */

@@ -5,6 +5,12 @@
  * connection, because its old one broke and nobody has noticed, takes its session with it, if its incarnation is not an
  * older one. On a link that proves identities a hello must bear that name.
  *
+ * Links of one node may be kin. A node that is on several of them has one session, which one of them carries at a time; the others
+ * are spare. Who dials chooses: as long as the session is up it stays where it is; when it is not, or has greeted in vain for
+ * silence_max_ns, it goes to a spare link that has a connection. Who listens follows the newest hello. Where two nodes dial each
+ * other at once, the greeting of the lesser name goes on, and the other one's is refused (EXISTS). So a session outlives its links:
+ * it is resumed, or reset, over another one as it is over another connection.
+ *
  *     stoa_sessions *nodes;
  *     stoa_sessions_new(&(stoa_sessions_options){.link = link, .session = {.name = "b", ...}}, &nodes);
  *     for (;;) {
@@ -28,6 +34,7 @@ typedef struct stoa_sessions stoa_sessions;
 typedef struct stoa_sessions_options {
     stoa_link *link; /* open; stays the caller's */
     bool listens;
+    stoa_sessions *kin;           /* optional: of another link of this node, with the same sizes in .session; on the same thread */
     uint32_t sessions_max;        /* nodes; one more is refused (FULL). 0: 64, at most STOA_SESSIONS_MAX */
     stoa_session_options session; /* of each; .peer: dial: who is expected, NULL: whoever answers */
     /* Optional. Who has no session was turned away: name is what its hello said, where its key or its link vouches for that, or what its
@@ -54,16 +61,20 @@ uint64_t stoa_sessions_step(stoa_sessions *sessions, uint64_t now_ns);
 /* Say good-bye to all. */
 void stoa_sessions_leave(stoa_sessions *sessions, uint64_t now_ns);
 
-/* End a session's connection; it comes back by itself. Listen. */
+/* End a session's connection; it comes back by itself, or over a kin. Listen. */
 void stoa_sessions_part(const stoa_session *session);
 
-/* The link was closed and another one opened in its place: all connections are gone, the sessions stay. */
+/* The link was closed and another one opened in its place: all connections are gone, the sessions stay, and go on over kin meanwhile. */
 void stoa_sessions_relink(stoa_sessions *sessions, stoa_link *link, uint64_t now_ns);
 
 /* The session with a node; NULL: none yet. A dialling link's only one, whatever the name, while its peer is unknown. */
 stoa_session *stoa_sessions_find(stoa_sessions *sessions, const char *name);
 uint32_t stoa_sessions_count(const stoa_sessions *sessions);
 stoa_session *stoa_sessions_at(stoa_sessions *sessions, uint32_t index);
+/* Whether this link is the one that carries a session, or did last. */
+bool stoa_sessions_carries(const stoa_sessions *sessions, const stoa_session *session);
+/* Dial: there is a connection. */
+bool stoa_sessions_connected(const stoa_sessions *sessions);
 void stoa_sessions_counted(const stoa_sessions *sessions, stoa_sessions_counts *out);
 
 #endif

@@ -348,7 +348,7 @@ void stoa_links_visit(stoa_links *l, void (*visit)(void *context, const stoa_lin
 static void visit_node(void *context, const stoa_remote_peer_view *view)
 {
     const visiting *v = context;
-    v->node(v->context, &(stoa_links_node_view){.name = view->name, .link = view->link, .up = view->session.state == STOA_SESSION_UP, .lost = view->lost,
+    v->node(v->context, &(stoa_links_node_view){.name = view->name, .link = view->link, .up = view->session.state == STOA_SESSION_UP, .spare = view->spare, .lost = view->lost,
                                                 .names = view->names, .rtt_ns = view->session.rtt_ns, .sent = view->session.counts.sent,
                                                 .received = view->session.counts.received, .malformed = view->counts.malformed});
 }

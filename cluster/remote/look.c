@@ -79,10 +79,30 @@ static const stoa_remote_peer *peer_of(const stoa_remote *remote, const stoa_ses
     return NULL;
 }
 
+/* Of a link that does not carry it. */
+static void look_at_spare(const stoa_remote *remote, uint32_t line, const stoa_session *session, const request *r)
+{
+    stoa_remote_peer_view view = {.link = line, .name = stoa_session_peer(session), .spare = true, .session.peer = stoa_session_peer(session)};
+    stoa_session_view is;
+    stoa_session_look(session, &is);
+    const stoa_remote_peer *peer = peer_of(remote, session);
+    view.lost = peer && peer->lost;
+    view.ready = stoa_sessions_connected(remote->lines[line].sessions);
+    view.over = UINT32_MAX;
+    for (uint32_t i = 0; is.state == STOA_SESSION_UP && i < remote->line_count; i++) {
+        if (stoa_sessions_carries(remote->lines[i].sessions, session)) { view.over = i; }
+    }
+    r->peer(r->context, &view);
+}
+
 static void look_at_session(stoa_remote *remote, uint32_t line, stoa_session *session, const request *r)
 {
     const stoa_remote_peer *peer = peer_of(remote, session);
-    stoa_remote_peer_view view = {.link = line, .name = stoa_session_peer(session)};
+    stoa_remote_peer_view view = {.link = line, .name = stoa_session_peer(session), .over = line};
+    if (!stoa_sessions_carries(remote->lines[line].sessions, session)) {
+        look_at_spare(remote, line, session, r);
+        return;
+    }
     stoa_session_look(session, &view.session);
     if (peer) {
         view.paused = peer->paused;

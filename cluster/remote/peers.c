@@ -160,19 +160,27 @@ stoa_remote_peer *stoa_remote_peer_named(stoa_remote *remote, const char *name)
     return NULL;
 }
 
-/* A session that is up for the first time. A node that is known by another link is taken no second time. */
+/* The link that carries a session; of who made it where none does. */
+static stoa_remote_line *line_of(stoa_remote_line *made, const stoa_session *session)
+{
+    stoa_remote *remote = made->remote;
+    for (uint32_t i = 0; i < remote->line_count; i++) {
+        stoa_remote_line *line = &remote->lines[i];
+        if (line->sessions && stoa_sessions_carries(line->sessions, session)) { return line; }
+    }
+    return made;
+}
+
+/* A session that is up for the first time. */
 static stoa_remote_peer *peer_new(stoa_remote *remote, const stoa_remote_line *line, stoa_session *session)
 {
     const char *name = stoa_session_peer(session);
-    bool twice = stoa_remote_peer_named(remote, name) != NULL;
-    if (twice || remote->peer_count == STOA_REMOTE_PEERS) {
-        stoa_log(STOA_LOG_WARN, twice ? "remote_node_twice" : "remote_nodes_full", STOA_KV("node", name),
-                 STOA_KV("link", line->options.uri));
+    if (remote->peer_count == STOA_REMOTE_PEERS) {
+        stoa_log(STOA_LOG_WARN, "remote_nodes_full", STOA_KV("node", name), STOA_KV("link", line->options.uri));
         return NULL;
     }
     stoa_remote_peer *peer = &remote->peers[remote->peer_count];
     peer->session = session;
-    peer->link = (uint32_t)(line - remote->lines);
     memcpy(peer->name, name, strlen(name) + 1);
     remote->peer_count++;
     return peer;
@@ -206,12 +214,13 @@ void stoa_remote_peer_retell(stoa_remote *remote, stoa_remote_peer *peer)
 
 static void on_up(void *context, stoa_session *session, bool resumed)
 {
-    stoa_remote_line *line = context;
+    stoa_remote_line *line = line_of(context, session);
     stoa_remote *remote = line->remote;
     stoa_remote_peer *peer = peer_of(remote, session);
     (void)resumed;
     if (!peer) { peer = peer_new(remote, line, session); }
     if (!peer) { return; }
+    peer->link = (uint32_t)(line - remote->lines);
     bool was_lost = peer->lost;
     peer->up = true;
     peer->lost = false;
@@ -287,7 +296,7 @@ static void note_refused(stoa_remote_line *line, const char *name, stoa_remote_w
 
 static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
 {
-    note_refused(context, stoa_session_peer(session), here ? STOA_REMOTE_TURNED_AWAY : STOA_REMOTE_REFUSED, why);
+    note_refused(line_of(context, session), stoa_session_peer(session), here ? STOA_REMOTE_TURNED_AWAY : STOA_REMOTE_REFUSED, why);
 }
 
 void stoa_remote_turned_away(void *context, const char *name, stoa_err why)

@@ -1,5 +1,7 @@
 /* remote.h - actors of other nodes as if they were here: what stands on a node's links and sessions. See docs/decisions/0027.
  *
+ * A node on several links has one session, which one of them carries, and another one takes over when that is gone (sessions.h).
+ *
  * A remote has links (transport/link.h) to other nodes and a session with each of them (transport/session.h). Nodes tell each
  * other the names of their actors of `kinds`. For each there is a stand here (runtime/stand.h), found by that name: what it is sent
  * goes to the other node, and who sent it has a stand there, so that turn->from can be answered and watched.
@@ -130,6 +132,9 @@ typedef struct stoa_remote_counts {
 typedef struct stoa_remote_peer_view {
     uint32_t link;            /* index */
     const char *name;         /* "" while unknown */
+    bool spare;               /* another link carries its session: only name, lost, ready and over are told; carried: over is link */
+    bool ready;               /* spare, dials: the connection is there */
+    uint32_t over;            /* the link over which it is up; UINT32_MAX: it is not */
     stoa_session_view session; /* rtt: of a live session, see there */
     bool paused, lost;
     uint32_t names;           /* actors of its that can be found here */

@@ -81,7 +81,7 @@ typedef struct node {
     stoa_node *node;
     stoa_remote *remote;
     uint64_t incarnation;
-    uint32_t losts;
+    uint32_t losts, carried;
     stoa_ref keeper;
 } node;
 
@@ -91,6 +91,8 @@ static struct world {
     stoa_sim_net *net;
     node nodes[NODES_MAX];
     uint32_t count;
+    uint32_t ways; /* links between two nodes */
+    bool mixed;    /* with two nodes: the second one is dialled by who listens on the first */
     uint64_t seed, hash, used, handled, answers, downs, news, said, finals;
     asked entries[ENTRIES_MAX];
     watch watches[WATCHES_MAX];
@@ -263,22 +265,30 @@ static void on_peer(void *context, const char *peer, stoa_remote_what what, stoa
     fold((uint64_t)(unsigned char)peer[0] << 16 | (uint64_t)what << 8 | (uint8_t)why);
 }
 
+/* Node 0 listens, the others dial it; over a second link, too, which may be the other way round. */
+static stoa_remote_link link_of(uint32_t i, uint32_t way, char uri[160])
+{
+    bool listens = (i == 0) != (way && w.mixed);
+    (void)snprintf(uri, 160, listens ? "sim://flies/hub%u" : "fault+sim://flies/hub%u?seed=%u", way, (unsigned)(w.seed * 8 + i * 2 + way));
+    return (stoa_remote_link){.uri = uri, .peer = listens || w.seed % 2 ? NULL : i ? "a" : "b", .link.listen = listens, .heartbeat_ns = STOA_MS(20),
+                              .silence_max_ns = STOA_MS(200)};
+}
+
 static void begin(uint32_t i)
 {
     static const stoa_kind *const kinds[] = {&fly_kind, NULL};
     static const char *const names[NODES_MAX] = {"a", "b", "c"};
     node *n = &w.nodes[i];
-    char uri[160];
-    (void)snprintf(uri, sizeof uri, i ? "fault+sim://flies/hub?seed=%u" : "sim://flies/hub", (unsigned)(w.seed * 4 + i));
-    stoa_remote_link link = {.uri = uri, .link.listen = i == 0, .heartbeat_ns = STOA_MS(20), .silence_max_ns = STOA_MS(200)};
+    char uris[2][160];
+    stoa_remote_link links[2] = {link_of(i, 0, uris[0]), link_of(i, 1, uris[1])};
     stoa_remote_events events = {.peer = on_peer, .context = n};
     stoa_remote_options options = {.node = n->node,
                                    .name = names[i],
                                    .incarnation = ++n->incarnation,
                                    .epoch = 1,
                                    .kinds = kinds,
-                                   .links = &link,
-                                   .link_count = 1,
+                                   .links = links,
+                                   .link_count = w.ways,
                                    .core = i % 2,
                                    .lost_ns = STOA_MS(250),
                                    .events = &events};
@@ -291,17 +301,23 @@ static void begin(uint32_t i)
     assert_int_equal(stoa_spawn(n->node, &fly_kind, name, &at, &n->keeper), STOA_OK);
 }
 
-static void faults(uint32_t i, bool calm)
+static void faults_of(stoa_link *link, bool calm)
 {
     stoa_faults how = {0};
-    stoa_link *link = stoa_remote_link_at(w.nodes[i].remote, 0);
-    if (i == 0) { return; }
     if (!calm) {
         how = (stoa_faults){.loss = (uint32_t)below(60), .duplicate = (uint32_t)below(60), .reorder = (uint32_t)below(60),
                             .delay_ns = STOA_US(below(800)), .jitter_ns = STOA_US(below(2000))};
     }
     assert_int_equal(stoa_fault_set(link, &how), STOA_OK);
     stoa_fault_cut(link, !calm && below(6) == 0, !calm && below(6) == 0);
+}
+
+static void faults(uint32_t i, bool calm)
+{
+    for (uint32_t way = 0; way < w.ways; way++) {
+        bool listens = (i == 0) != (way && w.mixed);
+        if (!listens) { faults_of(stoa_remote_link_at(w.nodes[i].remote, way), calm); }
+    }
 }
 
 static void kill(uint32_t i)
@@ -382,7 +398,14 @@ static void publish(uint32_t i)
 
 static void check_peer(void *context, const stoa_remote_peer_view *view)
 {
-    (void)context;
+    node *n = context;
+    if (view->spare) {
+        assert_int_not_equal(view->over, view->link);
+        assert_int_equal(view->names, 0);
+        return;
+    }
+    assert_int_equal(view->session.state, STOA_SESSION_UP);
+    n->carried++;
     assert_int_equal(view->counts.malformed, 0);
     assert_int_equal(view->asks_out, 0);
     assert_int_equal(view->asks_in, 0);
@@ -433,7 +456,10 @@ static void check_books(void)
             fail_msg("monitor %u of node %u heard %u ends", i, at->node, at->downs);
         }
     }
-    for (uint32_t i = 0; i < w.count; i++) { stoa_remote_peers(w.nodes[i].remote, check_peer, NULL); }
+    for (uint32_t i = 0; i < w.count; i++) {
+        stoa_remote_peers(w.nodes[i].remote, check_peer, &w.nodes[i]);
+        assert_int_equal(w.nodes[i].carried, i ? 1 : w.count - 1); /* each node over one link, however many there are */
+    }
 }
 
 static uint64_t run(uint64_t seed)
@@ -443,6 +469,8 @@ static uint64_t run(uint64_t seed)
     stoa_random_seed(&w.chance, seed);
     w.seed = seed;
     w.count = 2 + (uint32_t)below(2);
+    w.ways = 1 + (uint32_t)below(2);
+    w.mixed = w.count == 2 && below(2);
     stoa_clock_virtual_init(&w.clock, 1);
     stoa_sim_net_options net = {.seed = seed, .clock = &w.clock.clock, .delay_ns_min = STOA_US(20), .delay_ns_max = STOA_US(500)};
     assert_int_equal(stoa_sim_net_new("flies", &net, &w.net), STOA_OK);
