@@ -252,6 +252,7 @@ static int serve(const stoa_settings *settings, const flags *f)
     if (sigaction(SIGHUP, NULL, &hangup) || hangup.sa_handler != SIG_IGN) { (void)sigaddset(&ends, SIGHUP); } /* nohup */
     (void)pthread_sigmask(SIG_BLOCK, &ends, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL); /* where it is ignored, nobody can say why an isolate ended */
     descriptors_raise();
     stoa_err err = stoa_platform_open(settings, &platform);
     if (err) { return EXIT_FAILURE; } /* the platform has said why */

@@ -25,7 +25,7 @@
 STOA_TABLE_DEFINE(stoa_isolate_self)
 
 #define GONE "isolate: gone"
-enum { SAID_MAX = 16, FRAMES_A_LOOK = 256, QUIET_LOOKS = 64, BEATS_A_TURN = 4, END_LOOKS = 2000, END_LOOK_NS = 1000000 };
+enum { FRAMES_A_LOOK = 256, QUIET_LOOKS = 64, BEATS_A_TURN = 4, END_LOOKS = 2000, END_LOOK_NS = 1000000 };
 
 static _Thread_local _Alignas(16) uint8_t frame[STOA_ISOLATE_FRAME_MAX];
 
@@ -248,7 +248,7 @@ stoa_err stoa_isolate_on_look(stoa_turn *turn, void *state, const void *in, void
 static const char *hear(stoa_isolated *self)
 {
     stoa_shm_note note;
-    for (int said = 0; said < SAID_MAX; said++) { /* what is left is there to be heard next time, so it cannot keep the core */
+    for (int said = 0; said < STOA_ISOLATE_SAID_MAX; said++) {
         int memory = -1;
         stoa_shm_heard heard = stoa_shm_socket_hear(self->pipe.socket, &note, &memory);
         if (heard == STOA_SHM_NOTHING) { return NULL; }

@@ -12,6 +12,8 @@
 #include "transport/shm/socket.h"
 
 enum { STOA_ISOLATE_FRAME_MAX = (16 << 10) + 256, STOA_ISOLATE_QUEUE = 1024 };
+/* What the socket says is heard so often at a time: what is left is there to be heard next time, so a child that never stops keeps nobody. */
+enum { STOA_ISOLATE_SAID_MAX = 16 };
 
 typedef struct stoa_isolate_pipe {
     stoa_shm_writer writer;

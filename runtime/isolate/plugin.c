@@ -62,7 +62,7 @@ static stoa_err take_frames(asking *a)
 static stoa_err hear(asking *a)
 {
     stoa_shm_note note;
-    for (;;) {
+    for (int said = 0; said < STOA_ISOLATE_SAID_MAX; said++) {
         int memory = -1;
         stoa_shm_heard heard = stoa_shm_socket_hear(a->pipe.socket, &note, &memory);
         if (heard == STOA_SHM_NOTHING) { return STOA_OK; }
@@ -74,6 +74,7 @@ static stoa_err hear(asking *a)
             if (err) { return err; }
         }
     }
+    return STOA_OK;
 }
 
 static stoa_err converse(asking *a)
@@ -98,11 +99,11 @@ static stoa_err converse(asking *a)
 static stoa_err ask(asking *a, const stoa_isolate *isolate)
 {
     stoa_isolate_order order;
-    pid_t pid;
+    stoa_isolate_process process;
     int socket;
     stoa_err err = stoa_isolate_process_order(isolate, &order, &socket);
     if (err) { return err; }
-    int rc = stoa_isolate_process_spawn(&order, &pid);
+    int rc = stoa_isolate_process_spawn(&order, &process);
     if (rc) {
         (void)close(socket);
         return STOA_FAIL(STOA_E_IO, "%s cannot be started: %s", order.path, strerror(rc));
@@ -111,7 +112,7 @@ static stoa_err ask(asking *a, const stoa_isolate *isolate)
     if (err) { (void)close(socket); }
     if (!err) { err = converse(a); }
     stoa_isolate_pipe_close(&a->pipe);
-    const char *why = stoa_isolate_process_end(pid);
+    const char *why = stoa_isolate_process_end(&process);
     return err == STOA_E_FAILED ? STOA_FAIL(err, "%s: %s", isolate->library, why) : err;
 }
 

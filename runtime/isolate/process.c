@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -111,13 +112,23 @@ stoa_err stoa_isolate_process_order(const stoa_isolate *isolate, stoa_isolate_or
     return STOA_OK;
 }
 
-int stoa_isolate_process_spawn(stoa_isolate_order *order, pid_t *pid_out)
+int stoa_isolate_process_spawn(stoa_isolate_order *order, stoa_isolate_process *out)
 {
     char *const args[] = {order->path, order->library, order->memory, order->cpu, order->parent, NULL};
-    int rc = spawn(order->path, args, order->socket, pid_out);
+    stoa_isolate_process made = {.fd = -1};
+    int rc = spawn(order->path, args, order->socket, &made.pid);
     (void)close(order->socket);
     order->socket = -1;
-    return rc;
+    if (rc) { return rc; }
+    made.fd = pidfd_open(made.pid, 0);
+    if (made.fd < 0 && errno != ESRCH) { /* no descriptor */
+        rc = errno;
+        (void)kill(made.pid, SIGKILL);
+        (void)waitid(P_PID, (id_t)made.pid, &(siginfo_t){0}, WEXITED);
+        return rc;
+    }
+    *out = made;
+    return 0;
 }
 
 static const char *reason(const siginfo_t *end)
@@ -142,21 +153,28 @@ static const char *reason(const siginfo_t *end)
     return code == CLD_EXITED ? "isolate: its process ended" : "isolate: crashed";
 }
 
-bool stoa_isolate_process_ended(pid_t pid, const char **why_out)
+bool stoa_isolate_process_ended(stoa_isolate_process *process, const char **why_out)
 {
     siginfo_t end = {0};
-    int rc;
-    while ((rc = waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG)) && errno == EINTR) {}
-    if (!rc && end.si_pid != pid) { return false; }
-    *why_out = rc ? "isolate: its process ended" : reason(&end);
+    int rc = -1;
+    while (process->fd >= 0 && (rc = waitid(P_PIDFD, (id_t)process->fd, &end, WEXITED | WNOHANG)) && errno == EINTR) {}
+    if (!rc && end.si_pid != process->pid) { return false; }
+    if (process->fd >= 0) { (void)close(process->fd); }
+    process->fd = -1;
+    *why_out = rc ? "isolate: ended; why is lost (SIGCHLD is ignored?)" : reason(&end);
     return true;
 }
 
-const char *stoa_isolate_process_end(pid_t pid)
+void stoa_isolate_process_kill(const stoa_isolate_process *process)
+{
+    if (process->fd >= 0) { (void)pidfd_send_signal(process->fd, SIGKILL, NULL, 0); }
+}
+
+const char *stoa_isolate_process_end(stoa_isolate_process *process)
 {
     const char *why = "isolate: its process does not end";
-    (void)kill(pid, SIGKILL); /* it is ours until it was waited for; what it ended by before stays */
-    for (int i = 0; i < END_TRIES && !stoa_isolate_process_ended(pid, &why); i++) {
+    stoa_isolate_process_kill(process); /* what it ended by before stays */
+    for (int i = 0; i < END_TRIES && !stoa_isolate_process_ended(process, &why); i++) {
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     return why;

@@ -20,6 +20,13 @@ enum {
 /* The descriptor that the child finds its socket at; no other is open. */
 enum { STOA_ISOLATE_FD = 3 };
 
+/* A child. By its pidfd it is asked after and killed, so nobody else is, where somebody else waits for our children, or SIGCHLD is ignored and the kernel
+ * does: then its number may be another's, and why it ended is lost. */
+typedef struct stoa_isolate_process {
+    pid_t pid;
+    int fd; /* -1: it was taken back */
+} stoa_isolate_process;
+
 /* What a start takes, apart from who ordered it. */
 typedef struct stoa_isolate_order {
     char path[4096], library[4096], memory[24], cpu[24], parent[24];
@@ -31,11 +38,13 @@ typedef struct stoa_isolate_order {
  * TOO_LARGE (a path). */
 stoa_err stoa_isolate_process_order(const stoa_isolate *isolate, stoa_isolate_order *out, int *socket_out);
 /* Start it, and close the child's end here: posix_spawn, so the caller waits until the child has become the host, about 1 ms. The
- * child dies with the thread that calls. Returns an errno, or 0. */
-int stoa_isolate_process_spawn(stoa_isolate_order *order, pid_t *pid_out);
+ * child dies with the thread that calls. One descriptor, until it was taken back. Returns an errno, or 0. */
+int stoa_isolate_process_spawn(stoa_isolate_order *order, stoa_isolate_process *out);
 /* Whether it has ended: then it is taken back, and *why_out says why, a static text. Never waits. */
-bool stoa_isolate_process_ended(pid_t pid, const char **why_out);
+bool stoa_isolate_process_ended(stoa_isolate_process *process, const char **why_out);
+/* It ends soon, if it has not ended. */
+void stoa_isolate_process_kill(const stoa_isolate_process *process);
 /* Kill it if it lives, and take it back; waits for its end, five seconds at most. Returns why it ended, a static text. */
-const char *stoa_isolate_process_end(pid_t pid);
+const char *stoa_isolate_process_end(stoa_isolate_process *process);
 
 #endif

@@ -26,7 +26,7 @@ struct stoa_ward {
     stoa_ward *next;
     state state;
     bool released;
-    pid_t pid;
+    stoa_isolate_process process; /* from LIVES on */
     const char *why; /* ENDED */
     stoa_isolate_order order;
 };
@@ -53,21 +53,21 @@ static stoa_ward *next_ordered(stoa_warden *warden)
 
 static void start(stoa_warden *warden, stoa_ward *ward)
 {
-    pid_t pid = 0;
+    stoa_isolate_process process = {.fd = -1};
     ward->state = STARTING;
     (void)pthread_mutex_unlock(&warden->lock);
-    int rc = stoa_isolate_process_spawn(&ward->order, &pid);
+    int rc = stoa_isolate_process_spawn(&ward->order, &process);
     if (rc) { stoa_log(STOA_LOG_WARN, "isolate_not_started", STOA_KV("host", ward->order.path), STOA_KV("error", strerror(rc))); }
     (void)pthread_mutex_lock(&warden->lock);
-    ward->pid = rc ? 0 : pid;
+    ward->process = process;
     ward->state = rc ? ENDED : LIVES;
     ward->why = "isolate: it cannot be started";
-    if (!rc && ward->released) { (void)kill(pid, SIGKILL); }
+    if (!rc && ward->released) { stoa_isolate_process_kill(&process); }
 }
 
 static bool over(stoa_ward *ward)
 {
-    if (ward->state == LIVES && stoa_isolate_process_ended(ward->pid, &ward->why)) { ward->state = ENDED; }
+    if (ward->state == LIVES && stoa_isolate_process_ended(&ward->process, &ward->why)) { ward->state = ENDED; }
     return ward->state == ENDED || ward->state == ORDERED;
 }
 
@@ -174,6 +174,7 @@ void stoa_warden_close(stoa_warden *warden)
     while (warden->wards) {
         stoa_ward *ward = warden->wards;
         warden->wards = ward->next;
+        if (ward->state == LIVES) { (void)close(ward->process.fd); }
         free(ward);
     }
     (void)pthread_mutex_destroy(&warden->lock);
@@ -216,7 +217,7 @@ stoa_err stoa_warden_order(stoa_node *node, const stoa_isolate *isolate, stoa_wa
 pid_t stoa_ward_pid(stoa_ward *ward)
 {
     (void)pthread_mutex_lock(&ward->warden->lock);
-    pid_t pid = ward->pid;
+    pid_t pid = ward->process.pid;
     (void)pthread_mutex_unlock(&ward->warden->lock);
     return pid;
 }
@@ -236,7 +237,7 @@ void stoa_ward_release(stoa_ward *ward)
     stoa_warden *warden = ward->warden;
     (void)pthread_mutex_lock(&warden->lock);
     ward->released = true;
-    if (ward->state == LIVES) { (void)kill(ward->pid, SIGKILL); } /* it is ours until it was waited for */
+    if (ward->state == LIVES) { stoa_isolate_process_kill(&ward->process); }
     (void)pthread_cond_signal(&warden->changed);
     (void)pthread_mutex_unlock(&warden->lock);
 }

@@ -69,7 +69,8 @@ class Node:
         self.process = subprocess.Popen(
             [STOAD, "--config", self.settings, "--data", self.data, "--http.port=-1", "--node.cores=2",
              "--gateway.listen=zmq+ipc://" + os.path.join(self.folder, "gw")],
-            stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=CLEAN)
+            stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, env=CLEAN,
+            preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))  # some launchers leave it so
         wait_until(lambda: '"event":"ready"' in self.text() or self.process.poll() is not None, "it does not come up")
         assert self.process.poll() is None, self.text()
 

@@ -177,16 +177,16 @@ static void test_without_landlock_there_is_no_isolate(void **state)
     stoa_isolate_order order;
     stoa_plugged *none = NULL;
     int socket;
-    pid_t pid;
+    stoa_isolate_process process;
     const char *why = NULL;
     (void)state;
     assert_int_equal(stoa_isolate_process_order(&isolate, &order, &socket), STOA_OK);
     take_landlock_away();
     assert_int_equal(stoa_plugged_open(&isolate, NULL, &none), STOA_E_UNSUPPORTED);
     assert_non_null(strstr(stoa_err_trail(), "no isolate without Landlock"));
-    assert_int_equal(stoa_isolate_process_spawn(&order, &pid), 0); /* a node that had not asked */
+    assert_int_equal(stoa_isolate_process_spawn(&order, &process), 0); /* a node that had not asked */
     (void)close(socket); /* a child that went on would hear that */
-    while (!stoa_isolate_process_ended(pid, &why)) { (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
+    while (!stoa_isolate_process_ended(&process, &why)) { (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
     assert_string_equal(why, "isolate: it cannot be confined");
 }
 

@@ -136,6 +136,25 @@ static void test_killed_and_stopped_children_are_noticed(void **state)
     }
 }
 
+/* An embedding program may ignore SIGCHLD: ends are noticed, and nobody else is killed. */
+static void test_where_children_are_ignored_it_ends_all_the_same(void **state)
+{
+    stage s;
+    (void)state;
+    void (*before)(int) = signal(SIGCHLD, SIG_IGN);
+    for (int crash = 0; crash < 2; crash++) {
+        open_with(&s, plug_in(), STOA_TEMPORARY);
+        assert_int_equal(add(&s, 3).sum, 3);
+        if (crash) {
+            misdo(&s, "crash");
+            boss_seen seen = wait_for_end(&s, 1);
+            assert_ended(&seen, "isolate: ended; why is lost (SIGCHLD is ignored?)");
+        }
+        close_stage(&s);
+    }
+    (void)signal(SIGCHLD, before);
+}
+
 static void test_it_is_restarted_under_its_name(void **state)
 {
     stage s;
@@ -243,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_what_loading_runs_may_not_reach_outside),
         cmocka_unit_test(test_above_its_processor_time_it_ends),
         cmocka_unit_test(test_killed_and_stopped_children_are_noticed),
+        cmocka_unit_test(test_where_children_are_ignored_it_ends_all_the_same),
         cmocka_unit_test(test_it_is_restarted_under_its_name),
         cmocka_unit_test(test_what_cannot_be_started_says_so),
         cmocka_unit_test(test_hostile_children_end_alone),

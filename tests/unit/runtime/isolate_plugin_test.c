@@ -28,8 +28,8 @@ STOA_TABLE_DEFINE(odd)
 STOA_TABLE_DEFINE(tied)
 STOA_TABLE_DEFINE(victim)
 
-static char host[512], hostile[512], libraries[4][512];
-enum { ODD, TIED, SOURCED, STUCK };
+static char host[512], hostile[512], libraries[5][512];
+enum { ODD, TIED, SOURCED, STUCK, RINGING };
 static const stoa_table *const tables[] = {&helper_table, &victim_table, NULL};
 
 static stoa_isolate plug_in(int which)
@@ -112,13 +112,14 @@ static void test_what_cannot_be_had_says_why(void **state)
         const char *why;
     } all[] = {{SOURCED, tables, STOA_E_FAILED, "isolate: its kind is event-sourced"},
                {STUCK, tables, STOA_E_TIMEOUT, "does not come to an end of loading"},
+               {RINGING, tables, STOA_E_TIMEOUT, "does not come to an end of loading"},
                {TIED, nothing, STOA_E_NOT_FOUND, "there is no table victim here"},
                {ODD, twice, STOA_E_EXISTS, "there is a kind odd here"}};
     (void)state;
     for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
         stoa_plugged *plugged = NULL;
         stoa_isolate isolate = plug_in(all[i].which);
-        if (all[i].which == STUCK) { isolate.start_ns = STOA_MS(300); }
+        if (all[i].err == STOA_E_TIMEOUT) { isolate.start_ns = STOA_MS(300); }
         assert_int_equal(stoa_plugged_open(&isolate, all[i].tables, &plugged), all[i].err);
         assert_non_null(strstr(stoa_err_trail(), all[i].why));
     }
@@ -332,12 +333,12 @@ static void test_a_simulated_node_has_no_children(void **state)
 
 int main(void)
 {
-    static const char *const names[] = {[ODD] = "odd", [TIED] = "tied", [SOURCED] = "sourced", [STUCK] = "stuck"};
+    static const char *const names[] = {[ODD] = "odd", [TIED] = "tied", [SOURCED] = "sourced", [STUCK] = "stuck", [RINGING] = "ringing"};
     const char *bin = getenv("STOA_BIN"), *build_folder = getenv("STOA_BUILD");
     if (!bin || !build_folder) { return 1; }
     (void)snprintf(host, sizeof host, "%s/stoa-isolate", bin);
     (void)snprintf(hostile, sizeof hostile, "%s/tests/isolate_hostile", build_folder);
-    for (int i = 0; i < 4; i++) { (void)snprintf(libraries[i], sizeof libraries[i], "%s/plugins/%s.so", build_folder, names[i]); }
+    for (int i = 0; i < 5; i++) { (void)snprintf(libraries[i], sizeof libraries[i], "%s/plugins/%s.so", build_folder, names[i]); }
     stoa_log_level_set(STOA_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_table_that_was_told_is_the_table),
