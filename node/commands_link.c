@@ -59,11 +59,12 @@ static void put_link(stoa_doc *doc, const stoa_link_seen *link)
     put_link_note(doc, link);
 }
 
-/* Since when it is as it is; 0: it never was met. */
+/* Since when it is as it is; 0: that is not known. */
 static uint64_t since_of(const stoa_node_seen *node)
 {
     const stoa_link_fault *f = &node->fault;
-    return node->over ? 0 : node->view.session.state == STOA_SESSION_UP ? f->up_ns : node->view.lost ? f->lost_ns : f->down_ns;
+    if (node->over || node->view.paused) { return 0; }
+    return node->view.session.state == STOA_SESSION_UP ? f->up_ns : node->view.lost ? f->lost_ns : f->down_ns;
 }
 
 static uint64_t dropped_of(const stoa_node_seen *node)

@@ -1,7 +1,6 @@
 /* commands_plugin.c - kinds from libraries: how they fare, what they may, and a message to one of them.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +44,7 @@ static void put_drops(stoa_doc *doc, const stoa_counter *drops)
 static void put_note(stoa_doc *doc, const stoa_settings_plugin *s, const char *status)
 {
     if (strcmp(status, "gone") == 0) {
-        stoa_doc_printf(doc, "note", "stays away: it did not start, ended as `restart` has it, or more than %" PRId64 " times within %.3g s; plugin start %s", s->restarts,
-                        (double)s->per_ns / 1e9, s->name);
+        stoa_doc_printf(doc, "note", "stays away: it ended for good, or more often than `plugin %s` allows; when it is mended: plugin start %s", s->name, s->name);
     } else if (strcmp(status, "down") == 0) {
         stoa_doc_text(doc, "note", "begins again by itself after a pause");
     } else {
@@ -187,15 +185,15 @@ stoa_err stoa_command_plugin(stoa_platform *p, stoa_door_call *call)
     stoa_doc_int(&doc, "sends", s->sends);
     stoa_doc_int(&doc, "restarts", s->restarts);
     stoa_doc_uint(&doc, "per_ns", s->per_ns);
-    stoa_doc_close(&doc, '}');
     put_list(&doc, "peers", unit->plan.peers);
     put_list(&doc, "hears", unit->plan.hears);
     put_list(&doc, "tells", unit->plan.tells);
+    stoa_doc_close(&doc, '}');
     put_rows(&doc, unit->plugged ? stoa_plugged_kind(unit->plugged)->table : NULL);
     stoa_doc_close(&doc, '}');
     stoa_buf_puts(&call->view, "fields plugin: name, library, refused/wrap, memory_bytes=memory at most/bytes, cpu_ns=processor time at most/ns, turn_ns=turn at most/ns, "
-                               "start_ns=start at most/ns, sends=sends a turn at most/n, restarts=restarts at most/n, per_ns=within/ns\n"
-                               "lines peers\nlines hears\nlines tells\ntable messages: name, class, reply?, fields, doc?");
+                               "start_ns=start at most/ns, sends=sends a turn at most/n, restarts=restarts at most/n, per_ns=within/ns, "
+                               "peers, hears, tells\ntable messages: name, class, reply?, fields, doc?");
     return STOA_OK;
 }
 
