@@ -107,7 +107,7 @@ typedef struct stoa_session_events {
     void (*down)(void *context, stoa_session *session, stoa_err why);
     void (*reset)(void *context, stoa_session *session, const stoa_session_reset *what);
     /* A greeting was refused, here or by the other side; it is repeated after a pause, of 1 s at first and 16 s in the end.
-     * why: VERSION, DENIED (another name than was expected or than its key's), STALE (an older incarnation or epoch), FORKED (it
+     * why: VERSION, DENIED (another name than was expected or than its key's), STALE (an older incarnation, or an older epoch in one), FORKED (it
      * acknowledges what was never sent, or has forgotten what it had), FULL (sessions.h: too many), EXISTS (sessions.h: it greets over another link). */
     void (*refused)(void *context, stoa_session *session, stoa_err why, bool here);
     /* A message that was sent here or has come from there was dropped: its time was over. What the other side has dropped

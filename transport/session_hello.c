@@ -137,10 +137,11 @@ static bool is_behind(const stoa_session *s, const stoa_hello *hello)
 /* Whether it may go on from what it knows. Errors: STALE, FORKED. */
 static stoa_err life_check(const stoa_session *s, const stoa_hello *hello)
 {
-    bool stale = hello->incarnation < s->peer_incarnation || hello->epoch < s->peer_epoch ||
+    bool is_new = hello->incarnation > s->peer_incarnation; /* whose epochs may be of another data folder */
+    bool stale = hello->incarnation < s->peer_incarnation || (!is_new && hello->epoch < s->peer_epoch) ||
                  hello->peer_incarnation > s->options.incarnation;
     if (stale) { return STOA_E_STALE; }
-    bool is_new = hello->incarnation > s->peer_incarnation, knows = hello->peer_incarnation == s->options.incarnation;
+    bool knows = hello->peer_incarnation == s->options.incarnation;
     if (!knows) { return !is_new && stoa_session_has_exchanged(s) ? STOA_E_FORKED : STOA_OK; }
     stoa_err err = STOA_OK;
     for (unsigned i = 0; i < STOA_LANE_COUNT && !err; i++) {

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import unittest
 
 from linked_nodes import DENIED, HEARTBEAT_NS, NOT_FOUND, SILENCE_NS, USAGE, WAIT_S, Node, Talk, both_up, keys_exchange, until
@@ -202,14 +203,13 @@ class Links(unittest.TestCase):
     # --- who is refused
 
     def stale(self, uri, memory):
-        """A copy of a node's folder, as it was before: who speaks with the right of an earlier life is refused, and both say so."""
+        """A copy of a node's folder, as it was before the clock was ahead: who speaks with the right of an earlier life is refused, and both say so."""
         self.two(uri, memory=memory)
         self.start()
         self.b.stop()
         shutil.copytree(self.b.data, self.b.data + ".old", symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
-        self.b.start()
-        self.both_up()
-        self.b.stop()
+        with open(os.path.join(self.b.data, "node.incarnation"), "w", encoding="utf-8") as out:
+            out.write(f"{time.time_ns() // 10**6 + 3600_000}\n")
         self.b.start()
         self.both_up()
         self.b.stop()
@@ -236,6 +236,24 @@ class Links(unittest.TestCase):
         os.rename(self.b.data + ".new", self.b.data)
         self.b.start()
         self.both_up()
+
+    def test_an_older_data_folder_is_a_later_life_when_it_is_started_later(self):
+        """It has been started less often than the one that it was copied from."""
+        self.two(f"zmq+tcp://127.0.0.1:{free_port()}")
+        self.start()
+        self.b.stop()
+        shutil.copytree(self.b.data, self.b.data + ".old", symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
+        for _ in range(2):
+            self.b.start()
+            self.both_up()
+            self.b.stop()
+        shutil.rmtree(self.b.data)
+        os.rename(self.b.data + ".old", self.b.data)
+        at = self.a.size()
+        self.b.start()
+        self.both_up()
+        self.assertNotIn("STALE", self.a.log(at))
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
 
     def test_a_node_of_an_earlier_life_is_refused_over_zmq(self):
         self.stale(f"zmq+tcp://127.0.0.1:{free_port()}", memory=False)

@@ -23,8 +23,6 @@ typedef struct row {
 static const row rows[] = {
     {"an older incarnation, who dials", false, true, true, INCARNATION - 1, EPOCH, 1, NULL, NULL, STOA_E_STALE, false},
     {"an older incarnation, who listens", true, true, true, INCARNATION - 1, EPOCH, 1, NULL, NULL, STOA_E_STALE, false},
-    {"an older epoch, who dials", false, true, true, INCARNATION + 1, EPOCH - 1, 1, NULL, NULL, STOA_E_STALE, false},
-    {"an older epoch, who listens", true, true, true, INCARNATION + 1, EPOCH - 1, 1, NULL, NULL, STOA_E_STALE, false},
     {"the same life with an older epoch", false, false, false, INCARNATION, EPOCH - 1, 1, NULL, NULL, STOA_E_STALE, false},
     {"the same life with an older epoch, who listens", true, false, false, INCARNATION, EPOCH - 1, 1, NULL, NULL, STOA_E_STALE, false},
     {"another version, who dials", false, true, true, INCARNATION + 1, EPOCH, 2, NULL, NULL, STOA_E_VERSION, false},

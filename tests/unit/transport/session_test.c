@@ -246,7 +246,7 @@ static void an_older_incarnation_is_refused_and_disturbs_nobody(void **state)
     assert_int_equal(k->a.downs + k->b.downs, 0);
 }
 
-static void an_older_epoch_is_refused(void **state)
+static void an_epoch_never_falls_within_a_life(void **state)
 {
     kit *k = *state;
     k->options.epoch = 7;
@@ -257,16 +257,30 @@ static void an_older_epoch_is_refused(void **state)
     kit_run(k, 50);
     assert_int_equal(k->a.messages, 1);
     assert_int_equal(kit_view(&k->a).peer_epoch, 9);
-    kit_end_now(&k->b);
-    stoa_session_options b = kit_options(k, &k->b);
-    b.incarnation = 2;
-    b.epoch = 8;
-    kit_begin(k, &k->b, &b);
-    kit_run(k, 20);
-    assert_int_equal(k->b.ups, 0);
-    assert_int_equal(k->b.why_refused, STOA_E_STALE);
-    assert_int_equal(k->a.why_refused, STOA_E_STALE);
-    assert_true(k->a.refused_here);
+}
+
+/* Its data folder was begun anew, or is an older one: the later life counts, and each starts with its own epochs. */
+static void a_later_life_is_met_whatever_its_epoch(void **state)
+{
+    kit *k = *state;
+    k->options.epoch = 7;
+    for (uint64_t life = 1; life <= 4; life++) {
+        stoa_session_options b = kit_options(k, &k->b);
+        b.incarnation = life;
+        b.epoch = life == 4 ? 9 : 8 - 2 * life;
+        if (life == 1) { kit_up(k); }
+        if (life > 1) {
+            kit_end_now(&k->b);
+            kit_begin(k, &k->b, &b);
+            kit_run(k, 1000);
+            assert_int_equal(k->a.resets, life - 1);
+            assert_int_equal(kit_view(&k->a).peer_epoch, b.epoch);
+        }
+        uint32_t before = k->a.messages;
+        assert_int_equal(kit_send(&k->b, STOA_LANE_NORMAL, "x", 1, 0), STOA_OK);
+        kit_run(k, 50);
+        assert_int_equal(k->a.messages, before + 1);
+    }
 }
 
 static void versions_without_a_common_one_are_refused(void **state)
@@ -643,7 +657,8 @@ int main(void)
         TEST(a_session_goes_on_over_another_connection),
         TEST(a_restart_is_a_reset_that_says_what_was_lost),
         TEST(an_older_incarnation_is_refused_and_disturbs_nobody),
-        TEST(an_older_epoch_is_refused),
+        TEST(an_epoch_never_falls_within_a_life),
+        TEST(a_later_life_is_met_whatever_its_epoch),
         TEST(versions_without_a_common_one_are_refused),
         TEST(another_name_than_expected_is_denied),
         TEST(improper_pieces_are_named_and_change_nothing),
