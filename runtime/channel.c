@@ -320,6 +320,7 @@ void stoa_channels_mail(struct stoa_shard *shard, stoa_shard_log_mailed *event, 
     event->seq = out->posted.seq + 1;
     event->position = shard->applied + 1;
     stoa_shard_note(shard, stoa_shard_log_ROW_mailed, event, turning);
+    if (event->seq == 1) { shard->mailing->out[event->channel].is_new = true; }
 }
 
 void stoa_channels_after_effect(struct stoa_shard *shard)
@@ -333,7 +334,7 @@ void stoa_channels_after_effect(struct stoa_shard *shard)
     stoa_channels_measure(shard);
 }
 
-/* --- looking, and beginning anew behind a fork */
+/* --- looking, and beginning anew behind a fork, or without a receiver */
 
 void stoa_channel_fork(struct stoa_shard *shard, uint32_t channel, const char *why)
 {
@@ -358,15 +359,31 @@ static uint64_t taken_before(const struct stoa_shard *shard, uint32_t channel)
     return taken > live->known.seq ? taken : live->known.seq;
 }
 
+/* A log that may lose its end proves nothing by what it does not say. */
+static bool never_met(const struct stoa_shard *shard, uint32_t channel)
+{
+    return shard->ledger->channels.out[channel].contact == STOA_CONTACT_NONE && shard->durability >= stoa_durability_DISK;
+}
+
+/* Of what waits, how much may have been sent, and so be taken. */
+static uint64_t doubtful(const struct stoa_shard *shard, uint32_t channel)
+{
+    const stoa_out_live *live = &shard->mailing->out[channel];
+    uint64_t sent = live->recovered > live->sent_seq ? live->recovered : live->sent_seq;
+    return never_met(shard, channel) || sent < live->known.seq ? 0 : sent - live->known.seq;
+}
+
 static void look_at(struct stoa_shard *shard, uint32_t channel, stoa_channel_view *view)
 {
     static const char *const phases[] = {"apart", "asks", "runs", "forked"};
+    static const char *const contacts[] = {[STOA_CONTACT_UNSAID] = "", [STOA_CONTACT_NONE] = "never", [STOA_CONTACT_MADE] = "yes"};
     const stoa_channel_out *out = &book_of(shard)->out[channel];
     const stoa_out_live *live = &shard->mailing->out[channel];
     bool absent = live->phase != STOA_CHANNEL_FORKED && stoa_distant_absent(shard->node, &out->shard);
     *view = (stoa_channel_view){.from = shard->name,
                                 .status = absent ? "absent" : phases[live->phase],
                                 .forked = live->forked ? live->forked : "",
+                                .met = contacts[out->contact],
                                 .generation = out->generation,
                                 .mailed = out->posted.seq,
                                 .sent = live->sent_seq,
@@ -375,6 +392,7 @@ static void look_at(struct stoa_shard *shard, uint32_t channel, stoa_channel_vie
                                 .returned = out->returned,
                                 .cursor = live->theirs.seq,
                                 .taken = taken_before(shard, channel),
+                                .doubtful = doubtful(shard, channel),
                                 .waiting = out->posted.seq - live->known.seq,
                                 .bytes = out->head - out->tail,
                                 .room_bytes = STOA_CHANNEL_BYTES};
@@ -407,10 +425,50 @@ void stoa_channels(stoa_shard *shard, void (*visit)(void *context, const stoa_ch
 typedef struct restarting {
     struct stoa_shard *shard;
     const char *to;
-    bool again, plan; /* again: mail what waits once more, instead of returning it */
+    const stoa_channel_anew *how;
     stoa_channel_view view;
+    const char *why; /* it is refused, with INVALID */
     stoa_err err;
 } restarting;
+
+void stoa_channel_note_contact(struct stoa_shard *shard, uint32_t channel, stoa_contact contact)
+{
+    stoa_shard_log_contact event = {.channel = channel, .contact = contact};
+    shard->cause = 0;
+    stoa_shard_note_alone(shard, stoa_shard_log_ROW_contact, &event);
+}
+
+/* Whether anything says that the receiver has taken some of this generation. */
+static bool has_taken(const struct stoa_shard *shard, uint32_t channel)
+{
+    const stoa_channel_out *out = &shard->ledger->channels.out[channel];
+    const stoa_out_live *live = &shard->mailing->out[channel];
+    bool said = live->their_generation == out->generation && live->theirs.seq > out->base;
+    return said || out->acked.seq > out->base || live->known.seq > out->base;
+}
+
+/* Why a channel that is not forked is not begun anew; NULL: it is. */
+static const char *why_not(const restarting *r, uint32_t channel)
+{
+    const struct stoa_shard *shard = r->shard;
+    const stoa_channel_out *out = &shard->ledger->channels.out[channel];
+    if (r->how->again || !memchr(out->shard.at, '@', out->shard.len)) { return "is not forked"; }
+    if (r->view.waiting == 0) { return "is not forked, and nothing waits in it"; }
+    if (never_met(shard, channel)) { return NULL; }
+    if (strcmp(r->view.status, "absent") != 0) { return "is neither forked nor absent"; }
+    if (has_taken(shard, channel)) { return "is absent, but was not always: some of it was acknowledged. Give the other node that shard again"; }
+    return r->how->none_taken ? NULL : "is absent, and nothing proves that it always was: where none of what waits was taken, say --none-taken";
+}
+
+/* Nothing is mailed to it and nobody greeted while what waits is returned; and if that is not all of it, it is not after. */
+static void stop_absent(struct stoa_shard *shard, uint32_t channel)
+{
+    stoa_out_live *live = &shard->mailing->out[channel];
+    if (!never_met(shard, channel)) { stoa_channel_note_contact(shard, channel, STOA_CONTACT_NONE); } /* as the operator says */
+    live->phase = STOA_CHANNEL_FORKED;
+    live->forked = "it was absent, and not all that waited could be returned";
+    stoa_channels_measure(shard);
+}
 
 /* Return what waits to its senders, as forked. */
 static stoa_err return_all(struct stoa_shard *shard, uint32_t channel)
@@ -426,9 +484,9 @@ static stoa_err return_all(struct stoa_shard *shard, uint32_t channel)
     return err;
 }
 
-static void know_taken(struct stoa_shard *shard, uint32_t channel)
+static void know_taken(struct stoa_shard *shard, uint32_t channel, uint64_t seq)
 {
-    stoa_shard_log_acknowledged event = {.seq = taken_before(shard, channel), .channel = channel};
+    stoa_shard_log_acknowledged event = {.seq = seq, .channel = channel};
     if (event.seq <= book_of(shard)->out[channel].acked.seq) { return; }
     shard->cause = 0;
     stoa_shard_note_alone(shard, stoa_shard_log_ROW_acknowledged, &event);
@@ -439,16 +497,19 @@ static void restart(restarting *r, uint32_t channel)
     struct stoa_shard *shard = r->shard;
     stoa_channel_out *out = &book_of(shard)->out[channel];
     stoa_out_live *live = &shard->mailing->out[channel];
-    know_taken(shard, channel);
-    if (!r->again) { r->err = return_all(shard, channel); }
+    if (live->phase != STOA_CHANNEL_FORKED) { stop_absent(shard, channel); }
+    know_taken(shard, channel, r->view.taken);
+    if (!r->how->again) { r->err = return_all(shard, channel); }
     if (r->err) { return; }
     uint64_t base = out->posted.seq > live->theirs.seq ? out->posted.seq : live->theirs.seq;
     uint32_t generation = out->generation > live->their_generation ? out->generation : live->their_generation;
     stoa_shard_log_restarted event = {.base = base, .channel = channel, .generation = generation + 1};
     shard->cause = 0;
     stoa_shard_note_alone(shard, stoa_shard_log_ROW_restarted, &event);
+    stoa_channel_note_contact(shard, channel, STOA_CONTACT_NONE);
     live->phase = STOA_CHANNEL_APART;
     live->forked = NULL;
+    live->absence_told = false;
     live->known = out->acked;
     live->known_at = out->tail;
     live->begun_at = shard->applied;
@@ -467,18 +528,20 @@ static void restart_on_core(stoa_core *core, void *context)
         return;
     }
     look_at(r->shard, channel, &r->view);
+    if (r->how->none_taken) { r->view.taken = r->view.acknowledged; }
     if (r->shard->down) { r->err = STOA_E_UNAVAILABLE; }
-    if (!r->err && r->shard->mailing->out[channel].phase != STOA_CHANNEL_FORKED) { r->err = STOA_E_INVALID; }
-    if (!r->err && !r->plan) { restart(r, channel); }
+    if (!r->err && r->shard->mailing->out[channel].phase != STOA_CHANNEL_FORKED) { r->why = why_not(r, channel); }
+    if (r->why) { r->err = STOA_E_INVALID; }
+    if (!r->err && !r->how->plan) { restart(r, channel); }
 }
 
-stoa_err stoa_channel_restart(stoa_shard *shard, const char *to, bool again, bool plan, stoa_channel_view *out)
+stoa_err stoa_channel_restart(stoa_shard *shard, const char *to, const stoa_channel_anew *how, stoa_channel_view *out)
 {
-    restarting r = {.shard = shard, .to = to, .again = again, .plan = plan};
+    restarting r = {.shard = shard, .to = to, .how = how};
     stoa_core_do(shard->core, restart_on_core, &r);
     if (r.err == STOA_E_NOT_FOUND) { return STOA_FAIL(r.err, "shard %s has no channel to %s", shard->name, to); }
     *out = r.view;
-    if (r.err == STOA_E_INVALID) { return STOA_FAIL(r.err, "the channel from %s to %s is not forked", shard->name, to); }
+    if (r.why) { return STOA_FAIL(r.err, "the channel from %s to %s %s", shard->name, to, r.why); }
     if (r.err == STOA_E_UNAVAILABLE) { return STOA_FAIL(r.err, "shard %s is down", shard->name); }
     return r.err ? STOA_FAIL(r.err, "the channel from %s to %s: not all of it could be returned", shard->name, to) : STOA_OK;
 }

@@ -15,6 +15,9 @@
  * know - above what it mailed, below what was acknowledged before, or of another chain - is a fork: somebody lost what the other
  * one has committed. The channel stops, new mail for it is refused with FORKED, and an operator decides (stoa_channel_restart).
  *
+ * Absent. A receiver that never answered has taken nothing, as no mail goes out before the log says that it did (contact). What waits
+ * for a shard of another node that never did, or that its node does not have, an operator may have back, too.
+ *
  * Room. A cascade mails STOA_CASCADE_MAILS messages of STOA_CASCADE_MAIL_BYTES in all at most (TOO_LARGE beyond), and begins only
  * while each channel has room for that: what is half done never finds a full ring. The first turn of a cascade is refused with
  * FULL before, while there is still room for two such cascades, since nothing has happened then; so one slow receiver stalls
@@ -56,6 +59,7 @@ typedef struct stoa_out_live {
     uint64_t known_at, sent_at; /* bytes of the ring: behind known, and behind what was sent */
     uint64_t sent_seq;
     uint64_t begun_at;          /* position where it was begun anew: nobody may hear of it before that is committed */
+    uint64_t met_at;            /* position where its receiver answered first: no mail goes out before that is committed */
     uint64_t acked, sealed_acked[STOA_BLOCKS]; /* durably acknowledged */
     uint64_t recovered;         /* the last one mailed that recovery found */
     uint32_t their_generation, pad_;
@@ -64,6 +68,7 @@ typedef struct stoa_out_live {
     stoa_phase_of_channel phase;
     bool short_of_room;
     bool absence_told;          /* in the log */
+    bool is_new;                /* its first message is in the open block, which says that there was no contact */
     uint32_t news;              /* of distant shards, when it was looked for */
 } stoa_out_live;
 
@@ -154,7 +159,7 @@ typedef struct stoa_frame {
     uint32_t session;
     uint32_t channel, there; /* its number at who sent the frame, and at who gets it (HELLO: 0) */
     uint32_t generation;
-    int32_t error;           /* ANSWER: a gap, a stale epoch, or AGAIN: an answer was lost on the way; no cursor then */
+    int32_t error;           /* ANSWER: a gap, a stale epoch, or AGAIN: an answer was lost on the way; a cursor with STALE alone */
     uint64_t epoch;          /* of the sender's writer */
     stoa_cursor cursor;      /* ANSWER */
     uint64_t base;           /* HELLO: the last number before the generation; ANSWER: refusals are told from behind there */
@@ -185,5 +190,6 @@ stoa_err stoa_channel_return(struct stoa_shard *shard, uint32_t channel, const s
 /* Whether the message is of that row. */
 bool stoa_mail_is(const stoa_mail *mail, const stoa_row *row);
 void stoa_channel_note_acknowledged(struct stoa_shard *shard, uint32_t channel);
+void stoa_channel_note_contact(struct stoa_shard *shard, uint32_t channel, stoa_contact contact);
 
 #endif

@@ -157,6 +157,11 @@ void stoa_channel_restarted(stoa_channel_book *book, const stoa_shard_log_restar
     }
 }
 
+void stoa_channel_contact(stoa_channel_book *book, const stoa_shard_log_contact *event)
+{
+    out_of(book, event->channel)->contact = event->contact;
+}
+
 /* --- the receiver's events */
 
 static stoa_channel_in *in_of(stoa_channel_book *book, uint32_t channel, const stoa_text30 *shard)

@@ -10,6 +10,9 @@
  *     returned      trims to a refused message, in the    settled     refusals up to seq are forgotten
  *                   block of the turn that hears of it
  *     restarted     a new generation, by an operator      restarted_in  the same, at the receiver
+ *     contact       whether the receiver has ever answered in this generation
+ *
+ * No mail goes out before a contact that was made is committed: where the log says that there was none, nothing was ever sent.
  *
  * Every message carries a running hash of all before it (chain). A cursor whose chain is not that of the sender's message of the
  * same number is of another history: the channel is forked.
@@ -67,6 +70,8 @@ STOA_BYTES(stoa_mail_bytes, STOA_MAIL_BYTES)
 #define stoa_shard_log_restarted_in_FIELDS(F, S)                                                                       \
     F(S, uint64_t, base) F(S, uint64_t, epoch) F(S, uint32_t, channel) F(S, uint32_t, generation) F(S, stoa_text30, shard)
 
+#define stoa_shard_log_contact_FIELDS(F, S) F(S, uint32_t, channel) F(S, uint32_t, contact)
+
 /* Rows of the table stoa_shard_log (ledger.h). */
 #define STOA_CHANNEL_ROWS(ROW, K)                                                                                      \
     ROW(K, EVENT, mailed, _, "A turn mailed a message to an actor of another shard.")                                  \
@@ -77,6 +82,7 @@ STOA_BYTES(stoa_mail_bytes, STOA_MAIL_BYTES)
     ROW(K, EVENT, refused, _, "A message of another shard was refused and has no effect.")                             \
     ROW(K, EVENT, settled, _, "The sender has heard of a channel's refusals up to seq.")                               \
     ROW(K, EVENT, restarted_in, _, "The sender began a channel anew behind a fork.")
+#define STOA_CONTACT_ROWS(ROW, K) ROW(K, EVENT, contact, _, "Whether a channel's receiver has answered since it began.")
 
 /* A message in the ring, and on its way: this head, then the texts table, to, from, then the payload. */
 typedef struct stoa_mail {
@@ -108,6 +114,13 @@ static inline const void *stoa_mail_payload(const stoa_mail *mail)
     return stoa_mail_from(mail) + mail->from_bytes;
 }
 
+/* Of a generation of a channel, with its receiver. Journal format: append only. */
+typedef enum stoa_contact {
+    STOA_CONTACT_UNSAID, /* by a build that did not say: it may have been made */
+    STOA_CONTACT_NONE,   /* nothing was ever sent */
+    STOA_CONTACT_MADE,   /* it has answered, and mail may have been sent */
+} stoa_contact;
+
 /* What this side of a channel knows of the last message it counts. */
 typedef struct stoa_cursor {
     uint64_t seq, chain;
@@ -120,7 +133,7 @@ typedef struct stoa_channel_out {
     uint64_t head, tail; /* bytes ever put in and taken out */
     uint64_t returned;   /* messages that were refused, ever */
     uint64_t base;       /* the last number before this generation */
-    uint32_t generation, pad_;
+    uint32_t generation, contact;
     uint8_t ring[STOA_CHANNEL_BYTES];
 } stoa_channel_out;
 
@@ -183,6 +196,7 @@ struct stoa_shard_log_delivered;
 struct stoa_shard_log_refused;
 struct stoa_shard_log_settled;
 struct stoa_shard_log_restarted_in;
+struct stoa_shard_log_contact;
 void stoa_channel_mailed(stoa_channel_book *book, const struct stoa_shard_log_mailed *event);
 void stoa_channel_acknowledged(stoa_channel_book *book, const struct stoa_shard_log_acknowledged *event);
 void stoa_channel_returned(stoa_channel_book *book, const struct stoa_shard_log_returned *event);
@@ -191,5 +205,6 @@ void stoa_channel_delivered(stoa_channel_book *book, const struct stoa_shard_log
 void stoa_channel_refused(stoa_channel_book *book, const struct stoa_shard_log_refused *event);
 void stoa_channel_settled(stoa_channel_book *book, const struct stoa_shard_log_settled *event);
 void stoa_channel_restarted_in(stoa_channel_book *book, const struct stoa_shard_log_restarted_in *event);
+void stoa_channel_contact(stoa_channel_book *book, const struct stoa_shard_log_contact *event);
 
 #endif

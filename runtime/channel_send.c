@@ -119,6 +119,7 @@ static void send_mail(struct stoa_shard *shard, uint32_t channel)
     stoa_out_live *live = &shard->mailing->out[channel];
     const stoa_channel_out *out = out_of(shard, channel);
     uint32_t bytes;
+    if (live->met_at > shard->committed) { return; }
     while (live->sent_at != out->head && (bytes = measure(shard, live->peer, out, live->sent_at)) > 0) {
         stoa_frame *frame = stoa_frame_new(shard, live->peer, STOA_FRAME_MAIL, bytes);
         if (!frame) { return; }
@@ -135,7 +136,8 @@ static void send_mail(struct stoa_shard *shard, uint32_t channel)
 
 /* --- the receiver: answers */
 
-static void answer_disorder(struct stoa_shard *shard, uint32_t channel)
+/* The cursor goes along: behind a fork a channel begins above it. */
+static void answer_disorder(struct stoa_shard *shard, uint32_t channel, const stoa_cursor *cursor)
 {
     stoa_in_live *live = &shard->mailing->in[channel];
     stoa_frame *frame = stoa_frame_new(shard, live->peer, STOA_FRAME_ANSWER, 0);
@@ -144,6 +146,10 @@ static void answer_disorder(struct stoa_shard *shard, uint32_t channel)
     frame->channel = channel;
     frame->there = live->there;
     frame->error = (int32_t)live->disorder;
+    if (live->disorder == STOA_E_STALE) {
+        frame->generation = shard->ledger->channels.in[channel].generation;
+        frame->cursor = *cursor;
+    }
     stoa_frame_send(shard, frame);
     live->disorder = STOA_OK;
 }
@@ -207,11 +213,12 @@ static void answers(struct stoa_shard *shard, uint32_t channel)
     stoa_in_live *live = &shard->mailing->in[channel];
     stoa_cursor cursor;
     if (!live->peer) { return; }
-    if (live->disorder) {
-        answer_disorder(shard, channel);
+    bool committed = committed_cursor(shard, channel, &cursor);
+    if (live->disorder && (committed || live->disorder != STOA_E_STALE)) {
+        answer_disorder(shard, channel, &cursor);
         return;
     }
-    if (!committed_cursor(shard, channel, &cursor)) { return; }
+    if (!committed || live->disorder) { return; }
     while ((live->asked || live->answered < cursor.seq) && answer(shard, channel, &cursor)) {}
 }
 
@@ -238,6 +245,7 @@ void stoa_channels_pump(struct stoa_shard *shard)
     uint32_t news = stoa_distant_news(shard->node);
     for (uint32_t i = 1; i <= book->out_count; i++) {
         stoa_out_live *live = &m->out[i];
+        if (!book->out[i].shard.len) { continue; } /* its first mail was lost with the end of the log */
         tell_absence(shard, i, news);
         if (live->phase == STOA_CHANNEL_APART && live->peer) { greet(shard, i); }
         if (live->phase == STOA_CHANNEL_RUNS) { send_mail(shard, i); }
@@ -251,6 +259,9 @@ void stoa_channels_sealing(struct stoa_shard *shard, uint32_t slot)
     const stoa_channel_book *book = &shard->ledger->channels;
     for (uint32_t i = 1; i <= book->out_count; i++) {
         if (m->out[i].known.seq > book->out[i].acked.seq) { stoa_channel_note_acknowledged(shard, i); }
+        bool unsaid = m->out[i].is_new && book->out[i].shard.len && book->out[i].contact == STOA_CONTACT_UNSAID;
+        if (unsaid) { stoa_channel_note_contact(shard, i, STOA_CONTACT_NONE); }
+        m->out[i].is_new = false;
         m->out[i].sealed_acked[slot] = book->out[i].acked.seq;
     }
     for (uint32_t i = 1; i <= m->in_count; i++) {
@@ -305,8 +316,13 @@ static const char *look_for_fork(struct stoa_shard *shard, const stoa_frame *fra
     return known.chain == frame->cursor.chain ? NULL : "the receiver has other messages: this shard had lost its end";
 }
 
-static void begin_session(stoa_out_live *live, const stoa_frame *frame, uint64_t at)
+static void begin_session(struct stoa_shard *shard, const stoa_frame *frame, uint64_t at)
 {
+    stoa_out_live *live = &shard->mailing->out[frame->there];
+    if (out_of(shard, frame->there)->contact != STOA_CONTACT_MADE) {
+        stoa_channel_note_contact(shard, frame->there, STOA_CONTACT_MADE);
+        live->met_at = shard->applied;
+    }
     live->phase = STOA_CHANNEL_RUNS;
     live->there = frame->channel;
     live->sent_at = at;
@@ -344,8 +360,12 @@ static bool hear(struct stoa_shard *shard, stoa_frame *frame)
         stoa_log(STOA_LOG_WARN, "channel_disordered", STOA_KV("from", shard->name), STOA_KV("to", frame->from->name),
                  STOA_KV("why", stoa_err_name((stoa_err)frame->error)));
         live->phase = STOA_CHANNEL_APART;
+        if (frame->error == STOA_E_STALE) {
+            live->theirs = frame->cursor;
+            live->their_generation = frame->generation;
+        }
         if (++live->disorders > STOA_DISORDERS_MAX) { stoa_channel_fork(shard, frame->there, "the receiver finds gaps in what it gets"); }
-        if (frame->error == STOA_E_STALE) { stoa_channel_fork(shard, frame->there, "another one writes this shard by now"); }
+        if (frame->error == STOA_E_STALE) { stoa_channel_fork(shard, frame->there, "the receiver knows a later writer of this shard: another one writes it, or its log was begun anew"); }
         return true;
     }
     if (frame->base > live->known.seq) { /* refusals were told by an answer that was lost on the way */
@@ -360,7 +380,7 @@ static bool hear(struct stoa_shard *shard, stoa_frame *frame)
         stoa_channel_fork(shard, frame->there, fork);
         return true;
     }
-    if (live->phase == STOA_CHANNEL_ASKED) { begin_session(live, frame, at); }
+    if (live->phase == STOA_CHANNEL_ASKED) { begin_session(shard, frame, at); }
     if (!return_refused(shard, frame)) { return false; }
     const stoa_channel_out *out = out_of(shard, frame->there);
     if (live->known.seq < out->acked.seq) { /* a return has acknowledged so far */
@@ -370,7 +390,8 @@ static bool hear(struct stoa_shard *shard, stoa_frame *frame)
     if (live->known.seq < frame->upto) { live->disorders = 0; }
     (void)walk(out, &live->known, &live->known_at, frame->upto);
     bool much = live->known_at - out->tail > STOA_CHANNEL_BYTES / 4 || live->known.seq - out->acked.seq > STOA_CHANNEL_MESSAGES / 4;
-    if (live->known.seq > out->acked.seq && (much || shard->mailing->scarce)) { stoa_channel_note_acknowledged(shard, frame->there); }
+    bool first = out->acked.seq == out->base; /* that it has taken any is known for good */
+    if (live->known.seq > out->acked.seq && (first || much || shard->mailing->scarce)) { stoa_channel_note_acknowledged(shard, frame->there); }
     return true;
 }
 

@@ -46,7 +46,12 @@ static void begin_anew(struct stoa_shard *shard, uint32_t channel, const stoa_fr
 {
     stoa_shard_log_restarted_in event = {
         .base = frame->base, .epoch = frame->epoch, .channel = channel, .generation = frame->generation};
+    const stoa_channel_in *in = in_of(shard, channel);
     (void)STOA_TEXT_SETZ(&event.shard, frame->from->name); /* names of shards fit */
+    if (in->shard.len) { /* who had it begun anew can see whether he was right */
+        stoa_log(STOA_LOG_WARN, "channel_begun_anew", STOA_KV("from", frame->from->name), STOA_KV("to", shard->name),
+                 STOA_KU("taken", in->cursor.seq), STOA_KU("generation", in->generation));
+    }
     shard->cause = 0;
     stoa_shard_note_alone(shard, stoa_shard_log_ROW_restarted_in, &event);
 }
@@ -67,9 +72,10 @@ static void take_hello(struct stoa_shard *shard, const stoa_frame *frame)
     live->there = frame->channel;
     live->answered = frame->acked;
     live->asked = true;
-    live->disorder = frame->epoch < in->epoch ? STOA_E_STALE : STOA_OK; /* another one writes that shard by now */
+    bool anew = frame->generation > in->generation; /* an operator had it begun: by who writes that shard, whatever its epoch */
+    live->disorder = frame->epoch < in->epoch && !anew ? STOA_E_STALE : STOA_OK;
     if (live->disorder) { return; }
-    if (frame->generation > in->generation) { begin_anew(shard, channel, frame); }
+    if (anew) { begin_anew(shard, channel, frame); }
     if (frame->generation == in->generation) { settle(shard, channel, frame->acked); }
 }
 

@@ -400,7 +400,9 @@ void stoa_core_do(stoa_core *core, void (*fn)(stoa_core *core, void *context), v
 {
     stoa_node *node = core->place.node;
     if (is_here(core)) {
+        stoa_actor *turning = core->turning.actor; /* nobody, between two batches: so it is after the turns of fn */
         fn(core, context);
+        core->turning.actor = turning;
         return;
     }
     stoa_node_outside(node, "a turn waits for another core: what node.h declares is for threads outside");

@@ -46,6 +46,7 @@ CHANNEL_EVENT_(delivered)
 CHANNEL_EVENT_(refused)
 CHANNEL_EVENT_(settled)
 CHANNEL_EVENT_(restarted_in)
+CHANNEL_EVENT_(contact)
 
 static void stoa_shard_log_apply_effect(stoa_shard_log *self, const stoa_shard_log_effect *event)
 {

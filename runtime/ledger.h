@@ -28,7 +28,8 @@
     ROW(K, EVENT, epoch_started, _, "The epoch of who writes: it took over, or the log has to go on.")                                                             \
     ROW(K, EVENT, answered, _, "A request with a name had an effect; its reply.")                                      \
     STOA_CHANNEL_ROWS(ROW, K)                                                                                          \
-    STOA_OUTBOX_ROWS(ROW, K)
+    STOA_OUTBOX_ROWS(ROW, K)                                                                                           \
+    STOA_CONTACT_ROWS(ROW, K)
 STOA_TABLE(stoa_shard_log)
 
 typedef struct stoa_shard_log {

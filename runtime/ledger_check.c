@@ -101,6 +101,17 @@ static const char *restarted(const stoa_shard_log *ledger, const void *payload, 
     return event->generation > out->generation ? NULL : "an older beginning of a channel";
 }
 
+static const char *contact(const stoa_shard_log *ledger, const void *payload, uint64_t position)
+{
+    const stoa_shard_log_contact *event = payload;
+    const stoa_channel_out *out;
+    const char *why = out_of(ledger, event->channel, &out);
+    (void)position;
+    if (why) { return why; }
+    if (event->contact != STOA_CONTACT_NONE && event->contact != STOA_CONTACT_MADE) { return "a contact that is none of those there are"; }
+    return out->shard.len ? NULL : "a channel without a name";
+}
+
 /* --- channels: the receiver's */
 
 static const char *in_of(const stoa_shard_log *ledger, uint32_t channel, const stoa_channel_in **in)
@@ -190,6 +201,7 @@ static const row_check checks[stoa_shard_log_ROW_END_] = {
     [stoa_shard_log_ROW_restarted_in] = restarted_in,
     [stoa_shard_log_ROW_effect] = effect,
     [stoa_shard_log_ROW_effected] = any, /* one that is not pending changes nothing */
+    [stoa_shard_log_ROW_contact] = contact,
 };
 
 const char *stoa_ledger_refuses(const stoa_shard_log *ledger, uint32_t row, const void *payload, uint64_t position)

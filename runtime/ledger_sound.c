@@ -180,7 +180,7 @@ static bool out_sound(const stoa_shard_log *ledger, const stoa_channel_out *out,
     uint64_t at = out->tail;
     if (!text_sound(&out->shard) || out->head < at || out->head - at > STOA_CHANNEL_BYTES || (out->head | at) % 8) { return false; }
     if (out->posted.seq < cursor.seq || out->posted.seq - cursor.seq > STOA_CHANNEL_MESSAGES) { return false; }
-    if (out->posted.seq > STOA_SEQ_MAX || out->base > STOA_SEQ_MAX) { return false; }
+    if (out->posted.seq > STOA_SEQ_MAX || out->base > STOA_SEQ_MAX || out->contact > STOA_CONTACT_MADE) { return false; }
     while (stoa_channel_mail(out, &at)) {
         if (at > out->head || !mail_sound(ledger, out, &at, &cursor, position)) { return false; }
     }

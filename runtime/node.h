@@ -198,19 +198,27 @@ typedef struct stoa_channel_view {
     char to[32];         /* shard */
     const char *status;  /* "runs"; "apart" (the other shard is not open); "absent" (its node is here, and has none of that name); "asks", "forked" */
     const char *forked;  /* why, or "" */
+    const char *met;     /* whether the receiver has answered since it was begun: "never", "yes"; "": the log does not say */
     uint32_t generation; /* how often it was begun anew */
     uint64_t mailed, sent, acknowledged, returned; /* numbers of the last ones; how many were refused, ever */
     uint64_t journaled;  /* of acknowledged, what the sender's log has */
     uint64_t cursor;     /* what the receiver has committed, as it said last */
     uint64_t taken;      /* up to there nothing is returned nor mailed once more, when it is begun anew */
+    uint64_t doubtful;   /* of waiting, what may have been sent */
     uint64_t waiting, bytes, room_bytes; /* not acknowledged; what they take of the ring; its size */
 } stoa_channel_view;
 /* Visit the channels that go out of a shard. */
 void stoa_channels(stoa_shard *shard, void (*visit)(void *context, const stoa_channel_view *view), void *context);
 /* Begin a forked channel anew: what waits is returned to who mailed it, as undelivered with FORKED, or mailed once more (again).
- * What was mailed before the sender lost its end and is not above the receiver's cursor counts as taken. plan: only look. *out: as
- * it was before. Errors: NOT_FOUND, INVALID (it is not forked), AGAIN (the shard has no room now for all that is to be returned). */
-stoa_err stoa_channel_restart(stoa_shard *shard, const char *to, bool again, bool plan, stoa_channel_view *out);
+ * What was mailed before the sender lost its end and is not above the receiver's cursor counts as taken, unless an operator knows
+ * better (none_taken). plan: only look. One to another node is returned, too, where its receiver has never answered; and where its node is here and has
+ * no such shard, if nothing was acknowledged and the operator says that none was taken: doubtful is what he answers for. *out: as it was before,
+ * with what counts as taken. Errors: NOT_FOUND, INVALID (it is none of these: the trail says why), UNAVAILABLE (the shard is down),
+ * AGAIN (the shard has no room now for all that is to be returned: again, then). */
+typedef struct stoa_channel_anew {
+    bool again, none_taken, plan;
+} stoa_channel_anew;
+stoa_err stoa_channel_restart(stoa_shard *shard, const char *to, const stoa_channel_anew *how, stoa_channel_view *out);
 
 /* A state as it was: that of an actor of the shard (by the shard's own name: what the shard remembers beside its actors) when
  * position was the last one, printed as stoa_inspect prints it. Errors: NOT_FOUND (no such actor, or it was not there yet), INVALID

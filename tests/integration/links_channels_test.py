@@ -287,6 +287,115 @@ class LinksChannels(unittest.TestCase):
         self.attic("runs", 0)
         self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
 
+    def restart(self, *words, write=True):
+        """channel restart trade attic@b return: what is said of it, or the refusal."""
+        done = self.a.stoa("channel restart trade attic@b return" + "".join(f" --{word}" for word in words), *(["--write"] if write else []))
+        return json.loads(done.stdout)["restart"] if done.returncode == OK else done.stdout + done.stderr
+
+    def treasury(self, free, transit):
+        """What a's issuer has given, as it sees it."""
+        def there():
+            (books,) = self.a.balances(["treasury"])
+            return [units(text) for text in (free, transit)] == [books["USDT"][part] for part in ("free", "transit")]
+        until(there, f"{free}, {transit} in transit", lambda: str(list(self.a.balances(["treasury"]))))
+
+    def test_what_waits_for_a_shard_that_never_was_can_be_had_back(self):
+        """No word is asked for, and what came back is given to nobody; new money goes on when the shard is there."""
+        present, absent = self.with_an_attic("12 USDT")
+        self.b.configure(absent)
+        self.a.start()
+        self.b.start()
+        self.attic("absent", 1)
+        self.assertEqual([row["met"] for row in self.a.ask("channels")["channels"] if row["to"] == "attic@b"], ["never"])
+        self.a.kill()  # it knows so behind a crash, too
+        self.a.start()
+        self.attic("absent", 1)
+        planned = self.restart("plan", write=False)
+        self.assertEqual((planned["waiting"], planned["taken"], planned["doubtful"]), (1, 0, 0))
+        self.assertIn("nothing was ever sent", planned["why"])
+        self.assertTrue(planned["outcome"].startswith("would be: "), planned)
+        self.attic("absent", 1)
+        self.treasury("-12", "12")
+        done = self.restart()
+        self.assertEqual((done["waiting"], done["outcome"].split(":")[0]), (1, "done"))
+        self.treasury("0", "0")
+        self.attic("absent", 0)
+        self.assertIn("nothing waits in it", self.restart())
+        self.back(self.a, "  - {name: treasury, issuer: true}\n  - {name: ghost, node: b, shard: attic, funds: \"12 USDT, 5 BTC\"}")
+        self.assertIn('"funds_came_back"', self.a.log())  # those are cancelled for good; what is new goes there
+        self.attic("absent", 1)
+        self.back(self.b, present)
+        self.attic("runs", 0)
+        (ghost,) = self.b.balances(["ghost"])
+        self.assertEqual({asset: row["free"] for asset, row in ghost.items()}, {"BTC": 5 * 10**8})
+        self.treasury("0", "0")
+        for bank, shard in ((self.a, "trade"), (self.b, "attic")):
+            self.assertTrue(bank.ask(f"hash {shard}")["hash"]["equal"], shard)
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+
+    def test_what_was_acknowledged_is_not_had_back(self):
+        present, absent = self.with_an_attic("12 USDT")
+        self.b.configure(present)
+        self.a.start()
+        self.b.start()
+        self.attic("runs", 0)
+        self.back(self.b, absent)
+        self.back(self.a, "  - {name: treasury, issuer: true}\n  - {name: ghost, node: b, shard: attic, funds: \"12 USDT, 5 BTC\"}")
+        self.attic("absent", None)
+        for words in ((), ("none-taken",), ("none-taken", "plan")):
+            refused = self.restart(*words)
+            self.assertIn("the channel from trade to attic@b is absent, ", refused)
+            self.assertIn("was not always", refused)
+        self.back(self.b, present)
+        self.attic("runs", 0)
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+
+    # --- a data folder that was begun anew
+
+    def lives_again(self, kept):
+        """a's data folder is begun anew, but for kept, after more starts than it will have had; b has met it, and was paid."""
+        present, _ = self.with_an_attic("12 USDT")
+        self.b.configure(present)
+        self.b.start()
+        paying = "  - {name: treasury, issuer: true}\n  - {name: ghost, node: b, shard: attic, funds: \"%s USDT\"}"
+        for accounts in ("  - {name: treasury, issuer: true}",) * 2 + (paying % 12,):
+            self.a.configure(accounts)
+            self.a.start()
+            until(lambda: self.b.node("a")["state"] == "up", "b meets a", lambda: self.b.stoa("links").stdout)
+            if accounts == paying % 12:
+                self.attic("runs", 0)
+            self.assertEqual(self.a.stop(), 0)
+        for entry in os.listdir(self.a.data):
+            if entry not in kept:
+                path = os.path.join(self.a.data, entry)
+                (shutil.rmtree if os.path.isdir(path) else os.remove)(path)
+        self.a.configure(paying % 7)
+        at, resets = self.b.size(), self.b.ask("link a")["faults"]["resets"]
+        self.a.start()
+        until(lambda: self.b.node("a")["state"] == "up", "b meets a's new life", lambda: self.b.stoa("links").stdout + self.b.log(at))
+        self.assertEqual(self.b.ask("link a")["faults"]["resets"], resets + 1)
+        self.assertNotIn("STALE", self.b.log(at))
+
+    def begins_again(self, kept):
+        self.lives_again(kept)
+        self.attic("forked", 1)
+        (row,) = (row for row in self.a.ask("channels")["channels"] if row["to"] == "attic@b")
+        self.assertIn("its log was begun anew", row["forked"])
+        done = self.a.ask("channel restart trade attic@b again --none-taken", "--write")["restart"]
+        self.assertEqual((done["waiting"], done["taken"]), (1, 0))
+        self.attic("runs", 0)
+        self.assertEqual([books["USDT"]["free"] for books in self.b.balances(["ghost"])], [19 * 10**8])  # a's new life has paid, too
+        self.assertIn('"channel_begun_anew"', self.b.log())
+        self.back(self.a, "  - {name: treasury, issuer: true}")
+        self.attic("runs", 0)
+        self.assertEqual((self.a.stop(), self.b.stop()), (0, 0))
+
+    def test_a_log_that_was_begun_anew_is_forked_and_its_channel_begins_again(self):
+        self.begins_again(("keys",))
+
+    def test_so_it_is_where_the_number_of_its_start_was_kept(self):
+        self.begins_again(("keys", "node.incarnation"))
+
     def test_faults_of_the_settings_are_named(self):
         folder = tempfile.mkdtemp(prefix="stoa-links-channels-")
         self.addCleanup(shutil.rmtree, folder)

@@ -161,12 +161,12 @@ static void from_any_event_the_same_tree_is_told(void **context)
     assert_int_equal(w->root.position, here + 1);
     unsigned told = 0;
     for (uint64_t at = here + 1; at <= last(w->here); at++) {
-        if (strstr(tell(w, w->here, at), "acknowledged") || strstr(w->told, "settled")) { continue; } /* the channel's own */
+        if (strstr(tell(w, w->here, at), "acknowledged") || strstr(w->told, "settled") || strstr(w->told, "contact")) { continue; } /* the channel's own */
         assert_string_equal(w->told, whole);
         told++;
     }
     for (uint64_t at = there + 1; at <= last(w->there); at++) {
-        if (strstr(tell(w, w->there, at), "acknowledged")) { continue; }
+        if (strstr(tell(w, w->there, at), "acknowledged") || strstr(w->told, "contact")) { continue; }
         assert_string_equal(w->told, whole);
         told++;
     }

@@ -401,7 +401,7 @@ static void expect_fork(world *w)
     assert_true(view.forked[0]);
     assert_int_equal(pay(w, w->a, "there:purse/there", 1), STOA_E_FORKED);
     assert_int_equal(pay(w, w->a, "purse/near", 1), STOA_OK); /* other channels go on */
-    assert_int_equal(stoa_channel_restart(w->here, "there", false, true, &plan), STOA_OK);
+    assert_int_equal(stoa_channel_restart(w->here, "there", &(stoa_channel_anew){.plan = true}, &plan), STOA_OK);
     assert_string_equal(channel(w->here).status, "forked"); /* a plan changes nothing */
     assert_int_equal(plan.waiting, view.waiting);
 }
@@ -420,7 +420,7 @@ static void a_sender_that_lost_its_end_is_found_out(void **context)
     assert_int_equal(pay(&w, w.a, "purse/there", 20), STOA_OK); /* it does not know yet */
     expect_fork(&w);
     stoa_channel_view before;
-    assert_int_equal(stoa_channel_restart(w.here, "there", false, false, &before), STOA_OK);
+    assert_int_equal(stoa_channel_restart(w.here, "there", &(stoa_channel_anew){0}, &before), STOA_OK);
     assert_int_equal(before.waiting, 1);
     settle(&w);
     assert_int_equal(state(&w, w.a)->back, 1); /* what was not taken came back */
@@ -450,11 +450,11 @@ static void another_history_of_equal_length_is_found_out(void **context)
     for (uint64_t i = 1; i <= 5; i++) { assert_int_equal(purse_post_push(w.node, w.a, (purse_push){.amount = i + 1, .to = text("there:purse/there")}), STOA_OK); }
     expect_fork(&w);
     stoa_channel_view before;
-    assert_int_equal(stoa_channel_restart(w.here, "there", true, false, &before), STOA_OK); /* mail it once more */
+    assert_int_equal(stoa_channel_restart(w.here, "there", &(stoa_channel_anew){.again = true}, &before), STOA_OK); /* mail it once more */
     settle(&w);
     assert_int_equal(state(&w, stoa_find(w.node, "purse/there"))->free, 15 + 2 + 3 + 4 + 5 + 6);
-    assert_int_equal(stoa_channel_restart(w.here, "there", true, false, &before), STOA_E_INVALID); /* it runs */
-    assert_int_equal(stoa_channel_restart(w.here, "nowhere", true, false, &before), STOA_E_NOT_FOUND);
+    assert_int_equal(stoa_channel_restart(w.here, "there", &(stoa_channel_anew){.again = true}, &before), STOA_E_INVALID); /* it runs */
+    assert_int_equal(stoa_channel_restart(w.here, "nowhere", &(stoa_channel_anew){.again = true}, &before), STOA_E_NOT_FOUND);
     finish(&w);
 }
 

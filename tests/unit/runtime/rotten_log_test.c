@@ -179,6 +179,10 @@ static void numbers_of_channels_are_looked_at(void **state)
     REFUSED("no such channel", restarted, .channel = 33, .generation = 1);
     REFUSED("number of a message", restarted, .channel = 1, .generation = 1, .base = UINT64_MAX);
     REFUSED("older beginning", restarted, .channel = 1);
+    REFUSED("no such channel", contact, .channel = 33, .contact = 1);
+    REFUSED("without a name", contact, .channel = 32, .contact = 1);
+    REFUSED("none of those", contact, .channel = 1, .contact = 0);
+    REFUSED("none of those", contact, .channel = 1, .contact = 3);
     REFUSED("no such channel", delivered, .channel = 33, S, .seq = 1);
     REFUSED("out of order", delivered, .channel = 1, S, .seq = 2);
     REFUSED("without a name", delivered, .channel = 1, .seq = 1);
@@ -323,6 +327,7 @@ static void spoil_ring(stoa_shard_log *l, shelf *a) { (void)a; l->channels.out[1
 static void spoil_mail(stoa_shard_log *l, shelf *a) { (void)a; ((stoa_mail *)(void *)l->channels.out[1].ring)->bytes = 1 << 20; }
 static void spoil_mail_stream(stoa_shard_log *l, shelf *a) { (void)a; ((stoa_mail *)(void *)l->channels.out[1].ring)->stream = 9; }
 static void spoil_tail(stoa_shard_log *l, shelf *a) { (void)a; l->channels.out[1].tail = UINT64_MAX - 7; }
+static void spoil_contact(stoa_shard_log *l, shelf *a) { (void)a; l->channels.out[1].contact = 3; }
 static void spoil_open(stoa_shard_log *l, shelf *a) { (void)a; l->channels.in[1].open = 4; }
 static void spoil_settled(stoa_shard_log *l, shelf *a) { (void)a; l->channels.in[1].settled = 4; }
 static void spoil_unused(stoa_shard_log *l, shelf *a) { (void)a; l->channels.in[32].shard.len = 60000; }
@@ -337,7 +342,7 @@ static void a_ledger_that_no_events_have_made_is_not_used(void **state)
     (void)state;
     static const spoiler spoilers[] = {spoil_request_list, spoil_request_pool, spoil_piece,  spoil_session,     spoil_client,
                                        spoil_map,          spoil_shares,       spoil_out_count, spoil_ring,     spoil_mail,
-                                       spoil_mail_stream,  spoil_tail,         spoil_open,   spoil_settled,     spoil_unused,
+                                       spoil_mail_stream,  spoil_tail, spoil_contact,         spoil_open,   spoil_settled,     spoil_unused,
                                        spoil_pending,      spoil_oldest,       spoil_payload, spoil_stream,     spoil_streams};
     scribe s = begin_full();
     snapshot(&s, NULL);
