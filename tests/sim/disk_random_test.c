@@ -279,7 +279,7 @@ static void die(void)
     }
     if (below(3)) { cut_power(); }
     assert_int_equal(stoa_sim_crash(b.sim, &b.node), STOA_OK);
-    if (below(4) == 0) { sums.side_rots += stoa_sim_disk_rot_side(b.disks[below(SHARDS)], STOA_SPACE_SNAPSHOT) == STOA_OK; }
+    if (below(2) == 0) { sums.side_rots += stoa_sim_disk_rot_side(b.disks[below(SHARDS)], STOA_SPACE_SNAPSHOT) == STOA_OK; }
     if (below(8) == 0) {
         stoa_sim_disk_lose_side(b.disks[below(SHARDS)]);
         sums.side_lost++;
@@ -521,7 +521,7 @@ static void all_of_it_happens(void **state)
     (void)state;
     uint64_t faults[STOA_SIM_FAULT_COUNT] = {0};
     memset(&sums, 0, sizeof sums);
-    for (uint64_t seed = 1; seed <= 60; seed++) {
+    for (uint64_t seed = 1; seed <= 120; seed++) {
         (void)run(seed);
         for (unsigned f = 0; f < STOA_SIM_FAULT_COUNT; f++) { faults[f] += sums.faults[f]; }
     }
