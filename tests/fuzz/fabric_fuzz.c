@@ -29,19 +29,29 @@ static void greeting(const uint8_t *bytes, size_t size_bytes)
     }
 }
 
+/* A message sealed by who has the key is opened; one that was changed is not, and does no harm to the one that was not. */
 static void sealed(const uint8_t *bytes, size_t size_bytes)
 {
-    stoa_secure_stream in;
-    uint8_t copy[4096];
-    if (size_bytes < STOA_SECURE_TAG_BYTES + sizeof(uint64_t) || size_bytes > sizeof copy) { return; }
-    if (stoa_secure_stream_open(&in, key, 1, false) != STOA_OK) { return; }
-    uint64_t number;
-    memcpy(&number, bytes, sizeof number);
-    memcpy(copy, bytes, size_bytes);
-    size_t text_bytes = size_bytes - STOA_SECURE_TAG_BYTES - sizeof number;
-    (void)stoa_secure_unseal(&in, number, "h", 1, copy + sizeof number, text_bytes,
-                             bytes + size_bytes - STOA_SECURE_TAG_BYTES);
-    stoa_secure_stream_close(&in);
+    stoa_secure_stream out, in;
+    uint8_t text[256], copy[256], tag[STOA_SECURE_TAG_BYTES];
+    uint64_t number = 0;
+    if (stoa_secure_stream_open(&out, key, 1, true) != STOA_OK) { return; }
+    if (stoa_secure_stream_open(&in, key, 1, false) == STOA_OK) {
+        while (size_bytes > 4) {
+            uint8_t how = bytes[0];
+            size_t text_bytes = bytes[1] < size_bytes - 4 ? bytes[1] : size_bytes - 4;
+            number += (how & 0x40 ? bytes[2] * 256U : bytes[2] % 16U) + 1;
+            memcpy(text, bytes + 4, text_bytes);
+            stoa_secure_seal(&out, number, "h", 1, text, text_bytes, tag);
+            memcpy(copy, text, text_bytes);
+            STOA_ASSERT(stoa_secure_unseal(&in, number, "H", 1, copy, text_bytes, tag) == STOA_E_CORRUPT);
+            STOA_ASSERT(stoa_secure_unseal(&in, number, "h", 1, text, text_bytes, tag) == STOA_OK);
+            STOA_ASSERT(memcmp(text, bytes + 4, text_bytes) == 0);
+            bytes += 4 + text_bytes, size_bytes -= 4 + text_bytes;
+        }
+        stoa_secure_stream_close(&in);
+    }
+    stoa_secure_stream_close(&out);
 }
 
 /* Places, each followed by the bytes that land there; then all frames are read. */
