@@ -277,6 +277,7 @@ static stoa_err say_why(stoa_platform *p, const stoa_door_call *call, stoa_ref k
     if (err == STOA_E_UNAVAILABLE) { return STOA_FAIL(err, "%s/%s is on a node that cannot be reached now; links shows it", name, stoa_call_arg(call, 1)); }
     if (err != STOA_E_FAILED && err != STOA_E_CLOSED) { return STOA_FAIL(err, "it answers %s", stoa_err_name(err)); }
     plugin_child child = child_of(p, call, keeper);
+    if (child.ends == ends_before && err == STOA_E_CLOSED) { return STOA_FAIL(err, "it answers CLOSED, as one does who sends to an actor that is away"); }
     if (!child.ends) { return STOA_FAIL(err, "it answers %s; `plugins` on its node shows how it fares", stoa_err_name(err)); }
     return STOA_FAIL(err, "%s: %.*s", child.ends > ends_before ? "it has ended" : "it is away, or failed; it ended before", STOA_TEXT_ARGS(&child.why));
 }

@@ -26,6 +26,7 @@ typedef struct plugin {
     struct {
         stoa_asker who;
         const stoa_row *reply; /* NULL: free */
+        stoa_ref child;
     } asks[ASKS];
 } plugin;
 static stoa_err plugin_begin(stoa_turn *turn, void *state, const void *args);
@@ -179,8 +180,17 @@ static stoa_err plugin_on_ask(stoa_turn *turn, plugin *self, const plugin_ask *i
     err = stoa_turn_ask(turn, child, row, payload, ASK_NS, at);
     if (err) { return err; }
     self->asks[at].reply = row->reply;
+    self->asks[at].child = child;
     stoa_turn_keep(turn, &self->asks[at].who);
     return STOA_OK;
+}
+
+/* CLOSED of one that is here is its handler's word, such as of a peer that is away; else it ended amid the turn, and was given up. */
+static stoa_err answered(const plugin *self, stoa_ref child, stoa_err error)
+{
+    bool here = false;
+    for (uint32_t i = 0; i < self->children.count && !here; i++) { here = !self->children.at[i].gone && stoa_ref_equal(self->at[i].ref, child); }
+    return error == STOA_E_CLOSED && !here ? STOA_E_FAILED : error;
 }
 
 /* An answer of the plug-in's table, whatever it is. */
@@ -194,7 +204,7 @@ static stoa_err hear_answer(stoa_turn *turn, void *state, const void *in, void *
     stoa_buf text = {.at = answer.payload.at, .cap_bytes = sizeof answer.payload.at};
     if (!turn->error) { stoa_print_json(&reply->payload, in, &text); }
     answer.payload.len = (uint16_t)text.used_bytes;
-    stoa_err error = turn->error == STOA_E_CLOSED ? STOA_E_FAILED : /* it ended amid the turn, and was given up */ text.cut ? STOA_E_TOO_LARGE : turn->error;
+    stoa_err error = text.cut ? STOA_E_TOO_LARGE : answered(self, self->asks[turn->token].child, turn->error);
     self->asks[turn->token].reply = NULL;
     return stoa_turn_answer_kept(turn, &self->asks[turn->token].who, &plugin_rows[plugin_ROW_answer], &answer, error);
 }

@@ -1,7 +1,7 @@
 /* isolate/frame.h - what a node and a child say to each other: a head, a text and a payload, encoded as its row's type. Internal to
  * runtime/.
  *
- *     node:   START, then MESSAGE and TICK, each a turn with a number of its own, counted from 0
+ *     node:   START, then MESSAGE, TICK and PEER, each a turn with a number of its own, counted from 0
  *     child:  for each of them, in order: SEND and what else the turn asked for, then DONE or KEPT or FAILED or EXIT with its number
  *     node:   DESCRIBE in place of START; child: DESCRIPTION, as many as it takes, then DONE. No turn follows (describe.h)
  *
@@ -24,6 +24,7 @@ typedef enum stoa_isolate_word {
     STOA_ISOLATE_MESSAGE,
     STOA_ISOLATE_TICK,
     STOA_ISOLATE_DESCRIBE,
+    STOA_ISOLATE_PEER,      /* row: which one; ref: who has its name from now on, 0: nobody. No handler runs */
     STOA_ISOLATE_SEND = 16, /* ref, table, row, payload; ns: within so long, or 0 */
     STOA_ISOLATE_ASK,       /* the same, ns: deadline; token */
     STOA_ISOLATE_WAKE,      /* ns: have a TICK after so long */

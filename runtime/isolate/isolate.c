@@ -1,6 +1,7 @@
 /* isolate/isolate.c - the proxy: an actor that gives its child turns and looks at what comes back.
  *
- *     pass      a message goes into the child's ring, and takes a place in the window
+ *     pass      a message goes into the child's ring, and takes a place in the window. Before it go the peers whose names others have, or
+ *               nobody, since the child was told: it may find them in this turn
  *     look      frames of the child are taken out and done (obey.c); as long as turns are under way it looks again, then sleeps
  *     ready     the child woke us, said that it is there, or is gone
  *     beat      a quarter of turn_ns; where no turn ended in five of them the child hangs. Beats are counted, not times: a process
@@ -20,6 +21,7 @@
 
 #include "base/wire.h"
 #include "runtime/isolate/proxy.h"
+#include "runtime/stand.h"
 #include "runtime/turning.h"
 
 STOA_TABLE_DEFINE(stoa_isolate_self)
@@ -60,6 +62,27 @@ stoa_err stoa_isolate_tell(stoa_isolated *self, stoa_isolate_head *head, const c
     self->turns[slot].row = NULL;
     self->turns[slot].asker = (stoa_asker){0};
     return STOA_OK;
+}
+
+static uint64_t names_changes(const stoa_turn *turn)
+{
+    return stoa_names_changes(((const stoa_turning *)turn)->core->place.node);
+}
+
+/* Who was a peer may be sent to as who has sent: the child does not know yet, or keeps its reference. */
+static void tell_peers(stoa_turn *turn, stoa_isolated *self)
+{
+    uint64_t changes = names_changes(turn);
+    if (!self->peer_count || changes == self->names_seen) { return; }
+    for (uint32_t i = 0; i < self->peer_count; i++) {
+        uint64_t ref = stoa_turn_find(turn, self->options.peers[i]).at;
+        stoa_isolate_head head = {.word = STOA_ISOLATE_PEER, .row = i, .ref = ref, .ns = turn->now_ns, .wall_ns = turn->wall_ns};
+        if (ref == self->peers[i]) { continue; }
+        if (stoa_isolate_tell(self, &head, NULL, NULL, NULL)) { return; } /* the next turn has room for it */
+        if (self->peers[i]) { self->known_count = stoa_isolate_know(self->known, self->known_count, STOA_ISOLATE_KNOWN_HERE, self->peers[i]); }
+        self->peers[i] = ref;
+    }
+    self->names_seen = changes;
 }
 
 /* Have a turn that looks. Where there is no room for it, the next message has one. */
@@ -108,6 +131,7 @@ stoa_err stoa_isolate_pass(stoa_turn *turn, void *state, const void *in, void *o
         if (!translate(self, &down)) { return STOA_OK; }
         in = &down;
     }
+    tell_peers(turn, self);
     stoa_isolate_head head = {.word = STOA_ISOLATE_MESSAGE,
                               .ref = turn->from.at,
                               .token = turn->token,
@@ -137,6 +161,7 @@ stoa_err stoa_isolate_on_tick(stoa_turn *turn, void *state, const void *in, void
     (void)in, (void)out;
     self->tick = (stoa_timer){0};
     if (self->broken) { return STOA_OK; }
+    tell_peers(turn, self);
     stoa_err err = stoa_isolate_tell(self, &head, NULL, NULL, NULL);
     if (err) { /* it is slow; its timers wait */
         return stoa_turn_after(turn, self->beat_ns, &stoa_isolate_self_rows[stoa_isolate_self_ROW_tick], in, &self->tick);
@@ -316,6 +341,7 @@ static stoa_err copy_grants(char to[STOA_ISOLATE_GRANTS][64], const char *const 
 
 static stoa_err find_peers(stoa_turn *turn, stoa_isolated *self, stoa_isolate_given *given)
 {
+    self->names_seen = names_changes(turn);
     for (uint32_t i = 0; self->options.peers && self->options.peers[i]; i++) {
         if (i == STOA_ISOLATE_PEERS || strlen(self->options.peers[i]) > STOA_NAME_MAX) { return STOA_FAIL(STOA_E_INVALID, "an isolate's peers"); }
         strncpy(given->peers[i].name, self->options.peers[i], sizeof given->peers[i].name - 1);

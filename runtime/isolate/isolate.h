@@ -50,7 +50,7 @@ enum {
 typedef struct stoa_isolate {
     const char *library;              /* path of the .so */
     const char *host;                 /* path of stoa-isolate; NULL: beside the program that runs, or in bin where libstoa.so is installed */
-    const char *const *peers;         /* "kind/key", ends with NULL: whom it may find and send to; looked up when it starts. NULL: nobody */
+    const char *const *peers;         /* "kind/key", ends with NULL: whom it may find and send to: who has the name as a turn begins. NULL: nobody */
     const stoa_table *const *tables;  /* of what it may send beside its own and what it hears; ends with NULL. NULL: none */
     const void *args;                 /* for the kind's own start; NULL: none */
     uint32_t args_bytes;              /* as the kind has it, at most STOA_ISOLATE_ARGS_MAX */

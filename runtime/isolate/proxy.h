@@ -30,7 +30,8 @@ typedef struct stoa_isolated {
     uint32_t ops, asks;  /* of the child's turn; under way */
     stoa_timer tick;
     uint32_t peer_count, known_count;
-    uint64_t peers[STOA_ISOLATE_PEERS];
+    uint64_t peers[STOA_ISOLATE_PEERS]; /* as the child was told last */
+    uint64_t names_seen; /* stoa_names_changes then; 0: look in any case */
     uint64_t known[STOA_ISOLATE_KNOWN_HERE]; /* the last ones who sent, the latest first */
     struct {
         uint64_t id, token; /* the runtime's, 0: free; the child's */

@@ -1,6 +1,6 @@
 """links_plugins_test.py - goal: a plug-in of another node is asked as one of this node is, by clients and at the REPL alike, over the supervisor
-there or the actor's name here; what ended it is told across the link; what one casts to a node that is lost is counted, by reason, where an
-operator looks. Method: two real nodes with plug-ins, of which one is killed, and a client of the other.
+there or the actor's name here; what ended it is told across the link; what one sends to an actor of a node that was lost is
+counted, by reason, where an operator looks. Method: two real nodes with plug-ins, of which one is killed, and a client of the other.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -97,15 +97,18 @@ class Plugins(unittest.TestCase):
             self.by_client("odd", "o", "misdo", what="exit")
         self.assertEqual(got.exception.name, "FAILED")
         self.serves(2)
-        self.casts_to_a_lost_node_are_counted()
+        self.a_lost_peer_is_said_and_what_nobody_gets_is_counted()
 
-    def casts_to_a_lost_node_are_counted(self):
+    def a_lost_peer_is_said_and_what_nobody_gets_is_counted(self):
         self.assertEqual(self.odd()["dropped"], 0)
         self.by_repl(self.a, "odd", "o", "notes", n=3)
         until(lambda: self.by_repl(self.b, "helper", "h", "look")["notes"] == 3, "notes of another node")
         self.b.kill()
         until(lambda: self.a.node("b")["state"] == "lost", "the loss", self.a.log)
-        self.by_repl(self.a, "odd", "o", "notes", n=10)
+        self.b.start()
+        both_up(self.a, self.b)
+        until(lambda: "helper/h" in self.names(self.a), "the peer")
+        self.by_repl(self.a, "odd", "o", "notes", n=10, kept=1)  # to who it was before
         row = until(lambda: self.odd()["dropped"] and self.odd(), "the count")
         self.assertEqual((row["dropped"], row["dropped_why"], row["process"]["dropped"]), (10, {"closed": 10}, {"closed": 10}))
         self.by_repl(self.a, "odd", "o", "misdo", what="crash")
@@ -115,6 +118,10 @@ class Plugins(unittest.TestCase):
         self.assertIn('stoa_plugin_dropped_total{plugin="odd",actor="o",reason="closed"} 10', text)
         self.assertRegex(text, r'stoa_dropped_total\{core="\d+",reason="closed"\} \d{2,}')
         self.assertRegex(text, r'stoa_session_dropped_total\{link="in",node="b",reason="stale"\} \d')
+        self.b.kill()
+        until(lambda: self.a.node("b")["state"] == "lost", "the loss", self.a.log)
+        self.assertEqual(self.by_repl(self.a, "odd", "o", "notes", n=10)[0], "CLOSED")  # who is away is not sent to
+        self.assertEqual(self.odd()["dropped"], 10)
         (node,) = self.a.ask("links")["nodes"]
         self.assertIn("its actors are UNAVAILABLE here", node["note"])
         self.assertTrue(node["since_ns"])

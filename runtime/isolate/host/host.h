@@ -30,6 +30,7 @@ typedef struct stoa_host {
     stoa_host_timer timers[STOA_ISOLATE_TIMERS];
     uint64_t random;
     uint32_t asks;                             /* under way */
+    uint64_t ended[STOA_ISOLATE_PEERS];        /* who a peer was, before nobody was; 0: none */
     uint64_t monitors_made, monitors[STOA_ISOLATE_MONITORS]; /* the child's own numbers, 0: free */
     bool bound[STOA_TOPIC_SLOTS];
 
@@ -81,6 +82,8 @@ void stoa_host_describe(const stoa_isolate_head *head);
 void stoa_host_begin(const stoa_isolate_head *head, const char *topic);
 /* Put a frame aside; text NULL: none; row NULL: without a payload. Errors: FULL, TOO_LARGE. */
 stoa_err stoa_host_stage(stoa_isolate_head *head, const char *text, const stoa_row *row, const void *payload);
+/* Another one has a peer's name now, or nobody (0). */
+void stoa_host_has_peer(uint32_t peer, uint64_t ref);
 /* Whether the child may send to it, monitor it and so on. Errors: DENIED, CLOSED (nobody). */
 stoa_err stoa_host_may_reach(stoa_ref to);
 /* A down is about to be heard: its monitor is no more. */

@@ -130,6 +130,15 @@ static void on_tick(const stoa_isolate_head *head, const uint8_t *payload, uint3
     stoa_host_settle(err);
 }
 
+static void on_peer(const stoa_isolate_head *head, const uint8_t *payload, uint32_t payload_bytes)
+{
+    (void)payload, (void)payload_bytes;
+    if (head->row >= host->given.peer_count) { _exit(STOA_ISOLATE_NOT_HEARD); }
+    stoa_host_begin(head, "");
+    stoa_host_has_peer(head->row, head->ref);
+    stoa_host_settle(STOA_OK);
+}
+
 static void on_describe(const stoa_isolate_head *head, const uint8_t *payload, uint32_t payload_bytes)
 {
     (void)payload, (void)payload_bytes;
@@ -144,7 +153,7 @@ void stoa_host_turn(const uint8_t *frame, uint32_t size_bytes)
         uint32_t word;
         void (*run)(const stoa_isolate_head *head, const uint8_t *payload, uint32_t payload_bytes);
     } words[] = {{STOA_ISOLATE_START, on_start}, {STOA_ISOLATE_MESSAGE, on_message}, {STOA_ISOLATE_TICK, on_tick},
-                 {STOA_ISOLATE_DESCRIBE, on_describe}};
+                 {STOA_ISOLATE_DESCRIBE, on_describe}, {STOA_ISOLATE_PEER, on_peer}};
     stoa_isolate_head head;
     const uint8_t *payload;
     uint32_t payload_bytes;

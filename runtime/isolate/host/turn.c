@@ -155,8 +155,19 @@ static bool may_send_to(stoa_ref to)
     return may && to.at;
 }
 
+void stoa_host_has_peer(uint32_t peer, uint64_t ref)
+{
+    uint64_t was = host->given.peers[peer].ref;
+    if (was) { host->known_count = stoa_isolate_know(host->known, host->known_count, STOA_ISOLATE_KNOWN, was); }
+    if (was && !ref) { host->ended[peer] = was; }
+    host->given.peers[peer].ref = ref;
+}
+
 stoa_err stoa_host_may_reach(stoa_ref to)
 {
+    for (uint32_t i = 0; i < host->given.peer_count && to.at; i++) {
+        if (host->ended[i] == to.at) { return STOA_E_CLOSED; }
+    }
     if (may_send_to(to)) { return STOA_OK; }
     return to.at ? STOA_E_DENIED : STOA_E_CLOSED;
 }

@@ -19,6 +19,7 @@ enum { FIRST_WAITING = 100, FLOOD = 999 }; /* a tick of so many is followed by t
 typedef struct odd {
     odd_sum sum;
     stoa_timer beat;
+    stoa_ref kept; /* of the helper that notes went to */
     stoa_asker waiting[8]; /* by token, from FIRST_WAITING on */
 } odd;
 static stoa_err odd_start(stoa_turn *turn, void *state, const void *args);
@@ -78,7 +79,9 @@ static stoa_err odd_on_helper_doubled(stoa_turn *turn, odd *self, const helper_d
 static stoa_err odd_on_notes(stoa_turn *turn, odd *self, const odd_notes *in, odd_sum *out)
 {
     stoa_err err = STOA_OK;
-    for (uint64_t i = 0; i < in->n && !err; i++) { err = helper_send_note(turn, stoa_turn_find(turn, "helper/h"), (helper_note){i}); }
+    stoa_ref to = in->kept ? self->kept : stoa_turn_find(turn, "helper/h");
+    self->kept = to;
+    for (uint64_t i = 0; i < in->n && !err; i++) { err = helper_send_note(turn, to, (helper_note){i}); }
     *out = self->sum;
     return in->fail ? STOA_E_RANGE : err;
 }

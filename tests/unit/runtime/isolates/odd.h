@@ -23,7 +23,7 @@ STOA_TABLE(helper)
 #define odd_sum_FIELDS(F, S)    F(S, uint64_t, sum) F(S, uint64_t, doubled) F(S, uint64_t, ticks)
 #define odd_refuse_FIELDS       STOA_NO_FIELDS
 #define odd_ask_FIELDS(F, S)    F(S, uint64_t, n)
-#define odd_notes_FIELDS(F, S)  F(S, uint64_t, n) F(S, uint64_t, fail)
+#define odd_notes_FIELDS(F, S)  F(S, uint64_t, n) F(S, uint64_t, fail) F(S, uint64_t, kept)
 #define odd_tick_FIELDS(F, S)   F(S, uint64_t, n)
 #define odd_misdo_FIELDS(F, S)  F(S, stoa_text30, what)
 #define odd_later_FIELDS(F, S)  F(S, uint64_t, n)

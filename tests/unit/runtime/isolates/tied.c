@@ -16,6 +16,7 @@ STOA_PROXY(victim)
 typedef struct tied {
     tied_seen seen;
     uint64_t monitor;
+    stoa_ref kept;
 } tied;
 STOA_PLAIN_KIND(tied, .mailbox_limit = 64)
 STOA_PLUGIN(tied)
@@ -34,6 +35,21 @@ static stoa_err do_monitor(stoa_turn *turn, tied *self, uint64_t n)
     (void)n;
     self->monitor = stoa_turn_monitor(turn, peer(turn));
     return self->monitor ? STOA_OK : STOA_E_FULL;
+}
+static stoa_err do_poke(stoa_turn *turn, tied *self, uint64_t n)
+{
+    (void)self;
+    return victim_send_poke(turn, peer(turn), (victim_poke){n});
+}
+static stoa_err do_keep(stoa_turn *turn, tied *self, uint64_t n)
+{
+    (void)n;
+    self->kept = peer(turn);
+    return STOA_OK;
+}
+static stoa_err do_kept(stoa_turn *turn, tied *self, uint64_t n)
+{
+    return victim_send_poke(turn, self->kept, (victim_poke){n});
 }
 static stoa_err do_demonitor(stoa_turn *turn, tied *self, uint64_t n)
 {
@@ -144,7 +160,8 @@ static stoa_err tied_on_deed(stoa_turn *turn, tied *self, const tied_deed *in, t
                  {"unlink", do_unlink},       {"told", do_told},               {"within", do_within},       {"room", do_room},
                  {"subscribe", do_subscribe}, {"unsubscribe", do_unsubscribe}, {"join", do_join},           {"leave", do_leave},
                  {"overreach", do_overreach}, {"forge", do_forge},             {"unbound", do_unbound},     {"publish", do_publish},
-                 {"half", do_half},           {"refuse", do_refuse},       {"base", do_base}};
+                 {"half", do_half},           {"refuse", do_refuse},       {"base", do_base},
+                 {"poke", do_poke},           {"keep", do_keep},               {"kept", do_kept}};
     for (unsigned i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
         if (!STOA_TEXT_EQZ(&in->what, deeds[i].name)) { continue; }
         stoa_err err = deeds[i].run(turn, self, in->n);
