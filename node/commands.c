@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "node/http.h"
 #include "node/keys.h"
+#include "node/links.h"
 #include "node/plugin/plugins.h"
 #include "node/ports/gateway.h"
 
@@ -172,6 +173,7 @@ static stoa_err key_names(stoa_platform *p, stoa_name_visit visit, void *context
 static stoa_err link_names(stoa_platform *p, stoa_name_visit visit, void *context)
 {
     for (uint32_t i = 0; i < p->settings.link_count; i++) { visit(context, p->settings.links[i].name); }
+    stoa_node_links_names(&p->settings, visit, context);
     return STOA_OK;
 }
 
@@ -222,22 +224,25 @@ const stoa_sought stoa_sought_actor = {"actor", "actors", {""}};
 
 stoa_err stoa_find_sought(stoa_platform *platform, const stoa_sought *sought, const char *name, stoa_ref *out, uint32_t *kind_out)
 {
-    char full[STOA_NAME_MAX + 1], of[STOA_NAME_MAX + 1], absent[STOA_NAME_MAX + 1], node[STOA_NAME_MAX + 1] = "";
+    char full[STOA_NAME_MAX + 1], lost[STOA_NAME_MAX + 1];
+    stoa_absence where = {0};
     for (uint32_t i = 0; i < STOA_SOUGHT_KINDS && sought->kinds[i]; i++) {
         const char *kind = sought->kinds[i];
         if (snprintf(full, sizeof full, "%s%s%s", kind, kind[0] ? "/" : "", name) >= (int)sizeof full) { continue; }
-        stoa_ref ref = stoa_find_or_absent(platform->node, full, of);
+        stoa_absence absent;
+        stoa_ref ref = stoa_find_or_absent(platform->node, full, &absent);
         if (ref.at) {
             *out = ref;
             if (kind_out) { *kind_out = i; }
             return STOA_OK;
         }
-        if (!of[0] || node[0]) { continue; }
-        memcpy(absent, full, sizeof absent);
-        memcpy(node, of, sizeof node);
+        if (!absent.of[0] || (where.of[0] && (absent.unmet || !where.unmet))) { continue; }
+        memcpy(lost, full, sizeof lost);
+        where = absent;
     }
-    if (!node[0]) { return stoa_not_found(platform, sought->what, sought->cls, name); }
-    return STOA_FAIL(STOA_E_UNAVAILABLE, "%s is on node %s, which cannot be reached now; links shows it", absent, node);
+    if (!where.of[0]) { return stoa_not_found(platform, sought->what, sought->cls, name); }
+    return STOA_FAIL(STOA_E_UNAVAILABLE, where.unmet ? "no %s here, and not met yet since the start: %s; links shows it"
+                                                     : "%s is on node %s, which cannot be reached now; links shows it", lost, where.of);
 }
 
 stoa_err stoa_nothing_found(stoa_platform *platform, stoa_door_call *call, const char *what, const char *cls,

@@ -27,7 +27,8 @@ static void put_link_note(stoa_doc *doc, const stoa_link_seen *link)
 {
     const char *nodes = link->is->nodes[0] ? link->is->nodes : "anybody";
     if (link->keyless) {
-        stoa_doc_text(doc, "note", "no key of that node is known: key allow");
+        stoa_doc_text(doc, "note", link->is->listen ? "of a node that it names no key is known (link_without_key in the log): key allow"
+                                                    : "no key of that node is known: key allow");
     } else if (link->refused && link->refused_why == STOA_E_STALE) {
         stoa_doc_text(doc, "note", "last refused: an older copy of a node's data, or a second process of its name; where that goes on, stop it and start the other again");
     } else if (!link->sessions && link->refused && link->refused_why == STOA_E_DENIED) {

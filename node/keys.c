@@ -237,6 +237,7 @@ stoa_err stoa_node_keys_open(stoa_platform *p, stoa_node_keys **out)
 
 stoa_err stoa_node_keys_start(stoa_node_keys *k)
 {
+    stoa_node_links_await(k->platform);
     stoa_err err = stoa_clients_open(k->platform, &k->own, &k->list, &k->platform->gateway);
     if (!err) { err = stoa_node_links_open(k->platform, &k->own, &k->list, &k->platform->links); }
     return err ? err : start_thread(k);

@@ -14,6 +14,7 @@
 #include "node/plugin/keeper.h"
 #include "node/plugin/plugins.h"
 #include "node/world.h"
+#include "runtime/stand.h"
 
 enum { LINGER_MS = 200, KINDS_MAX = 16 };
 
@@ -147,6 +148,50 @@ void stoa_node_links_see(stoa_node_links *l, stoa_links_seen *seen)
 stoa_remote *stoa_node_links_remote(stoa_node_links *l)
 {
     return l ? stoa_links_remote(l->links) : NULL;
+}
+
+static bool named_before(const stoa_settings *s, uint32_t link, const char *in, const char *name)
+{
+    for (uint32_t i = 0; i <= link; i++) {
+        char names[sizeof s->links[i].nodes], *rest = names;
+        memcpy(names, s->links[i].nodes, sizeof names);
+        if (i == link) { names[in - s->links[i].nodes] = '\0'; }
+        for (char *at = strtok_r(NULL, ", ", &rest); at; at = strtok_r(NULL, ", ", &rest)) {
+            if (strcmp(at, name) == 0) { return true; }
+        }
+    }
+    return false;
+}
+
+void stoa_node_links_names(const stoa_settings *s, void (*visit)(void *context, const char *name), void *context)
+{
+    for (uint32_t i = 0; i < s->link_count; i++) {
+        const char *at = s->links[i].nodes;
+        for (size_t bytes; at += strspn(at, ", "), (bytes = strcspn(at, ", ")) > 0; at += bytes) {
+            char name[sizeof s->links[i].nodes];
+            memcpy(name, at, bytes);
+            name[bytes] = '\0';
+            if (!named_before(s, i, at, name)) { visit(context, name); }
+        }
+    }
+}
+
+typedef struct listing {
+    char text[STOA_ABSENT_NODES_BYTES];
+    size_t at;
+} listing;
+
+static void list_node(void *context, const char *name)
+{
+    listing *l = context;
+    if (l->at < sizeof l->text) { l->at += (size_t)snprintf(l->text + l->at, sizeof l->text - l->at, "%s%s", l->at ? ", " : "", name); }
+}
+
+void stoa_node_links_await(const stoa_platform *p)
+{
+    listing l = {.at = 0};
+    stoa_node_links_names(&p->settings, list_node, &l);
+    stoa_names_await(p->node, l.text, NULL);
 }
 
 /* --- figures */

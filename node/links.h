@@ -37,7 +37,7 @@ typedef struct stoa_link_seen {
     uint64_t refused; /* connections and greetings, here and by other sides */
     stoa_err refused_why;
     uint32_t sessions;
-    bool keyless; /* no key of the node that it dials is known */
+    bool keyless; /* no key is known of the node that it dials, or of one that it lets in */
 } stoa_link_seen;
 
 typedef struct stoa_node_seen {
@@ -61,6 +61,11 @@ typedef struct stoa_links_seen {
 /* All of them; seen is the caller's, zeroed but for rtt_of. */
 void stoa_node_links_see(stoa_node_links *links, stoa_links_seen *seen);
 stoa_remote *stoa_node_links_remote(stoa_node_links *links);
+
+/* Visit the nodes that the settings' links name, each once. */
+void stoa_node_links_names(const stoa_settings *settings, void (*visit)(void *context, const char *name), void *context);
+/* Before clients come: names that are not here may be of nodes that are not met yet; until links are open, which then know better. */
+void stoa_node_links_await(const stoa_platform *platform);
 
 /* Figures of all links and nodes into the platform's metrics. */
 void stoa_node_links_measure(stoa_node_links *links);

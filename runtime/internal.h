@@ -23,6 +23,8 @@ typedef struct stoa_names {
     _Atomic uint64_t changes;
     stoa_place *watcher; /* under the lock: rung at each change; NULL: nobody */
     uint32_t kept;       /* under the lock: names of absent actors, and of those that will be */
+    char awaited[STOA_ABSENT_NODES_BYTES];   /* under the lock, as the next */
+    const stoa_kind *const *awaited_kinds;
 } stoa_names;
 stoa_err stoa_names_init(stoa_names *names);
 void stoa_names_deinit(stoa_names *names);

@@ -209,13 +209,32 @@ void stoa_names_forget(stoa_node *node, const char *of)
     (void)pthread_mutex_unlock(&names->lock);
 }
 
-stoa_ref stoa_find_or_absent(stoa_node *node, const char *text, char *of_out)
+void stoa_names_await(stoa_node *node, const char *nodes, const stoa_kind *const *kinds)
+{
+    stoa_names *names = &node->names;
+    (void)pthread_mutex_lock(&names->lock);
+    (void)snprintf(names->awaited, sizeof names->awaited, "%s", nodes);
+    names->awaited_kinds = kinds;
+    (void)pthread_mutex_unlock(&names->lock);
+}
+
+static bool may_come(const stoa_names *names, const char *text)
+{
+    const stoa_kind *const *kind = names->awaited_kinds;
+    size_t bytes = strcspn(text, "/");
+    if (!names->awaited[0] || !kind) { return names->awaited[0]; }
+    while (*kind && (strncmp((*kind)->name, text, bytes) != 0 || (*kind)->name[bytes])) { kind++; }
+    return *kind;
+}
+
+stoa_ref stoa_find_or_absent(stoa_node *node, const char *text, stoa_absence *out)
 {
     stoa_names *names = &node->names;
     (void)pthread_mutex_lock(&names->lock);
     const name *found = find(names, text, hash_of(text));
     stoa_ref ref = found ? found->ref : STOA_REF_NONE;
-    (void)snprintf(of_out, STOA_NAME_MAX + 1, "%s", found && !ref.at ? found->of : "");
+    out->unmet = !found && may_come(names, text);
+    (void)snprintf(out->of, sizeof out->of, "%s", out->unmet ? names->awaited : found && !ref.at ? found->of : "");
     (void)pthread_mutex_unlock(&names->lock);
     return ref;
 }

@@ -298,11 +298,15 @@ stoa_err stoa_stop(stoa_node *node, stoa_ref actor);
 stoa_err stoa_move(stoa_node *node, stoa_ref actor, uint32_t core, stoa_ref *out);
 /* NONE when there is none. */
 stoa_ref stoa_find(stoa_node *node, const char *name);
-/* As stoa_find; in the same look, of_out is the name of the lost node whose actor has that name, and which nobody finds until that node is met
- * again; else "". It has room for STOA_NAME_MAX + 1 bytes. At most STOA_ABSENT_MAX are remembered, others are as if they had never been. Any
- * thread; takes a lock. */
-stoa_ref stoa_find_or_absent(stoa_node *node, const char *name, char *of_out);
-enum { STOA_ABSENT_MAX = 16384 };
+enum { STOA_ABSENT_MAX = 16384, STOA_ABSENT_NODES_BYTES = 256 };
+/* Where an actor is that is not found now. */
+typedef struct stoa_absence {
+    char of[STOA_ABSENT_NODES_BYTES]; /* a node; "": nowhere */
+    bool unmet; /* of: nodes ("b, c") that were not met yet, and of which one may have it; else it was that node's when it was lost */
+} stoa_absence;
+/* As stoa_find; in the same look, where there is none: whether a node that is lost, or was not met yet, has it or may have. At most STOA_ABSENT_MAX
+ * are remembered of lost nodes, others are as if they had never been. Any thread; takes a lock. */
+stoa_ref stoa_find_or_absent(stoa_node *node, const char *name, stoa_absence *out);
 
 /* stoa_call and stoa_post are declared in actor.h: use the typed K_call_x, K_post_x. stoa_call's errors: the answer's, or
  * TIMEOUT, CLOSED, FULL. */

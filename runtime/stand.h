@@ -84,6 +84,9 @@ void stoa_names_watch(stoa_node *node, stoa_port *port);
 /* When the stand of this name ends, the name stays as one of an actor that is absent (stoa_find_or_absent) with the node `of`, copied, until somebody
  * has it again. Any thread; takes memory, and without it the name goes. */
 void stoa_names_keep(stoa_node *node, const char *name, const char *of);
+/* These nodes ("b, c"; "": none any more) were not met yet, and may have actors of these kinds (ends with NULL; NULL: of any), which live until
+ * they are told others. Any thread; takes a lock. */
+void stoa_names_await(stoa_node *node, const char *nodes, const stoa_kind *const *kinds);
 /* That node is there: what nobody has again of its absent names is gone. Any thread. */
 void stoa_names_forget(stoa_node *node, const char *of);
 /* Visit all, in no order, under their lock: no call into the node from visit. */

@@ -43,7 +43,7 @@ typedef struct stoa_link_fault {
 } stoa_link_fault;
 /* Nothing where there was none. */
 void stoa_links_fault(stoa_links *links, const char *node, stoa_link_fault *out);
-/* A link that dials, and no key of its node is known. */
+/* A link that dials, and no key of its node is known; one that listens, and none is of a node that it names. */
 bool stoa_links_keyless(stoa_links *links, uint32_t link);
 stoa_remote *stoa_links_remote(stoa_links *links);
 
@@ -61,6 +61,7 @@ typedef struct stoa_links_line {
     uint64_t refused; /* when it was looked at last */
     uint64_t allowed;   /* listen: a hash of the keys that it lets in */
     uint64_t ambiguous; /* listen: a hash of those that several of its nodes have, and that let nobody in; 0: none */
+    uint64_t keyless;   /* listens: names of nodes without a key, as a hash; 0: none */
     struct {
         uint64_t since_ns, last_ns; /* connections; UTC, 0: nobody is */
     } refusing;                     /* under the lock, as strangers */

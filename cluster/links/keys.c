@@ -71,19 +71,33 @@ static uint32_t drop_ambiguous(stoa_links_line *at, stoa_link_allowed *allowed, 
     return kept;
 }
 
+/* Of which nodes no key is known; said when it is news. */
+static void note_keyless(stoa_links_line *at, const char *const *names, uint32_t count)
+{
+    uint64_t before = at->keyless;
+    at->keyless = 0;
+    for (uint32_t i = 0; i < count; i++) { at->keyless = stoa_hash64(at->keyless, names[i], strlen(names[i]) + 1); }
+    for (uint32_t i = 0; i < count && at->keyless != before; i++) {
+        stoa_log(STOA_LOG_WARN, "link_without_key", STOA_KV("link", at->name), STOA_KV("node", names[i]));
+    }
+}
+
 /* Who gets in by which key, each key once. */
 static uint32_t allowed_of(const stoa_links *l, stoa_links_line *at, const stoa_key_list *list, stoa_link_allowed *allowed)
 {
     char names[sizeof at->nodes], *rest = names, keys[STOA_KEYS_PER_NAME][STOA_KEY_TEXT_BYTES];
-    uint32_t count = 0;
+    const char *keyless[STOA_LINKS_NODES_A_LINK];
+    uint32_t count = 0, keyless_count = 0;
     memcpy(names, at->nodes, sizeof names);
     for (char *name = next_name(&rest); name; name = next_name(&rest)) {
         uint32_t key_count = keys_of(l, name, at->key, list, keys);
+        if (!key_count && keyless_count < STOA_LINKS_NODES_A_LINK) { keyless[keyless_count++] = name; }
         for (uint32_t i = 0; i < key_count && count < STOA_LINKS_ALLOWED; i++, count++) {
             (void)snprintf(allowed[count].name, sizeof allowed[count].name, "%s", name);
             memcpy(allowed[count].public_key, keys[i], sizeof allowed[count].public_key);
         }
     }
+    note_keyless(at, keyless, keyless_count);
     return drop_ambiguous(at, allowed, count);
 }
 

@@ -180,6 +180,7 @@ static stoa_err start(stoa_links *l, const stoa_links_options *o, const stoa_lin
         const stoa_links_link *is = &o->links[i];
         if (at->keyed && !at->listens) { stoa_links_line_find_keys(l, at, with->list); }
         links[i] = (stoa_remote_link){.uri = is->uri,
+                                      .awaits = at->nodes,
                                       .peer = at->listens || !at->nodes[0] ? NULL : at->nodes,
                                       .link = stoa_links_line_options(l, at, with->list, allowed + i * STOA_LINKS_ALLOWED),
                                       .heartbeat_ns = is->heartbeat_ns,
@@ -373,7 +374,7 @@ bool stoa_links_keyless(stoa_links *l, uint32_t link)
 {
     (void)pthread_mutex_lock(&l->busy);
     const stoa_links_line *at = &l->lines[link];
-    bool keyless = at->keyed && !at->listens && !at->key_count;
+    bool keyless = at->keyed && (at->listens ? at->keyless != 0 : !at->key_count);
     (void)pthread_mutex_unlock(&l->busy);
     return keyless;
 }

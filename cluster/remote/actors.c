@@ -198,6 +198,9 @@ void stoa_remote_names_tell(stoa_remote *remote, stoa_remote_peer *peer)
                                (uint32_t)strlen(local->name), false);
         remote->busy++;
     }
+    if (peer->named || remote->names_again || peer->tell_from < remote->local_used || peer->backlog[STOA_LANE_NORMAL].head) { return; }
+    peer->named = true;
+    (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_NAMED, 0, 0, 0, NULL, 0, false);
 }
 
 /* --- stands */

@@ -109,7 +109,7 @@ stoa_err stoa_remote_frame_read(uint8_t type, const void *bytes, uint32_t size_b
         [STOA_REMOTE_WANT] = read_name,       [STOA_REMOTE_UNWANT] = read_unwanted,   [STOA_REMOTE_PUBLISH] = read_published,
         [STOA_REMOTE_SHARD] = read_name,      [STOA_REMOTE_MAIL] = read_mail,       [STOA_REMOTE_AGAIN] = read_nothing,
         [STOA_REMOTE_LINK] = read_nothing,    [STOA_REMOTE_UNLINK] = read_nothing,
-        [STOA_REMOTE_ALL] = read_nothing};
+        [STOA_REMOTE_ALL] = read_nothing,     [STOA_REMOTE_NAMED] = read_nothing};
     *out = (stoa_remote_body){0};
     return type < STOA_REMOTE_FRAMES && readers[type] ? readers[type](bytes, size_bytes, out) : STOA_E_MALFORMED;
 }

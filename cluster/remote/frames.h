@@ -5,6 +5,7 @@
  * in an incarnation.
  *
  *     NAME      source: my actor; bytes: its name, "kind/key". It can be found from now on
+ *     NAMED     I have told all names that there are by now
  *     GONE      source: my actor; {why, returns}, text: it has ended
  *     CAST      source: who sends, 0: nobody who could be answered; target: your actor; head, payload
  *     ASK       the same, head.id: to be answered with
@@ -20,7 +21,7 @@
  *     MAIL      bytes: what a channel of its says to one of a shard of yours
  *     AGAIN     I took you for lost, and you may not have noticed: tell me names and patterns once more; links made from here are over
  *
- * NAME, GONE and all of an actor's go on the normal lane, but for rows of class CONTROL; SHARD, ALL and MAIL on the bulk lane. What is larger than a message of the session
+ * NAME, NAMED, GONE and all of an actor's go on the normal lane, but for rows of class CONTROL; SHARD, ALL and MAIL on the bulk lane. What is larger than a message of the session
  * comes in pieces, one behind the other on its lane; all but the last have MORE in their type.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -54,6 +55,7 @@ typedef enum stoa_remote_frame {
     STOA_REMOTE_LINK,
     STOA_REMOTE_UNLINK,
     STOA_REMOTE_ALL,
+    STOA_REMOTE_NAMED,
     STOA_REMOTE_FRAMES
 } stoa_remote_frame;
 enum { STOA_REMOTE_MORE = 0x80, STOA_REMOTE_TELLS = 1 /* head.flags: who sent wants to be told of a refusal */ };

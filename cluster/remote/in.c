@@ -240,6 +240,12 @@ static void take_mail(stoa_remote *remote, stoa_remote_peer *peer, const frame *
     stoa_remote_mail_taken(remote, peer, f->body.payload, f->body.payload_bytes);
 }
 
+static void take_named(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
+{
+    (void)f;
+    stoa_remote_met(remote, peer->name);
+}
+
 static void take_again(stoa_remote *remote, stoa_remote_peer *peer, const frame *f)
 {
     (void)f;
@@ -257,7 +263,7 @@ void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_se
         [STOA_REMOTE_WANT] = take_wanted,     [STOA_REMOTE_UNWANT] = take_wanted, [STOA_REMOTE_PUBLISH] = take_published,
         [STOA_REMOTE_SHARD] = take_shard,     [STOA_REMOTE_MAIL] = take_mail,   [STOA_REMOTE_AGAIN] = take_again,
         [STOA_REMOTE_LINK] = take_link,       [STOA_REMOTE_UNLINK] = take_unlink,
-        [STOA_REMOTE_ALL] = take_all};
+        [STOA_REMOTE_ALL] = take_all,         [STOA_REMOTE_NAMED] = take_named};
     frame f = {.message = message, .bytes = bytes, .size_bytes = size_bytes};
     remote->busy++;
     stoa_err err = stoa_remote_frame_read(message->type, bytes, size_bytes, &f.body);

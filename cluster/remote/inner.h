@@ -122,6 +122,7 @@ typedef struct stoa_remote_peer {
     uint8_t *told;         /* by place of a local: TOLD_* */
     uint32_t told_size, told_count;
     uint32_t tell_from;    /* places below have been told */
+    bool named;            /* it was told that those are all */
     stoa_remote_known *known;
     uint32_t known_size, stands, names, asks_out, asks_in;
     stoa_remote_queue backlog[STOA_LANE_COUNT], inbox;
@@ -158,6 +159,7 @@ typedef struct stoa_remote_line {
     char *secret_key, *public_key, *server_key;
     char *bound; /* listen: where, with the port that was picked; it is opened there again */
     stoa_link_allowed *allowed;
+    char *awaits; /* NULL: nobody */
     stoa_link *link;
     stoa_sessions *sessions;
     stoa_session_events events;
@@ -185,6 +187,9 @@ struct stoa_remote {
 
     stoa_remote_peer peers[STOA_REMOTE_PEERS];
     uint32_t peer_count;
+    char awaited[STOA_REMOTE_PEERS][STOA_NODE_NAME_BYTES]; /* "": met since */
+    uint32_t awaited_count;
+    uint64_t await_due_ns; /* 0: nobody is awaited */
     stoa_remote_local *locals;
     uint32_t local_used, local_free;
     stoa_remote_index by_ref, by_stand; /* locals; stands */
@@ -249,6 +254,10 @@ stoa_err stoa_remote_send(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane
                           uint64_t target, uint64_t deadline_ns, const void *bytes, uint32_t size_bytes, bool bounded);
 /* What waits, and what time brings. Returns when to look again. */
 uint64_t stoa_remote_peers_step(stoa_remote *remote);
+/* The nodes of the links' settings that were not met yet: a name that is not here may be one of theirs. */
+void stoa_remote_await(stoa_remote *remote);
+/* It has told its names; NULL: nobody is waited for any longer. */
+void stoa_remote_met(stoa_remote *remote, const char *node);
 void stoa_remote_peer_free(stoa_remote_peer *peer);
 void stoa_remote_peer_pause(stoa_remote *remote, stoa_remote_peer *peer, bool paused);
 /* Have it told all names and patterns once more. */

@@ -7,6 +7,8 @@
  * is told all names again, since it may have lost this one.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
 #include "base/log.h"
 #include "cluster/remote/inner.h"
 
@@ -186,6 +188,50 @@ static stoa_remote_peer *peer_new(stoa_remote *remote, const stoa_remote_line *l
     return peer;
 }
 
+/* --- who was not met yet */
+
+static void say_awaited(stoa_remote *remote)
+{
+    char text[STOA_ABSENT_NODES_BYTES] = "";
+    size_t at = 0;
+    for (uint32_t i = 0; i < remote->awaited_count && at < sizeof text; i++) {
+        if (remote->awaited[i][0]) { at += (size_t)snprintf(text + at, sizeof text - at, "%s%s", at ? ", " : "", remote->awaited[i]); }
+    }
+    if (at >= sizeof text) { memcpy(text + sizeof text - 4, "...", 4); }
+    if (!at) { remote->await_due_ns = 0; }
+    stoa_names_await(remote->node, text, remote->kinds);
+}
+
+static void await_node(stoa_remote *remote, const char *name, size_t bytes)
+{
+    for (uint32_t i = 0; i < remote->awaited_count; i++) {
+        if (strlen(remote->awaited[i]) == bytes && memcmp(remote->awaited[i], name, bytes) == 0) { return; }
+    }
+    if (remote->awaited_count == STOA_REMOTE_PEERS || bytes >= STOA_NODE_NAME_BYTES) { return; }
+    memcpy(remote->awaited[remote->awaited_count++], name, bytes);
+}
+
+void stoa_remote_await(stoa_remote *remote)
+{
+    for (uint32_t i = 0; i < remote->line_count; i++) {
+        const char *at = remote->lines[i].awaits ? remote->lines[i].awaits : "";
+        for (size_t bytes; at += strspn(at, ", "), (bytes = strcspn(at, ", ")) > 0; at += bytes) { await_node(remote, at, bytes); }
+    }
+    remote->await_due_ns = remote->clock->now_ns(remote->clock) + remote->options.lost_ns + TELLS_NS;
+    say_awaited(remote);
+}
+
+void stoa_remote_met(stoa_remote *remote, const char *node)
+{
+    bool one_less = false;
+    for (uint32_t i = 0; i < remote->awaited_count; i++) {
+        if (!remote->awaited[i][0] || (node && strcmp(remote->awaited[i], node) != 0)) { continue; }
+        remote->awaited[i][0] = '\0';
+        one_less = true;
+    }
+    if (one_less) { say_awaited(remote); }
+}
+
 void stoa_remote_peer_free(stoa_remote_peer *peer)
 {
     for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) {
@@ -207,6 +253,7 @@ void stoa_remote_peer_retell(stoa_remote *remote, stoa_remote_peer *peer)
         if (peer->told[place]) { peer->told[place] = STOA_REMOTE_TOLD_OF; }
     }
     peer->tell_from = 1;
+    peer->named = false;
     stoa_remote_patterns_tell(remote, peer);
     stoa_remote_full_tell(remote, peer);
     stoa_remote_shards_up(peer);
@@ -433,7 +480,8 @@ void stoa_remote_events_of(stoa_remote_line *line)
 
 uint64_t stoa_remote_peers_step(stoa_remote *remote)
 {
-    uint64_t next = UINT64_MAX;
+    if (remote->await_due_ns && remote->await_due_ns <= remote->now_ns) { stoa_remote_met(remote, NULL); }
+    uint64_t next = remote->await_due_ns ? remote->await_due_ns : UINT64_MAX;
     for (uint32_t i = 0; i < remote->peer_count; i++) {
         stoa_remote_peer *peer = &remote->peers[i];
         if (peer->lost_due_ns && peer->lost_due_ns <= remote->now_ns) { stoa_remote_peer_lost(remote, peer); }
@@ -443,6 +491,7 @@ uint64_t stoa_remote_peers_step(stoa_remote *remote)
             tells = false;
             peer->told_due_ns = 0;
             stoa_names_forget(remote->node, peer->name);
+            stoa_remote_met(remote, peer->name);
         }
         if (tells && peer->told_due_ns < next) { next = peer->told_due_ns; }
         uint64_t at = stoa_remote_bonds_step(remote, peer);

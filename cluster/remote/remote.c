@@ -113,7 +113,9 @@ static stoa_err line_init(stoa_remote *remote, stoa_remote_line *line, const sto
     line->options = *options;
     line->options.uri = strdup(options->uri);
     line->options.peer = options->peer ? strdup(options->peer) : NULL;
-    if (!line->options.uri || (options->peer && !line->options.peer)) { return STOA_FAIL(STOA_E_NOMEM, "a link"); }
+    line->awaits = options->awaits ? strdup(options->awaits) : NULL;
+    line->options.awaits = NULL;
+    if (!line->options.uri || (options->peer && !line->options.peer) || (options->awaits && !line->awaits)) { return STOA_FAIL(STOA_E_NOMEM, "a link"); }
     line->options.link = (stoa_link_options){.listen = options->link.listen};
     return stoa_remote_line_keep(line, &options->link);
 }
@@ -160,6 +162,7 @@ void stoa_remote_line_forget(stoa_remote_line *line)
     free(line->server_key);
     free(line->allowed);
     free(line->bound);
+    free(line->awaits);
 }
 
 /* --- its life */
@@ -237,6 +240,7 @@ static void close_all(stoa_remote *remote, uint32_t linger_ms)
 {
     if (remote->port) {
         stoa_names_watch(remote->node, NULL);
+        stoa_names_await(remote->node, "", NULL);
         for (uint32_t i = 0; i < remote->peer_count; i++) {
             stoa_remote_peer_lost(remote, &remote->peers[i]);
             stoa_remote_shards_close(remote, &remote->peers[i]);
@@ -258,6 +262,7 @@ void stoa_remote_abandon(stoa_remote *remote)
 {
     STOA_ASSERT(!remote->threaded);
     stoa_names_watch(remote->node, NULL);
+    stoa_names_await(remote->node, "", NULL);
     for (uint32_t i = 0; i < remote->line_count; i++) {
         stoa_remote_line *line = &remote->lines[i];
         if (line->link) { line->link->ops->close(line->link, 0); }
@@ -275,6 +280,7 @@ static stoa_err open_all(stoa_remote *remote)
 {
     stoa_err err = stoa_port_open(remote->node, "remote", &remote->port);
     if (err) { return err; }
+    stoa_remote_await(remote);
     stoa_ref self = stoa_port_ref(remote->port);
     stoa_spawn_options at = {.core = remote->options.core, .args = &self};
     err = stoa_spawn(remote->node, &stoa_embassy_kind, "stoa_embassy/remote", &at, &remote->embassy);

@@ -51,6 +51,8 @@ enum {
 /* Zero stands for the default where one is named. */
 typedef struct stoa_remote_link {
     const char *uri;         /* copied */
+    const char *awaits;      /* nodes ("b, c") that are expected: until they have told their names, or for lost_ns and 10 s, a name of `kinds` that
+                              * is not here may be one of theirs (stoa_find_or_absent). NULL: none. Copied */
     const char *peer;        /* dial: the node that must answer; NULL: whoever does. Copied */
     stoa_link_options link;  /* listen, keys, allowed, fenced, trusted, peer_limit; frame_limit: 64 KiB, queue_frames: 64. Used by the open */
     uint32_t sessions_max;   /* listen: nodes; 64 */

@@ -149,10 +149,11 @@ static stoa_err read_json(plugin *self, const stoa_row *row, const stoa_text1022
     return err ? err : stoa_payload_from_json(&row->payload, value, payload);
 }
 
-/* One of its own that does not stay away, or an actor elsewhere. Errors: NOT_FOUND, UNAVAILABLE (it is on a node that is lost). */
+/* One of its own that does not stay away, or an actor elsewhere. Errors: NOT_FOUND, UNAVAILABLE (it is on a node that is lost, or may be on one that was not met yet). */
 static stoa_err find_instance(const plugin *self, const stoa_text30 *key, stoa_ref *out)
 {
-    char name[2 * STOA_NAME_MAX], of[STOA_NAME_MAX + 1];
+    char name[2 * STOA_NAME_MAX];
+    stoa_absence absent;
     for (uint32_t i = 0; i < self->children.count; i++) {
         if (self->children.at[i].gone || !STOA_TEXT_EQ(&self->children.at[i].key, key)) { continue; }
         *out = self->at[i].ref;
@@ -160,8 +161,8 @@ static stoa_err find_instance(const plugin *self, const stoa_text30 *key, stoa_r
     }
     int length = snprintf(name, sizeof name, "%s/%.*s", self->unit->plan.settings.name, STOA_TEXT_ARGS(key));
     if (length > STOA_NAME_MAX) { return STOA_E_NOT_FOUND; }
-    *out = stoa_find_or_absent(self->node, name, of);
-    return out->at ? STOA_OK : of[0] ? STOA_E_UNAVAILABLE : STOA_E_NOT_FOUND;
+    *out = stoa_find_or_absent(self->node, name, &absent);
+    return out->at ? STOA_OK : absent.of[0] ? STOA_E_UNAVAILABLE : STOA_E_NOT_FOUND;
 }
 
 static stoa_err plugin_on_ask(stoa_turn *turn, plugin *self, const plugin_ask *in, plugin_answer *out)

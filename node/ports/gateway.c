@@ -130,15 +130,17 @@ static void name_of(stoa_protocol_target_id target, const stoa_text30 *name, cha
 stoa_err gateway_find(stoa_gateway *g, stoa_protocol_target_id target, const stoa_text30 *name, stoa_ref *out,
                       char said[STOA_PROTOCOL_TEXT_MAX + 1])
 {
-    char text[STOA_NAME_MAX + 1], node[STOA_NAME_MAX + 1];
+    char text[STOA_NAME_MAX + 1];
+    stoa_absence absent;
     name_of(target, name, text);
-    *out = stoa_find_or_absent(g->node, text, node);
+    *out = stoa_find_or_absent(g->node, text, &absent);
     if (out->at) { return STOA_OK; }
-    if (!node[0]) {
+    if (!absent.of[0]) {
         (void)snprintf(said, STOA_PROTOCOL_TEXT_MAX + 1, "no %s", text);
         return stoa_protocol_targets[target].missing;
     }
-    (void)snprintf(said, STOA_PROTOCOL_TEXT_MAX + 1, "%s is on node %s, which cannot be reached now", text, node);
+    (void)snprintf(said, STOA_PROTOCOL_TEXT_MAX + 1, absent.unmet ? "no %s here, and not met yet: %s" : "%s is on node %s, which cannot be reached now",
+                   text, absent.of);
     return STOA_E_UNAVAILABLE;
 }
 

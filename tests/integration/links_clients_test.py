@@ -88,6 +88,30 @@ class Clients(unittest.TestCase):
         until(lambda: self.client.poll(0.1) is None or [item for item in seen if item.seq == first + 1], "the stream")
         self.assertEqual([(item.kind, item.seq) for item in seen], [("message", first + 1)])
 
+    def test_who_is_not_met_yet_is_waited_for(self):
+        """The client's own node starts again while the other is away: it knows no names of that one, but that it is to come."""
+        self.two(f"shm://stoa-links-clients-unmet-{os.getpid()}", False)
+        self.client.join("room-a", deadline=WAIT_S)
+        seen = []
+        first = self.client.post("room-a", 1, "one", deadline=WAIT_S)["seq"]
+        self.client.subscribe("room", "room-a", seen.append, after=first)
+        self.a.stop()
+        self.b.stop()
+        with open(os.path.join(self.b.folder, "stoa.yaml"), "r+", encoding="utf-8") as settings:
+            text = settings.read().replace("lost: 1s", "lost: 300s")
+            settings.seek(0)
+            settings.write(text)
+        self.b.start()
+        for room in ("room-a", "room-nowhere"):
+            error = self.refused_post(room)
+            self.assertEqual((error.name, error.text), ("UNAVAILABLE", f"no room/{room} here, and not met yet: a"))
+        self.assertEqual(self.said("room room-a"), ("UNAVAILABLE", "no room/room-a here, and not met yet since the start: a; links shows it"))
+        self.assertEqual(self.said("actor trade_account/nobody")[0], "NOT_FOUND")
+        self.a.start()
+        self.assertEqual(self.client.post("room-a", 2, "two", deadline=WAIT_S)["seq"], first + 1)
+        until(lambda: self.client.poll(0.1) is None or [item for item in seen if item.seq == first + 1], "the stream")
+        until(lambda: self.refused_post("room-nowhere").name == "NOT_FOUND", "all of its names")
+
     def test_a_client_is_one_person_at_all_nodes(self):
         self.two(f"shm://stoa-links-clients-one-{os.getpid()}", False)
         self.client.join("room-a", deadline=WAIT_S)

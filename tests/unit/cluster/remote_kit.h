@@ -306,6 +306,7 @@ typedef struct kit {
     kit_node nodes[KIT_NODES];
     const char *dials; /* what else the address of who dials has, "" */
     uint64_t lost_ns[KIT_NODES];
+    const char *awaits[KIT_NODES];
 } kit;
 
 static inline void kit_on_peer(void *context, const char *peer, stoa_remote_what what, stoa_err why)
@@ -329,7 +330,7 @@ static inline void kit_begin(kit *k, uint32_t i)
     n->kit = k;
     if (!n->sim) { assert_int_equal(stoa_sim_new(&sim, &n->sim, &n->node), STOA_OK); }
     (void)snprintf(uri, sizeof uri, "%ssim://remote/hub%s%s", i ? "fault+" : "", i ? "?seed=3" : "", i ? k->dials : "");
-    stoa_remote_link link = {.uri = uri, .link.listen = i == 0};
+    stoa_remote_link link = {.uri = uri, .link.listen = i == 0, .awaits = k->awaits[i]};
     stoa_remote_events events = {.peer = kit_on_peer, .context = n};
     stoa_remote_options options = {.node = n->node,
                                    .name = kit_names[i],

@@ -381,10 +381,10 @@ static void a_lost_node_is_the_end_of_all_its_actors(void **state)
 
 static bool is_absent(const kit *k, const char *name)
 {
-    char of[STOA_NAME_MAX + 1] = "";
-    bool found = stoa_find_or_absent(k->nodes[0].node, name, of).at != 0;
-    assert_true(!of[0] || (!found && strcmp(of, "b") == 0));
-    return of[0] != '\0';
+    stoa_absence absent;
+    bool found = stoa_find_or_absent(k->nodes[0].node, name, &absent).at != 0;
+    assert_true(!absent.of[0] || (!found && strcmp(absent.of, "b") == 0));
+    return absent.of[0] && !absent.unmet;
 }
 
 static void the_names_of_a_lost_node_are_remembered_until_it_is_back(void **state)
@@ -423,6 +423,34 @@ static void the_names_of_a_lost_node_are_remembered_until_it_is_back(void **stat
     assert_false(is_absent(k, "talker/bob"));
     kit_begin(k, 1);
     kit_run(k, 3000);
+    stoa_log_level_set(STOA_LOG_INFO);
+}
+
+static bool is_unmet(const kit *k, const char *name, const char *of)
+{
+    stoa_absence absent;
+    (void)stoa_find_or_absent(k->nodes[0].node, name, &absent);
+    return absent.unmet && strcmp(absent.of, of) == 0;
+}
+
+static void a_name_may_be_one_of_a_node_that_was_not_met_yet(void **state)
+{
+    kit *k = *state;
+    k->awaits[0] = "b, c";
+    kit_open(k, 2);
+    stoa_log_level_set(STOA_LOG_OFF);
+    kit_spawn(k, 1, "talker/bob");
+    kit_kill(k, 0);
+    kit_begin(k, 0);
+    assert_true(is_unmet(k, "talker/bob", "b, c") && is_unmet(k, "talker/nobody", "b, c"));
+    assert_false(is_unmet(k, "other/bob", "b, c")); /* no kind that others may have here */
+    kit_run(k, 4000);
+    assert_true(stoa_find(k->nodes[0].node, "talker/bob").at != 0);
+    assert_true(is_unmet(k, "talker/nobody", "c")); /* b has told all its names, c never comes */
+    kit_run(k, 9000);
+    stoa_absence absent;
+    assert_int_equal(stoa_find_or_absent(k->nodes[0].node, "talker/nobody", &absent).at, 0);
+    assert_false(absent.unmet || absent.of[0]);
     stoa_log_level_set(STOA_LOG_INFO);
 }
 
@@ -671,6 +699,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_node_says_fails_so_many_at_once_and_the_others_later, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_node_is_the_end_of_all_its_actors, setup, teardown),
         cmocka_unit_test_setup_teardown(the_names_of_a_lost_node_are_remembered_until_it_is_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_may_be_one_of_a_node_that_was_not_met_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_back_and_gone_again_has_not_told_its_names, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_comes_and_goes_is_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_wants_to_be_told_of_a_refusal_is, setup, teardown),

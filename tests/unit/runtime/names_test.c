@@ -24,10 +24,10 @@ typedef struct world {
 static void *look(void *context)
 {
     world *w = context;
-    char of[STOA_NAME_MAX + 1];
+    stoa_absence absent;
     for (; !w->over; w->looks++) {
-        stoa_ref ref = stoa_find_or_absent(w->node, "room/lobby", of);
-        w->unknown += !ref.at == !of[0];
+        stoa_ref ref = stoa_find_or_absent(w->node, "room/lobby", &absent);
+        w->unknown += !ref.at == !absent.of[0] || absent.unmet;
     }
     return NULL;
 }
@@ -53,8 +53,32 @@ static void a_name_on_its_way_is_found_or_absent(void **state)
     stoa_node_close(w.node, STOA_S(1));
 }
 
+static void a_name_of_a_node_that_was_not_met_is_not_nobodys(void **state)
+{
+    (void)state;
+    const stoa_kind room = {.name = "room"};
+    const stoa_kind *const kinds[] = {&room, NULL};
+    stoa_absence absent;
+    stoa_node *node;
+    kit_ok(stoa_node_open(&(stoa_options){.cores = 1}, &node));
+    stoa_names_await(node, "b, c", kinds);
+    assert_int_equal(stoa_find_or_absent(node, "room/lobby", &absent).at, 0);
+    assert_true(absent.unmet);
+    assert_string_equal(absent.of, "b, c");
+    static const char *const others[] = {"trade_account/lobby", "roo/m", "rooms/lobby"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        (void)stoa_find_or_absent(node, others[i], &absent);
+        assert_false(absent.unmet || absent.of[0]);
+    }
+    stoa_names_await(node, "", NULL);
+    (void)stoa_find_or_absent(node, "room/lobby", &absent);
+    assert_false(absent.unmet || absent.of[0]);
+    stoa_node_close(node, STOA_S(1));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_name_on_its_way_is_found_or_absent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_name_on_its_way_is_found_or_absent),
+                                       cmocka_unit_test(a_name_of_a_node_that_was_not_met_is_not_nobodys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
