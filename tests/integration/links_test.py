@@ -292,6 +292,18 @@ class Links(unittest.TestCase):
 
     # --- keys
 
+    def test_who_listens_says_of_which_node_it_has_no_key(self):
+        folder = tempfile.mkdtemp(prefix="stoa-links-keyless-")
+        self.addCleanup(shutil.rmtree, folder)
+        node = Node(folder, "a", '"b, c"', f"zmq+tcp://127.0.0.1:{free_port()}", "listen: true", "in")
+        self.addCleanup(node.close)
+        node.write("key new server")
+        node.start()
+        rows = [json.loads(line) for line in node.log().splitlines() if "link_without_key" in line]
+        self.assertEqual([(row["link"], row["node"]) for row in rows], [("in", "b"), ("in", "c")])
+        self.assertIn("no key is known", node.ask("links")["links"][0]["note"])
+        self.assertEqual(node.ask("names links")["names"], ["in", "b", "c"])
+
     def test_keys_of_nodes(self):
         self.two(f"zmq+tcp://127.0.0.1:{free_port()}")
         self.start()
