@@ -63,7 +63,7 @@ typedef struct stoa_links_options {
     void *context;
 } stoa_links_options;
 
-/* Open them all, with the keys of data; blocks. Errors: INVALID (a name, an address, one that leaves the machine without keys, a link that dials
+/* Open them all, with the keys of data; blocks. Errors: INVALID (a name, an address, data "", one that leaves the machine without keys, a link that dials
  * with keys and not one node), EXISTS (somebody listens there, the node has links; a .pub without its .key), DENIED (a key file that others
  * may read, rights), UNSUPPORTED (no such scheme, or its module is not installed), CORRUPT (node.incarnation), NOMEM, IO, FULL. */
 stoa_err stoa_links_open(const stoa_links_options *options, stoa_links **out);

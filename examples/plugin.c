@@ -9,7 +9,7 @@
 #include <stoa/base/log.h>
 #include <stoa/stoa.h>
 
-#include "examples/plugins/tally.h"
+#include "plugins/tally.h"
 
 STOA_TABLE_DEFINE(tally)
 STOA_ISOLATED_KIND(tally, .mailbox_limit = 64) /* its handlers are elsewhere */

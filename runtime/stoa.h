@@ -2,7 +2,8 @@
  *
  * Beside it, for those who need them: <stoa/storage/rocksdb/journal.h> the journal on disk, <stoa/runtime/kit.h> the test
  * kit for authors of actors, <stoa/runtime/sim.h> and <stoa/storage/sim/journal.h> the simulator and its journal,
- * <stoa/cluster/links.h> links to other nodes, <stoa/base/log.h> the level of what is logged, <stoa/base/pool.h>, map64.h,
+ * <stoa/runtime/isolate/isolate.h> plug-ins (STOA_PLUGIN, STOA_ISOLATED_KIND), <stoa/runtime/isolate/plugin.h> those whose table
+ * the program has not, <stoa/cluster/links.h> links to other nodes, <stoa/base/log.h> the level of what is logged, <stoa/base/pool.h>, map64.h,
  * omap.h, text_map.h and texts.h containers for states, <stoa/base/wire.h> msgpack and JSON of payloads.
  *
  * Two warnings are errors from here on, because they are what "a wrong payload does not compile" and "a handler cannot

@@ -252,6 +252,7 @@ void stoa_links_close(stoa_links *l, uint64_t linger_ns)
 static stoa_err own_pair(const char *data, char folder[PATH_MAX], stoa_key_pair *out)
 {
     char path[PATH_MAX];
+    if (!*data) { return STOA_FAIL(STOA_E_INVALID, "the folder of the links (data) has no name: give one, or NULL for links without keys"); }
     stoa_err err = stoa_file_path(data, "keys", folder);
     if (!err) { err = stoa_folder_make_all(folder); }
     if (!err) { err = stoa_file_path(folder, STOA_KEY_SERVER, path); }

@@ -2,7 +2,7 @@
  * and then has the same kind inside itself.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "examples/plugins/tally.h"
+#include "tally.h"
 
 STOA_TABLE_DEFINE(tally)
 typedef struct tally {

@@ -106,7 +106,7 @@ def check_symbols(prefix, cc, work):
 
 def copy_programs(folder):
     os.makedirs(os.path.join(folder, "base"))
-    shutil.copytree(os.path.join(SOURCE, "examples", "plugins"), os.path.join(folder, "examples", "plugins"))
+    shutil.copytree(os.path.join(SOURCE, "examples", "plugins"), os.path.join(folder, "plugins"))
     for source in PROGRAMS.values():
         shutil.copy(source, folder)
     with open(os.path.join(folder, "base", "error.h"), "w", encoding="utf-8") as out:
@@ -127,13 +127,14 @@ def build_by_pkgconfig(prefix, cc, flags, package, folder):
 
 
 def build_plugin(prefix, cc, work):
-    """With the guide's command: linked to nothing."""
-    shutil.copytree(os.path.join(SOURCE, "examples", "plugins"), os.path.join(work, "examples", "plugins"))
+    """With the guide's command, of its two files alone: linked to nothing."""
+    folder = os.path.join(work, "plugin")
+    shutil.copytree(os.path.join(SOURCE, "examples", "plugins"), folder)
     command = guide("sh", "-shared")
     assert command.startswith("cc ") and "tally.c" in command, command
-    words = " ".join([cc, "-Wall", "-Wextra", "-Werror", "-I.", command[len("cc "):].replace("tally.c", "examples/plugins/tally.c")])
-    run("bash", "-c", words, env={**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig")}, cwd=work)
-    return os.path.join(work, "tally.so")
+    words = " ".join([cc, "-Wextra", "-Werror", command[len("cc "):]])
+    run("bash", "-c", words, env={**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig")}, cwd=folder)
+    return os.path.join(folder, "tally.so")
 
 
 def build_by_cmake(prefix, cc, flags, target, folder):

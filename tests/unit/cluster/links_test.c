@@ -279,6 +279,11 @@ static void what_cannot_be_is_refused_by_name(void **state)
         assert_non_null(strstr(stoa_err_trail(), rows[i].says));
         assert_null(links);
     }
+    stoa_links *links = NULL;
+    stoa_links_options nameless = {.node = node, .name = "a", .data = "", .links = {{.uri = "zmq+ipc://stoa-nameless", .listen = true, .nodes = "b"}}};
+    assert_int_equal(stoa_links_open(&nameless, &links), STOA_E_INVALID); /* and nothing is written at the root of the disk */
+    assert_non_null(strstr(stoa_err_trail(), "has no name"));
+    assert_int_equal(stoa_links_pair(""), STOA_E_INVALID);
     char file[KIT_PATH_MAX + 16];
     (void)snprintf(file, sizeof file, "%s/no/../../file", "/dev/null");
     assert_int_not_equal(stoa_links_pair(file), STOA_OK);
