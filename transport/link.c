@@ -46,6 +46,17 @@ static const row *row_of(const char *address)
     return NULL;
 }
 
+static stoa_err no_transport(const char *address)
+{
+    char schemes[128] = "";
+    size_t used = 0;
+    for (unsigned i = 0; i < ROW_COUNT; i++) {
+        if (rows[i].ops == &stoa_link_sim) { continue; } /* within one process */
+        used += (size_t)snprintf(schemes + used, sizeof schemes - used, "%s%s", used ? ", " : "", rows[i].scheme);
+    }
+    return STOA_FAIL(STOA_E_UNSUPPORTED, "no transport for address %.64s: there are %s", address, schemes);
+}
+
 const stoa_link_ops *stoa_link_find(const char *address)
 {
     size_t wraps_bytes = strlen(stoa_link_fault.scheme);
@@ -55,7 +66,7 @@ const stoa_link_ops *stoa_link_find(const char *address)
     const row *found = row_of(address);
     const stoa_link_ops *ops = found ? found->ops : NULL;
     if (!found) {
-        (void)STOA_FAIL(STOA_E_UNSUPPORTED, "no transport for address %s", address);
+        (void)no_transport(address);
     } else if (!ops) {
         (void)stoa_link_module_find(found->module, found->scheme, &ops);
     }

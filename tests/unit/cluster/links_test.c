@@ -262,6 +262,7 @@ static void what_cannot_be_is_refused_by_name(void **state)
         {"a", "zmq+tcp://127.0.0.1:0", "../b", "no names of nodes", true, true, STOA_E_INVALID},
         {"a", "zmq+tcp://127.0.0.1:0", longer, "too long", true, true, STOA_E_INVALID},
         {"A b", "zmq+tcp://127.0.0.1:0", "b", "", true, true, STOA_E_INVALID},
+        {"a", "zmq+tpc://127.0.0.1:0", "b", "zmq+tpc://127.0.0.1:0: there are shm, zmq+ipc, zmq+tcp, ", true, true, STOA_E_UNSUPPORTED},
         {"a", "pigeon://127.0.0.1:0", "b", "pigeon", true, true, STOA_E_UNSUPPORTED},
         {"a", "zmq+tcp://127.0.0.1", "b", "", true, true, STOA_E_INVALID},
         {"a", "zmq+tcp://0.0.0.0:0", "b", "", false, true, STOA_E_INVALID},
