@@ -66,7 +66,7 @@ class Book:
         self.random = random.Random(seed)
         self.last_id = 1000
         self.sides = {"b": {}, "a": {}}
-        self.old = []  # snapshots of the past, oldest first
+        self.old = []  # the book of the past, oldest first, to be written out when it is asked for
         for cents in range(1, 400):
             self.sides["b"][6000000 - cents] = 100000000
             self.sides["a"][6000000 + cents] = 100000000
@@ -85,7 +85,7 @@ class Book:
                     self.sides[side][price] = qty
                 else:
                     self.sides[side].pop(price, None)
-        self.old = (self.old + [self.snapshot()])[-50:]
+        self.old = (self.old + [(self.last_id, dict(self.sides["b"]), dict(self.sides["a"]))])[-50:]
         data = {"e": "depthUpdate", "E": int(time.time() * 1000), "s": SYMBOL, "U": first, "u": self.last_id,
                 "b": self.levels(changed["b"]), "a": self.levels(changed["a"])}
         return json.dumps({"stream": f"{SYMBOL.lower()}@depth@100ms", "data": data}, separators=(",", ":"))
@@ -95,9 +95,9 @@ class Book:
         return [[f"{cents // 100}.{cents % 100:02d}000000", f"{qty // 10**8}.{qty % 10**8:08d}"]
                 for cents, qty in side.items()]
 
-    def snapshot(self):
-        return json.dumps({"lastUpdateId": self.last_id, "bids": self.levels(self.sides["b"]),
-                           "asks": self.levels(self.sides["a"])}, separators=(",", ":"))
+    def snapshot(self, old=False):
+        last_id, bids, asks = self.old[0] if old else (self.last_id, self.sides["b"], self.sides["a"])
+        return json.dumps({"lastUpdateId": last_id, "bids": self.levels(bids), "asks": self.levels(asks)}, separators=(",", ":"))
 
     def best(self):
         bid, ask = max(self.sides["b"]), min(self.sides["a"])
@@ -161,7 +161,7 @@ class Venue:
                 status, body = "503 Service Unavailable", "{}"
             elif self.stale and self.book.old:
                 self.stale -= 1
-                body = self.book.old[0]
+                body = self.book.snapshot(old=True)
             self.counts["snapshots"] += status.startswith("200")
         conn.sendall(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
                      .encode())
