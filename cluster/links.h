@@ -18,7 +18,9 @@
  *
  * A link that listens lets in the nodes it names, by any of their keys; one that dials wants the node it names, and tries its keys when it is
  * refused, the newest first, so that keys overlap while they are rotated (decision 0031). A node without a known key is not met; nothing
- * else suffers. What happens to nodes is logged: link_up, link_down, link_lost, link_reset, link_refused, link_turned_away.
+ * else suffers. What happens to nodes is logged: link_up, link_down, link_lost, link_reset, link_refused, link_turned_away; link_left and
+ * link_closed are no losses but the other node's orderly end, and this one's (or the loss of a key that was wanted here). A refusal is said once for
+ * each reason, until the node was up, keys changed or an hour is over; names that no link has and that were never up share 32 places in that.
  *
  * There is one set of links per node, with a thread of its own. Functions are called from any thread but a core's and that one, and
  * wait for its next step unless they say otherwise.
@@ -43,7 +45,7 @@ typedef struct stoa_links_link {
     bool listen;        /* others dial it; else it dials */
     const char *nodes;  /* "b, c": listen: who may connect; dial: the one that must answer. NULL without keys: whoever comes or answers */
     const char *name;   /* in logs; NULL: its uri */
-    const char *key;    /* public key file of its node, where it is one; NULL: as above */
+    const char *key;    /* public key file of its node, where nodes is one; NULL: as above */
     bool fenced, trusted; /* ucx, ofi off this machine: docs/guide/links.md. Who reaches their ports owns the process */
     uint64_t heartbeat_ns, silence_ns; /* how often it is asked whether the other side lives, 100 ms; down after so long, 2 s */
 } stoa_links_link;
@@ -63,9 +65,10 @@ typedef struct stoa_links_options {
     void *context;
 } stoa_links_options;
 
-/* Open them all, with the keys of data; blocks. Errors: INVALID (a name, an address, data "", one that leaves the machine without keys, a link that dials
- * with keys and not one node), EXISTS (somebody listens there, the node has links; a .pub without its .key), DENIED (a key file that others
- * may read, rights), UNSUPPORTED (no such scheme, or its module is not installed), CORRUPT (node.incarnation), NOMEM, IO, FULL. */
+/* Open them all, with the keys of data; blocks. Errors: INVALID (a name, an address, data "", one that leaves the machine without keys, a link that
+ * dials with keys and not one node, a key for none or several), EXISTS (somebody listens there, the node has links; a .pub without its .key),
+ * DENIED (a key file that others may read, rights), UNSUPPORTED (no such scheme, or its module is not installed), CORRUPT (node.incarnation), NOMEM,
+ * IO, FULL. */
 stoa_err stoa_links_open(const stoa_links_options *options, stoa_links **out);
 /* Say good-bye, end what stands for others and close; before the node's close. What was sent gets linger_ns to arrive. NULL is allowed. */
 void stoa_links_close(stoa_links *links, uint64_t linger_ns);

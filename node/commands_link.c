@@ -17,6 +17,7 @@ static const char *state_of(const stoa_node_seen *node)
     if (node->over) { return node->link->listen ? "elsewhere" : node->view.ready ? "spare" : "away"; }
     if (node->view.paused) { return "paused"; }
     if (node->view.session.state == STOA_SESSION_UP) { return "up"; }
+    if (node->view.left) { return "left"; }
     return node->view.lost ? "lost" : names[node->view.session.state];
 }
 

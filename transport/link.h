@@ -74,7 +74,8 @@ typedef struct stoa_link_events {
      *   VERSION    the other side speaks another version of the transport
      *   MALFORMED  what one side said is not this transport, or (listen) it hung up before it said who it is
      *   CORRUPT    what one side sent was spoilt on the way (ucx, ofi): up is followed by down, and who dials comes again
-     *   FULL       the listener's peer_limit is reached; who dials may see up and down first
+     *   FULL       the listener's peer_limit is reached; who dials may see up and down first. Or there are no descriptors or ports for it
+     *   others     what failed where it was to be made, here or there: IO, NOMEM, UNSUPPORTED (ucx, ofi), ...
      * Several refusals for one reason may be reported once. A dialled endpoint goes on dialling, at most once a second,
      * because keys can be added while the listener runs; whoever waits for up decides when the last reason is the
      * answer. A listener that dies within the handshake can look like DENIED, once. */

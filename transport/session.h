@@ -103,7 +103,7 @@ typedef struct stoa_session_events {
     void (*message)(void *context, stoa_session *session, const stoa_session_message *message);
     /* Messages pass. resumed: the same incarnation as before; else numbers begin at 1. */
     void (*up)(void *context, stoa_session *session, bool resumed);
-    /* They do not, for now. why: CLOSED (the connection is gone, or the other side said good-bye), TIMEOUT (silence). */
+    /* They do not, for now. why: CLOSED (the connection is gone), TIMEOUT (silence), OK (the other side said good-bye). */
     void (*down)(void *context, stoa_session *session, stoa_err why);
     void (*reset)(void *context, stoa_session *session, const stoa_session_reset *what);
     /* A greeting was refused, here or by the other side; it is repeated after a pause, of 1 s at first and 16 s in the end.

@@ -91,7 +91,7 @@ stoa_err stoa_session_take_refusal(stoa_session *s, const void *bytes, uint32_t 
     if (err) { return err; }
     if (refusal.why == STOA_E_CLOSED) {
         err = s->peer_incarnation ? stoa_envelope_check(bytes, size_bytes, s->id_in) : STOA_E_STALE;
-        if (!err) { stoa_session_lost(s, STOA_E_CLOSED, now_ns + STOA_S(STOA_REFUSED_PAUSE_S)); }
+        if (!err) { stoa_session_lost(s, STOA_OK, now_ns + STOA_S(STOA_REFUSED_PAUSE_S)); }
         return err;
     }
     err = stoa_envelope_check(bytes, size_bytes, 0);

@@ -32,13 +32,15 @@ void stoa_links_keys(stoa_links *links, const stoa_key_pair *own, const stoa_key
  * others are those after a refusal. */
 void stoa_links_try(stoa_links *links, bool regular);
 
-enum { STOA_LINK_REASONS = 32 };
+enum { STOA_LINK_REASONS = 32, STOA_LINK_STRANGERS = 32 };
 
 /* What happened to a node's session last. */
 typedef struct stoa_link_fault {
-    char node[STOA_NODE_NAME_BYTES];
+    char node[STOA_NODE_NAME_BYTES]; /* "": nobody's yet */
+    bool up;
     stoa_err down_why, refused_why; /* OK: it never was */
     uint64_t down_ns, lost_ns, refused_ns, up_ns; /* UTC; 0: it never was */
+    uint64_t last_ns;                             /* it was heard of */
     uint64_t said_ns[STOA_LINK_REASONS]; /* a refusal for it (an error, negated) was logged last */
 } stoa_link_fault;
 /* Nothing where there was none. */
@@ -81,8 +83,8 @@ struct stoa_links {
     void *told_context, *denied_context;
     pthread_mutex_t busy; /* of what is above: keys */
     pthread_mutex_t lock; /* of faults, strangers and who is being refused: never held over what waits for the remote's thread */
-    stoa_link_fault faults[STOA_REMOTE_PEERS];
-    uint32_t fault_count;
+    stoa_link_fault faults[STOA_REMOTE_PEERS];     /* of nodes that a link names, or that have been up */
+    stoa_link_fault strangers[STOA_LINK_STRANGERS]; /* of others, who were refused */
 };
 
 /* Find the keys of who a line dials, for the first time or anew. */

@@ -176,7 +176,8 @@ stoa_link_options stoa_links_line_options(stoa_links *l, stoa_links_line *at, co
 
 static void reopen(stoa_links *l, uint32_t index, const stoa_link_options *options)
 {
-    stoa_err err = stoa_remote_reopen(l->remote, index, options);
+    const stoa_links_line *at = &l->lines[index];
+    stoa_err err = stoa_remote_reopen(l->remote, index, options, !at->listens && !at->key_count);
     if (err) { stoa_log_error("link_reopen_failed", err); }
 }
 

@@ -21,30 +21,82 @@ enum { FIND_MS = 2 };
 
 /* --- what happens to them */
 
-static const char *const said[] = {[STOA_REMOTE_UP] = "link_up", [STOA_REMOTE_DOWN] = "link_down", [STOA_REMOTE_LOST] = "link_lost",
-                                   [STOA_REMOTE_RESET] = "link_reset", [STOA_REMOTE_REFUSED] = "link_refused",
-                                   [STOA_REMOTE_TURNED_AWAY] = "link_turned_away"};
+static const char *const said[STOA_REMOTE_WHATS] = {
+    [STOA_REMOTE_UP] = "link_up",           [STOA_REMOTE_DOWN] = "link_down",       [STOA_REMOTE_LOST] = "link_lost",
+    [STOA_REMOTE_RESET] = "link_reset",     [STOA_REMOTE_REFUSED] = "link_refused", [STOA_REMOTE_TURNED_AWAY] = "link_turned_away",
+    [STOA_REMOTE_LEFT] = "link_left",       [STOA_REMOTE_CLOSED] = "link_closed"};
 
-/* The node's faults; under the lock. NULL: there are too many. */
-static stoa_link_fault *fault_of(stoa_links *l, const char *node)
+/* Whether a link's nodes have this one among them. */
+static bool is_of(const stoa_links_line *at, const char *node)
 {
-    for (uint32_t i = 0; i < l->fault_count; i++) {
-        if (strcmp(l->faults[i].node, node) == 0) { return &l->faults[i]; }
+    static const char between[] = ", ";
+    size_t bytes = strlen(node);
+    for (const char *name = at->nodes + strspn(at->nodes, between); *name; name += strspn(name, between)) {
+        size_t name_bytes = strcspn(name, between);
+        if (name_bytes == bytes && memcmp(name, node, bytes) == 0) { return true; }
+        name += name_bytes;
     }
-    if (l->fault_count == STOA_REMOTE_PEERS) { return NULL; }
-    stoa_link_fault *fault = &l->faults[l->fault_count++];
+    return false;
+}
+
+static bool is_named(const stoa_links *l, const char *node)
+{
+    bool named = false;
+    for (uint32_t i = 0; i < l->line_count && !named; i++) { named = is_of(&l->lines[i], node); }
+    return named;
+}
+
+static stoa_link_fault *find(stoa_link_fault *faults, uint32_t count, const char *node)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(faults[i].node, node) == 0) { return &faults[i]; }
+    }
+    return NULL;
+}
+
+/* Of those that are not up the one that was heard of least lately, nobody's first; NULL: all are up. */
+static stoa_link_fault *oldest(stoa_link_fault *faults, uint32_t count)
+{
+    stoa_link_fault *found = NULL;
+    for (stoa_link_fault *f = faults; f < faults + count; f++) {
+        if (!f->up && (!found || f->last_ns < found->last_ns)) { found = f; }
+    }
+    return found;
+}
+
+/* The node's faults; under the lock. Where no key proves a name, names cost nothing: so those that no link names and that were never up have a
+ * few places among themselves, and what was said there of one is said of whoever comes after it. A flood of names is as many lines an hour
+ * as there are places, and takes none from a node. */
+static stoa_link_fault *fault_of(stoa_links *l, const char *node, bool refusal)
+{
+    stoa_link_fault *known = find(l->faults, STOA_REMOTE_PEERS, node), *stranger = find(l->strangers, STOA_LINK_STRANGERS, node);
+    if (known) { return known; }
+    if (!refusal || is_named(l, node)) { known = oldest(l->faults, STOA_REMOTE_PEERS); }
+    if (known) {
+        *known = stranger ? *stranger : (stoa_link_fault){.node = ""};
+        if (stranger) { stranger->node[0] = '\0'; }
+    }
+    stoa_link_fault *fault = known ? known : stranger ? stranger : oldest(l->strangers, STOA_LINK_STRANGERS);
     (void)snprintf(fault->node, sizeof fault->node, "%.*s", STOA_NODE_NAME_BYTES - 1, node);
     return fault;
+}
+
+static bool is_refusal(stoa_remote_what what)
+{
+    return what == STOA_REMOTE_REFUSED || what == STOA_REMOTE_TURNED_AWAY;
 }
 
 /* Note it; whether it is to be said. */
 static bool note(stoa_link_fault *f, stoa_remote_what what, stoa_err why, uint64_t now_ns)
 {
-    bool refusal = what == STOA_REMOTE_REFUSED || what == STOA_REMOTE_TURNED_AWAY;
     uint64_t *said_ns = &f->said_ns[(uint32_t)-why % STOA_LINK_REASONS];
-    bool goes_on = refusal && f->up_ns < *said_ns && now_ns < *said_ns + SAY_AGAIN_NS;
+    bool goes_on = is_refusal(what) && f->up_ns < *said_ns && now_ns < *said_ns + SAY_AGAIN_NS;
+    f->last_ns = now_ns;
+    f->up = what == STOA_REMOTE_UP || (f->up && is_refusal(what));
     switch (what) {
     case STOA_REMOTE_UP: f->up_ns = now_ns; break;
+    case STOA_REMOTE_LEFT:
+    case STOA_REMOTE_CLOSED:
     case STOA_REMOTE_DOWN:
         f->down_why = why;
         f->down_ns = now_ns;
@@ -65,8 +117,7 @@ static void on_peer(void *context, const char *peer, stoa_remote_what what, stoa
 {
     stoa_links *l = context;
     (void)pthread_mutex_lock(&l->lock);
-    stoa_link_fault *fault = fault_of(l, peer);
-    bool say = fault && note(fault, what, why, stoa_clock_real.wall_ns(&stoa_clock_real));
+    bool say = note(fault_of(l, peer, is_refusal(what)), what, why, stoa_clock_real.wall_ns(&stoa_clock_real));
     for (uint32_t i = 0; what == STOA_REMOTE_UP && i < l->line_count; i++) {
         if (strcmp(l->lines[i].nodes, peer) == 0) { l->lines[i].refusing.since_ns = 0; }
     }
@@ -100,24 +151,11 @@ static void on_link_refused(void *context, uint32_t index, bool up, stoa_err why
     if (why == STOA_E_DENIED && !at->listens && l->denied) { l->denied(l->denied_context); }
     (void)pthread_mutex_lock(&l->lock);
     bool on = goes_on(at, up, now_ns);
-    stoa_link_fault *fault = !on ? NULL : node[0] ? fault_of(l, node) : &at->strangers;
+    stoa_link_fault *fault = !on ? NULL : node[0] ? fault_of(l, node, true) : &at->strangers;
     bool say = fault && note(fault, what, why, now_ns);
     (void)pthread_mutex_unlock(&l->lock);
     if (say) { stoa_log(STOA_LOG_WARN, said[what], STOA_KV("link", at->name), STOA_KV("node", node), STOA_KV("error", stoa_err_name(why))); }
     if (on && l->told) { l->told(l->told_context, node, what, why); }
-}
-
-/* Whether a link's nodes have this one among them. */
-static bool is_of(const stoa_links_line *at, const char *node)
-{
-    static const char between[] = ", ";
-    size_t bytes = strlen(node);
-    for (const char *name = at->nodes + strspn(at->nodes, between); *name; name += strspn(name, between)) {
-        size_t name_bytes = strcspn(name, between);
-        if (name_bytes == bytes && memcmp(name, node, bytes) == 0) { return true; }
-        name += name_bytes;
-    }
-    return false;
 }
 
 void stoa_links_line_say_anew(stoa_links *l, stoa_links_line *at)
@@ -125,8 +163,8 @@ void stoa_links_line_say_anew(stoa_links *l, stoa_links_line *at)
     (void)pthread_mutex_lock(&l->lock);
     at->refusing.since_ns = 0;
     memset(at->strangers.said_ns, 0, sizeof at->strangers.said_ns);
-    for (uint32_t i = 0; i < l->fault_count; i++) {
-        if (is_of(at, l->faults[i].node)) { memset(l->faults[i].said_ns, 0, sizeof l->faults[i].said_ns); }
+    for (uint32_t i = 0; i < STOA_REMOTE_PEERS; i++) {
+        if (l->faults[i].node[0] && is_of(at, l->faults[i].node)) { memset(l->faults[i].said_ns, 0, sizeof l->faults[i].said_ns); }
     }
     (void)pthread_mutex_unlock(&l->lock);
 }
@@ -169,6 +207,7 @@ static stoa_err line_init(stoa_links_line *at, const stoa_links_link *is, bool k
     at->listens = is->listen, at->fenced = is->fenced, at->trusted = is->trusted;
     if (!names_good(at->nodes, &count)) { return STOA_FAIL(STOA_E_INVALID, "link %s: '%s' are no names of nodes", is->uri, at->nodes); }
     if (!is->listen && (count > 1 || (at->keyed && !count))) { return STOA_FAIL(STOA_E_INVALID, "link %s: who dials names one node", is->uri); }
+    if (at->key[0] && count != 1) { return STOA_FAIL(STOA_E_INVALID, "link %s: a key is of one node", is->uri); }
     return STOA_OK;
 }
 
@@ -365,9 +404,8 @@ void stoa_links_visit_nodes(stoa_links *l, void (*visit)(void *context, const st
 void stoa_links_fault(stoa_links *l, const char *node, stoa_link_fault *out)
 {
     (void)pthread_mutex_lock(&l->lock);
-    for (uint32_t k = 0; k < l->fault_count; k++) {
-        if (strcmp(l->faults[k].node, node) == 0) { *out = l->faults[k]; }
-    }
+    const stoa_link_fault *known = find(l->faults, STOA_REMOTE_PEERS, node), *found = known ? known : find(l->strangers, STOA_LINK_STRANGERS, node);
+    if (found && node[0]) { *out = *found; }
     (void)pthread_mutex_unlock(&l->lock);
 }
 

@@ -115,7 +115,7 @@ typedef struct stoa_remote_peer {
     stoa_session *session; /* NULL: free */
     uint32_t link;
     char name[STOA_NODE_NAME_BYTES];
-    bool up, lost, paused;
+    bool up, lost, left, paused; /* left: lost, in order */
     uint64_t lost_due_ns;  /* 0: not under way */
     uint64_t told_due_ns;  /* it was lost and is up: when it will have told all names that it has; 0: it has */
     uint32_t life;         /* counts its incarnations */
@@ -262,8 +262,8 @@ void stoa_remote_peer_free(stoa_remote_peer *peer);
 void stoa_remote_peer_pause(stoa_remote *remote, stoa_remote_peer *peer, bool paused);
 /* Have it told all names and patterns once more. */
 void stoa_remote_peer_retell(stoa_remote *remote, stoa_remote_peer *peer);
-/* All stands of a node end; asks to it are refused. */
-void stoa_remote_peer_lost(stoa_remote *remote, stoa_remote_peer *peer);
+/* All stands of a node end; asks to it are refused. what: LOST; LEFT, CLOSED where it is in order. Nothing where that was so already. */
+void stoa_remote_peer_over(stoa_remote *remote, stoa_remote_peer *peer, stoa_remote_what what);
 static inline bool stoa_remote_peer_backed(const stoa_remote_peer *peer)
 {
     return peer->backlog[STOA_LANE_NORMAL].bytes > STOA_REMOTE_BACKLOG_BYTES / 4;

@@ -5,6 +5,8 @@
 
 #include "cluster/remote/inner.h"
 
+enum { BYE_MS = 200 }; /* to say good-bye in */
+
 /* --- errands */
 
 static void do_there(stoa_remote *remote, void (*fn)(stoa_remote *remote, void *context), void *context)
@@ -28,7 +30,7 @@ typedef struct request {
     void (*name)(void *context, const char *name);
     void *context;
     const char *of;
-    bool on;
+    bool on, leaves;
     uint32_t index;
     const stoa_link_allowed *allowed;
     uint32_t allowed_count;
@@ -107,6 +109,7 @@ static void look_at_session(stoa_remote *remote, uint32_t line, stoa_session *se
     if (peer) {
         view.paused = peer->paused;
         view.lost = peer->lost;
+        view.left = peer->left;
         view.names = peer->names;
         view.stands = peer->stands;
         view.told = peer->told_count;
@@ -197,9 +200,9 @@ void stoa_remote_lines_retry(stoa_remote *remote)
     }
 }
 
-static void close_link(stoa_remote_line *line)
+static void close_link(stoa_remote_line *line, uint32_t linger_ms)
 {
-    if (line->link) { line->link->ops->close(line->link, 0); }
+    if (line->link) { line->link->ops->close(line->link, linger_ms); }
     line->link = NULL;
 }
 
@@ -213,7 +216,7 @@ static void drop_peer(stoa_remote *remote, void *context)
     if (line->options.link.listen) {
         stoa_sessions_part(peer->session);
     } else {
-        close_link(line);
+        close_link(line, 0);
         r->err = open_again(remote, line);
     }
 }
@@ -223,6 +226,24 @@ stoa_err stoa_remote_drop(stoa_remote *remote, const char *peer)
     request r = {.of = peer};
     do_there(remote, drop_peer, &r);
     return r.err;
+}
+
+static bool names(const request *r, const char *name)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < r->allowed_count && !found; i++) { found = strcmp(r->allowed[i].name, name) == 0; }
+    return found;
+}
+
+/* The nodes of a link that are not among those allowed are to be met no more, by whatever key they came. */
+static void part_from(stoa_remote *remote, const stoa_remote_line *line, const request *r)
+{
+    for (uint32_t i = 0; i < remote->peer_count; i++) {
+        stoa_remote_peer *peer = &remote->peers[i];
+        if (!peer->session || &remote->lines[peer->link] != line || names(r, peer->name)) { continue; }
+        stoa_remote_peer_over(remote, peer, STOA_REMOTE_CLOSED);
+        if (line->options.link.listen) { stoa_sessions_part(peer->session); }
+    }
 }
 
 static void reopen_link(stoa_remote *remote, void *context)
@@ -235,9 +256,12 @@ static void reopen_link(stoa_remote *remote, void *context)
     line->secret_key = line->public_key = line->server_key = NULL;
     line->allowed = NULL;
     r->err = stoa_remote_line_keep(line, r->options);
-    close_link(line);
+    if (r->leaves || line->options.link.listen) { part_from(remote, line, r); }
+    if (r->leaves) { stoa_sessions_leave(line->sessions, remote->now_ns); }
+    close_link(line, r->leaves ? BYE_MS : 0);
     if (!r->err) { r->err = open_again(remote, line); }
-    if (!r->err) {
+    if (r->err) { (void)snprintf(r->trail, sizeof r->trail, "%s", stoa_err_trail()); }
+    if (r->err != STOA_E_INVALID && r->err != STOA_E_NOMEM) { /* it may be opened with them later */
         free_keys(&before);
         return;
     }
@@ -247,27 +271,39 @@ static void reopen_link(stoa_remote *remote, void *context)
     (void)open_again(remote, line);
 }
 
-stoa_err stoa_remote_reopen(stoa_remote *remote, uint32_t link, const stoa_link_options *options)
+stoa_err stoa_remote_reopen(stoa_remote *remote, uint32_t link, const stoa_link_options *options, bool leaves)
 {
-    request r = {.index = link, .options = options};
+    request r = {.index = link, .options = options, .allowed = options->allowed, .allowed_count = options->allowed_count, .leaves = leaves};
     do_there(remote, reopen_link, &r);
-    return r.err;
+    return r.err ? STOA_FAIL(r.err, "%s", r.trail) : STOA_OK;
+}
+
+/* The list is the line's from here on, also where it is not open: then it is opened with it. */
+static stoa_err allow_on(stoa_remote_line *line, const request *r)
+{
+    size_t bytes = r->allowed_count * sizeof *r->allowed;
+    stoa_link_allowed *kept = bytes ? malloc(bytes) : NULL;
+    if (bytes && !kept) { return STOA_FAIL(STOA_E_NOMEM, "a link's keys"); }
+    stoa_err err = line->link ? line->link->ops->allow(line->link, r->allowed, r->allowed_count) : STOA_OK;
+    if (err) {
+        free(kept);
+        return err;
+    }
+    if (bytes) { memcpy(kept, r->allowed, bytes); }
+    free(line->allowed);
+    line->allowed = kept;
+    line->options.link.allowed = kept;
+    line->options.link.allowed_count = r->allowed_count;
+    return STOA_OK;
 }
 
 static void allow(stoa_remote *remote, void *context)
 {
     request *r = context;
     stoa_remote_line *line = r->index < remote->line_count ? &remote->lines[r->index] : NULL;
-    r->err = line && line->link ? line->link->ops->allow(line->link, r->allowed, r->allowed_count) : STOA_FAIL(STOA_E_NOT_FOUND, "link %u is not open now", r->index);
+    r->err = line ? allow_on(line, r) : STOA_FAIL(STOA_E_NOT_FOUND, "there is no link %u", r->index);
     if (r->err) { (void)snprintf(r->trail, sizeof r->trail, "%s", stoa_err_trail()); }
-    size_t bytes = r->allowed_count * sizeof *r->allowed;
-    stoa_link_allowed *kept = !r->err && bytes ? malloc(bytes) : NULL;
-    if (r->err || (bytes && !kept)) { return; }
-    if (bytes) { memcpy(kept, r->allowed, bytes); }
-    free(line->allowed);
-    line->allowed = kept;
-    line->options.link.allowed = kept;
-    line->options.link.allowed_count = r->allowed_count;
+    if (!r->err) { part_from(remote, line, r); }
 }
 
 stoa_err stoa_remote_allow(stoa_remote *remote, uint32_t link, const stoa_link_allowed *allowed, uint32_t count)

@@ -1,9 +1,9 @@
 /* remote/peers.c - nodes on the other side: sessions that come and go, lanes that are full, what comes in pieces.
  *
  *     unknown --up--> up <--down, up--> down --TIMEOUT, or lost_ns over--> lost --up--> up
- *                      \------------------------ reset -------------------^
+ *                      \------------------------ reset, good-bye ---------^
  *
- * A lost node's actors have ended here; what it had asked is still answered, should it come back with the same life. With each up it
+ * A lost node's actors have ended here, and those of one that left, or that this one has left (peer->left); what it had asked is still answered, should it come back with the same life. With each up it
  * is told all names again, since it may have lost this one.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -270,7 +270,7 @@ static void on_up(void *context, stoa_session *session, bool resumed)
     peer->link = (uint32_t)(line - remote->lines);
     bool was_lost = peer->lost;
     peer->up = true;
-    peer->lost = false;
+    peer->lost = peer->left = false;
     peer->lost_due_ns = 0;
     peer->told_due_ns = remote->now_ns + TELLS_NS;
     if (was_lost) { (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_AGAIN, 0, 0, 0, NULL, 0, false); }
@@ -279,18 +279,21 @@ static void on_up(void *context, stoa_session *session, bool resumed)
     tell(remote, peer, STOA_REMOTE_UP, STOA_OK);
 }
 
-void stoa_remote_peer_lost(stoa_remote *remote, stoa_remote_peer *peer)
+void stoa_remote_peer_over(stoa_remote *remote, stoa_remote_peer *peer, stoa_remote_what what)
 {
     peer->lost_due_ns = peer->told_due_ns = 0;
     if (peer->lost) { return; }
     peer->lost = true;
-    peer->counts.lost++;
+    peer->left = what != STOA_REMOTE_LOST;
+    peer->counts.lost += what == STOA_REMOTE_LOST;
+    if (peer->up) { stoa_remote_shards_down(remote, peer); }
+    peer->up = false;
     stoa_remote_bonds_lost(remote, peer, true);
     stoa_remote_stands_lost(remote, peer);
     stoa_remote_asks_refuse(remote, peer, STOA_E_TIMEOUT);
     drop_backlog(remote, peer, false, STOA_E_CLOSED);
-    stoa_log(STOA_LOG_WARN, "remote_lost", STOA_KV("node", peer->name));
-    tell(remote, peer, STOA_REMOTE_LOST, STOA_OK);
+    if (what == STOA_REMOTE_LOST) { stoa_log(STOA_LOG_WARN, "remote_lost", STOA_KV("node", peer->name)); }
+    tell(remote, peer, what, STOA_OK);
 }
 
 static void on_down(void *context, stoa_session *session, stoa_err why)
@@ -302,11 +305,12 @@ static void on_down(void *context, stoa_session *session, stoa_err why)
     peer->up = false;
     stoa_remote_shards_down(remote, peer);
     peer->told_due_ns = 0; /* with the next up it tells them all again */
-    tell(remote, peer, STOA_REMOTE_DOWN, why);
-    if (why == STOA_E_TIMEOUT) {
-        stoa_remote_peer_lost(remote, peer);
-    } else if (!peer->lost) {
+    if (peer->lost) { return; } /* closed from here */
+    if (why) { tell(remote, peer, STOA_REMOTE_DOWN, why); }
+    if (why == STOA_E_CLOSED) {
         peer->lost_due_ns = remote->now_ns + remote->options.lost_ns;
+    } else {
+        stoa_remote_peer_over(remote, peer, why ? STOA_REMOTE_LOST : STOA_REMOTE_LEFT);
     }
 }
 
@@ -318,7 +322,7 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     stoa_remote_peer *peer = peer_of(remote, session);
     if (!peer) { return; }
     for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { peer->counts.in_doubt += what->lanes[lane].lost; }
-    stoa_remote_peer_lost(remote, peer);
+    stoa_remote_peer_over(remote, peer, STOA_REMOTE_LOST);
     drop_backlog(remote, peer, true, STOA_E_CLOSED);
     clear_pieces(peer);
     clear_inbox(peer);
@@ -484,7 +488,7 @@ uint64_t stoa_remote_peers_step(stoa_remote *remote)
     uint64_t next = remote->await_due_ns ? remote->await_due_ns : UINT64_MAX;
     for (uint32_t i = 0; i < remote->peer_count; i++) {
         stoa_remote_peer *peer = &remote->peers[i];
-        if (peer->lost_due_ns && peer->lost_due_ns <= remote->now_ns) { stoa_remote_peer_lost(remote, peer); }
+        if (peer->lost_due_ns && peer->lost_due_ns <= remote->now_ns) { stoa_remote_peer_over(remote, peer, STOA_REMOTE_LOST); }
         if (peer->lost_due_ns && peer->lost_due_ns < next) { next = peer->lost_due_ns; }
         bool tells = peer->told_due_ns && !peer->paused;
         if (tells && peer->told_due_ns <= remote->now_ns) {

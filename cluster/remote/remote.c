@@ -242,7 +242,7 @@ static void close_all(stoa_remote *remote, uint32_t linger_ms)
         stoa_names_watch(remote->node, NULL);
         stoa_names_await(remote->node, "", NULL);
         for (uint32_t i = 0; i < remote->peer_count; i++) {
-            stoa_remote_peer_lost(remote, &remote->peers[i]);
+            stoa_remote_peer_over(remote, &remote->peers[i], STOA_REMOTE_CLOSED);
             stoa_remote_shards_close(remote, &remote->peers[i]);
         }
         stoa_port_flush(remote->port);

@@ -138,7 +138,7 @@ typedef struct stoa_remote_peer_view {
     bool ready;               /* spare, dials: the connection is there */
     uint32_t over;            /* the link over which it is up; UINT32_MAX: it is not */
     stoa_session_view session; /* rtt: of a live session, see there */
-    bool paused, lost;
+    bool paused, lost, left;  /* left: lost, by a good-bye, its own or this node's */
     uint32_t names;           /* actors of its that can be found here */
     uint32_t stands;          /* of its actors, those without a name too */
     uint32_t told;            /* actors of this node that it knows */
@@ -158,10 +158,11 @@ stoa_err stoa_remote_names(stoa_remote *remote, const char *peer, void (*visit)(
 stoa_err stoa_remote_pause(stoa_remote *remote, const char *peer, bool paused);
 /* Break the session's connection; it comes back by itself, and nothing is lost if within lost_ns. Errors: NOT_FOUND. */
 stoa_err stoa_remote_drop(stoa_remote *remote, const char *peer);
-/* Replace a listening link's allow-list. Errors: as stoa_link_ops.allow; NOT_FOUND (no such link). */
+/* Replace a listening link's allow-list; one that is not open now is opened with it. Nodes that it names no more are CLOSED. Errors: as
+ * stoa_link_ops.allow; NOT_FOUND (no such link). */
 stoa_err stoa_remote_allow(stoa_remote *remote, uint32_t link, const stoa_link_allowed *allowed, uint32_t count);
-/* Close a link and open it with these options (keys) at the same place; sessions stay. Errors: as stoa_link_open, and then it is tried
- * again with the old ones; NOT_FOUND. */
-stoa_err stoa_remote_reopen(stoa_remote *remote, uint32_t link, const stoa_link_options *options);
+/* Close a link and open it with these options (keys) at the same place; sessions stay. leaves: with a good-bye, for the node there is to
+ * be met no more. Errors: as stoa_link_open, and then it is tried again each second, INVALID: with the old ones; NOT_FOUND. */
+stoa_err stoa_remote_reopen(stoa_remote *remote, uint32_t link, const stoa_link_options *options, bool leaves);
 
 #endif

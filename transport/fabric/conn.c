@@ -143,7 +143,7 @@ static stoa_err take_leaving(stoa_conn *conn, const uint8_t *body, uint32_t size
 
 static stoa_err take_bye(stoa_conn *conn, const uint8_t *body, uint32_t size_bytes)
 {
-    stoa_err why = stoa_fabric_reason(body, size_bytes);
+    stoa_err why = stoa_refusals_named(body, size_bytes);
     if (why) { stoa_fabric_refused(conn->link, why); }
     stoa_conn_lose(conn);
     return STOA_OK;

@@ -13,6 +13,7 @@
 #include "transport/fabric/door.h"
 #include "transport/fabric/ring.h"
 #include "transport/link.h"
+#include "transport/refusals.h"
 #include "transport/secure.h"
 #include "transport/timer.h"
 
@@ -171,9 +172,9 @@ struct stoa_fabric {
     bool deaf;       /* out of descriptors: the listener is not in the set until the next tick */
     uint64_t born;   /* connections, ever */
     uint64_t peer_count;
-    uint32_t refused; /* reasons not told yet, a bit each */
-    uint32_t looks;   /* polls since the doors were looked at */
-    uint32_t spun;    /* polls of an owner who spins */
+    stoa_refusals refused; /* not told yet */
+    uint32_t looks;        /* polls since the doors were looked at */
+    uint32_t spun;         /* polls of an owner who spins */
     stoa_link_counts counts;
     stoa_window windows[STOA_FABRIC_WINDOWS];
     bool writes;      /* a far window was seen to work */
@@ -187,8 +188,6 @@ struct stoa_fabric {
 uint64_t stoa_fabric_now_ns(void);
 /* Count a refused connection and remember why, to be told. */
 void stoa_fabric_refused(stoa_fabric *link, stoa_err why);
-/* The reason with this name, CLOSED when it is none. */
-stoa_err stoa_fabric_reason(const void *name, uint32_t name_bytes);
 void stoa_fabric_kick(stoa_fabric *link);
 
 static inline void stoa_fabric_mark(uint64_t *bits, uint32_t slot)

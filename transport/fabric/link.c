@@ -55,37 +55,17 @@ uint64_t stoa_fabric_now_ns(void)
 
 /* --- refusals */
 
-static const stoa_err reasons[] = {STOA_E_DENIED, STOA_E_VERSION, STOA_E_MALFORMED, STOA_E_FULL, STOA_E_CORRUPT};
-enum { REASON_COUNT = sizeof reasons / sizeof reasons[0] };
-
 void stoa_fabric_refused(stoa_fabric *link, stoa_err why)
 {
     link->counts.refused++;
-    for (unsigned i = 0; i < REASON_COUNT; i++) {
-        if (reasons[i] == why) { link->refused |= 1U << i; }
-    }
-}
-
-stoa_err stoa_fabric_reason(const void *name, uint32_t name_bytes)
-{
-    for (unsigned i = 0; i < REASON_COUNT; i++) {
-        const char *at = stoa_err_name(reasons[i]);
-        if (strlen(at) == name_bytes && memcmp(at, name, name_bytes) == 0) { return reasons[i]; }
-    }
-    return STOA_OK;
+    stoa_refusals_add(&link->refused, why);
 }
 
 static bool tell_refused(stoa_fabric *link, const stoa_link_events *events)
 {
-    if (!events->refused) { link->refused = 0; }
-    for (unsigned i = 0; i < REASON_COUNT; i++) {
-        if (link->refused & 1U << i) {
-            link->refused &= ~(1U << i);
-            events->refused(events->context, reasons[i]);
-            return true;
-        }
-    }
-    return false;
+    stoa_err why = stoa_refusals_take(&link->refused);
+    if (why && events->refused) { events->refused(events->context, why); }
+    return why && events->refused;
 }
 
 /* --- frames out */

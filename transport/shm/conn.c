@@ -135,15 +135,11 @@ void stoa_shm_conn_refuse(stoa_shm_link *link, stoa_shm_conn *conn, stoa_err why
     link->changed = true;
 }
 
-/* The other side refuses us: with one of the reasons, or it is not our kind. */
+/* The other side refuses us; with what is no refusal it is not our kind. */
 static void refused_by(stoa_shm_link *link, stoa_shm_conn *conn, const stoa_shm_note *note)
 {
-    static const stoa_err reasons[] = {STOA_E_DENIED, STOA_E_VERSION, STOA_E_FULL};
-    stoa_err why = STOA_E_MALFORMED;
-    for (unsigned i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
-        if (note->why == (int32_t)reasons[i]) { why = reasons[i]; }
-    }
-    stoa_shm_link_refused(link, why);
+    stoa_err why = stoa_refusals_coded(note->why);
+    stoa_shm_link_refused(link, why ? why : STOA_E_MALFORMED);
     stoa_shm_conn_end(link, conn);
 }
 

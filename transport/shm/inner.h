@@ -6,6 +6,7 @@
 #define STOA_TRANSPORT_SHM_INNER_H
 
 #include "transport/link.h"
+#include "transport/refusals.h"
 #include "transport/shm/memory.h"
 #include "transport/shm/socket.h"
 
@@ -88,7 +89,7 @@ struct stoa_shm_link {
     uint32_t allowed_count;
     bool listed;      /* allowed says who may; else our own user may */
     uid_t server_uid; /* who dials: whom it takes for the listener */
-    uint32_t refused; /* reasons not told yet, a bit each */
+    stoa_refusals refused; /* not told yet */
     stoa_link_counts counts;
     char address[STOA_SHM_NAME_BYTES + 8];
     const char *name; /* in address */

@@ -60,29 +60,19 @@ static stoa_shm_conn *live_at(const stoa_shm_link *self, uint32_t i)
 
 /* --- refusals */
 
-static const stoa_err reasons[] = {STOA_E_DENIED, STOA_E_VERSION, STOA_E_MALFORMED, STOA_E_FULL};
-enum { REASON_COUNT = sizeof reasons / sizeof reasons[0] };
-
 void stoa_shm_link_refused(stoa_shm_link *link, stoa_err why)
 {
     link->counts.refused++;
     link->changed = true;
     link->pause_ms = 1000; /* link.h: who was refused dials once a second */
-    for (unsigned i = 0; i < REASON_COUNT; i++) {
-        if (reasons[i] == why) { link->refused |= 1U << i; }
-    }
+    stoa_refusals_add(&link->refused, why);
 }
 
 static uint32_t tell_refused(stoa_shm_link *self, const stoa_link_events *events, uint32_t max)
 {
     uint32_t told = 0;
-    if (!events->refused) { self->refused = 0; }
-    for (unsigned i = 0; i < REASON_COUNT && told < max; i++) {
-        if (!(self->refused & 1U << i)) { continue; }
-        self->refused &= ~(1U << i);
-        events->refused(events->context, reasons[i]);
-        told++;
-    }
+    if (!events->refused) { self->refused = (stoa_refusals){0}; }
+    for (; told < max && self->refused.bits; told++) { events->refused(events->context, stoa_refusals_take(&self->refused)); }
     return told;
 }
 
@@ -314,7 +304,7 @@ static uint32_t poll_link(stoa_link *link, const stoa_link_events *events, uint3
     }
     do {
         self->changed = false;
-        if (self->refused) { told += tell_refused(self, events, max - told); }
+        if (self->refused.bits) { told += tell_refused(self, events, max - told); }
         told += sweep(self, events, max - told);
         if (told == max) { return told; }
         more = self->changed || (!self->spins && rest(self));

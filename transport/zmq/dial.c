@@ -172,7 +172,7 @@ static void take_good_bye(dialler *self, const zmq_msg_t *first)
     zmq_msg_init(&name);
     if (stoa_zmq_socket_receive(&self->base.socket, &name)) {
         known = known && !stoa_zmq_socket_skip(&self->base.socket, &name);
-        stoa_err why = known ? stoa_zmq_link_reason(zmq_msg_data(&name), zmq_msg_size(&name)) : STOA_E_MALFORMED;
+        stoa_err why = known ? stoa_refusals_named(zmq_msg_data(&name), zmq_msg_size(&name)) : STOA_E_MALFORMED;
         if (why) { stoa_zmq_link_refused(&self->base, why); }
     }
     zmq_msg_close(&name);

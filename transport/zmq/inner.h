@@ -5,6 +5,7 @@
 #define STOA_TRANSPORT_ZMQ_INNER_H
 
 #include "transport/link.h"
+#include "transport/refusals.h"
 #include "transport/zmq/socket.h"
 #include "transport/timer.h"
 
@@ -52,7 +53,7 @@ struct stoa_zmq_link {
     stoa_link_counts counts;
     bool was_full;    /* a send was, since the last poll */
     bool watch_due;   /* the monitor is to be read before the next message */
-    uint32_t refused; /* reasons not told yet, a bit each */
+    stoa_refusals refused; /* not told yet */
     zmq_msg_t held;   /* a frame whose up had to be told first */
     bool holds;
     char address[STOA_ZMQ_ADDRESS_BYTES];  /* "zmq+tcp://..." */
@@ -63,9 +64,6 @@ extern const stoa_zmq_side stoa_zmq_listen, stoa_zmq_dial;
 
 /* Count a refused connection and remember why, to be told. */
 void stoa_zmq_link_refused(stoa_zmq_link *link, stoa_err why);
-
-/* The reason with this name (stoa_err_name), OK when it is none. */
-stoa_err stoa_zmq_link_reason(const char *name, size_t name_bytes);
 
 /* Tell one of the reasons; false when there is none. */
 bool stoa_zmq_link_tell_refused(stoa_zmq_link *link, const stoa_link_events *events);

@@ -47,37 +47,17 @@ static stoa_zmq_link *own(stoa_link *link)
 
 /* --- shared by the sides */
 
-static const stoa_err reasons[] = {STOA_E_DENIED, STOA_E_VERSION, STOA_E_MALFORMED, STOA_E_FULL};
-enum { REASON_COUNT = sizeof reasons / sizeof reasons[0] };
-
 void stoa_zmq_link_refused(stoa_zmq_link *link, stoa_err why)
 {
     link->counts.refused++;
-    for (unsigned i = 0; i < REASON_COUNT; i++) {
-        if (reasons[i] == why) { link->refused |= 1U << i; }
-    }
+    stoa_refusals_add(&link->refused, why);
 }
 
 bool stoa_zmq_link_tell_refused(stoa_zmq_link *link, const stoa_link_events *events)
 {
-    if (!events->refused) { link->refused = 0; }
-    for (unsigned i = 0; i < REASON_COUNT; i++) {
-        if (link->refused & 1U << i) {
-            link->refused &= ~(1U << i);
-            events->refused(events->context, reasons[i]);
-            return true;
-        }
-    }
-    return false;
-}
-
-stoa_err stoa_zmq_link_reason(const char *name, size_t name_bytes)
-{
-    for (unsigned i = 0; i < REASON_COUNT; i++) {
-        const char *at = stoa_err_name(reasons[i]);
-        if (strlen(at) == name_bytes && memcmp(at, name, name_bytes) == 0) { return reasons[i]; }
-    }
-    return STOA_OK;
+    stoa_err why = stoa_refusals_take(&link->refused);
+    if (why && events->refused) { events->refused(events->context, why); }
+    return why && events->refused;
 }
 
 void stoa_zmq_link_hold(stoa_zmq_link *link, zmq_msg_t *msg)

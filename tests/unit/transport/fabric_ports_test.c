@@ -299,6 +299,32 @@ static void without_descriptors_a_listener_sleeps(void **state)
     server_close(&w);
 }
 
+/* What who dials could not do there is told here by its name. */
+static void whatever_the_other_side_refuses_for_is_told(void **state)
+{
+    world w;
+    stoa_err err;
+    server_open(&w, *state, NULL);
+    for (unsigned i = 0; (err = stoa_err_at(i)) != STOA_OK; i++) {
+        uint8_t bye[64] = {0}, rest[MESSAGE_MAX];
+        const char *name = stoa_err_name(err);
+        size_t bytes = strlen(name);
+        stoa_put_u16(bye, (uint16_t)(1 + bytes));
+        bye[2] = STOA_DOOR_BYE;
+        memcpy(bye + DOOR_HEAD, name, bytes);
+        uint32_t before = w.refusals;
+        bool refuses = err != STOA_E_CLOSED && err != STOA_E_TOO_LARGE;
+        int fd = knock(w.port);
+        say(fd, bye, DOOR_HEAD + bytes);
+        assert_int_equal(hear(&w, fd, rest), 0);
+        run(&w);
+        (void)close(fd);
+        assert_int_equal(w.refusals, before + refuses);
+        if (refuses) { assert_int_equal(w.why, err); }
+    }
+    server_close(&w);
+}
+
 /* --- the library's own port */
 
 /* Where it is, as the other side of a connection would be told. UCX has a port for each, and none without. */
@@ -459,6 +485,7 @@ int main(void)
         OVER_EACH(an_address_that_is_none_ends_nothing),
         OVER_EACH(who_says_nothing_shuts_nobody_out),
         OVER_EACH(without_descriptors_a_listener_sleeps),
+        OVER_EACH(whatever_the_other_side_refuses_for_is_told),
         cmocka_unit_test(ucx_writes_where_a_stranger_says),
         cmocka_unit_test(libfabric_does_not_survive_a_stranger),
         cmocka_unit_test(off_this_machine_the_network_must_be_vouched_for),

@@ -623,7 +623,7 @@ static void a_good_bye_is_heard_at_once(void **state)
     kit_run(k, 3);
     assert_int_equal(k->a.messages, 1);
     assert_int_equal(k->a.downs, 1);
-    assert_int_equal(k->a.why_down, STOA_E_CLOSED);
+    assert_int_equal(k->a.why_down, STOA_OK);
 }
 
 static void bad_options_are_named(void **state)
