@@ -51,17 +51,17 @@ static inline stoa_err stoa_refusals_take(stoa_refusals *refusals)
     return stoa_refusals_rows[i].err;
 }
 
-/* What the other side says is why, by name. OK: no refusal, but an end ("" too); MALFORMED: no error of this version. */
+/* What the other side says is why, by name. OK: no refusal, but an end; so is "", and what is no error of this version. */
 static inline stoa_err stoa_refusals_named(const void *name, size_t name_bytes)
 {
     for (unsigned i = 0; i < STOA_REFUSALS_ROWS; i++) {
         const stoa_refusals_row *row = &stoa_refusals_rows[i];
         if (strlen(row->name) == name_bytes && memcmp(row->name, name, name_bytes) == 0) { return stoa_refusals_meant(row->err); }
     }
-    return name_bytes ? STOA_E_MALFORMED : STOA_OK;
+    return STOA_OK;
 }
 
-/* The same by its code. */
+/* The same by its code, where one that is no error of this version is MALFORMED. */
 static inline stoa_err stoa_refusals_coded(int32_t code)
 {
     for (unsigned i = 0; i < STOA_REFUSALS_ROWS; i++) {

@@ -12,7 +12,7 @@
  *                (then the stand's is full until there is room, so senders hear FULL and can wait for room)
  *     asks       answers, refusals (FULL, NO_HANDLER, CLOSED ...) and deadlines as at home; where a node is lost who asked hears
  *                TIMEOUT at once: the outcome is unknown
- *     ends       who monitors or is linked to a stand hears of the actor's end with its reason, or LOST: its node restarted, was
+ *     ends       who monitors or is linked to a stand hears of the actor's end with its reason, or LOST: its node ended, restarted, was
  *                silent for too long, or the connection did not come back within lost_ns. A stand that has ended is not revived:
  *                who comes back is found by name. Both ends of a link hear of its other one's end and of its node's loss, whoever made
  *                it. What another node says fails 20 actors here within 10 s at most, others later; its loss fails all at once

@@ -534,7 +534,7 @@ static void close_carrier(stoa_carrier *carrier)
         carrier->gone = end->next_gone;
         end_close(end);
     }
-    if (carrier->context) { ucp_cleanup(carrier->context); }
+    stoa_ucx_context_close(carrier->context);
     if (carrier->own_epoll >= 0) { (void)close(carrier->own_epoll); }
     free(carrier);
 }

@@ -1,5 +1,6 @@
 /* ucx/means.h - what a worker takes and UCX 1.13 does not take no for: where descriptors end while one is made, it ends the
- * process; where no port of its range is free, it tries them for ever. So they are asked for before UCX does.
+ * process; where no port of its range is free, it tries them for ever. So they are asked for before UCX does; that others take the last ports
+ * between the two is worker.c's.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_UCX_MEANS_H

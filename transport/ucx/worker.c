@@ -3,8 +3,15 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "transport/ucx/worker.h"
 
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { PATIENCE_MS = 500 }; /* a worker takes less than one */
 
 static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER; /* what was free for one is not taken by another */
 
@@ -12,6 +19,113 @@ stoa_err stoa_ucx_fail(stoa_err err, const char *what, ucs_status_t status)
 {
     return STOA_FAIL(err, "UCX: %s: %s", what, ucs_status_string(status));
 }
+
+/* --- made by a thread of its own: another process may have taken the ports that were free, and then UCX does not return */
+
+typedef struct job {
+    ucp_context_h context;
+    ucp_worker_h worker;
+    ucs_status_t status;
+    int bell;                  /* readable once it is done */
+    bool done, given_up, last; /* under the lock. last: the context goes with it */
+} job;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static job *stuck; /* the one that was given up; under the lock. Until it is over no other is begun */
+
+static ucs_status_t create(ucp_context_h context, ucp_worker_h *out)
+{
+    ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE, .thread_mode = UCS_THREAD_MODE_SINGLE};
+    return ucp_worker_create(context, &params, out);
+}
+
+static void job_free(job *of)
+{
+    if (of->bell >= 0) { (void)close(of->bell); }
+    free(of);
+}
+
+/* A port has come free for whom nobody waits any more. */
+static void job_bury(job *of)
+{
+    if (of->status == UCS_OK) { ucp_worker_destroy(of->worker); }
+    (void)pthread_mutex_lock(&lock);
+    bool last = of->last;
+    stuck = NULL;
+    (void)pthread_mutex_unlock(&lock);
+    if (last) { ucp_cleanup(of->context); }
+    job_free(of);
+}
+
+static void *job_run(void *context)
+{
+    job *of = context;
+    of->status = create(of->context, &of->worker);
+    (void)pthread_mutex_lock(&lock);
+    bool given_up = of->given_up;
+    of->done = true;
+    (void)eventfd_write(of->bell, 1);
+    (void)pthread_mutex_unlock(&lock); /* else it is its owner's from here on */
+    if (given_up) { job_bury(of); }
+    return NULL;
+}
+
+static stoa_err job_begin(ucp_context_h context, job **out)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    job *of = calloc(1, sizeof *of);
+    if (!of) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a connection"); }
+    of->context = context;
+    of->bell = eventfd(0, EFD_CLOEXEC);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool runs = of->bell >= 0 && pthread_create(&thread, NULL, job_run, of) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!runs) {
+        job_free(of);
+        return STOA_FAIL(STOA_E_IO, "no thread, or no descriptor, for UCX");
+    }
+    (void)pthread_detach(thread);
+    *out = of;
+    return STOA_OK;
+}
+
+static stoa_err create_patiently(ucp_context_h context, const stoa_ucx_ports *ports, ucp_worker_h *worker, ucs_status_t *status)
+{
+    job *of = NULL;
+    (void)pthread_mutex_lock(&lock);
+    bool waits = stuck != NULL;
+    (void)pthread_mutex_unlock(&lock);
+    stoa_err err = waits ? STOA_E_FULL : job_begin(context, &of);
+    if (!err) {
+        (void)poll(&(struct pollfd){.fd = of->bell, .events = POLLIN}, 1, PATIENCE_MS);
+        (void)pthread_mutex_lock(&lock);
+        of->given_up = !of->done;
+        if (of->given_up) { stuck = of; }
+        err = of->given_up ? STOA_E_FULL : STOA_OK;
+        (void)pthread_mutex_unlock(&lock);
+    }
+    if (err == STOA_E_FULL) {
+        return STOA_FAIL(err, "UCX_TCP_PORT_RANGE: others took the ports %u to %u while a connection was being made", ports->first, ports->last);
+    }
+    if (err) { return err; }
+    *worker = of->worker;
+    *status = of->status;
+    job_free(of);
+    return STOA_OK;
+}
+
+void stoa_ucx_context_close(ucp_context_h context)
+{
+    (void)pthread_mutex_lock(&lock);
+    bool waits = stuck && stuck->context == context;
+    if (waits) { stuck->last = true; }
+    (void)pthread_mutex_unlock(&lock);
+    if (context && !waits) { ucp_cleanup(context); }
+}
+
+/* --- its life */
 
 static stoa_err address_take(stoa_ucx_worker *worker)
 {
@@ -22,8 +136,6 @@ static stoa_err address_take(stoa_ucx_worker *worker)
 stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, const stoa_ucx_ports *ports,
                               ucp_am_recv_callback_t on_message, void *argument)
 {
-    ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
-                                  .thread_mode = UCS_THREAD_MODE_SINGLE};
     ucp_am_handler_param_t handler = {.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
                                                     UCP_AM_HANDLER_PARAM_FIELD_ARG,
                                       .id = STOA_UCX_MESSAGE_ID,
@@ -33,7 +145,11 @@ stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, const
     ucs_status_t status = UCS_OK;
     (void)pthread_mutex_lock(&making);
     stoa_err err = stoa_ucx_means(ports);
-    if (!err) { status = ucp_worker_create(context, &params, &out->worker); }
+    if (!err && ports && ports->last) {
+        err = create_patiently(context, ports, &out->worker, &status);
+    } else if (!err) {
+        status = create(context, &out->worker);
+    }
     (void)pthread_mutex_unlock(&making);
     if (err) { return err; }
     if (status == UCS_OK) { status = ucp_worker_set_am_recv_handler(out->worker, &handler); }

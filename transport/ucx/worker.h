@@ -29,7 +29,9 @@ typedef struct stoa_ucx_worker {
     stoa_ucx_address own; /* over tcp: address, taken apart */
 } stoa_ucx_worker;
 
-/* A worker of context, over tcp where there are ports, else NULL; one at a time is made in a process. on_message gets what comes, with argument. It blocks for what it takes to make one, below a millisecond.
+/* A worker of context, over tcp where there are ports, else NULL; one at a time is made in a process. on_message gets what comes, with argument. It
+ * blocks for what it takes to make one, below a millisecond; half a second where other processes take the last ports of a range meanwhile:
+ * then a thread waits in UCX until one is free, and until then all are FULL.
  * Errors: FULL (ucx/means.h), UNSUPPORTED (its address has another form than 1.13 has), NOMEM, IO; out is closed then. */
 stoa_err stoa_ucx_worker_open(stoa_ucx_worker *out, ucp_context_h context, const stoa_ucx_ports *ports,
                               ucp_am_recv_callback_t on_message, void *argument);
@@ -43,6 +45,9 @@ uint32_t stoa_ucx_worker_address(const stoa_ucx_worker *worker, const struct soc
 /* What came from the other side, in a buffer that is longer than UCX can read. Errors: MALFORMED, UNSUPPORTED. */
 stoa_err stoa_ucx_worker_address_read(const stoa_ucx_worker *worker, const void *address, uint32_t size_bytes,
                                       uint8_t blob_out[STOA_UCX_BLOB_BYTES]);
+
+/* As ucp_cleanup, once no worker is being made any more; NULL is allowed. Does not wait. */
+void stoa_ucx_context_close(ucp_context_h context);
 
 /* What UCX says, with the trail begun. */
 stoa_err stoa_ucx_fail(stoa_err err, const char *what, ucs_status_t status);

@@ -455,7 +455,7 @@ static void keys_that_go_while_a_link_is_not_open_are_gone_when_it_is(void **sta
     (void)snprintf(keys, sizeof keys, "%s/keys", a.data);
     kit_ok(stoa_keys_rotate(keys, STOA_KEY_SERVER, NULL, NULL, 0, stoa_clock_real.wall_ns(&stoa_clock_real), false, &change));
     (void)snprintf(keys, sizeof keys, "%s/keys", b.data);
-    kit_ok(stoa_keys_allow(keys, "a", change.key, NULL, stoa_clock_real.wall_ns(&stoa_clock_real), &change));
+    kit_ok(stoa_keys_allow(keys, "a", change.key, NULL, NULL, stoa_clock_real.wall_ns(&stoa_clock_real), &change));
     look_until(&a, &a, &a.told[STOA_REMOTE_DOWN], lefts);
     /* now b's key goes, too, and then the place is back */
     remove_key(&a, "b");

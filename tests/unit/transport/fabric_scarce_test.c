@@ -1,6 +1,7 @@
 /* fabric_scarce_test.c - goal: where descriptors or ports end, links over UCX are refused by name, and the process goes on. Method: one
  * side, in a process of its own, has r descriptors left for each r up to LEFT_MAX while connections are made, then all again; the other
- * side has no lack of them. What is refused in want is served afterwards. More dial than UCX_TCP_PORT_RANGE has ports for.
+ * side has no lack of them. What is refused in want is served afterwards. More dial than UCX_TCP_PORT_RANGE has ports for. Somebody
+ * else takes the last ports of a range while UCX asks for one.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -9,8 +10,12 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +23,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "transport/fabric/inner.h"
 #include "transport/link.h"
 
 enum { LEFT_MAX = 16, FILES = 512, POLLS = 100, DEADLINE = 60000, PORTS = 8, DIALS = 8, PORT_FIRST = 20000, ADDRESS_BYTES = 128 };
+enum { ROUNDS = 40, STEPS = 20, ALARM_S = 120 };
 
 typedef struct side {
     stoa_link *link;
@@ -273,6 +280,93 @@ static void more_than_the_range_has_ports_are_refused(void **state)
     assert_int_equal(status, 0);
 }
 
+/* Somebody else, who takes both ports of the range at some moment of each round, and lets go of them when the round is over. */
+typedef struct thief {
+    int first;
+    uint64_t whole_ns; /* what a round takes that nobody disturbs */
+    atomic_int round;  /* 0: between two; -1: end */
+    atomic_int begun, done; /* the last one that it has */
+} thief;
+
+static int take(int port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(fd, (const struct sockaddr *)&at, sizeof at) == 0) { return fd; }
+    (void)close(fd);
+    return -1;
+}
+
+static void *steal(void *context)
+{
+    thief *t = context;
+    for (int round; (round = atomic_load(&t->round)) >= 0; (void)sched_yield()) {
+        int fds[2] = {-1, -1};
+        if (round == atomic_load(&t->done) || round == 0) { continue; }
+        atomic_store(&t->begun, round);
+        uint64_t at_ns = stoa_clock_real.now_ns(&stoa_clock_real) + t->whole_ns * (uint64_t)(round % STEPS) / STEPS;
+        while (stoa_clock_real.now_ns(&stoa_clock_real) < at_ns) {}
+        for (; atomic_load(&t->round) == round; (void)sched_yield()) {
+            for (int i = 0; i < 2; i++) { fds[i] = fds[i] < 0 ? take(t->first + i) : fds[i]; }
+        }
+        for (int i = 0; i < 2; i++) {
+            if (fds[i] >= 0) { (void)close(fds[i]); }
+        }
+        atomic_store(&t->done, round);
+    }
+    return NULL;
+}
+
+static void opens_while_ports_are_taken(void)
+{
+    char range[32];
+    pthread_t thread;
+    side own;
+    thief t = {.first = PORT_FIRST + 8000 + getpid() % 1000 * 2};
+    unsigned opened = 0, full = 0;
+    (void)snprintf(range, sizeof range, "%d-%d", t.first, t.first + 1);
+    MUST(setenv("UCX_TCP_PORT_RANGE", range, 1) == 0);
+    for (int i = 0; i < 2; i++) { /* with the first the library is loaded */
+        uint64_t began_ns = stoa_clock_real.now_ns(&stoa_clock_real);
+        MUST(!side_open(&own, true, "ucx+tcp://127.0.0.1:0"));
+        t.whole_ns = stoa_clock_real.now_ns(&stoa_clock_real) - began_ns;
+        own.link->ops->close(own.link, 0);
+    }
+    MUST(pthread_create(&thread, NULL, steal, &t) == 0);
+    for (int round = 1; round <= ROUNDS; round++) {
+        atomic_store(&t.round, round);
+        while (atomic_load(&t.begun) != round) { (void)sched_yield(); }
+        stoa_err err = side_open(&own, true, "ucx+tcp://127.0.0.1:0");
+        MUST(!err || err == STOA_E_FULL);
+        if (!err) { own.link->ops->close(own.link, 0); }
+        opened += !err;
+        full += err && strstr(stoa_err_trail(), "others took the ports");
+        atomic_store(&t.round, 0);
+        while (atomic_load(&t.done) != round) { (void)poll(NULL, 0, 1); }
+    }
+    atomic_store(&t.round, -1);
+    MUST(pthread_join(thread, NULL) == 0);
+    (void)printf("%u opened, %u were full too late\n", opened, full);
+    stoa_err err = STOA_E_FULL;
+    for (int i = 0; i < DEADLINE && (err = side_open(&own, true, "ucx+tcp://127.0.0.1:0")); i++) { (void)poll(NULL, 0, 1); }
+    MUST(!err);
+    own.link->ops->close(own.link, 0);
+    exit(0);
+}
+
+static void ports_that_are_taken_meanwhile_are_full(void **state)
+{
+    int status = 0;
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        (void)alarm(ALARM_S);
+        opens_while_ports_are_taken();
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static void a_range_that_is_none_is_refused(void **state)
 {
     static const char *const ranges[] = {"41105-41100", "70000-70002", "ports"};
@@ -296,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_listener_without_descriptors_refuses_and_goes_on),
         cmocka_unit_test(who_dials_without_descriptors_goes_on),
         cmocka_unit_test(more_than_the_range_has_ports_are_refused),
+        cmocka_unit_test(ports_that_are_taken_meanwhile_are_full),
         cmocka_unit_test(a_range_that_is_none_is_refused),
     };
     return cmocka_run_group_tests_name("transport/fabric, in want", tests, NULL, NULL);
