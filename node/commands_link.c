@@ -66,7 +66,7 @@ static uint64_t since_of(const stoa_node_seen *node)
 {
     const stoa_link_fault *f = &node->fault;
     if (node->over || node->view.paused) { return 0; }
-    return node->view.session.state == STOA_SESSION_UP ? f->up_ns : node->view.lost ? f->lost_ns : f->down_ns;
+    return node->view.session.state == STOA_SESSION_UP ? f->up_ns : node->view.lost && !node->view.left ? f->lost_ns : f->down_ns;
 }
 
 static uint64_t dropped_of(const stoa_node_seen *node)
@@ -94,6 +94,8 @@ static void put_node_note(stoa_doc *doc, const stoa_platform *p, const stoa_node
         stoa_doc_text(doc, "note", "refused for a key: compare the fingerprints of key show on both nodes, and key allow");
     } else if (!up && why == STOA_E_STALE) {
         stoa_doc_text(doc, "note", "refused for an older copy of its data, or a second process of its name: stop that one");
+    } else if (!up && node->view.left) {
+        stoa_doc_text(doc, "note", "it has said good-bye, or this node has: its actors are UNAVAILABLE here until it is started again, or let in");
     } else if (!up && node->view.lost) {
         stoa_doc_text(doc, "note", "its actors are UNAVAILABLE here; it is met again by itself: see that its stoad runs, and the network to it");
     } else if (!up) {

@@ -70,12 +70,13 @@ static void *job_run(void *context)
     return NULL;
 }
 
-static stoa_err job_begin(ucp_context_h context, job **out)
+/* NULL: no memory, thread or descriptor. */
+static job *job_begin(ucp_context_h context)
 {
     pthread_t thread;
     sigset_t all, before;
     job *of = calloc(1, sizeof *of);
-    if (!of) { return STOA_FAIL(STOA_E_NOMEM, "no memory for a connection"); }
+    if (!of) { return NULL; }
     of->context = context;
     of->bell = eventfd(0, EFD_CLOEXEC);
     (void)sigfillset(&all);
@@ -84,32 +85,29 @@ static stoa_err job_begin(ucp_context_h context, job **out)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!runs) {
         job_free(of);
-        return STOA_FAIL(STOA_E_IO, "no thread, or no descriptor, for UCX");
+        return NULL;
     }
     (void)pthread_detach(thread);
-    *out = of;
-    return STOA_OK;
+    return of;
 }
 
 static stoa_err create_patiently(ucp_context_h context, const stoa_ucx_ports *ports, ucp_worker_h *worker, ucs_status_t *status)
 {
-    job *of = NULL;
     (void)pthread_mutex_lock(&lock);
     bool waits = stuck != NULL;
     (void)pthread_mutex_unlock(&lock);
-    stoa_err err = waits ? STOA_E_FULL : job_begin(context, &of);
-    if (!err) {
+    job *of = waits ? NULL : job_begin(context);
+    if (!of && !waits) { return STOA_FAIL(STOA_E_IO, "no memory, thread or descriptor for UCX"); }
+    if (of) {
         (void)poll(&(struct pollfd){.fd = of->bell, .events = POLLIN}, 1, PATIENCE_MS);
         (void)pthread_mutex_lock(&lock);
-        of->given_up = !of->done;
-        if (of->given_up) { stuck = of; }
-        err = of->given_up ? STOA_E_FULL : STOA_OK;
+        waits = of->given_up = !of->done;
+        if (waits) { stuck = of; }
         (void)pthread_mutex_unlock(&lock);
     }
-    if (err == STOA_E_FULL) {
-        return STOA_FAIL(err, "UCX_TCP_PORT_RANGE: others took the ports %u to %u while a connection was being made", ports->first, ports->last);
+    if (waits || !of) {
+        return STOA_FAIL(STOA_E_FULL, "UCX_TCP_PORT_RANGE: others took the ports %u to %u while a connection was being made", ports->first, ports->last);
     }
-    if (err) { return err; }
     *worker = of->worker;
     *status = of->status;
     job_free(of);
