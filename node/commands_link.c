@@ -27,7 +27,9 @@ static const char *state_of(const stoa_node_seen *node)
 static void put_link_note(stoa_doc *doc, const stoa_link_seen *link)
 {
     const char *nodes = link->is->nodes[0] ? link->is->nodes : "anybody";
-    if (link->keyless) {
+    if (link->shut) {
+        stoa_doc_printf(doc, "note", "not open now: %s; it is tried again each second", stoa_err_name(link->shut));
+    } else if (link->keyless) {
         stoa_doc_text(doc, "note", link->is->listen ? "of a node that it names no key is known (link_without_key in the log): key allow"
                                                     : "no key of that node is known: key allow");
     } else if (link->refused && link->refused_why == STOA_E_STALE) {

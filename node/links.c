@@ -112,7 +112,7 @@ static void see_link(void *context, const stoa_remote_link_view *view)
     const seeing *s = context;
     stoa_link_seen *to = &s->seen->links[s->seen->link_count++];
     *to = (stoa_link_seen){.is = &s->links->platform->settings.links[view->index], .traits = view->traits, .counts = view->counts, .strangers = view->strangers,
-                            .refused = view->refused, .refused_why = view->refused_why, .sessions = view->sessions};
+                            .refused = view->refused, .refused_why = view->refused_why, .shut = view->shut, .sessions = view->sessions};
     (void)snprintf(to->address, sizeof to->address, "%s", view->address);
 }
 

@@ -36,6 +36,7 @@ typedef struct stoa_link_seen {
     stoa_sessions_counts strangers;
     uint64_t refused; /* connections and greetings, here and by other sides */
     stoa_err refused_why;
+    stoa_err shut; /* why it is not open; OK: it is */
     uint32_t sessions;
     bool keyless; /* no key is known of the node that it dials, or of one that it lets in */
 } stoa_link_seen;

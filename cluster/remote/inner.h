@@ -164,6 +164,7 @@ typedef struct stoa_remote_line {
     stoa_sessions *sessions;
     stoa_session_events events;
     uint64_t retry_ns; /* link NULL: when it is opened again */
+    stoa_err shut;     /* why it is NULL */
     uint64_t refused;  /* connections and greetings */
     stoa_err refused_why;
 } stoa_remote_line;

@@ -58,6 +58,7 @@ static void look_at_links(stoa_remote *remote, void *context)
                                       .uri = line->options.uri,
                                       .address = line->options.uri,
                                       .listens = line->options.link.listen,
+                                      .shut = line->link ? STOA_OK : line->shut,
                                       .refused = line->refused,
                                       .refused_why = line->refused_why,
                                       .sessions = stoa_sessions_count(line->sessions)};
@@ -188,6 +189,7 @@ static stoa_err open_again(stoa_remote *remote, stoa_remote_line *line)
     stoa_err err = stoa_remote_line_open(line, &link);
     line->link = link;
     line->retry_ns = err ? remote->now_ns + STOA_S(1) : 0;
+    line->shut = err;
     stoa_sessions_relink(line->sessions, link, remote->now_ns);
     return err;
 }
@@ -261,13 +263,14 @@ static void reopen_link(stoa_remote *remote, void *context)
     close_link(line, r->leaves ? BYE_MS : 0);
     if (!r->err) { r->err = open_again(remote, line); }
     if (r->err) { (void)snprintf(r->trail, sizeof r->trail, "%s", stoa_err_trail()); }
-    if (r->err != STOA_E_INVALID && r->err != STOA_E_NOMEM) { /* it may be opened with them later */
+    if (r->err != STOA_E_NOMEM) { /* closed rather than with keys that hold no more */
         free_keys(&before);
         return;
     }
     free_keys(line);
     *line = before;
     line->link = NULL;
+    line->options.link.allowed_count = 0; /* nor does anybody come in by the old ones where there is no memory for the new */
     (void)open_again(remote, line);
 }
 

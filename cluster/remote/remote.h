@@ -109,6 +109,7 @@ typedef struct stoa_remote_link_view {
     const char *address; /* as bound */
     char scheme[32];
     bool listens;
+    stoa_err shut;           /* why it is not open, and tried again each second; OK: it is */
     stoa_link_traits traits; /* what the module's probe said */
     stoa_link_counts counts;
     stoa_sessions_counts strangers;
@@ -162,7 +163,8 @@ stoa_err stoa_remote_drop(stoa_remote *remote, const char *peer);
  * stoa_link_ops.allow; NOT_FOUND (no such link). */
 stoa_err stoa_remote_allow(stoa_remote *remote, uint32_t link, const stoa_link_allowed *allowed, uint32_t count);
 /* Close a link and open it with these options (keys) at the same place; sessions stay. leaves: with a good-bye, for the node there is to
- * be met no more. Errors: as stoa_link_open, and then it is tried again each second, INVALID: with the old ones; NOT_FOUND. */
+ * be met no more. Errors: as stoa_link_open, and then it is closed and tried again with these each second; NOMEM: maybe with the old ones, by
+ * which nobody is let in; NOT_FOUND. */
 stoa_err stoa_remote_reopen(stoa_remote *remote, uint32_t link, const stoa_link_options *options, bool leaves);
 
 #endif

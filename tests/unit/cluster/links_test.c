@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cluster/links.h"
 #include "cluster/remote/remote.h"
+#include "cluster/links/inside.h"
 #include "runtime/stoa.h"
 #include "transport/envelope.h"
 #include "transport/key_list.h"
@@ -559,6 +560,47 @@ static void a_key_that_is_another_node_s_now_ends_where_it_is_connected(void **s
     kit_remove(b.data);
 }
 
+static void note_shut(void *context, const stoa_remote_link_view *view)
+{
+    *(stoa_err *)context = view->shut;
+}
+
+/* Keys have changed, and it cannot listen with them: INVALID, as an address is that is not this machine's for a while. */
+static void a_link_that_cannot_be_opened_with_new_keys_has_the_old_ones_no_more(void **state)
+{
+    (void)state;
+    side a = {0}, b = {0};
+    stoa_key_change change;
+    stoa_err shut = STOA_OK;
+    char keys[KIT_PATH_MAX + 8];
+    kit_folder(a.data);
+    kit_folder(b.data);
+    kit_ok(stoa_links_pair(a.data));
+    kit_ok(stoa_links_pair(b.data));
+    give_key(&b, &a, "b");
+    give_key(&a, &b, "a");
+    open_side(&a, "a", "b", "zmq+tcp://127.0.0.1:0", true);
+    open_side(&b, "b", "a", a.address, false);
+    look_until(&a, &b, &b.told[STOA_REMOTE_UP], 0);
+    stoa_remote *remote = stoa_links_remote(a.links);
+    int losts = b.told[STOA_REMOTE_LOST], ups = b.told[STOA_REMOTE_UP];
+    assert_int_equal(stoa_remote_reopen(remote, 0, &(stoa_link_options){.secret_key = "none"}, false), STOA_E_INVALID);
+    stoa_remote_links(remote, note_shut, &shut);
+    assert_int_equal(shut, STOA_E_INVALID);
+    look_until(&b, &b, &b.told[STOA_REMOTE_LOST], losts);
+    assert_int_equal(b.told[STOA_REMOTE_UP], ups);
+    (void)snprintf(keys, sizeof keys, "%s/keys", a.data);
+    kit_ok(stoa_keys_rotate(keys, STOA_KEY_SERVER, NULL, NULL, 0, stoa_clock_real.wall_ns(&stoa_clock_real), false, &change));
+    (void)snprintf(keys, sizeof keys, "%s/keys", b.data);
+    kit_ok(stoa_keys_allow(keys, "a", change.key, NULL, NULL, stoa_clock_real.wall_ns(&stoa_clock_real), &change));
+    look_until(&a, &b, &b.told[STOA_REMOTE_UP], ups);
+    stoa_remote_links(remote, note_shut, &shut);
+    assert_int_equal(shut, STOA_OK);
+    sides_deinit(&a, &b);
+    kit_remove(a.data);
+    kit_remove(b.data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +608,7 @@ int main(void)
         cmocka_unit_test(the_keys_of_the_folder_decide),
         cmocka_unit_test(a_refusal_is_told_without_a_look),
         cmocka_unit_test(a_key_that_is_another_node_s_now_ends_where_it_is_connected),
+        cmocka_unit_test(a_link_that_cannot_be_opened_with_new_keys_has_the_old_ones_no_more),
         cmocka_unit_test(a_key_of_two_names_lets_in_neither_and_leaves_the_rest),
         cmocka_unit_test(many_names_neither_silence_a_node_nor_fill_the_log),
         cmocka_unit_test(an_orderly_end_is_no_loss),
