@@ -19,10 +19,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "base/clock.h"
 
-enum { OPERATIONS = 256, FORGET_MS = 2000, QUEUE = 4096, PEERS = 64, READ_MAX = 16, PROGRESS_MAX = 64 };
+enum { OPERATIONS = 256, FORGET_MS = 2000, QUEUE = 4096, PEERS = 64, READ_MAX = 16, PROGRESS_MAX = 64, DRAIN_MS = 25 };
 
 struct stoa_ofi_operations {
     struct stoa_ofi_operations *next;
@@ -266,9 +267,22 @@ static void free_ends(stoa_carrier_end *first)
     }
 }
 
+/* A connection that has come and of which rxm has read nothing would keep its descriptor for ever. It looks after those each 10 ms:
+ * accepts in one look, reads in the next. Nobody hears any more of what else comes. */
+static void drain(stoa_ofi_endpoint *endpoint)
+{
+    struct fi_cq_msg_entry entries[READ_MAX];
+    struct fi_cq_err_entry failed = {0};
+    for (unsigned ms = 0; ms < DRAIN_MS; ms++) {
+        if (fi_cq_read(endpoint->cq, entries, READ_MAX) == -FI_EAVAIL) { (void)fi_cq_readerr(endpoint->cq, &failed, 0); }
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
 void stoa_ofi_endpoint_close(stoa_ofi_endpoint *endpoint)
 {
     if (!endpoint) { return; }
+    if (endpoint->wear || endpoint->ends) { drain(endpoint); }
     close_fid(endpoint->ep ? &endpoint->ep->fid : NULL);
     forget(endpoint, UINT64_MAX); /* nothing is used by the library any more */
     close_fid(endpoint->cq ? &endpoint->cq->fid : NULL);
