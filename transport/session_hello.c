@@ -104,11 +104,16 @@ stoa_err stoa_session_take_refusal(stoa_session *s, const void *bytes, uint32_t 
 
 /* --- hellos */
 
+bool stoa_session_trusts(const stoa_session *s, const char *identity)
+{
+    return identity[0] || !s->proven;
+}
+
 /* Errors: VERSION, DENIED. */
 static stoa_err hello_check(const stoa_session *s, const char *identity, const stoa_hello *hello)
 {
     bool other = s->peer[0] && strcmp(hello->name, s->peer) != 0;
-    if (other || !stoa_node_name_is_proven(hello->name, identity)) { return STOA_E_DENIED; }
+    if (other || !stoa_node_name_is_proven(hello->name, identity) || !stoa_session_trusts(s, identity)) { return STOA_E_DENIED; }
     if (hello->version_max < s->options.version_min || hello->version_min > s->options.version_max) {
         return STOA_E_VERSION;
     }
@@ -217,6 +222,7 @@ stoa_err stoa_session_take_hello(stoa_session *s, const char *identity, const vo
     if (err) { return refuse(s, &hello, err, now_ns); }
 
     memcpy(s->peer, hello.name, sizeof s->peer);
+    s->proven = s->proven || identity[0];
     s->peer_epoch = hello.epoch;
     s->bare = s->options.trusts_link && hello.flags & STOA_HELLO_TRUSTS;
     if (hello.incarnation > s->peer_incarnation) { begin(s, &hello, now_ns); }

@@ -111,6 +111,7 @@ struct stoa_session {
     bool blocked; /* the link was full */
     bool busy;    /* messages are looked through: a send only queues */
     bool epoch_told;
+    bool proven; /* a link has proven who the peer is */
 
     uint64_t peer_incarnation, peer_epoch; /* 0: never heard of */
     stoa_session_id id_out, id_in;
@@ -175,6 +176,8 @@ stoa_err stoa_session_put(stoa_session *s, stoa_lane lane, stoa_frame_head head,
 
 /* Whether a link with these options can carry it. */
 bool stoa_session_fits(const stoa_session *s, const stoa_session_options *options);
+/* Whether the peer may go on over a connection of that identity: one that was proven to be who it says not over one that proves nothing. */
+bool stoa_session_trusts(const stoa_session *s, const char *identity);
 /* From its next connection on it keeps to their times, trust and quotas. */
 void stoa_session_over(stoa_session *s, const stoa_session_options *options);
 

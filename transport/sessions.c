@@ -218,6 +218,7 @@ static stoa_err meet(stoa_sessions *all, stoa_peer peer, const char *identity, c
     if (hello.version_max < o->version_min || hello.version_min > o->version_max) { return STOA_E_VERSION; }
     err = named(all, hello.name, &index, &s);
     if (err) { return err; }
+    if (s && !stoa_session_trusts(s, identity)) { return STOA_E_DENIED; }
     if (s && greets_elsewhere(all, s)) { return STOA_E_EXISTS; }
     if (s && is_unaware(all, s, &hello)) {
         introduce(all, peer, s);
@@ -289,7 +290,8 @@ static void recognise(stoa_sessions *all, const char *identity, const void *byte
     bool unknown = !all->options.listens && !own->peer[0];
     if (!unknown || stoa_hello_read(bytes, size_bytes, &hello) || stoa_envelope_check(bytes, size_bytes, 0)) { return; }
     stoa_session *s = kin_named(all, hello.name);
-    bool good = s && stoa_node_name_is_proven(hello.name, identity) && stoa_session_fits(s, &all->options.session);
+    bool good = s && stoa_node_name_is_proven(hello.name, identity) && stoa_session_trusts(s, identity) &&
+                stoa_session_fits(s, &all->options.session);
     if (!good) { return; }
     (void)STOA_MAP64_REMOVE(&all->by_peer, own->link_peer);
     if (s->hello_number < own->hello_number) { s->hello_number = own->hello_number; } /* the other side has heard so many */
@@ -371,7 +373,8 @@ uint64_t stoa_sessions_step(stoa_sessions *sessions, uint64_t now_ns)
 void stoa_sessions_leave(stoa_sessions *sessions, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < sessions->count; i++) {
-        stoa_session_leave(sessions->sessions[i], now_ns);
+        stoa_session *s = sessions->sessions[i];
+        if (s->at == sessions) { stoa_session_leave(s, now_ns); }
     }
     memset(&sessions->by_peer, 0, sizeof sessions->by_peer);
 }

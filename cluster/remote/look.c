@@ -90,6 +90,7 @@ static void look_at_spare(const stoa_remote *remote, uint32_t line, const stoa_s
     stoa_session_look(session, &is);
     const stoa_remote_peer *peer = peer_of(remote, session);
     view.lost = peer && peer->lost;
+    view.left = peer && peer->left;
     view.ready = stoa_sessions_connected(remote->lines[line].sessions);
     view.over = UINT32_MAX;
     for (uint32_t i = 0; is.state == STOA_SESSION_UP && i < remote->line_count; i++) {

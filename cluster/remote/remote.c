@@ -82,8 +82,9 @@ stoa_err stoa_remote_line_keep(stoa_remote_line *line, const stoa_link_options *
     if (!err) { err = keep_text(options->public_key, &line->public_key); }
     if (!err) { err = keep_text(options->server_key, &line->server_key); }
     stoa_link_options *mine = &line->options.link;
+    bool listen = mine->listen;
     *mine = *options;
-    mine->listen = line->options.link.listen;
+    mine->listen = listen;
     mine->secret_key = line->secret_key;
     mine->public_key = line->public_key;
     mine->server_key = line->server_key;

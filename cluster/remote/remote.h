@@ -135,7 +135,7 @@ typedef struct stoa_remote_counts {
 typedef struct stoa_remote_peer_view {
     uint32_t link;            /* index */
     const char *name;         /* "" while unknown */
-    bool spare;               /* another link carries its session: only name, lost, ready and over are told; carried: over is link */
+    bool spare;               /* another link carries its session: only name, lost, left, ready and over are told; carried: over is link */
     bool ready;               /* spare, dials: the connection is there */
     uint32_t over;            /* the link over which it is up; UINT32_MAX: it is not */
     stoa_session_view session; /* rtt: of a live session, see there */
