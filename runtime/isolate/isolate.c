@@ -413,8 +413,11 @@ void stoa_isolate_inspect(const void *state, stoa_buf *out)
 {
     const stoa_isolated *self = state;
     const char *status = self->broken ? self->broken : self->done ? "serves" : "starts", *comma = "";
-    stoa_buf_printf(out, "{\"pid\":%d,\"status\":\"%s\",\"turns\":%" PRIu64 ",\"under_way\":%" PRIu64 ",\"asks\":%u,\"dropped\":{",
-                    self->ward ? (int)stoa_ward_pid(self->ward) : 0, status, self->done, self->sent - self->done, self->asks);
+    pid_t pid = self->ward ? stoa_ward_pid(self->ward) : 0;
+    stoa_buf_puts(out, "{\"pid\":"); /* null until it is known: 0 would be the process group of whoever sends it a signal */
+    if (pid) { stoa_buf_printf(out, "%d", (int)pid); } else { stoa_buf_puts(out, "null"); }
+    stoa_buf_printf(out, ",\"status\":\"%s\",\"turns\":%" PRIu64 ",\"under_way\":%" PRIu64 ",\"asks\":%u,\"dropped\":{", status,
+                    self->done, self->sent - self->done, self->asks);
     for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
         if (!self->dropped[reason]) { continue; }
         stoa_buf_printf(out, "%s\"%s\":%" PRIu64, comma, stoa_drop_name((stoa_drop)reason), self->dropped[reason]);

@@ -102,7 +102,7 @@ class Node:
     def serves(self, name, ends=0):
         def look():
             row = self.actor(name)
-            served = row["ends"] >= ends and row["process"] and row["process"]["status"] == "serves"
+            served = row["ends"] >= ends and row["process"] and row["process"]["status"] == "serves" and row["process"]["pid"]
             return row if served else None
         return wait_until(look, f"{name} does not serve")
 

@@ -5,7 +5,22 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/runtime/isolate_stage.h"
 
+#include <dlfcn.h>
 #include <signal.h>
+#include <spawn.h>
+#include <stdatomic.h>
+
+/* The library's, which here can be held back: the child is at work before its parent knows of it, as where the processors are busy. */
+static atomic_bool held;
+int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *files, const posix_spawnattr_t *how, char *const args[],
+                char *const environment[])
+{
+    int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const *, char *const *);
+    *(void **)&real = dlsym(RTLD_NEXT, "posix_spawn");
+    int rc = real(pid, path, files, how, args, environment);
+    while (held) { (void)usleep(1000); }
+    return rc;
+}
 
 static void misdo(stage *s, const char *what)
 {
@@ -16,14 +31,26 @@ static void misdo(stage *s, const char *what)
     assert_true(err == STOA_E_FAILED || (strcmp(what, "normal") == 0 && err == STOA_OK));
 }
 
-static int pid_of(stage *s)
+/* Its child, or 0 where that is not known yet. */
+static int look_for_pid(stage *s)
 {
     int pid = 0;
     stoa_buf out = {.grows = true};
     assert_int_equal(stoa_inspect(s->node, "odd/o", &out), STOA_OK);
     stoa_buf_put(&out, "", 1);
-    assert_int_equal(sscanf(out.at, "{\"pid\":%d", &pid), 1);
+    if (sscanf(out.at, "{\"pid\":%d", &pid) == 1) {
+        assert_true(pid > 0);
+    } else {
+        assert_memory_equal(out.at, "{\"pid\":null,", 12);
+    }
     stoa_buf_deinit(&out);
+    return pid;
+}
+
+static int pid_of(stage *s)
+{
+    int pid;
+    while (!(pid = look_for_pid(s))) { (void)usleep(1000); }
     return pid;
 }
 
@@ -84,6 +111,19 @@ static void test_whoever_asks_amid_an_end_hears_of_it_when_its_reason_is_there(v
         assert_ended(&seen, "isolate: killed");
         close_stage(&s);
     }
+}
+
+static void test_it_may_serve_before_its_process_is_known(void **state)
+{
+    stage s;
+    (void)state;
+    held = true;
+    open_with(&s, plug_in(), STOA_TEMPORARY);
+    assert_int_equal(add(&s, 3).sum, 3);
+    assert_int_equal(look_for_pid(&s), 0);
+    held = false;
+    assert_int_equal(kill(pid_of(&s), 0), 0);
+    close_stage(&s);
 }
 
 /* What a library runs when it is loaded is foreign code, too. */
@@ -259,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_end_has_its_reason),
         cmocka_unit_test(test_whoever_asks_amid_an_end_hears_of_it_when_its_reason_is_there),
+        cmocka_unit_test(test_it_may_serve_before_its_process_is_known),
         cmocka_unit_test(test_what_loading_runs_may_not_reach_outside),
         cmocka_unit_test(test_above_its_processor_time_it_ends),
         cmocka_unit_test(test_killed_and_stopped_children_are_noticed),
