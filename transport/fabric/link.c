@@ -243,7 +243,7 @@ uint32_t stoa_fabric_poll(stoa_link *of, const stoa_link_events *events, uint32_
         told += more;
         flush(link);
         if (link->gone) { sweep(link); }
-        if (told == max) { return told; }
+        if (told == max || (link->spins && told > 0)) { return told; } /* who spins asks again at once, and has something to do first */
         if (moved + more == 0 && !link->broke && (link->spins || link->kind->arm(link->carrier))) { return told; }
     }
     stoa_fabric_kick(link); /* there is more than one poll is to do */

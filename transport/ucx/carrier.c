@@ -38,7 +38,6 @@
 
 enum {
     CLOSE_MS = 1000, /* how long what is under way may take to be cancelled */
-    PROGRESS_MAX = 64,
     FEW = 4, /* workers: to look at each costs no more than to ask which */
     WAKE_MAX = 64,
     OPERATIONS = 256, /* of a connection: 16 batches, 4 credits, 64 arrivals, 56 of its writes */
@@ -397,21 +396,18 @@ static bool step(stoa_carrier_end *end)
     return ucp_worker_progress(end->worker.worker) != 0;
 }
 
-/* One step of each that is awake, and again. */
+/* One step of each that is awake. Not another one, though some had something to do: a system call each, and what came waits. */
 static uint32_t progress(stoa_carrier *carrier)
 {
-    uint32_t moved = 0, before = 0;
+    uint32_t moved = 0;
     wake_ready(carrier);
     carrier->hurries = false;
-    do {
-        before = moved;
-        for (stoa_carrier_end *end = carrier->awake, *next; end; end = next) {
-            next = end->next;
-            bool steps = step(end);
-            moved += steps;
-            if (!steps && carrier->count > FEW) { (void)sleeps(end); }
-        }
-    } while (moved > before && moved < PROGRESS_MAX);
+    for (stoa_carrier_end *end = carrier->awake, *next; end; end = next) {
+        next = end->next;
+        bool steps = step(end);
+        moved += steps;
+        if (!steps && carrier->count > FEW) { (void)sleeps(end); }
+    }
     if (carrier->gone) { sweep(carrier); }
     return moved;
 }
