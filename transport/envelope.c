@@ -64,24 +64,21 @@ stoa_err stoa_envelope_check(const void *bytes, uint32_t size_bytes, stoa_sessio
 
 static bool is_frame(const stoa_frame_head *head, uint32_t left_bytes)
 {
-    uint32_t least_bytes = STOA_FRAME_HEAD_BYTES + (head->flags & STOA_FRAME_TIMED ? STOA_FRAME_TIME_BYTES : 0);
-    return head->size_bytes >= least_bytes && head->size_bytes <= left_bytes &&
-           stoa_frame_room(head->size_bytes) <= left_bytes && head->version == STOA_SESSION_VERSION &&
-           head->type > STOA_FRAME_NONE && head->type < STOA_FRAME_TYPES && (head->flags & ~STOA_FRAME_FLAGS) == 0 &&
-           head->seq > 0;
+    uint32_t least_bytes = stoa_frame_head_bytes(head->flags) + (head->flags & STOA_FRAME_TIMED ? STOA_FRAME_TIME_BYTES : 0);
+    return head->size_bytes >= least_bytes && head->size_bytes <= left_bytes && stoa_frame_room(head->size_bytes) <= left_bytes &&
+           head->type > STOA_FRAME_NONE && head->type < STOA_FRAME_TYPES && (head->flags & ~STOA_FRAME_FLAGS) == 0 && head->zero == 0;
 }
 
-stoa_err stoa_frames_check(const void *bytes, uint32_t size_bytes, uint32_t count)
+stoa_err stoa_frames_check(const void *bytes, uint32_t size_bytes, uint32_t count, uint64_t first)
 {
     const uint8_t *at = bytes;
     uint32_t left_bytes = size_bytes;
-    uint64_t next = 0;
+    if (first == 0 || first > UINT64_MAX - count) { return STOA_E_MALFORMED; }
     for (uint32_t i = 0; i < count; i++) {
         stoa_frame_head head;
         if (left_bytes < sizeof head) { return STOA_E_MALFORMED; }
         memcpy(&head, at, sizeof head);
-        if (!is_frame(&head, left_bytes) || (i > 0 && head.seq != next)) { return STOA_E_MALFORMED; }
-        next = head.seq + 1;
+        if (!is_frame(&head, left_bytes) || (i == 0 && !(head.flags & STOA_FRAME_ADDRESSED))) { return STOA_E_MALFORMED; }
         at += stoa_frame_room(head.size_bytes);
         left_bytes -= stoa_frame_room(head.size_bytes);
     }

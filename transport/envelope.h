@@ -1,9 +1,9 @@
 /* envelope.h - what two sessions say to each other: batches of frames, hellos, refusals, pulses. See session.h.
  *
- * Everything is little-endian and fixed in size. What goes over a link in one piece is an envelope of 32 bytes and, by its
- * flags, one of
+ * Everything is little-endian. What goes over a link in one piece is an envelope of 32 bytes and, by its flags, one of
  *
- *     DATA     count frames of one lane; none: it only acknowledges, and with RESEND says what is missing
+ *     DATA     the number of the first frame, 8 bytes, and count frames of one lane, whose numbers follow one another;
+ *              none of either: it only acknowledges, and with RESEND says what is missing
  *     HELLO    who I am, whom I know, from which number on I expect each lane        not part of any lane, no session yet
  *     REFUSE   why not (or, with CLOSED, good-bye)
  *     PULSE    I am here, I have heard your pulse so and so, and all lanes' acknowledgements and credit
@@ -11,8 +11,8 @@
  * DATA and PULSE bear the tag of their session, a mix of both sides' names and incarnations and the direction, and their checksum
  * begins with more of it: what belongs to another session, or to the other direction, is not taken for this one's.
  *
- * A frame is a head of 32 bytes, then the message, filled up to 8 bytes. With STOA_FRAME_TIMED the message is behind 8 bytes
- * that say how many nanoseconds it had left when it was sent.
+ * A frame is a head of 8 bytes; with STOA_FRAME_ADDRESSED source and target, 16, or else they are those of the frame before; with
+ * STOA_FRAME_TIMED how many nanoseconds it had left when it was sent, 8; then the message, filled up to 8.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TRANSPORT_ENVELOPE_H
@@ -21,19 +21,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/error.h"
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-endian, and so are we");
+#include "transport/bytes.h"
 
 /* Which messages go first; each lane has an order, room and credit of its own. */
 typedef enum stoa_lane { STOA_LANE_CONTROL, STOA_LANE_NORMAL, STOA_LANE_BULK, STOA_LANE_COUNT } stoa_lane;
 
 enum {
     STOA_ENVELOPE_MAGIC = 0x7453, /* "St" */
-    STOA_SESSION_VERSION = 1,
+    STOA_SESSION_VERSION = 2,
     STOA_ENVELOPE_BYTES = 32,
-    STOA_FRAME_HEAD_BYTES = 32,
+    STOA_BATCH_HEAD_BYTES = STOA_ENVELOPE_BYTES + 8, /* with the first number */
+    STOA_FRAME_HEAD_BYTES = 8,
+    STOA_FRAME_ADDRESS_BYTES = 16,
     STOA_FRAME_TIME_BYTES = 8,
     STOA_BATCH_FRAMES_MAX = UINT16_MAX,
     STOA_NODE_NAME_BYTES = 64, /* with NUL */
@@ -106,14 +108,13 @@ typedef enum stoa_frame_type {
     STOA_FRAME_TYPES
 } stoa_frame_type;
 
-enum { STOA_FRAME_TIMED = 1, STOA_FRAME_FLAGS = 0xff01 }; /* the high byte is the user's */
+enum { STOA_FRAME_TIMED = 1, STOA_FRAME_ADDRESSED = 2, STOA_FRAME_FLAGS = 3 };
 
 typedef struct stoa_frame_head {
     uint32_t size_bytes; /* with the head, without what fills it up */
-    uint8_t version, type;
-    uint16_t flags;
-    uint64_t seq; /* of its lane, from 1 on */
-    uint64_t source, target;
+    uint8_t type, flags;
+    uint8_t user; /* the session's user's */
+    uint8_t zero;
 } stoa_frame_head;
 _Static_assert(sizeof(stoa_frame_head) == STOA_FRAME_HEAD_BYTES, "wire format");
 
@@ -122,9 +123,39 @@ static inline uint32_t stoa_frame_room(uint32_t size_bytes)
     return (size_bytes + 7U) & ~7U;
 }
 
-/* Whether what follows an envelope is count well-formed frames with numbers one after the other, and nothing else.
- * Errors: MALFORMED. */
-stoa_err stoa_frames_check(const void *bytes, uint32_t size_bytes, uint32_t count);
+/* What is before a frame's time and message. */
+static inline uint32_t stoa_frame_head_bytes(uint8_t flags)
+{
+    return STOA_FRAME_HEAD_BYTES + (flags & STOA_FRAME_ADDRESSED ? STOA_FRAME_ADDRESS_BYTES : 0);
+}
+
+/* A frame where it lies, with what the ones before it said. stoa_frame_next goes to the next of a batch that stoa_frames_check
+ * found good, from stoa_frame_before the first one on. */
+typedef struct stoa_frame {
+    stoa_frame_head head;
+    uint64_t seq, source, target;
+    uint8_t *at, *end;
+} stoa_frame;
+
+static inline stoa_frame stoa_frame_before(const void *frames, uint64_t first)
+{
+    return (stoa_frame){.seq = first - 1, .end = (uint8_t *)(uintptr_t)frames};
+}
+
+static inline void stoa_frame_next(stoa_frame *f)
+{
+    f->at = f->end;
+    f->seq++;
+    memcpy(&f->head, f->at, sizeof f->head);
+    if (f->head.flags & STOA_FRAME_ADDRESSED) {
+        f->source = stoa_get_u64(f->at + STOA_FRAME_HEAD_BYTES);
+        f->target = stoa_get_u64(f->at + STOA_FRAME_HEAD_BYTES + 8);
+    }
+    f->end += stoa_frame_room(f->head.size_bytes);
+}
+
+/* Whether what follows a batch's head is count well-formed frames, numbered from first on, and nothing else. Errors: MALFORMED. */
+stoa_err stoa_frames_check(const void *bytes, uint32_t size_bytes, uint32_t count, uint64_t first);
 
 /* Behind a DATA with RESEND and no frames, as many of kept as there are: what lies between them and acked is missing. Without it
  * all behind acked is. */

@@ -240,30 +240,28 @@ uint64_t stoa_session_step(stoa_session *session, uint64_t now_ns)
 
 uint32_t stoa_session_message_max(const stoa_session *session)
 {
-    return (session->options.batch_bytes - STOA_ENVELOPE_BYTES - STOA_FRAME_HEAD_BYTES - STOA_FRAME_TIME_BYTES) & ~7U;
+    uint32_t frame_bytes = STOA_FRAME_HEAD_BYTES + STOA_FRAME_ADDRESS_BYTES + STOA_FRAME_TIME_BYTES;
+    return (session->options.batch_bytes - STOA_BATCH_HEAD_BYTES - frame_bytes) & ~7U;
 }
 
-stoa_err stoa_session_put(stoa_session *s, stoa_lane lane, stoa_frame_head head, uint64_t deadline_ns,
-                          const stoa_session_part parts[2], uint64_t now_ns)
+stoa_err stoa_session_put(stoa_session *s, stoa_lane lane, const stoa_frame *what, uint64_t deadline_ns, const stoa_session_part parts[2],
+                          uint64_t now_ns)
 {
-    uint32_t before_bytes = STOA_FRAME_HEAD_BYTES + (deadline_ns ? STOA_FRAME_TIME_BYTES : 0);
-    uint32_t frame_bytes = stoa_frame_room(before_bytes + parts[0].size_bytes + parts[1].size_bytes);
-    uint8_t *at = stoa_lane_room(s, lane, frame_bytes, now_ns);
-    if (!at) { return STOA_E_FULL; }
     stoa_lane_out *out = &s->out[lane];
-    head.size_bytes = before_bytes + parts[0].size_bytes + parts[1].size_bytes;
-    head.version = STOA_SESSION_VERSION;
-    head.seq = out->next_seq++;
-    memset(at + frame_bytes - 8, 0, 8); /* what fills it up */
+    stoa_frame f = *what;
+    uint32_t time_bytes = deadline_ns ? STOA_FRAME_TIME_BYTES : 0;
+    if (!stoa_lane_room(s, lane, &f, time_bytes + parts[0].size_bytes + parts[1].size_bytes, now_ns)) { return STOA_E_FULL; }
+    out->next_seq++;
+    uint8_t *at = f.at + stoa_frame_head_bytes(f.head.flags);
     if (deadline_ns) {
         stoa_batch *b = &out->batches[(out->end - 1) % STOA_SESSION_BATCHES];
-        head.flags |= STOA_FRAME_TIMED;
-        memcpy(at + sizeof head, &deadline_ns, sizeof deadline_ns);
+        f.head.flags |= STOA_FRAME_TIMED;
+        memcpy(at, &deadline_ns, sizeof deadline_ns);
+        at += sizeof deadline_ns;
         b->soonest_ns = stoa_sooner(b->soonest_ns, deadline_ns);
         out->soonest_ns = stoa_sooner(out->soonest_ns, deadline_ns);
     }
-    memcpy(at, &head, sizeof head);
-    at += before_bytes;
+    memcpy(f.at, &f.head, sizeof f.head);
     for (unsigned i = 0; i < 2; i++) {
         if (parts[i].size_bytes > 0) { memcpy(at, parts[i].bytes, parts[i].size_bytes); }
         at += parts[i].size_bytes;
@@ -277,10 +275,9 @@ stoa_err stoa_session_send(stoa_session *session, stoa_lane lane, uint8_t type, 
 {
     if (lane >= STOA_LANE_COUNT) { return STOA_E_INVALID; }
     if (size_bytes > stoa_session_message_max(session)) { return STOA_E_TOO_LARGE; }
-    const stoa_frame_head head = {
-        .type = STOA_FRAME_MESSAGE, .flags = (uint16_t)((unsigned)type << 8), .source = source, .target = target};
+    const stoa_frame f = {.head = {.type = STOA_FRAME_MESSAGE, .user = type}, .source = source, .target = target};
     const stoa_session_part parts[2] = {{bytes, size_bytes}};
-    stoa_err err = stoa_session_put(session, lane, head, deadline_ns, parts, now_ns);
+    stoa_err err = stoa_session_put(session, lane, &f, deadline_ns, parts, now_ns);
     if (err) {
         session->counts.full++;
         return err;

@@ -29,15 +29,14 @@ static void ack_soon(stoa_lane_in *in, uint64_t now_ns)
 
 /* --- telling */
 
-void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes,
-                               bool here)
+void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame *f, const uint8_t *body, uint32_t size_bytes, bool here)
 {
     const stoa_session_events *events = s->options.events;
-    stoa_session_message message = {.lane = lane, .seq = head->seq};
-    if (head->type == STOA_FRAME_MESSAGE) {
-        message.type = (uint8_t)(head->flags >> 8);
-        message.source = head->source;
-        message.target = head->target;
+    stoa_session_message message = {.lane = lane, .seq = f->seq};
+    if (f->head.type == STOA_FRAME_MESSAGE) {
+        message.type = f->head.user;
+        message.source = f->source;
+        message.target = f->target;
         message.bytes = body;
         message.size_bytes = size_bytes;
     }
@@ -45,101 +44,96 @@ void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame
 }
 
 /* came_ns: when it did. */
-static void tell(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint64_t came_ns,
-                 uint64_t now_ns)
+static void tell(stoa_session *s, stoa_lane lane, const stoa_frame *f, uint64_t came_ns, uint64_t now_ns)
 {
     const stoa_session_events *events = s->options.events;
-    uint32_t size_bytes = head->size_bytes - STOA_FRAME_HEAD_BYTES, skip_bytes = 0;
+    const uint8_t *body = f->at + stoa_frame_head_bytes(f->head.flags);
     uint64_t deadline_ns = 0;
-    bool expired = head->type == STOA_FRAME_EXPIRED;
-    if (head->flags & STOA_FRAME_TIMED) {
-        uint64_t left_ns, way_ns = s->rtt_ns / 2;
-        memcpy(&left_ns, body, sizeof left_ns);
-        skip_bytes = sizeof left_ns;
+    bool expired = f->head.type == STOA_FRAME_EXPIRED;
+    if (f->head.flags & STOA_FRAME_TIMED) {
+        uint64_t left_ns = stoa_get_u64(body), way_ns = s->rtt_ns / 2;
+        body += STOA_FRAME_TIME_BYTES;
         expired = expired || left_ns <= way_ns;
         if (!expired && __builtin_add_overflow(came_ns, left_ns - way_ns, &deadline_ns)) { deadline_ns = UINT64_MAX; }
         expired = expired || deadline_ns <= now_ns;
     }
+    uint32_t size_bytes = (uint32_t)(f->at + f->head.size_bytes - body), credit_bytes = (uint32_t)(f->end - f->at);
     if (expired) {
         s->counts.expired_there++;
-        stoa_session_consumed(s, lane, stoa_frame_room(head->size_bytes));
-        stoa_session_tell_expired(s, lane, head, body + skip_bytes, size_bytes - skip_bytes, false);
+        stoa_session_consumed(s, lane, credit_bytes);
+        stoa_session_tell_expired(s, lane, f, body, size_bytes, false);
         return;
     }
-    if (head->type != STOA_FRAME_MESSAGE) {
-        s->counts.malformed += stoa_transfers_take(s, head, body + skip_bytes, size_bytes - skip_bytes) != STOA_OK;
-        stoa_session_consumed(s, lane, stoa_frame_room(head->size_bytes));
+    if (f->head.type != STOA_FRAME_MESSAGE) {
+        s->counts.malformed += stoa_transfers_take(s, f, body, size_bytes) != STOA_OK;
+        stoa_session_consumed(s, lane, credit_bytes);
         return;
     }
     s->counts.received++;
     const stoa_session_message message = {.lane = lane,
-                                          .type = (uint8_t)(head->flags >> 8),
-                                          .seq = head->seq,
-                                          .source = head->source,
-                                          .target = head->target,
+                                          .type = f->head.user,
+                                          .seq = f->seq,
+                                          .source = f->source,
+                                          .target = f->target,
                                           .deadline_ns = deadline_ns,
-                                          .bytes = body + skip_bytes,
-                                          .size_bytes = size_bytes - skip_bytes,
-                                          .credit_bytes = stoa_frame_room(head->size_bytes)};
+                                          .bytes = body,
+                                          .size_bytes = size_bytes,
+                                          .credit_bytes = credit_bytes};
     events->message(events->context, s, &message);
 }
 
+/* A batch where it lies: count frames, the first of this number. */
+typedef struct batch {
+    const uint8_t *frames;
+    uint32_t size_bytes, count;
+    uint64_t first;
+} batch;
+
 /* Count the bytes of frames with numbers from `from` on. */
-static uint64_t bytes_from(const uint8_t *at, uint32_t count, uint64_t from)
+static uint64_t bytes_from(const batch *b, uint64_t from)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        stoa_frame_head head;
-        memcpy(&head, at, sizeof head);
-        if (head.seq >= from) { bytes += stoa_frame_room(head.size_bytes); }
-        at += stoa_frame_room(head.size_bytes);
+    stoa_frame f = stoa_frame_before(b->frames, b->first);
+    if (b->first >= from) { return b->size_bytes; }
+    for (uint32_t i = 0; i < b->count; i++) {
+        stoa_frame_next(&f);
+        if (f.seq >= from) { bytes += (uint64_t)(f.end - f.at); }
     }
     return bytes;
 }
 
-static void frames_take(stoa_session *s, stoa_lane lane, const uint8_t *at, uint32_t count, uint64_t came_ns,
-                        uint64_t now_ns)
+static void frames_take(stoa_session *s, stoa_lane lane, const batch *b, uint64_t came_ns, uint64_t now_ns)
 {
     stoa_lane_in *in = &s->in[lane];
-    for (uint32_t i = 0; i < count; i++) {
-        stoa_frame_head head;
-        memcpy(&head, at, sizeof head);
-        if (head.seq == in->next) {
+    stoa_frame f = stoa_frame_before(b->frames, b->first);
+    for (uint32_t i = 0; i < b->count; i++) {
+        stoa_frame_next(&f);
+        if (f.seq == in->next) {
             in->next++;
-            in->bytes += stoa_frame_room(head.size_bytes);
-            tell(s, lane, &head, at + STOA_FRAME_HEAD_BYTES, came_ns, now_ns);
+            in->bytes += (uint64_t)(f.end - f.at);
+            tell(s, lane, &f, came_ns, now_ns);
         } else {
             s->counts.duplicates++;
         }
-        at += stoa_frame_room(head.size_bytes);
     }
 }
 
 /* --- what came too early */
 
-static uint64_t first_of(const uint8_t *frames)
-{
-    stoa_frame_head head;
-    memcpy(&head, frames, sizeof head);
-    return head.seq;
-}
-
 /* Keep a batch that came before another one, if there is room: what has none is sent again. */
-static void keep(stoa_session *s, stoa_lane lane, const uint8_t *frames, uint32_t size_bytes, uint32_t count,
-                 uint64_t now_ns)
+static void keep(stoa_session *s, stoa_lane lane, const batch *b, uint64_t now_ns)
 {
     stoa_lane_in *in = &s->in[lane];
     unsigned free = STOA_EARLY_BATCHES;
-    uint64_t first = first_of(frames);
-    in->came = first;
+    in->came = b->first;
     for (unsigned i = 0; i < STOA_EARLY_BATCHES; i++) {
-        if (in->early[i].first == first) { return; }
+        if (in->early[i].first == b->first) { return; }
         if (in->early[i].first == 0) { free = i; }
     }
-    if (free == STOA_EARLY_BATCHES || size_bytes > s->options.batch_bytes) { return; }
-    in->early[free] = (stoa_early){.first = first, .came_ns = now_ns, .count = count, .size_bytes = size_bytes};
+    if (free == STOA_EARLY_BATCHES || b->size_bytes > s->options.batch_bytes) { return; }
+    in->early[free] = (stoa_early){.first = b->first, .came_ns = now_ns, .count = b->count, .size_bytes = b->size_bytes};
     in->early_count++;
-    memcpy(in->early_bytes + (size_t)free * s->options.batch_bytes, frames, size_bytes);
+    memcpy(in->early_bytes + (size_t)free * s->options.batch_bytes, b->frames, b->size_bytes);
 }
 
 /* What is missing, as it is told; returns its size. */
@@ -169,37 +163,33 @@ static bool kept_take(stoa_session *s, stoa_lane lane, uint64_t now_ns)
     }
     if (i == STOA_EARLY_BATCHES) { return false; }
     const stoa_early early = in->early[i];
-    const uint8_t *frames = in->early_bytes + (size_t)i * s->options.batch_bytes;
+    const batch b = {in->early_bytes + (size_t)i * s->options.batch_bytes, early.size_bytes, early.count, early.first};
     in->early[i].first = 0;
     in->early_count--;
-    if (is_above_credit(s, lane, bytes_from(frames, early.count, in->next))) {
+    if (is_above_credit(s, lane, bytes_from(&b, in->next))) {
         return true;
     } /* sent again, and named then */
     in->unacked++;
     s->counts.batches_received++;
-    frames_take(s, lane, frames, early.count, early.came_ns, now_ns);
+    frames_take(s, lane, &b, early.came_ns, now_ns);
     return true;
 }
 
 /* Errors: FULL (above the credit). */
-static stoa_err batch_take(stoa_session *s, stoa_lane lane, const uint8_t *frames, uint32_t size_bytes, uint32_t count,
-                           bool asks, uint64_t now_ns)
+static stoa_err batch_take(stoa_session *s, stoa_lane lane, const batch *b, bool asks, uint64_t now_ns)
 {
     stoa_lane_in *in = &s->in[lane];
-    stoa_frame_head first;
-    memcpy(&first, frames, sizeof first);
     ack_soon(in, now_ns);
-    if (first.seq > in->next) {
+    if (b->first > in->next) {
         s->counts.gaps++;
         in->resend_due = true;
-        keep(s, lane, frames, size_bytes, count, now_ns);
+        keep(s, lane, b, now_ns);
         return STOA_OK;
     }
-    uint64_t new_bytes = first.seq == in->next ? size_bytes : bytes_from(frames, count, in->next);
-    if (is_above_credit(s, lane, new_bytes)) { return STOA_E_FULL; }
+    if (is_above_credit(s, lane, bytes_from(b, in->next))) { return STOA_E_FULL; }
     in->unacked++;
     s->counts.batches_received++;
-    frames_take(s, lane, frames, count, now_ns, now_ns);
+    frames_take(s, lane, b, now_ns, now_ns);
     while (in->early_count > 0 && kept_take(s, lane, now_ns)) {}
     if (asks) { in->unacked = STOA_ACK_BATCHES; }
     in->resend_due = in->early_count > 0; /* something else is missing, too */
@@ -220,20 +210,32 @@ static stoa_err missing_take(stoa_session *s, const stoa_envelope *e, const uint
     return STOA_OK;
 }
 
+/* Errors: MALFORMED. */
+static stoa_err batch_read(batch *b, const uint8_t *body, uint32_t size_bytes)
+{
+    uint32_t first_bytes = STOA_BATCH_HEAD_BYTES - STOA_ENVELOPE_BYTES;
+    if (size_bytes < first_bytes) { return STOA_E_MALFORMED; }
+    b->first = stoa_get_u64(body);
+    b->frames = body + first_bytes;
+    b->size_bytes = size_bytes - first_bytes;
+    return stoa_frames_check(b->frames, b->size_bytes, b->count, b->first);
+}
+
 stoa_err stoa_session_take_data(stoa_session *s, const stoa_envelope *e, const void *bytes, uint32_t size_bytes,
                                 uint64_t now_ns)
 {
     stoa_lane lane = stoa_envelope_lane(e);
-    const uint8_t *frames = (const uint8_t *)bytes + STOA_ENVELOPE_BYTES;
+    const uint8_t *body = (const uint8_t *)bytes + STOA_ENVELOPE_BYTES;
+    batch b = {.count = e->count};
     bool misses = e->count == 0 && e->flags & STOA_ENVELOPE_RESEND;
     size_bytes -= STOA_ENVELOPE_BYTES;
-    stoa_err err = misses ? STOA_OK : stoa_frames_check(frames, size_bytes, e->count);
+    stoa_err err = misses || e->count > 0 || size_bytes == 0 ? STOA_OK : STOA_E_MALFORMED;
+    if (!err && e->count > 0) { err = batch_read(&b, body, size_bytes); }
     if (err) { return err; }
     err = stoa_lane_acked(s, lane, (stoa_lane_mark){.acked = e->acked, .credit = e->credit}, now_ns);
     if (err) { return err; }
-    if (misses) { return missing_take(s, e, frames, size_bytes, now_ns); }
-    if (e->count == 0) { return STOA_OK; }
-    return batch_take(s, lane, frames, size_bytes, e->count, e->flags & STOA_ENVELOPE_ASKS, now_ns);
+    if (misses) { return missing_take(s, e, body, size_bytes, now_ns); }
+    return e->count > 0 ? batch_take(s, lane, &b, e->flags & STOA_ENVELOPE_ASKS, now_ns) : STOA_OK;
 }
 
 /* --- answering */

@@ -47,6 +47,7 @@ typedef struct stoa_lane_out {
     uint64_t again, again_end;          /* among these batches are those that are missing */
     uint64_t unclear;                   /* the times until batches before that are acknowledged say nothing */
     uint64_t soonest_ns;                /* no deadline of what waits is earlier */
+    uint64_t source, target;            /* of the last frame of the open batch */
     uint64_t moved_ns;                  /* when something in flight was acknowledged last */
     stoa_flow flow;
     uint32_t window_bytes, quota, backoff;
@@ -157,8 +158,7 @@ stoa_err stoa_session_take_refusal(stoa_session *s, const void *bytes, uint32_t 
 /* Up no more, for this reason; greet again from again_ns on, if the connection is there. */
 void stoa_session_lost(stoa_session *s, stoa_err why, uint64_t again_ns);
 /* A message was dropped: its time was over. body: behind its deadline, of what is a message. */
-void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes,
-                               bool here);
+void stoa_session_tell_expired(stoa_session *s, stoa_lane lane, const stoa_frame *f, const uint8_t *body, uint32_t size_bytes, bool here);
 /* Up no more, and no greeting for a while. here: this side says so. */
 void stoa_session_refused(stoa_session *s, stoa_err why, bool here, uint64_t now_ns);
 /* Send an envelope and a body, counted. Errors: as the link's. */
@@ -170,9 +170,9 @@ typedef struct stoa_session_part {
     const void *bytes;
     uint32_t size_bytes;
 } stoa_session_part;
-/* Queue a frame of head's type, flags, source and target, and both parts. Errors: FULL. */
-stoa_err stoa_session_put(stoa_session *s, stoa_lane lane, stoa_frame_head head, uint64_t deadline_ns,
-                          const stoa_session_part parts[2], uint64_t now_ns);
+/* Queue a frame of this one's type, user's byte, source and target, and both parts. Errors: FULL. */
+stoa_err stoa_session_put(stoa_session *s, stoa_lane lane, const stoa_frame *f, uint64_t deadline_ns, const stoa_session_part parts[2],
+                          uint64_t now_ns);
 
 /* Whether a link with these options can carry it. */
 bool stoa_session_fits(const stoa_session *s, const stoa_session_options *options);
@@ -183,15 +183,16 @@ void stoa_session_over(stoa_session *s, const stoa_session_options *options);
 
 /* session_transfer.c */
 /* A frame of one has come. Errors: MALFORMED. */
-stoa_err stoa_transfers_take(stoa_session *s, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes);
+stoa_err stoa_transfers_take(stoa_session *s, const stoa_frame *f, const uint8_t *body, uint32_t size_bytes);
 /* Returns when to call again. */
 uint64_t stoa_transfers_step(stoa_session *s, uint64_t now_ns);
 /* The other side has restarted. */
 void stoa_transfers_reset(stoa_session *s);
 
 /* session_out.c */
-/* Room for a frame of so many bytes at the lane's end; NULL: full. */
-uint8_t *stoa_lane_room(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, uint64_t now_ns);
+/* Room at the lane's end for a frame from source to target with so many bytes behind its head and addresses; f: the frame begun there.
+ * false: full. */
+bool stoa_lane_room(stoa_session *s, stoa_lane lane, stoa_frame *f, uint32_t size_bytes, uint64_t now_ns);
 /* Send what may be sent. all: an open batch, too, however young. */
 void stoa_lane_flush(stoa_session *s, stoa_lane lane, bool all, uint64_t now_ns);
 /* Whether it can be true. Errors: FORKED. */

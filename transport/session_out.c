@@ -27,7 +27,7 @@ static uint8_t *bytes_of(const stoa_lane_out *out, const stoa_batch *b)
 
 static uint32_t frames_bytes(const stoa_batch *b)
 {
-    return b->bytes - STOA_ENVELOPE_BYTES;
+    return b->bytes - STOA_BATCH_HEAD_BYTES;
 }
 
 void stoa_lane_clear(stoa_session *s, stoa_lane lane)
@@ -46,105 +46,120 @@ void stoa_lane_clear(stoa_session *s, stoa_lane lane)
 
 /* --- queueing */
 
-/* The batch that takes a frame of so many bytes, begun where need be; NULL: full. */
-static stoa_batch *batch_for(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, uint64_t now_ns)
+/* A new batch, if there is room for it and a first frame of so many bytes. */
+static bool batch_begin(stoa_session *s, stoa_lane_out *out, uint32_t frame_bytes, uint64_t now_ns)
 {
-    stoa_lane_out *out = &s->out[lane];
-    stoa_batch *b = out->open ? batch_at(out, out->end - 1) : NULL;
-    if (b && (b->bytes + frame_bytes > out->takes_bytes || b->count == STOA_BATCH_FRAMES_MAX)) {
-        out->open = false;
-        stoa_lane_flush(s, lane, false, now_ns);
-        b = NULL;
-    }
-    uint64_t end = out->tail + frame_bytes + (b ? 0 : STOA_ENVELOPE_BYTES);
-    if (end > out->head + out->window_bytes) { return NULL; }
-    if (b) { return b; }
-    if (out->end - out->oldest == STOA_SESSION_BATCHES) { return NULL; }
-    b = batch_at(out, out->end++);
-    *b = (stoa_batch){.first = out->next_seq,
-                      .sent_ns = now_ns,
-                      .soonest_ns = UINT64_MAX,
-                      .offset = (uint32_t)(out->tail % out->window_bytes),
-                      .span_bytes = STOA_ENVELOPE_BYTES,
-                      .bytes = STOA_ENVELOPE_BYTES};
-    out->tail += STOA_ENVELOPE_BYTES;
+    bool full = out->tail + STOA_BATCH_HEAD_BYTES + frame_bytes > out->head + out->window_bytes;
+    if (full || out->end - out->oldest == STOA_SESSION_BATCHES) { return false; }
+    *batch_at(out, out->end++) = (stoa_batch){.first = out->next_seq,
+                                              .sent_ns = now_ns,
+                                              .soonest_ns = UINT64_MAX,
+                                              .offset = (uint32_t)(out->tail % out->window_bytes),
+                                              .span_bytes = STOA_BATCH_HEAD_BYTES,
+                                              .bytes = STOA_BATCH_HEAD_BYTES};
+    out->tail += STOA_BATCH_HEAD_BYTES;
     out->takes_bytes = stoa_flow_batch_bytes(s, out);
     out->open = true;
-    return b;
+    return true;
 }
 
-uint8_t *stoa_lane_room(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, uint64_t now_ns)
+/* Whether the open batch takes so many bytes more, of one frame; if not it is closed and sent, for what follows begins another. */
+static bool batch_takes(stoa_session *s, stoa_lane lane, uint32_t frame_bytes, uint64_t now_ns)
 {
     stoa_lane_out *out = &s->out[lane];
-    stoa_batch *b = batch_for(s, lane, frame_bytes, now_ns);
-    if (!b) {
-        out->wants_room = true;
-        return NULL;
+    const stoa_batch *b = batch_at(out, out->end - 1);
+    if (b->bytes + frame_bytes <= out->takes_bytes && b->count < STOA_BATCH_FRAMES_MAX) { return true; }
+    out->open = false;
+    stoa_lane_flush(s, lane, false, now_ns);
+    return false;
+}
+
+bool stoa_lane_room(stoa_session *s, stoa_lane lane, stoa_frame *f, uint32_t size_bytes, uint64_t now_ns)
+{
+    stoa_lane_out *out = &s->out[lane];
+    bool same = out->open && f->source == out->source && f->target == out->target;
+    f->head.flags = same ? 0 : STOA_FRAME_ADDRESSED;
+    f->head.size_bytes = stoa_frame_head_bytes(f->head.flags) + size_bytes;
+    uint32_t frame_bytes = stoa_frame_room(f->head.size_bytes);
+    bool takes = out->open && batch_takes(s, lane, frame_bytes, now_ns);
+    if (!takes && same) {
+        f->head.flags = STOA_FRAME_ADDRESSED;
+        f->head.size_bytes += STOA_FRAME_ADDRESS_BYTES;
+        frame_bytes += STOA_FRAME_ADDRESS_BYTES;
     }
-    uint8_t *at = bytes_of(out, b) + b->bytes;
+    if (takes ? out->tail + frame_bytes > out->head + out->window_bytes : !batch_begin(s, out, frame_bytes, now_ns)) {
+        out->wants_room = true;
+        return false;
+    }
+    stoa_batch *b = batch_at(out, out->end - 1);
+    f->at = bytes_of(out, b) + b->bytes;
+    f->end = f->at + frame_bytes;
+    memset(f->end - 8, 0, 8); /* what fills it up */
+    if (!same || !takes) {
+        stoa_put_u64(f->at + STOA_FRAME_HEAD_BYTES, out->source = f->source);
+        stoa_put_u64(f->at + STOA_FRAME_HEAD_BYTES + 8, out->target = f->target);
+    }
     b->bytes += frame_bytes;
     b->span_bytes += frame_bytes;
     b->count++;
     out->tail += frame_bytes;
-    return at;
+    return true;
 }
 
 /* --- deadlines */
 
-static void expire(stoa_session *s, stoa_lane lane, stoa_frame_head *head, const uint8_t *body)
+/* Where what is left of a message's time lies. */
+static uint8_t *time_of(const stoa_frame *f)
 {
-    const stoa_frame_head was = *head;
-    const uint32_t skip_bytes = sizeof(uint64_t); /* its deadline */
-    head->size_bytes = STOA_FRAME_HEAD_BYTES;
-    head->type = STOA_FRAME_EXPIRED;
-    head->flags = 0;
+    return f->at + stoa_frame_head_bytes(f->head.flags);
+}
+
+/* Tell of a message, and say in its place that it is over; returns what that takes. */
+static uint32_t expire(stoa_session *s, stoa_lane lane, const stoa_frame *f, uint8_t *to)
+{
+    const uint8_t *body = time_of(f) + STOA_FRAME_TIME_BYTES;
+    stoa_frame_head head = {.type = STOA_FRAME_EXPIRED, .flags = f->head.flags & STOA_FRAME_ADDRESSED};
+    head.size_bytes = stoa_frame_head_bytes(head.flags);
     s->counts.expired_here++;
-    stoa_session_tell_expired(s, lane, &was, body + skip_bytes, was.size_bytes - (uint32_t)sizeof was - skip_bytes, true);
+    stoa_session_tell_expired(s, lane, f, body, (uint32_t)(f->at + f->head.size_bytes - body), true);
+    memmove(to, f->at, head.size_bytes); /* its addresses hold for what follows */
+    memcpy(to, &head, sizeof head);
+    return head.size_bytes;
 }
 
 /* Of a batch that was never sent, and takes no more: cut down the messages whose time is over. */
 static void drop_expired(stoa_session *s, stoa_lane lane, stoa_batch *b, uint64_t now_ns)
 {
-    uint8_t *bytes = bytes_of(&s->out[lane], b);
-    uint32_t from = STOA_ENVELOPE_BYTES, to = from;
+    uint8_t *bytes = bytes_of(&s->out[lane], b), *to = bytes + STOA_BATCH_HEAD_BYTES;
+    stoa_frame f = stoa_frame_before(to, b->first);
     b->soonest_ns = UINT64_MAX;
     s->busy = true;
     for (uint32_t i = 0; i < b->count; i++) {
-        stoa_frame_head head;
-        memcpy(&head, bytes + from, sizeof head);
-        uint32_t room = stoa_frame_room(head.size_bytes), keeps = room;
-        uint64_t deadline_ns = UINT64_MAX;
-        if (head.flags & STOA_FRAME_TIMED) { memcpy(&deadline_ns, bytes + from + sizeof head, sizeof deadline_ns); }
+        stoa_frame_next(&f);
+        uint64_t deadline_ns = f.head.flags & STOA_FRAME_TIMED ? stoa_get_u64(time_of(&f)) : UINT64_MAX;
         if (deadline_ns <= now_ns) {
-            expire(s, lane, &head, bytes + from + sizeof head);
-            memcpy(bytes + to, &head, sizeof head);
-            keeps = STOA_FRAME_HEAD_BYTES;
+            to += expire(s, lane, &f, to);
         } else {
-            memmove(bytes + to, bytes + from, room);
+            memmove(to, f.at, (size_t)(f.end - f.at));
+            to += f.end - f.at;
             b->soonest_ns = stoa_sooner(b->soonest_ns, deadline_ns);
         }
-        from += room;
-        to += keeps;
     }
     s->busy = false;
-    b->bytes = to;
+    b->bytes = (uint32_t)(to - bytes);
 }
 
 /* What is left of each timed message: of its deadline at first, then of what was left when it was sent last. */
 static void tell_time_left(stoa_lane_out *out, stoa_batch *b, uint64_t now_ns)
 {
-    uint8_t *at = bytes_of(out, b) + STOA_ENVELOPE_BYTES;
+    stoa_frame f = stoa_frame_before(bytes_of(out, b) + STOA_BATCH_HEAD_BYTES, b->first);
+    uint64_t gone_ns = b->fixed ? now_ns - b->sent_ns : now_ns;
     if (b->soonest_ns == UINT64_MAX) { return; }
     for (uint32_t i = 0; i < b->count; i++) {
-        stoa_frame_head head;
-        uint64_t time_ns, gone_ns = b->fixed ? now_ns - b->sent_ns : now_ns;
-        memcpy(&head, at, sizeof head);
-        if (head.flags & STOA_FRAME_TIMED) {
-            memcpy(&time_ns, at + sizeof head, sizeof time_ns);
-            time_ns = time_ns > gone_ns ? time_ns - gone_ns : 0;
-            memcpy(at + sizeof head, &time_ns, sizeof time_ns);
-        }
-        at += stoa_frame_room(head.size_bytes);
+        stoa_frame_next(&f);
+        if (!(f.head.flags & STOA_FRAME_TIMED)) { continue; }
+        uint64_t time_ns = stoa_get_u64(time_of(&f));
+        stoa_put_u64(time_of(&f), time_ns > gone_ns ? time_ns - gone_ns : 0);
     }
 }
 
@@ -166,6 +181,7 @@ static bool batch_send(stoa_session *s, stoa_lane lane, stoa_batch *b, uint64_t 
     tell_time_left(out, b, now_ns);
     b->sent_ns = now_ns;
     memcpy(bytes, &e, sizeof e);
+    stoa_put_u64(bytes + sizeof e, b->first);
     stoa_envelope_seal((stoa_envelope *)(void *)bytes, b->bytes, s->id_out);
     if (!b->fixed) { /* whether the link takes it now or later */
         b->fixed = true;

@@ -32,10 +32,10 @@ typedef struct answer_body { /* of ACCEPT and DONE */
 static stoa_err put(stoa_session *s, stoa_lane lane, stoa_frame_type type, uint64_t id, uint64_t target,
                     const void *body, uint32_t body_bytes, const void *more, uint32_t more_bytes, uint64_t now_ns)
 {
-    const stoa_frame_head head = {.type = (uint8_t)type, .source = id, .target = target};
+    const stoa_frame f = {.head = {.type = (uint8_t)type}, .source = id, .target = target};
     const stoa_session_part parts[2] = {{body, body_bytes}, {more, more_bytes}};
     bool wanted = s->out[lane].wants_room;
-    stoa_err err = stoa_session_put(s, lane, head, 0, parts, now_ns);
+    stoa_err err = stoa_session_put(s, lane, &f, 0, parts, now_ns);
     s->out[lane].wants_room = wanted; /* that is the user's */
     return err;
 }
@@ -111,13 +111,13 @@ static bool out_step(stoa_session *s, stoa_transfer_out *out, uint64_t now_ns)
     return false; /* what is left waits for room or for an answer */
 }
 
-static stoa_err take_answer(stoa_session *s, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes)
+static stoa_err take_answer(stoa_session *s, const stoa_frame *f, const uint8_t *body, uint32_t size_bytes)
 {
     answer_body answer;
     stoa_transfer_out *out = s->transfers_out;
     if (size_bytes != sizeof answer) { return STOA_E_MALFORMED; }
     memcpy(&answer, body, sizeof answer);
-    while (out < s->transfers_out + STOA_TRANSFERS && (out->state == STOA_OUT_FREE || out->id != head->source)) {
+    while (out < s->transfers_out + STOA_TRANSFERS && (out->state == STOA_OUT_FREE || out->id != f->source)) {
         out++;
     }
     bool known = out < s->transfers_out + STOA_TRANSFERS && answer.err <= 0 && answer.err > -1000;
@@ -125,12 +125,12 @@ static stoa_err take_answer(stoa_session *s, const stoa_frame_head *head, const 
         gone(s, out, (stoa_err)answer.err);
         return STOA_OK;
     }
-    if (known && head->type == STOA_FRAME_ACCEPT && out->state == STOA_OUT_OFFERED && answer.from <= out->size_bytes) {
+    if (known && f->head.type == STOA_FRAME_ACCEPT && out->state == STOA_OUT_OFFERED && answer.from <= out->size_bytes) {
         out->at = answer.from;
         out->state = out->at == out->size_bytes ? STOA_OUT_SENT : STOA_OUT_SENDING;
         return STOA_OK;
     }
-    if (known && head->type == STOA_FRAME_DONE && out->state == STOA_OUT_SENT) {
+    if (known && f->head.type == STOA_FRAME_DONE && out->state == STOA_OUT_SENT) {
         gone(s, out, STOA_OK);
         return STOA_OK;
     }
@@ -156,21 +156,21 @@ static stoa_transfer_in *in_find(stoa_session *s, uint64_t id)
 }
 
 /* A proper sender has no more than STOA_TRANSFERS under way, of different numbers. */
-static stoa_err take_offer(stoa_session *s, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes)
+static stoa_err take_offer(stoa_session *s, const stoa_frame *f, const uint8_t *body, uint32_t size_bytes)
 {
     offer_body offer;
     stoa_transfer_in *in = s->transfers_in;
     while (in < s->transfers_in + STOA_TRANSFERS && in->state != STOA_IN_FREE) {
         in++;
     }
-    if (size_bytes != sizeof offer || in == s->transfers_in + STOA_TRANSFERS || in_find(s, head->source)) {
+    if (size_bytes != sizeof offer || in == s->transfers_in + STOA_TRANSFERS || in_find(s, f->source)) {
         return STOA_E_MALFORMED;
     }
     memcpy(&offer, body, sizeof offer);
     if (offer.size_bytes == 0) { return STOA_E_MALFORMED; }
     *in = (stoa_transfer_in){.state = STOA_IN_HASHING};
     in->offer =
-        (stoa_transfer){.id = head->source, .target = head->target, .size_bytes = offer.size_bytes, .hash = offer.hash};
+        (stoa_transfer){.id = f->source, .target = f->target, .size_bytes = offer.size_bytes, .hash = offer.hash};
     stoa_hash256_begin(&in->run);
     void *into = NULL;
     const stoa_transfer_events *user = s->options.transfers;
@@ -190,17 +190,17 @@ static void finish(stoa_session *s, stoa_transfer_in *in)
     came(s, in, same ? STOA_OK : STOA_E_CORRUPT);
 }
 
-static stoa_err take_chunk(stoa_session *s, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes)
+static stoa_err take_chunk(stoa_session *s, const stoa_frame *f, const uint8_t *body, uint32_t size_bytes)
 {
     uint64_t hash;
-    stoa_transfer_in *in = in_find(s, head->source);
+    stoa_transfer_in *in = in_find(s, f->source);
     if (size_bytes <= sizeof hash) { return STOA_E_MALFORMED; }
     if (!in || in->state != STOA_IN_COMING) { return STOA_OK; } /* it has ended here, and the sender will hear */
     memcpy(&hash, body, sizeof hash);
     body += sizeof hash;
     size_bytes -= (uint32_t)sizeof hash;
-    bool fits = head->target == in->have && size_bytes <= in->offer.size_bytes - in->have;
-    if (!fits || hash != stoa_hash64(head->target, body, size_bytes)) {
+    bool fits = f->target == in->have && size_bytes <= in->offer.size_bytes - in->have;
+    if (!fits || hash != stoa_hash64(f->target, body, size_bytes)) {
         came(s, in, STOA_E_CORRUPT);
         return STOA_E_MALFORMED;
     }
@@ -239,12 +239,12 @@ static bool in_step(stoa_session *s, stoa_transfer_in *in, uint64_t now_ns)
 
 /* --- both */
 
-stoa_err stoa_transfers_take(stoa_session *s, const stoa_frame_head *head, const uint8_t *body, uint32_t size_bytes)
+stoa_err stoa_transfers_take(stoa_session *s, const stoa_frame *f, const uint8_t *body, uint32_t size_bytes)
 {
-    switch (head->type) {
-    case STOA_FRAME_OFFER: return take_offer(s, head, body, size_bytes);
-    case STOA_FRAME_CHUNK: return take_chunk(s, head, body, size_bytes);
-    default: return take_answer(s, head, body, size_bytes);
+    switch (f->head.type) {
+    case STOA_FRAME_OFFER: return take_offer(s, f, body, size_bytes);
+    case STOA_FRAME_CHUNK: return take_chunk(s, f, body, size_bytes);
+    default: return take_answer(s, f, body, size_bytes);
     }
 }
 

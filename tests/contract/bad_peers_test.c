@@ -37,7 +37,7 @@ static void who_speaks_another_version_is_told_so(void **state)
     world *w = *state;
     stoa_envelope e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_HELLO, STOA_LANE_CONTROL)};
     node_begin(w, &w->c, "c", &w->keys[2]);
-    session_begin(&w->c, (stoa_session_options){.version_min = 2, .version_max = 3});
+    session_begin(&w->c, (stoa_session_options){.version_min = STOA_SESSION_VERSION + 1, .version_max = STOA_SESSION_VERSION + 2});
     UNTIL(w, w->c.refusals > 0);
     assert_int_equal(w->c.why_refused, STOA_E_VERSION);
     assert_int_equal(of_strangers(w).stranger_why, STOA_E_VERSION);
@@ -65,7 +65,7 @@ static void garbage_is_counted_and_nothing_else(void **state)
         for (uint32_t at = 0; at < size_bytes; at++) {
             bytes[at] = (uint8_t)stoa_random_next(&chance);
         }
-        if (size_bytes > 3 && i % 2) { memcpy(bytes, "St\1", 3); } /* as an envelope begins */
+        if (size_bytes > 3 && i % 2) { memcpy(bytes, (uint8_t[]){'S', 't', STOA_SESSION_VERSION}, 3); } /* as an envelope begins */
         say_raw(w, bytes, size_bytes);
     }
     UNTIL(w, of_strangers(w).strangers_refused == GARBAGE);

@@ -21,8 +21,8 @@
 
 enum { MANY = 2000, SIZE_BYTES = 24, BATCH_BYTES = 16 * 1024, POLL_MAX = 64, GIVE_UP_S = 120, STEP_MAX_MS = 20, HEARD_MAX = 4,
        FEW = 32 }; /* messages in a batch, at least, where there are that many */
-enum { ROOM_BYTES = STOA_FRAME_HEAD_BYTES + SIZE_BYTES, PER_BATCH = (BATCH_BYTES - STOA_ENVELOPE_BYTES) / ROOM_BYTES };
-_Static_assert(SIZE_BYTES % 8 == 0, "ROOM_BYTES is what a message takes of a batch");
+enum { ROOM_BYTES = STOA_FRAME_HEAD_BYTES + SIZE_BYTES, PER_BATCH = (BATCH_BYTES - STOA_BATCH_HEAD_BYTES) / ROOM_BYTES };
+_Static_assert(SIZE_BYTES % 8 == 0, "ROOM_BYTES is what a message from and to the same as before takes of a batch");
 
 typedef struct variant {
     const char *name, *address, *faults; /* address: with a %s for a fresh name; faults: NULL for none */

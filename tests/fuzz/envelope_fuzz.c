@@ -9,20 +9,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes);
 
-/* Walk frames that were found good; they end where the bytes end. */
-static void walk(const uint8_t *at, uint32_t size_bytes, uint32_t count)
+/* Go through frames that were found good; they end where the bytes end. */
+static void walk(const uint8_t *at, uint32_t size_bytes, uint32_t count, uint64_t first)
 {
-    uint32_t used_bytes = 0;
+    stoa_frame f = stoa_frame_before(at, first);
     for (uint32_t i = 0; i < count; i++) {
-        stoa_frame_head head;
-        STOA_ASSERT(size_bytes - used_bytes >= sizeof head);
-        memcpy(&head, at + used_bytes, sizeof head);
-        uint32_t least_bytes = STOA_FRAME_HEAD_BYTES + (head.flags & STOA_FRAME_TIMED ? STOA_FRAME_TIME_BYTES : 0);
-        STOA_ASSERT(head.size_bytes >= least_bytes && head.type > STOA_FRAME_NONE && head.type < STOA_FRAME_TYPES);
-        used_bytes += stoa_frame_room(head.size_bytes);
-        STOA_ASSERT(used_bytes <= size_bytes);
+        STOA_ASSERT((size_t)(at + size_bytes - f.end) >= sizeof f.head);
+        stoa_frame_next(&f);
+        uint32_t least_bytes = stoa_frame_head_bytes(f.head.flags) + (f.head.flags & STOA_FRAME_TIMED ? STOA_FRAME_TIME_BYTES : 0);
+        STOA_ASSERT(f.head.size_bytes >= least_bytes && f.head.type > STOA_FRAME_NONE && f.head.type < STOA_FRAME_TYPES);
+        STOA_ASSERT(f.seq == first + i && f.end <= at + size_bytes);
     }
-    STOA_ASSERT(used_bytes == size_bytes);
+    STOA_ASSERT(f.end == at + size_bytes);
 }
 
 static void check_bodies(const uint8_t *bytes, uint32_t size_bytes)
@@ -52,9 +50,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
         stoa_envelope_seal((stoa_envelope *)(void *)piece, size, 77);
         STOA_ASSERT(stoa_envelope_check(piece, size, 77) == STOA_OK);
         STOA_ASSERT(stoa_envelope_check(piece, size, 78) == STOA_E_STALE);
-        const uint8_t *frames = piece + STOA_ENVELOPE_BYTES;
-        uint32_t frames_bytes = size - STOA_ENVELOPE_BYTES;
-        if (stoa_frames_check(frames, frames_bytes, e.count) == STOA_OK) { walk(frames, frames_bytes, e.count); }
+        uint64_t first = size < STOA_BATCH_HEAD_BYTES ? 1 : stoa_get_u64(piece + STOA_ENVELOPE_BYTES);
+        uint32_t head_bytes = size < STOA_BATCH_HEAD_BYTES ? STOA_ENVELOPE_BYTES : STOA_BATCH_HEAD_BYTES;
+        const uint8_t *frames = piece + head_bytes;
+        if (stoa_frames_check(frames, size - head_bytes, e.count, first) == STOA_OK) { walk(frames, size - head_bytes, e.count, first); }
     }
     check_bodies(piece, size);
     free(piece);

@@ -107,8 +107,8 @@ static void hello_from(stoa_session *s, uint64_t incarnation, uint64_t now_ns)
         stoa_envelope e;
         stoa_hello body;
     } piece = {.e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_HELLO, STOA_LANE_CONTROL)}};
-    piece.body = (stoa_hello){.version_min = 1,
-                              .version_max = 1,
+    piece.body = (stoa_hello){.version_min = STOA_SESSION_VERSION,
+                              .version_max = STOA_SESSION_VERSION,
                               .flags = STOA_HELLO_TRUSTS,
                               .number = 1,
                               .heard = UINT64_MAX,

@@ -111,6 +111,12 @@ static uint32_t fill(uint8_t *bytes, uint64_t life, uint64_t number, uint32_t si
     return size_bytes;
 }
 
+/* Several in a row are from the same one. */
+static uint64_t source_of(uint32_t id, uint64_t number)
+{
+    return stoa_mix64(number / 3) % 3 << 8 | id;
+}
+
 static uint64_t *got_of(node *at, uint32_t from, stoa_lane lane)
 {
     return &at->world->got[at->id][at->life][from][at->sides[from].peer_life][lane];
@@ -135,7 +141,7 @@ static void on_message(void *context, stoa_session *session, const stoa_session_
     assert_int_equal(is.life, at->sides[from].peer_life);
     assert_int_equal(is.number, m->seq);
     assert_int_equal(is.crc, stoa_crc32c(0, (const uint8_t *)m->bytes + sizeof is, is.size_bytes - sizeof is));
-    assert_int_equal(m->source, from);
+    assert_int_equal(m->source, source_of(from, m->seq));
     assert_int_equal(m->target, at->id);
     assert_true(m->deadline_ns == 0 || m->deadline_ns > at->world->now_ns);
     came(at, from, m->lane, m->seq);
@@ -236,7 +242,7 @@ static void send_some(world *w, node *from, uint32_t to)
         uint64_t deadline_ns = below(w, 8) == 0 ? w->now_ns + STOA_MS(below(w, 400) + 1) : 0, seq = 0;
         (void)fill(bytes, from->life, s->sent[lane] + 1, size_bytes);
         stoa_err err =
-            stoa_session_send(session, lane, 1, from->id, to, deadline_ns, bytes, size_bytes, w->now_ns, &seq);
+            stoa_session_send(session, lane, 1, source_of(from->id, s->sent[lane] + 1), to, deadline_ns, bytes, size_bytes, w->now_ns, &seq);
         if (err) {
             assert_int_equal(err, STOA_E_FULL);
             s->wants_room[lane] = true;

@@ -52,11 +52,11 @@ static bool choose(stoa_random *random, bool has_talked, stoa_session_options *o
 {
     options->incarnation = INCARNATION - 1 + below(random, 3);
     options->epoch = EPOCH - 1 + below(random, 3);
-    options->version_min = options->version_max = 1 + (uint16_t)(below(random, 6) == 0);
+    options->version_min = options->version_max = (uint16_t)(STOA_SESSION_VERSION + (below(random, 6) == 0));
     options->peer = options->name[0] == 'b' && below(random, 6) == 0 ? "c" : NULL;
     bool forked = options->incarnation == INCARNATION && has_talked;
     bool deposed = options->incarnation == INCARNATION && options->epoch < EPOCH;
-    return options->incarnation < INCARNATION || deposed || options->version_min > 1 || options->peer || forked;
+    return options->incarnation < INCARNATION || deposed || options->version_min > STOA_SESSION_VERSION || options->peer || forked;
 }
 
 static void run_rough(kit *k, stoa_random *random, uint32_t a_ups, uint32_t b_ups)

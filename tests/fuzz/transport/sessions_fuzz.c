@@ -108,7 +108,8 @@ static void hello_shape(uint8_t *piece, uint8_t how)
     memcpy(&hello, piece + STOA_ENVELOPE_BYTES, sizeof hello);
     memset(hello.name, 0, sizeof hello.name);
     memcpy(hello.name, names[how % NAMES], strlen(names[how % NAMES]));
-    hello.version_min %= 4, hello.version_max %= 4;
+    hello.version_min = (uint16_t)(STOA_SESSION_VERSION - 1 + hello.version_min % 4); /* 1 is ours */
+    hello.version_max = (uint16_t)(STOA_SESSION_VERSION - 1 + hello.version_max % 4);
     hello.number %= 8, hello.heard %= 8, hello.incarnation %= 4, hello.peer_incarnation %= 4, hello.epoch %= 4;
     for (unsigned i = 0; i < STOA_LANE_COUNT; i++) {
         hello.lanes[i].acked %= 4;
@@ -212,7 +213,12 @@ static uint32_t let_in(stoa_link *link, const stoa_link_events *events, uint32_t
         stoa_hello body;
     } piece = {.e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_HELLO, STOA_LANE_CONTROL)}};
     (void)max;
-    piece.body = (stoa_hello){.version_min = 1, .version_max = 1, .flags = STOA_HELLO_WANTS, .number = 1, .incarnation = 1, .name = "z"};
+    piece.body = (stoa_hello){.version_min = STOA_SESSION_VERSION,
+                              .version_max = STOA_SESSION_VERSION,
+                              .flags = STOA_HELLO_WANTS,
+                              .number = 1,
+                              .incarnation = 1,
+                              .name = "z"};
     stoa_envelope_seal(&piece.e, sizeof piece, 0);
     of(link)->up[PROPER] = true;
     events->up(events->context, PROPER);

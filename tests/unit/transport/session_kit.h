@@ -28,6 +28,8 @@ typedef struct kit_end {
     uint64_t last_seq[STOA_LANE_COUNT], deadline_ns, down_at_ns;
     uint64_t credit_bytes; /* of what came and was not consumed */
     uint32_t size_bytes;
+    uint64_t source, target;
+    void (*told)(struct kit_end *e); /* each message; NULL: nobody */
     uint8_t type, bytes[64 * 1024];
     bool stopped;
     struct kit *kit;
@@ -59,7 +61,10 @@ static inline void kit_on_message(void *context, stoa_session *session, const st
     e->deadline_ns = m->deadline_ns;
     e->size_bytes = m->size_bytes;
     e->credit_bytes += m->credit_bytes;
+    e->source = m->source;
+    e->target = m->target;
     memcpy(e->bytes, m->bytes, m->size_bytes);
+    if (e->told) { e->told(e); }
 }
 
 static inline void kit_on_up(void *context, stoa_session *session, bool resumed)

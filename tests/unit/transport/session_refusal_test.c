@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/transport/session_kit.h"
 
-enum { INCARNATION = 5, EPOCH = 5, BAD_MS = 60000, GOOD_MS = 20000, TOLD_MOST = 14 };
+enum { OURS = STOA_SESSION_VERSION, INCARNATION = 5, EPOCH = 5, BAD_MS = 60000, GOOD_MS = 20000, TOLD_MOST = 14 };
 
 /* What is exchanged before; a minute of what is wrong; who says so. */
 typedef struct row {
@@ -21,22 +21,22 @@ typedef struct row {
 } row;
 
 static const row rows[] = {
-    {"an older incarnation, who dials", false, true, true, INCARNATION - 1, EPOCH, 1, NULL, NULL, STOA_E_STALE, false},
-    {"an older incarnation, who listens", true, true, true, INCARNATION - 1, EPOCH, 1, NULL, NULL, STOA_E_STALE, false},
-    {"the same life with an older epoch", false, false, false, INCARNATION, EPOCH - 1, 1, NULL, NULL, STOA_E_STALE, false},
-    {"the same life with an older epoch, who listens", true, false, false, INCARNATION, EPOCH - 1, 1, NULL, NULL, STOA_E_STALE, false},
-    {"another version, who dials", false, true, true, INCARNATION + 1, EPOCH, 2, NULL, NULL, STOA_E_VERSION, false},
-    {"another version, who listens", true, true, true, INCARNATION + 1, EPOCH, 2, NULL, NULL, STOA_E_VERSION, true},
-    {"who dials expects another one", false, true, true, INCARNATION + 1, EPOCH, 1, NULL, "c", STOA_E_DENIED, true},
-    {"who dials says it is who listens", false, true, true, INCARNATION + 1, EPOCH, 1, "a", NULL, STOA_E_DENIED, false},
-    {"who listens is another one now", true, true, true, INCARNATION + 1, EPOCH, 1, "c", NULL, STOA_E_DENIED, false},
-    {"one node too many", false, true, true, INCARNATION + 1, EPOCH, 1, "d", NULL, STOA_E_FULL, false},
-    {"who dials has forgotten what came", false, true, false, INCARNATION, EPOCH, 1, NULL, NULL, STOA_E_FORKED, false},
-    {"who dials has forgotten what it sent", false, false, true, INCARNATION, EPOCH, 1, NULL, NULL, STOA_E_FORKED, false},
-    {"who dials has forgotten both", false, true, true, INCARNATION, EPOCH, 1, NULL, NULL, STOA_E_FORKED, false},
-    {"who listens has forgotten what came", true, false, true, INCARNATION, EPOCH, 1, NULL, NULL, STOA_E_FORKED, false},
-    {"who listens has forgotten what it sent", true, true, false, INCARNATION, EPOCH, 1, NULL, NULL, STOA_E_FORKED, true},
-    {"who listens has forgotten both", true, true, true, INCARNATION, EPOCH, 1, NULL, NULL, STOA_E_FORKED, true},
+    {"an older incarnation, who dials", false, true, true, INCARNATION - 1, EPOCH, OURS, NULL, NULL, STOA_E_STALE, false},
+    {"an older incarnation, who listens", true, true, true, INCARNATION - 1, EPOCH, OURS, NULL, NULL, STOA_E_STALE, false},
+    {"the same life with an older epoch", false, false, false, INCARNATION, EPOCH - 1, OURS, NULL, NULL, STOA_E_STALE, false},
+    {"the same life with an older epoch, who listens", true, false, false, INCARNATION, EPOCH - 1, OURS, NULL, NULL, STOA_E_STALE, false},
+    {"another version, who dials", false, true, true, INCARNATION + 1, EPOCH, OURS + 1, NULL, NULL, STOA_E_VERSION, false},
+    {"another version, who listens", true, true, true, INCARNATION + 1, EPOCH, OURS + 1, NULL, NULL, STOA_E_VERSION, true},
+    {"who dials expects another one", false, true, true, INCARNATION + 1, EPOCH, OURS, NULL, "c", STOA_E_DENIED, true},
+    {"who dials says it is who listens", false, true, true, INCARNATION + 1, EPOCH, OURS, "a", NULL, STOA_E_DENIED, false},
+    {"who listens is another one now", true, true, true, INCARNATION + 1, EPOCH, OURS, "c", NULL, STOA_E_DENIED, false},
+    {"one node too many", false, true, true, INCARNATION + 1, EPOCH, OURS, "d", NULL, STOA_E_FULL, false},
+    {"who dials has forgotten what came", false, true, false, INCARNATION, EPOCH, OURS, NULL, NULL, STOA_E_FORKED, false},
+    {"who dials has forgotten what it sent", false, false, true, INCARNATION, EPOCH, OURS, NULL, NULL, STOA_E_FORKED, false},
+    {"who dials has forgotten both", false, true, true, INCARNATION, EPOCH, OURS, NULL, NULL, STOA_E_FORKED, false},
+    {"who listens has forgotten what came", true, false, true, INCARNATION, EPOCH, OURS, NULL, NULL, STOA_E_FORKED, false},
+    {"who listens has forgotten what it sent", true, true, false, INCARNATION, EPOCH, OURS, NULL, NULL, STOA_E_FORKED, true},
+    {"who listens has forgotten both", true, true, true, INCARNATION, EPOCH, OURS, NULL, NULL, STOA_E_FORKED, true},
 };
 
 static const row *now_at;

@@ -6,7 +6,8 @@
 
 #include "transport/session_internal.h"
 
-enum { BEAT_MS = 100, SILENCE_MAX_MS = 2000, HELLO_BYTES = STOA_ENVELOPE_BYTES + sizeof(stoa_hello) };
+enum { BEAT_MS = 100, SILENCE_MAX_MS = 2000, HELLO_BYTES = STOA_ENVELOPE_BYTES + sizeof(stoa_hello),
+       FRAME_BYTES = STOA_FRAME_HEAD_BYTES + STOA_FRAME_ADDRESS_BYTES };
 
 /* --- the ordinary */
 
@@ -164,6 +165,54 @@ static void a_message_past_its_deadline_is_dropped_where_it_is(void **state)
     assert_int_equal(b.counts.expired_there, 2);
 }
 
+/* --- addresses */
+
+/* Of a batch; a source and a target are said where they change, also by what is over before it is sent. */
+static const struct addressed {
+    uint64_t source, target, deadline_ms; /* 0: none; 1: it is over */
+    uint32_t size_bytes;
+} addressed[] = {{1, 2, 0, 0},    {1, 2, 0, 9},    {3, 2, 0, 0},    {3, 2, 1, 20},   {3, 2, 0, 1},     {4, 5, 1, 8}, {4, 5, 0, 8},
+                 {4, 5, 9999, 0}, {1, 5, 1, 0},    {1, 2, 9999, 7}, {1, 2, 9999, 16}, {0, 0, 0, 3},    {0, 0, 0, 0},
+                 {0, 9, 1, 0},    {0, 9, 0, 200}, {0, 9, 0, 0},    {UINT64_MAX, 9, 0, 1}};
+enum { ADDRESSED = sizeof addressed / sizeof addressed[0] };
+
+static void is_as_it_was_sent(kit_end *e)
+{
+    const struct addressed *is = &addressed[e->last_seq[STOA_LANE_NORMAL] - 1];
+    assert_int_not_equal(is->deadline_ms, 1);
+    assert_int_equal(e->source, is->source);
+    assert_int_equal(e->target, is->target);
+    assert_int_equal(e->size_bytes, is->size_bytes);
+    for (uint32_t i = 0; i < e->size_bytes; i++) { assert_int_equal(e->bytes[i], (uint8_t)(e->last_seq[STOA_LANE_NORMAL] + i)); }
+}
+
+static void each_message_has_its_own_source_and_target(void **state)
+{
+    kit *k = *state;
+    uint8_t bytes[200];
+    uint32_t over = 0;
+    kit_up(k);
+    k->b.told = is_as_it_was_sent;
+    k->a.stopped = true;
+    for (uint64_t i = 0, seq; i < ADDRESSED; i++) {
+        const struct addressed *is = &addressed[i];
+        for (uint32_t at = 0; at < is->size_bytes; at++) { bytes[at] = (uint8_t)(i + 1 + at); }
+        uint64_t deadline_ns = is->deadline_ms ? kit_now(k) + STOA_MS(is->deadline_ms) : 0;
+        assert_int_equal(stoa_session_send(kit_session(&k->a), STOA_LANE_NORMAL, 7, is->source, is->target, deadline_ns, bytes,
+                                           is->size_bytes, kit_now(k), &seq),
+                         STOA_OK);
+        over += is->deadline_ms == 1;
+    }
+    kit_run(k, 20);
+    uint64_t before = kit_view(&k->a).counts.batches_sent;
+    k->a.stopped = false;
+    kit_run(k, 20);
+    assert_int_equal(kit_view(&k->a).counts.batches_sent, before + 1);
+    assert_int_equal(k->b.messages, ADDRESSED - over);
+    assert_int_equal(k->a.expired_here, over);
+    assert_int_equal(k->b.expired_there, over);
+}
+
 /* --- connections and incarnations */
 
 static void a_session_goes_on_over_another_connection(void **state)
@@ -287,8 +336,8 @@ static void versions_without_a_common_one_are_refused(void **state)
 {
     kit *k = *state;
     stoa_session_options a = kit_options(k, &k->a), b = kit_options(k, &k->b);
-    b.version_min = 2;
-    b.version_max = 3;
+    b.version_min = STOA_SESSION_VERSION + 1;
+    b.version_max = STOA_SESSION_VERSION + 2;
     kit_begin(k, &k->a, &a);
     kit_begin(k, &k->b, &b);
     kit_run(k, 1500);
@@ -329,12 +378,12 @@ static uint32_t batch_with(kit *k, uint8_t *bytes, uint64_t seq, uint64_t acked,
 {
     stoa_session *b = kit_session(&k->b);
     stoa_envelope e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_DATA, STOA_LANE_NORMAL), .count = 1, .acked = acked};
-    stoa_frame_head head = {
-        .size_bytes = STOA_FRAME_HEAD_BYTES + body_bytes, .version = 1, .type = STOA_FRAME_MESSAGE, .seq = seq};
-    uint32_t size_bytes = STOA_ENVELOPE_BYTES + STOA_FRAME_HEAD_BYTES + body_bytes;
+    stoa_frame_head head = {.size_bytes = FRAME_BYTES + body_bytes, .type = STOA_FRAME_MESSAGE, .flags = STOA_FRAME_ADDRESSED};
+    uint32_t size_bytes = STOA_BATCH_HEAD_BYTES + FRAME_BYTES + body_bytes;
     memset(bytes, 0, size_bytes);
     memcpy(bytes, &e, sizeof e);
-    memcpy(bytes + sizeof e, &head, sizeof head);
+    stoa_put_u64(bytes + sizeof e, seq);
+    memcpy(bytes + STOA_BATCH_HEAD_BYTES, &head, sizeof head);
     stoa_envelope_seal((stoa_envelope *)(void *)bytes, size_bytes, b->id_out);
     return size_bytes;
 }
@@ -371,6 +420,22 @@ static void improper_pieces_are_named_and_change_nothing(void **state)
     stoa_envelope_seal(e, size, id);
     assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 3); /* one frame is missing */
     BAD;
+    bad[STOA_BATCH_HEAD_BYTES + offsetof(stoa_frame_head, flags)] = 0; /* from and to whom? nobody was before it */
+    stoa_envelope_seal(e, size, id);
+    assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 4);
+    BAD;
+    bad[STOA_BATCH_HEAD_BYTES + offsetof(stoa_frame_head, zero)] = 1;
+    stoa_envelope_seal(e, size, id);
+    assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 5);
+    (void)batch_of(k, bad, 0, 0); /* numbers begin at 1, and end */
+    assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 6);
+    (void)batch_of(k, bad, UINT64_MAX, 0);
+    assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 7);
+    BAD;
+    e->count = 0; /* an acknowledgement with something behind it */
+    stoa_envelope_seal(e, size, id);
+    assert_int_equal(after(k, bad, size, STOA_E_MALFORMED).malformed, 8);
+    BAD;
     e->flags |= STOA_ENVELOPE_BARE;
     stoa_envelope_seal(e, size, id);
     assert_int_equal(after(k, bad, size, STOA_E_CORRUPT).corrupt, 3); /* without a checksum, though we want one */
@@ -406,7 +471,7 @@ static void an_early_batch_above_batch_bytes_is_not_kept(void **state)
     kit *k = *state;
     k->options.batch_bytes = STOA_SESSION_BATCH_MIN;
     kit_up(k);
-    uint8_t early[STOA_ENVELOPE_BYTES + STOA_FRAME_HEAD_BYTES + ABOVE] __attribute__((aligned(8))), first[128] __attribute__((aligned(8)));
+    uint8_t early[STOA_BATCH_HEAD_BYTES + FRAME_BYTES + ABOVE] __attribute__((aligned(8))), first[128] __attribute__((aligned(8)));
     uint32_t early_bytes = batch_with(k, early, 2, 0, ABOVE), first_bytes = batch_of(k, first, 1, 0);
     assert_int_equal(after(k, early, early_bytes, STOA_OK).gaps, 1);
     assert_int_equal(after(k, first, first_bytes, STOA_OK).received, 1);
@@ -422,7 +487,7 @@ static void more_than_the_credit_is_refused(void **state)
     kit_up(k);
     uint8_t bytes[128] __attribute__((aligned(8)));
     uint32_t size = 0;
-    uint64_t seq = 1, most = 32768 / 40;
+    uint64_t seq = 1, most = 32768 / (FRAME_BYTES + 8);
     for (; seq <= most; seq++) {
         size = batch_of(k, bytes, seq, 0);
         assert_int_equal(stoa_session_take(kit_session(&k->a), "", bytes, size, kit_now(k)), STOA_OK);
@@ -438,7 +503,7 @@ static void an_old_hello_says_nothing(void **state)
     kit_up(k);
     uint8_t bytes[HELLO_BYTES] __attribute__((aligned(8))) = {0};
     stoa_hello hello = {
-        .version_min = 1, .version_max = 1, .number = 1, .incarnation = 1, .peer_incarnation = 1, .name = "b"};
+        .version_min = STOA_SESSION_VERSION, .version_max = STOA_SESSION_VERSION, .number = 1, .incarnation = 1, .peer_incarnation = 1, .name = "b"};
     stoa_envelope e = {.flags = stoa_envelope_flags(STOA_ENVELOPE_HELLO, STOA_LANE_CONTROL)};
     memcpy(bytes, &e, sizeof e);
     memcpy(bytes + sizeof e, &hello, sizeof hello);
@@ -468,7 +533,7 @@ static void strangers_are_refused_by_name(void **state)
     stoa_link_options options = {.frame_limit = 64 * 1024, .queue_frames = 64};
     assert_int_equal(stoa_link_open("sim://kit/a", &options, &stranger), STOA_OK);
     (void)stranger->ops->poll(stranger, &events, 8);
-    uint8_t data[STOA_ENVELOPE_BYTES] = {0x53, 0x74, 1}, hello[HELLO_BYTES] = {0x53, 0x74, 1, STOA_ENVELOPE_HELLO << 2};
+    uint8_t data[STOA_ENVELOPE_BYTES] = {0x53, 0x74, STOA_SESSION_VERSION}, hello[HELLO_BYTES] = {0x53, 0x74, STOA_SESSION_VERSION, STOA_ENVELOPE_HELLO << 2};
     const struct {
         const void *bytes;
         uint32_t size_bytes;
@@ -654,6 +719,7 @@ int main(void)
         TEST(a_peer_that_does_not_consume_fills_its_lane_alone),
         TEST(a_peer_that_never_reads_is_full_then_silent),
         TEST(a_message_past_its_deadline_is_dropped_where_it_is),
+        TEST(each_message_has_its_own_source_and_target),
         TEST(a_session_goes_on_over_another_connection),
         TEST(a_restart_is_a_reset_that_says_what_was_lost),
         TEST(an_older_incarnation_is_refused_and_disturbs_nobody),
