@@ -23,7 +23,7 @@
 
 #include "base/clock.h"
 
-enum { OPERATIONS = 256, FORGET_MS = 2000, QUEUE = 4096, PEERS = 64, READ_MAX = 16, PROGRESS_MAX = 64, DRAIN_MS = 25 };
+enum { OPERATIONS = 256, FORGET_MS = 2000, QUEUE = 4096, PEERS = 64, READ_MAX = 64, DRAIN_MS = 25 };
 
 struct stoa_ofi_operations {
     struct stoa_ofi_operations *next;
@@ -139,24 +139,19 @@ static void complete(stoa_ofi_endpoint *endpoint, void *context, size_t size_byt
     post(endpoint, from);
 }
 
+/* What the library says is done; it looks at its sockets for that, so not again where it has said all. */
 uint32_t stoa_ofi_endpoint_progress(stoa_ofi_endpoint *endpoint)
 {
-    uint32_t moved = 0;
-    while (moved < PROGRESS_MAX) {
-        struct fi_cq_msg_entry entries[READ_MAX];
-        ssize_t count = fi_cq_read(endpoint->cq, entries, READ_MAX);
-        if (count == -FI_EAVAIL) {
-            struct fi_cq_err_entry failed = {0};
-            if (fi_cq_readerr(endpoint->cq, &failed, 0) != 1) { break; }
-            complete(endpoint, failed.op_context, 0, false);
-            moved++;
-            continue;
-        }
-        if (count <= 0) { break; }
-        for (ssize_t i = 0; i < count; i++) {
-            complete(endpoint, entries[i].op_context, entries[i].len, true);
-        }
-        moved += (uint32_t)count;
+    struct fi_cq_msg_entry entries[READ_MAX];
+    struct fi_cq_err_entry failed = {0};
+    ssize_t count = fi_cq_read(endpoint->cq, entries, READ_MAX);
+    uint32_t moved = count > 0 ? (uint32_t)count : 0;
+    for (ssize_t i = 0; i < count; i++) {
+        complete(endpoint, entries[i].op_context, entries[i].len, true);
+    }
+    if (count == -FI_EAVAIL && fi_cq_readerr(endpoint->cq, &failed, 0) == 1) {
+        complete(endpoint, failed.op_context, 0, false);
+        moved = 1;
     }
     if (endpoint->starved) { post_all(endpoint); }
     if (endpoint->gone) { forget(endpoint, stoa_clock_real.now_ns(&stoa_clock_real)); }
