@@ -274,5 +274,5 @@ uint64_t stoa_lane_acknowledge(stoa_session *s, stoa_lane lane, uint64_t now_ns)
             stoa_lane_marked(s, lane);
         }
     }
-    return in->ack_due ? in->ack_since_ns + s->options.ack_ns : UINT64_MAX;
+    return in->ack_due && !s->blocked ? in->ack_since_ns + s->options.ack_ns : UINT64_MAX; /* blocked: the link tells of room */
 }

@@ -250,7 +250,7 @@ static void take_again(stoa_remote *remote, stoa_remote_peer *peer, const frame 
 {
     (void)f;
     stoa_remote_bonds_lost(remote, peer, false); /* who made them heard so */
-    stoa_remote_peer_retell(remote, peer);
+    peer->again = true;
 }
 
 void stoa_remote_take(stoa_remote *remote, stoa_remote_peer *peer, const stoa_session_message *message, const void *bytes,

@@ -123,6 +123,8 @@ typedef struct stoa_remote_peer {
     uint32_t told_size, told_count;
     uint32_t tell_from;    /* places below have been told */
     bool named;            /* it was told that those are all */
+    bool again;            /* it is to be told all once more, when there is room */
+    bool deaf;             /* what waits for it was above unread_bytes */
     stoa_remote_known *known;
     uint32_t known_size, stands, names, asks_out, asks_in;
     stoa_remote_queue backlog[STOA_LANE_COUNT], inbox;
@@ -242,6 +244,8 @@ void stoa_remote_ring(stoa_remote *remote);
 
 /* --- look.c */
 void stoa_remote_lines_retry(stoa_remote *remote);
+/* End the connection to a node; whoever dialled dials again. Errors: of stoa_link_open. */
+stoa_err stoa_remote_part(stoa_remote *remote, stoa_remote_peer *peer);
 
 /* --- peers.c */
 void stoa_remote_push(stoa_remote_queue *queue, stoa_remote_waiting *waiting);
@@ -250,7 +254,8 @@ void stoa_remote_events_of(stoa_remote_line *line);
 /* As stoa_sessions_options.refused; context: the line. */
 void stoa_remote_turned_away(void *context, const char *name, stoa_err why);
 stoa_remote_peer *stoa_remote_peer_named(stoa_remote *remote, const char *name);
-/* Send a frame, or have it wait for its lane. bounded: only while the backlog has room: FULL; TOO_LARGE, NOMEM. */
+/* Send a frame, or have it wait for its lane. bounded: only while the backlog has room: FULL; else a node that leaves so much unread is
+ * lost. NOMEM. */
 stoa_err stoa_remote_send(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane lane, stoa_remote_frame type, uint64_t source,
                           uint64_t target, uint64_t deadline_ns, const void *bytes, uint32_t size_bytes, bool bounded);
 /* What waits, and what time brings. Returns when to look again. */
@@ -261,8 +266,6 @@ void stoa_remote_await(stoa_remote *remote);
 void stoa_remote_met(stoa_remote *remote, const char *node);
 void stoa_remote_peer_free(stoa_remote_peer *peer);
 void stoa_remote_peer_pause(stoa_remote *remote, stoa_remote_peer *peer, bool paused);
-/* Have it told all names and patterns once more. */
-void stoa_remote_peer_retell(stoa_remote *remote, stoa_remote_peer *peer);
 /* All stands of a node end; asks to it are refused. what: LOST; LEFT, CLOSED where it is in order. Nothing where that was so already. */
 void stoa_remote_peer_over(stoa_remote *remote, stoa_remote_peer *peer, stoa_remote_what what);
 static inline bool stoa_remote_peer_backed(const stoa_remote_peer *peer)

@@ -209,19 +209,22 @@ static void close_link(stoa_remote_line *line, uint32_t linger_ms)
     line->link = NULL;
 }
 
+stoa_err stoa_remote_part(stoa_remote *remote, stoa_remote_peer *peer)
+{
+    stoa_remote_line *line = &remote->lines[peer->link];
+    if (line->options.link.listen) {
+        stoa_sessions_part(peer->session);
+        return STOA_OK;
+    }
+    close_link(line, 0);
+    return open_again(remote, line);
+}
+
 static void drop_peer(stoa_remote *remote, void *context)
 {
     request *r = context;
     stoa_remote_peer *peer = stoa_remote_peer_named(remote, r->of);
-    r->err = peer ? STOA_OK : STOA_E_NOT_FOUND;
-    if (!peer) { return; }
-    stoa_remote_line *line = &remote->lines[peer->link];
-    if (line->options.link.listen) {
-        stoa_sessions_part(peer->session);
-    } else {
-        close_link(line, 0);
-        r->err = open_again(remote, line);
-    }
+    r->err = peer ? stoa_remote_part(remote, peer) : STOA_E_NOT_FOUND;
 }
 
 stoa_err stoa_remote_drop(stoa_remote *remote, const char *peer)

@@ -53,14 +53,24 @@ static stoa_remote_waiting *waiting_new(const stoa_remote_waiting *of, const voi
     return w;
 }
 
-static void drop_backlog(stoa_remote *remote, stoa_remote_peer *peer, bool all, stoa_err why)
+/* What of a backlog is dropped: messages, and who asked is told; what is not said once only, for all else is told again when the node
+ * is back; all. */
+typedef enum dropped { MESSAGES, REPEATED, ALL } dropped;
+
+static bool is_dropped(const stoa_remote_waiting *w, dropped what)
+{
+    if (what == ALL || w->done_bytes > 0) { return what == ALL; } /* a piece of it is on its way */
+    bool message = w->type == STOA_REMOTE_CAST || w->type == STOA_REMOTE_ASK;
+    return message || (what == REPEATED && w->type != STOA_REMOTE_GONE);
+}
+
+static void drop_backlog(stoa_remote *remote, stoa_remote_peer *peer, dropped what, stoa_err why)
 {
     for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) {
         stoa_remote_queue kept = {0};
         for (stoa_remote_waiting *w; (w = stoa_remote_pop(&peer->backlog[lane]));) {
-            bool begun = w->done_bytes > 0;
-            if (!all && (begun || (w->type != STOA_REMOTE_CAST && w->type != STOA_REMOTE_ASK))) {
-                stoa_remote_push(&kept, w); /* a piece of it is on its way, or it says what is so */
+            if (!is_dropped(w, what)) {
+                stoa_remote_push(&kept, w);
                 continue;
             }
             stoa_remote_unsent(remote, peer, w, why);
@@ -118,7 +128,11 @@ stoa_err stoa_remote_send(stoa_remote *remote, stoa_remote_peer *peer, stoa_lane
         stoa_err err = transmit(remote, peer, &w, bytes, &w.done_bytes);
         if (err != STOA_E_FULL) { return err; }
     }
-    if (bounded && !w.done_bytes && queue->bytes + size_bytes > STOA_REMOTE_BACKLOG_BYTES) { return STOA_E_FULL; }
+    bool ever = w.done_bytes || type == STOA_REMOTE_GONE; /* which is said once of an actor */
+    if (!ever && queue->bytes + size_bytes > (bounded ? STOA_REMOTE_BACKLOG_BYTES : remote->options.unread_bytes)) {
+        peer->deaf = peer->deaf || !bounded;
+        return STOA_E_FULL;
+    }
     stoa_remote_waiting *waits = waiting_new(&w, bytes);
     if (!waits) { return STOA_E_NOMEM; }
     stoa_remote_push(queue, waits);
@@ -247,8 +261,10 @@ void stoa_remote_peer_free(stoa_remote_peer *peer)
 
 /* --- what sessions tell */
 
-void stoa_remote_peer_retell(stoa_remote *remote, stoa_remote_peer *peer)
+/* Have it told all names and patterns once more. */
+static void retell(stoa_remote *remote, stoa_remote_peer *peer)
 {
+    peer->again = false;
     for (uint32_t place = 0; place < peer->told_size; place++) {
         if (peer->told[place]) { peer->told[place] = STOA_REMOTE_TOLD_OF; }
     }
@@ -274,7 +290,7 @@ static void on_up(void *context, stoa_session *session, bool resumed)
     peer->lost_due_ns = 0;
     peer->told_due_ns = remote->now_ns + TELLS_NS;
     if (was_lost) { (void)stoa_remote_send(remote, peer, STOA_LANE_NORMAL, STOA_REMOTE_AGAIN, 0, 0, 0, NULL, 0, false); }
-    stoa_remote_peer_retell(remote, peer);
+    retell(remote, peer);
     remote->busy++;
     tell(remote, peer, STOA_REMOTE_UP, STOA_OK);
 }
@@ -291,9 +307,19 @@ void stoa_remote_peer_over(stoa_remote *remote, stoa_remote_peer *peer, stoa_rem
     stoa_remote_bonds_lost(remote, peer, true);
     stoa_remote_stands_lost(remote, peer);
     stoa_remote_asks_refuse(remote, peer, STOA_E_TIMEOUT);
-    drop_backlog(remote, peer, false, STOA_E_CLOSED);
+    drop_backlog(remote, peer, MESSAGES, STOA_E_CLOSED);
     if (what == STOA_REMOTE_LOST) { stoa_log(STOA_LOG_WARN, "remote_lost", STOA_KV("node", peer->name)); }
     tell(remote, peer, what, STOA_OK);
+}
+
+/* It says much that is to be answered, and reads no answer. GONE are kept: nobody tells those again. */
+static void give_up(stoa_remote *remote, stoa_remote_peer *peer)
+{
+    stoa_log(STOA_LOG_WARN, "remote_reads_nothing", STOA_KV("node", peer->name), STOA_KU("unread_bytes", remote->options.unread_bytes));
+    drop_backlog(remote, peer, REPEATED, STOA_E_CLOSED);
+    stoa_remote_peer_over(remote, peer, STOA_REMOTE_LOST);
+    peer->deaf = false;
+    (void)stoa_remote_part(remote, peer);
 }
 
 static void on_down(void *context, stoa_session *session, stoa_err why)
@@ -323,7 +349,7 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     if (!peer) { return; }
     for (unsigned lane = 0; lane < STOA_LANE_COUNT; lane++) { peer->counts.in_doubt += what->lanes[lane].lost; }
     stoa_remote_peer_over(remote, peer, STOA_REMOTE_LOST);
-    drop_backlog(remote, peer, true, STOA_E_CLOSED);
+    drop_backlog(remote, peer, ALL, STOA_E_CLOSED);
     clear_pieces(peer);
     clear_inbox(peer);
     stoa_remote_bonds_lost(remote, peer, false); /* of what it said before it was reset */
@@ -434,7 +460,7 @@ static void on_message(void *context, stoa_session *session, const stoa_session_
                              .credit_bytes = m->credit_bytes,
                              .lane = m->lane,
                              .type = m->type};
-    stoa_remote_waiting *waits = waiting_new(&w, m->bytes); /* no more than its credit */
+    stoa_remote_waiting *waits = waiting_new(&w, m->bytes); /* as many as its credit lets it send: of 8 bytes each at least */
     if (waits) {
         stoa_remote_push(&peer->inbox, waits);
     } else {
@@ -489,6 +515,8 @@ uint64_t stoa_remote_peers_step(stoa_remote *remote)
     for (uint32_t i = 0; i < remote->peer_count; i++) {
         stoa_remote_peer *peer = &remote->peers[i];
         if (peer->lost_due_ns && peer->lost_due_ns <= remote->now_ns) { stoa_remote_peer_over(remote, peer, STOA_REMOTE_LOST); }
+        if (peer->deaf) { give_up(remote, peer); }
+        if (peer->again && !stoa_remote_peer_backed(peer)) { retell(remote, peer); }
         if (peer->lost_due_ns && peer->lost_due_ns < next) { next = peer->lost_due_ns; }
         bool tells = peer->told_due_ns && !peer->paused;
         if (tells && peer->told_due_ns <= remote->now_ns) {

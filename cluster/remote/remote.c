@@ -196,6 +196,7 @@ static stoa_err fill(stoa_remote *remote, const stoa_remote_options *o)
     if (!good) { return STOA_FAIL(STOA_E_INVALID, "a remote's name, incarnation, core or count of links"); }
     memcpy(remote->name, o->name, strlen(o->name));
     if (!remote->options.lost_ns) { remote->options.lost_ns = STOA_S(2); }
+    if (!remote->options.unread_bytes) { remote->options.unread_bytes = UINT64_C(256) << 20; }
     if (!remote->options.mail_backlog_bytes) { remote->options.mail_backlog_bytes = 64 << 10; }
     if (o->events) { remote->events = *o->events; }
     remote->node = o->node;

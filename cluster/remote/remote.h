@@ -79,6 +79,7 @@ typedef struct stoa_remote_options {
     uint32_t link_count;
     uint32_t core;                   /* where stands live */
     uint64_t lost_ns;                /* a connection that is gone for so long is a lost node; 2 s */
+    uint64_t unread_bytes;           /* that wait for a lane to one node, of answers and all that FULL cannot answer: behind more it is lost; 256 MiB */
     uint32_t mail_backlog_bytes;     /* of mail between shards that waits for a lane to one node; more is dropped, for the shards keep it; 64 KiB */
     const stoa_remote_events *events; /* NULL: none; copied */
 } stoa_remote_options;

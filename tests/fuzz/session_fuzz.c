@@ -21,7 +21,7 @@ static bool consumes;
 static void on_message(void *context, stoa_session *session, const stoa_session_message *m)
 {
     (void)context, (void)session;
-    STOA_ASSERT(m->seq == last[m->lane] + 1 && m->size_bytes <= PIECE_MAX);
+    STOA_ASSERT(m->seq > last[m->lane] && m->size_bytes <= PIECE_MAX); /* transfers take numbers, too */
     last[m->lane] = m->seq;
     held[m->lane] += m->credit_bytes;
     STOA_ASSERT(!consumes || held[m->lane] <= WINDOW_BYTES);
@@ -31,7 +31,7 @@ static void on_expired(void *context, stoa_session *session, const stoa_session_
 {
     (void)context, (void)session;
     if (!here) {
-        STOA_ASSERT(message->seq == last[message->lane] + 1);
+        STOA_ASSERT(message->seq > last[message->lane]);
         last[message->lane] = message->seq;
     }
 }

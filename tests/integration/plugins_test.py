@@ -110,7 +110,10 @@ class Node:
         return wait_until(lambda: next((row for row in [self.actor(name)] if row["status"] == "gone"), None), f"{name} is not gone")
 
     def pids(self):
-        return [row["process"]["pid"] for row in self.ok("plugins")["plugins"] if row["process"]]
+        def look():
+            pids = [row["process"]["pid"] for row in self.ok("plugins")["plugins"] if row["process"]]
+            return pids if all(pids) else None
+        return wait_until(look, "a plug-in has no pid")
 
     def close(self):
         if self.closed is not None:

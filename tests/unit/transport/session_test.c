@@ -137,6 +137,36 @@ static void a_peer_that_never_reads_is_full_then_silent(void **state)
     assert_int_equal(kit_view(&k->a).counts.resets, 0);
 }
 
+static stoa_err send_full(stoa_link *link, stoa_peer peer, const void *bytes, uint32_t size_bytes)
+{
+    (void)link, (void)peer, (void)bytes, (void)size_bytes;
+    return STOA_E_FULL;
+}
+
+/* An acknowledgement is due: the link's descriptor says when there is room, and time does not. */
+static void who_waits_for_room_does_not_spin(void **state)
+{
+    kit *k = *state;
+    kit_up(k);
+    const stoa_link_ops *before = k->a.link->ops;
+    static stoa_link_ops full;
+    full = *before;
+    full.send = send_full;
+    assert_int_equal(kit_send(&k->b, STOA_LANE_NORMAL, "x", 1, 0), STOA_OK);
+    kit_run_end(&k->b);
+    k->clock.now += STOA_MS(1);
+    k->a.link->ops = &full;
+    kit_run_end(&k->a);
+    assert_int_equal(k->a.messages, 1);
+    for (unsigned ms = 0; ms < 20; ms++) {
+        k->clock.now += STOA_MS(1);
+        assert_true(stoa_sessions_step(k->a.sessions, kit_now(k)) > kit_now(k));
+    }
+    k->a.link->ops = before;
+    kit_run(k, 20);
+    assert_int_equal(kit_view(&k->b).lanes[STOA_LANE_NORMAL].acked, 1);
+}
+
 /* --- deadlines */
 
 static void a_message_past_its_deadline_is_dropped_where_it_is(void **state)
@@ -191,6 +221,7 @@ static void each_message_has_its_own_source_and_target(void **state)
     kit *k = *state;
     uint8_t bytes[200];
     uint32_t over = 0;
+    k->options.consumes = true;
     kit_up(k);
     k->b.told = is_as_it_was_sent;
     k->a.stopped = true;
@@ -211,6 +242,10 @@ static void each_message_has_its_own_source_and_target(void **state)
     assert_int_equal(k->b.messages, ADDRESSED - over);
     assert_int_equal(k->a.expired_here, over);
     assert_int_equal(k->b.expired_there, over);
+    stoa_lane_in *in = &kit_session(&k->b)->in[STOA_LANE_NORMAL];
+    assert_int_equal(in->bytes, kit_session(&k->a)->out[STOA_LANE_NORMAL].sent_bytes);
+    stoa_session_consumed(kit_session(&k->b), STOA_LANE_NORMAL, k->b.credit_bytes);
+    assert_int_equal(in->consumed, in->bytes); /* nothing of the credit is left out */
 }
 
 /* --- connections and incarnations */
@@ -718,6 +753,7 @@ int main(void)
         TEST(a_message_too_large_is_named),
         TEST(a_peer_that_does_not_consume_fills_its_lane_alone),
         TEST(a_peer_that_never_reads_is_full_then_silent),
+        TEST(who_waits_for_room_does_not_spin),
         TEST(a_message_past_its_deadline_is_dropped_where_it_is),
         TEST(each_message_has_its_own_source_and_target),
         TEST(a_session_goes_on_over_another_connection),
