@@ -53,15 +53,15 @@ static stoa_remote_waiting *waiting_new(const stoa_remote_waiting *of, const voi
     return w;
 }
 
-/* What of a backlog is dropped: messages, and who asked is told; what is not said once only, for all else is told again when the node
- * is back; all. */
-typedef enum dropped { MESSAGES, REPEATED, ALL } dropped;
+/* What of a backlog is dropped: messages, and who asked is told; all but GONE, which is said once: names, patterns and shards are told again
+ * when the node is back, answers and ends of links that it did not read are lost to it; all. */
+typedef enum dropped { MESSAGES, UNREAD, ALL } dropped;
 
 static bool is_dropped(const stoa_remote_waiting *w, dropped what)
 {
     if (what == ALL || w->done_bytes > 0) { return what == ALL; } /* a piece of it is on its way */
     bool message = w->type == STOA_REMOTE_CAST || w->type == STOA_REMOTE_ASK;
-    return message || (what == REPEATED && w->type != STOA_REMOTE_GONE);
+    return message || (what == UNREAD && w->type != STOA_REMOTE_GONE);
 }
 
 static void drop_backlog(stoa_remote *remote, stoa_remote_peer *peer, dropped what, stoa_err why)
@@ -316,7 +316,7 @@ void stoa_remote_peer_over(stoa_remote *remote, stoa_remote_peer *peer, stoa_rem
 static void give_up(stoa_remote *remote, stoa_remote_peer *peer)
 {
     stoa_log(STOA_LOG_WARN, "remote_reads_nothing", STOA_KV("node", peer->name), STOA_KU("unread_bytes", remote->options.unread_bytes));
-    drop_backlog(remote, peer, REPEATED, STOA_E_CLOSED);
+    drop_backlog(remote, peer, UNREAD, STOA_E_CLOSED);
     stoa_remote_peer_over(remote, peer, STOA_REMOTE_LOST);
     peer->deaf = false;
     (void)stoa_remote_part(remote, peer);
