@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cluster/links/incarnation.h"
+#include "node/figures.h"
 #include "node/keys.h"
 #include "node/plugin/keeper.h"
 #include "node/plugin/plugins.h"
@@ -196,68 +197,41 @@ void stoa_node_links_await(const stoa_platform *p)
 
 /* --- figures */
 
-typedef struct figure {
-    const char *name, *help;
-    size_t offset;
-    bool grows;
-} figure;
-
-#define LINK(member) offsetof(stoa_link_seen, member)
-static const figure link_figures[] = {
-    {"stoa_link_connections_total", "Connections of a link.", LINK(counts.ups), true},
-    {"stoa_link_lost_connections_total", "Of those, the ones that ended.", LINK(counts.downs), true},
-    {"stoa_link_refused_total", "Connections and greetings refused, here or by the other side.", LINK(refused), true},
+#define LINK(member) STOA_FIGURE(stoa_link_seen, member)
+static const stoa_figure link_figures[] = {
+    {"stoa_link_connections_total", "Connections of a link.", LINK(counts.ups)},
+    {"stoa_link_lost_connections_total", "Of those, the ones that ended.", LINK(counts.downs)},
+    {"stoa_link_refused_total", "Connections and greetings refused, here or by the other side.", LINK(refused)},
 };
 
-#define NODE(member) offsetof(stoa_node_seen, view.member)
-static const figure node_figures[] = {
-    {"stoa_session_sent_total", "Messages sent to a node.", NODE(session.counts.sent), true},
-    {"stoa_session_received_total", "Messages that came from it.", NODE(session.counts.received), true},
-    {"stoa_session_sent_bytes_total", "Bytes of batches sent.", NODE(session.counts.bytes_sent), true},
-    {"stoa_session_received_bytes_total", "Bytes of batches that came.", NODE(session.counts.bytes_received), true},
-    {"stoa_session_resent_total", "Batches sent once more.", NODE(session.counts.resent), true},
-    {"stoa_session_expired_total", "Messages dropped there or here on arrival: too late.", NODE(session.counts.expired_there), true},
-    {"stoa_session_full_total", "Sends that found no room.", NODE(session.counts.full), true},
-    {"stoa_session_resets_total", "Times the node had restarted.", NODE(session.counts.resets), true},
-    {"stoa_session_silences_total", "Times it was silent for too long.", NODE(session.counts.silences), true},
-    {"stoa_session_in_doubt_total", "Messages that were on their way when it restarted: some may have arrived.", NODE(counts.in_doubt), true},
-    {"stoa_session_downs_total", "Times messages stopped passing.", NODE(session.counts.downs), true},
-    {"stoa_session_rtt_ns", "Smoothed round trip.", NODE(session.rtt_ns), false},
-    {"stoa_session_silence_ns", "After so long without an answer it is down.", NODE(session.silence_ns), false},
-    {"stoa_session_backlog_bytes", "What waits for room in its lanes.", NODE(backlog_bytes), false},
+#define NODE(member) STOA_FIGURE(stoa_node_seen, view.member)
+static const stoa_figure node_figures[] = {
+    {"stoa_session_sent_total", "Messages sent to a node.", NODE(session.counts.sent)},
+    {"stoa_session_received_total", "Messages that came from it.", NODE(session.counts.received)},
+    {"stoa_session_sent_bytes_total", "Bytes of batches sent.", NODE(session.counts.bytes_sent)},
+    {"stoa_session_received_bytes_total", "Bytes of batches that came.", NODE(session.counts.bytes_received)},
+    {"stoa_session_resent_total", "Batches sent once more.", NODE(session.counts.resent)},
+    {"stoa_session_expired_total", "Messages dropped there or here on arrival: too late.", NODE(session.counts.expired_there)},
+    {"stoa_session_full_total", "Sends that found no room.", NODE(session.counts.full)},
+    {"stoa_session_resets_total", "Times the node had restarted.", NODE(session.counts.resets)},
+    {"stoa_session_silences_total", "Times it was silent for too long.", NODE(session.counts.silences)},
+    {"stoa_session_in_doubt_total", "Messages that were on their way when it restarted: some may have arrived.", NODE(counts.in_doubt)},
+    {"stoa_session_downs_total", "Times messages stopped passing.", NODE(session.counts.downs)},
+    {"stoa_session_rtt_ns", "Smoothed round trip.", NODE(session.rtt_ns)},
+    {"stoa_session_silence_ns", "After so long without an answer it is down.", NODE(session.silence_ns)},
+    {"stoa_session_backlog_bytes", "What waits for room in its lanes.", NODE(backlog_bytes)},
 };
-
-static void set_figures(stoa_platform *p, const figure *figures, size_t count, const char *labels, const void *of)
-{
-    for (size_t i = 0; i < count; i++) {
-        stoa_counter *metric;
-        stoa_err err = figures[i].grows ? stoa_metrics_counter(p->metrics, figures[i].name, labels, figures[i].help, &metric)
-                                        : stoa_metrics_gauge(p->metrics, figures[i].name, labels, figures[i].help, &metric);
-        if (!err) { stoa_gauge_set(metric, *(const uint64_t *)(const void *)((const char *)of + figures[i].offset)); }
-    }
-}
-
-/* What of messages to and from a node was dropped here. */
-static void set_dropped(stoa_platform *p, const char *labels, const stoa_node_seen *node)
-{
-    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
-        char more[224];
-        stoa_counter *metric;
-        (void)snprintf(more, sizeof more, "%s,reason=\"%s\"", labels, stoa_drop_name((stoa_drop)reason));
-        stoa_err err = stoa_metrics_counter(p->metrics, "stoa_session_dropped_total", more, "Messages to and from a node that were dropped here, by reason.", &metric);
-        if (!err) { stoa_gauge_set(metric, node->view.counts.dropped[reason]); }
-    }
-}
 
 void stoa_node_links_measure(stoa_node_links *l)
 {
     stoa_links_seen *seen = l ? calloc(1, sizeof *seen) : NULL;
+    stoa_metrics *metrics = seen ? l->platform->metrics : NULL;
     char labels[160];
     if (!seen) { return; }
     stoa_node_links_see(l, seen);
     for (uint32_t i = 0; i < seen->link_count; i++) {
         (void)snprintf(labels, sizeof labels, "link=\"%s\"", seen->links[i].is->name);
-        set_figures(l->platform, link_figures, sizeof link_figures / sizeof link_figures[0], labels, &seen->links[i]);
+        stoa_figures_set(metrics, link_figures, sizeof link_figures / sizeof link_figures[0], labels, &seen->links[i]);
     }
     for (uint32_t i = 0; i < seen->node_count; i++) {
         const stoa_node_seen *node = &seen->nodes[i];
@@ -265,10 +239,10 @@ void stoa_node_links_measure(stoa_node_links *l)
         if (!node->name[0]) { continue; }
         (void)snprintf(labels, sizeof labels, "link=\"%s\",node=\"%s\"", node->link->name, node->name);
         if (!node->view.spare) {
-            set_figures(l->platform, node_figures, sizeof node_figures / sizeof node_figures[0], labels, node);
-            set_dropped(l->platform, labels, node);
+            stoa_figures_set(metrics, node_figures, sizeof node_figures / sizeof node_figures[0], labels, node);
+            stoa_figures_set_drops(metrics, "stoa_session_dropped_total", labels, "Messages to and from a node that were dropped here, by reason.", node->view.counts.dropped);
         }
-        if (!stoa_metrics_gauge(l->platform->metrics, "stoa_session_up", labels, "1: messages pass.", &up)) {
+        if (!stoa_metrics_gauge(metrics, "stoa_session_up", labels, "1: messages pass.", &up)) {
             stoa_gauge_set(up, node->view.session.state == STOA_SESSION_UP);
         }
     }

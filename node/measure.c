@@ -3,22 +3,18 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "node/measure.h"
 
-#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "node/figures.h"
 #include "node/links.h"
 #include "node/plugin/plugins.h"
 #include "node/projection/projection.h"
 
-typedef struct figure {
-    const char *name, *help;
-    size_t offset, bytes;
-} figure;
+#define CORE(member)  STOA_FIGURE(stoa_core_view, member)
+#define SHARD(member) STOA_FIGURE(stoa_shard_view, member)
 
-#define CORE(member)  offsetof(stoa_core_view, member), sizeof(((stoa_core_view *)0)->member)
-#define SHARD(member) offsetof(stoa_shard_view, member), sizeof(((stoa_shard_view *)0)->member)
-
-static const figure core_figures[] = {
+static const stoa_figure core_figures[] = {
     {"stoa_core_actors", "Actors that live on the core.", CORE(actors)},
     {"stoa_core_queued", "Messages that wait in mailboxes.", CORE(queued)},
     {"stoa_core_messages_total", "Messages handled.", CORE(messages)},
@@ -32,7 +28,7 @@ static const figure core_figures[] = {
     {"stoa_core_used_bytes", "Memory that messages are in.", CORE(used_bytes)},
 };
 
-static const figure shard_figures[] = {
+static const stoa_figure shard_figures[] = {
     {"stoa_shard_applied_position", "Last event applied.", SHARD(applied)},
     {"stoa_shard_committed_position", "Last event committed.", SHARD(committed)},
     {"stoa_shard_epoch", "Epoch of the writer.", SHARD(epoch)},
@@ -44,9 +40,9 @@ static const figure shard_figures[] = {
     {"stoa_shard_unproven_events", "Recovered events above the commit mark.", SHARD(unproven)},
 };
 
-#define FOLLOWING(member) offsetof(stoa_following_view, member), sizeof(((stoa_following_view *)0)->member)
+#define FOLLOWING(member) STOA_FIGURE(stoa_following_view, member)
 
-static const figure following_figures[] = {
+static const stoa_figure following_figures[] = {
     {"stoa_snapshot_position", "The newest snapshot.", FOLLOWING(snapshot)},
     {"stoa_snapshot_oldest_position", "The oldest snapshot.", FOLLOWING(oldest)},
     {"stoa_snapshot_followed_position", "How far the follower has folded the committed log.", FOLLOWING(followed)},
@@ -57,33 +53,9 @@ static const figure following_figures[] = {
     {"stoa_snapshot_put_bytes", "What was new in the last one.", FOLLOWING(put_bytes)},
 };
 
-static uint64_t value_of(const figure *f, const void *view)
-{
-    const char *at = (const char *)view + f->offset;
-    return f->bytes == sizeof(uint64_t) ? *(const uint64_t *)(const void *)at : *(const uint32_t *)(const void *)at;
-}
+#define CHANNEL(member) STOA_FIGURE(stoa_channel_view, member)
 
-static bool counts(const char *name)
-{
-    size_t len = 0;
-    while (name[len]) { len++; }
-    return len > 6 && name[len - 6] == '_' && name[len - 5] == 't' && name[len - 4] == 'o';
-}
-
-static void set_all(stoa_platform *p, const figure *figures, size_t count, const char *labels, const void *view)
-{
-    for (size_t i = 0; i < count; i++) {
-        const figure *f = &figures[i];
-        stoa_counter *metric;
-        stoa_err err = counts(f->name) ? stoa_metrics_counter(p->metrics, f->name, labels, f->help, &metric)
-                                       : stoa_metrics_gauge(p->metrics, f->name, labels, f->help, &metric);
-        if (!err) { stoa_gauge_set(metric, value_of(f, view)); }
-    }
-}
-
-#define CHANNEL(member) offsetof(stoa_channel_view, member), sizeof(((stoa_channel_view *)0)->member)
-
-static const figure channel_figures[] = {
+static const stoa_figure channel_figures[] = {
     {"stoa_channel_mailed_total", "Messages mailed from one shard to another.", CHANNEL(mailed)},
     {"stoa_channel_acknowledged_total", "Of those, the ones that the receiver has committed.", CHANNEL(acknowledged)},
     {"stoa_channel_returned_total", "Of those, the ones that it refused.", CHANNEL(returned)},
@@ -91,9 +63,9 @@ static const figure channel_figures[] = {
     {"stoa_channel_bytes", "What they take of the channel's room.", CHANNEL(bytes)},
 };
 
-#define OUTBOX(member) offsetof(stoa_outbox_view, member), sizeof(((stoa_outbox_view *)0)->member)
+#define OUTBOX(member) STOA_FIGURE(stoa_outbox_view, member)
 
-static const figure outbox_figures[] = {
+static const stoa_figure outbox_figures[] = {
     {"stoa_outbox_pending", "Outside effects that are not done.", OUTBOX(pending)},
     {"stoa_outbox_unreadable", "Of those, the ones that this build cannot read: see outbox unreadable.", OUTBOX(unreadable)},
     {"stoa_outbox_done_total", "Outside effects that were done.", OUTBOX(done)},
@@ -106,7 +78,7 @@ static void measure_channel(void *context, const stoa_channel_view *view)
     char labels[96];
     stoa_counter *forked, *absent;
     (void)snprintf(labels, sizeof labels, "from=\"%s\",to=\"%s\"", view->from, view->to);
-    set_all(p, channel_figures, sizeof channel_figures / sizeof channel_figures[0], labels, view);
+    stoa_figures_set(p->metrics, channel_figures, sizeof channel_figures / sizeof channel_figures[0], labels, view);
     if (!stoa_metrics_gauge(p->metrics, "stoa_channel_forked", labels, "1: the channel stopped, an operator has to decide.", &forked)) {
         stoa_gauge_set(forked, view->forked[0] != '\0');
     }
@@ -121,25 +93,19 @@ static void measure_shard(stoa_platform *p, stoa_shard *shard)
     char labels[64];
     if (!shard || stoa_shard_glance(shard, &view)) { return; }
     (void)snprintf(labels, sizeof labels, "shard=\"%s\"", view.name);
-    set_all(p, shard_figures, sizeof shard_figures / sizeof shard_figures[0], labels, &view);
+    stoa_figures_set(p->metrics, shard_figures, sizeof shard_figures / sizeof shard_figures[0], labels, &view);
     stoa_channels(shard, measure_channel, p);
     stoa_outbox_view outbox;
     stoa_shard_outbox(shard, &outbox, NULL, NULL);
-    set_all(p, outbox_figures, sizeof outbox_figures / sizeof outbox_figures[0], labels, &outbox);
+    stoa_figures_set(p->metrics, outbox_figures, sizeof outbox_figures / sizeof outbox_figures[0], labels, &outbox);
     stoa_following_view following;
     if (stoa_shard_following(shard, &following)) { return; }
-    set_all(p, following_figures, sizeof following_figures / sizeof following_figures[0], labels, &following);
+    stoa_figures_set(p->metrics, following_figures, sizeof following_figures / sizeof following_figures[0], labels, &following);
 }
 
-static void measure_drops(stoa_platform *p, const char *where, const uint64_t *dropped)
+static void measure_drops(stoa_platform *p, const char *labels, const uint64_t *dropped)
 {
-    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
-        char labels[64];
-        stoa_counter *metric;
-        (void)snprintf(labels, sizeof labels, "core=\"%s\",reason=\"%s\"", where, stoa_drop_name((stoa_drop)reason));
-        stoa_err err = stoa_metrics_counter(p->metrics, "stoa_dropped_total", labels, "Messages that reached nobody, by reason.", &metric);
-        if (!err) { stoa_gauge_set(metric, dropped[reason]); }
-    }
+    stoa_figures_set_drops(p->metrics, "stoa_dropped_total", labels, "Messages that reached nobody, by reason.", dropped);
 }
 
 void stoa_measure(stoa_platform *p)
@@ -149,14 +115,13 @@ void stoa_measure(stoa_platform *p)
         char labels[32];
         if (stoa_core_look(p->node, i, &view)) { continue; }
         (void)snprintf(labels, sizeof labels, "core=\"%u\"", i);
-        set_all(p, core_figures, sizeof core_figures / sizeof core_figures[0], labels, &view);
-        (void)snprintf(labels, sizeof labels, "%u", i);
+        stoa_figures_set(p->metrics, core_figures, sizeof core_figures / sizeof core_figures[0], labels, &view);
         measure_drops(p, labels, view.dropped);
     }
     if (p->node) {
         stoa_ports_view ports;
         stoa_ports_look(p->node, &ports);
-        measure_drops(p, "ports", ports.dropped);
+        measure_drops(p, "core=\"ports\"", ports.dropped);
     }
     measure_shard(p, p->trade);
     for (uint32_t i = 0; i < p->settings.vault_count; i++) { measure_shard(p, p->vaults[i]); }

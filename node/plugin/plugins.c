@@ -19,6 +19,7 @@
 #include "actors/trade/account_msgs.h"
 #include "actors/trade/book_msgs.h"
 #include "base/log.h"
+#include "node/figures.h"
 #include "node/plugin/keeper.h"
 #include "node/plugin/read.h"
 #include "node/said.h"
@@ -151,14 +152,11 @@ void stoa_plugins_free(stoa_plugins *plugins)
 
 static void measure_actor(stoa_platform *p, const stoa_plugin_unit *unit, uint32_t at)
 {
-    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) {
-        char labels[160];
-        stoa_counter *metric;
-        (void)snprintf(labels, sizeof labels, "plugin=\"%s\",actor=\"%s\",reason=\"%s\"", unit->plan.settings.name, unit->plan.actors[at],
-                       stoa_drop_name((stoa_drop)reason));
-        stoa_err err = stoa_metrics_counter(p->metrics, "stoa_plugin_dropped_total", labels, "What a plug-in's actor sent and nobody got, by reason.", &metric);
-        if (!err) { stoa_gauge_set(metric, stoa_counter_get(&unit->drops[at][reason])); }
-    }
+    char labels[160];
+    uint64_t dropped[STOA_DROP_COUNT];
+    for (unsigned reason = 0; reason < STOA_DROP_COUNT; reason++) { dropped[reason] = stoa_counter_get(&unit->drops[at][reason]); }
+    (void)snprintf(labels, sizeof labels, "plugin=\"%s\",actor=\"%s\"", unit->plan.settings.name, unit->plan.actors[at]);
+    stoa_figures_set_drops(p->metrics, "stoa_plugin_dropped_total", labels, "What a plug-in's actor sent and nobody got, by reason.", dropped);
 }
 
 void stoa_plugins_measure(stoa_platform *p, const stoa_plugins *plugins)
