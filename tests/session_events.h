@@ -1,4 +1,4 @@
-/* session_events.h - events of a session (transport/session.h) that a test has no use for, or must not see.
+/* session_events.h - events of a session (transport/session.h) that a test must not see; with those it has no use for.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef STOA_TESTS_SESSION_EVENTS_H
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "transport/session.h"
+#include "tests/session_ignored.h"
 
 static inline void never_reset(void *context, stoa_session *session, const stoa_session_reset *reset)
 {
@@ -28,11 +28,6 @@ static inline void never_expired(void *context, stoa_session *session, const sto
 {
     (void)context, (void)session, (void)message, (void)here;
     fail_msg("no message has a deadline");
-}
-
-static inline void ignore_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
 }
 
 #endif

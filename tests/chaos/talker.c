@@ -46,6 +46,7 @@
 #include "tests/chaos/driven.h"
 #include "tests/chaos/ledger.h"
 #include "tests/chaos/net.h"
+#include "tests/session_ignored.h"
 #include "transport/keep.h"
 #include "transport/keys.h"
 #include "transport/sessions.h"
@@ -206,18 +207,13 @@ static void on_expired(void *context, stoa_session *session, const stoa_session_
     check(false, "expired", message->seq, 0); /* none has a deadline */
 }
 
-static void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
-}
-
 static const stoa_session_events events = {.message = on_message,
                                            .up = on_up,
                                            .down = on_down,
                                            .reset = on_reset,
                                            .refused = on_refused,
                                            .expired = on_expired,
-                                           .room = on_room};
+                                           .room = ignore_room};
 
 /* --- large things: number n of a side is the same in all lives of both, so that who gets it can tell whether it did, and who was
  * killed can offer it again */

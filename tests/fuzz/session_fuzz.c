@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "transport/session.h"
+#include "tests/session_ignored.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes);
 
@@ -48,14 +48,6 @@ static void on_reset(void *context, stoa_session *session, const stoa_session_re
     (void)context, (void)session, (void)reset;
     memset(last, 0, sizeof last);
     memset(held, 0, sizeof held);
-}
-static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
-{
-    (void)context, (void)session, (void)why, (void)here;
-}
-static void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
 }
 
 /* Transfers come into a place of just their size. */
@@ -157,9 +149,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
                                                .up = on_up,
                                                .down = on_down,
                                                .reset = on_reset,
-                                               .refused = on_refused,
+                                               .refused = ignore_refused,
                                                .expired = on_expired,
-                                               .room = on_room};
+                                               .room = ignore_room};
     static const stoa_transfer_events transfers = {.offered = on_offered, .came = on_came, .gone = on_gone};
     static const stoa_link_ops ops = {.scheme = "sink", .send = sink};
     stoa_link link = {.ops = &ops};

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "tests/session_ignored.h"
 #include "transport/session_internal.h"
 #include "transport/sessions.h"
 
@@ -64,14 +65,6 @@ static void on_refused(void *context, stoa_session *session, stoa_err why, bool 
 {
     (void)context, (void)session, (void)here;
     STOA_ASSERT(why != STOA_OK);
-}
-static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
-{
-    (void)context, (void)session, (void)message, (void)here;
-}
-static void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
 }
 static void on_stranger(void *context, const char *name, stoa_err why)
 {
@@ -233,8 +226,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
                                                .down = on_down,
                                                .reset = on_reset,
                                                .refused = on_refused,
-                                               .expired = on_expired,
-                                               .room = on_room};
+                                               .expired = ignore_expired,
+                                               .room = ignore_room};
     static const stoa_link_ops ops = {.scheme = "told", .send = take_away, .poll = tell}, last = {.scheme = "told", .send = take_away, .poll = let_in};
     world w = {.link = {.ops = &ops}, .proves = size_bytes && bytes[0] & PROVES, .at = bytes, .left_bytes = size_bytes};
     stoa_sessions_options options = {.link = &w.link,

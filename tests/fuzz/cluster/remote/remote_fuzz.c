@@ -12,6 +12,7 @@
 #include "cluster/remote/frames.h"
 #include "cluster/remote/remote.h"
 #include "runtime/sim.h"
+#include "tests/session_ignored.h"
 #include "transport/sim/link.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes);
@@ -94,24 +95,8 @@ static void on_down(void *context, stoa_session *session, stoa_err why)
     (void)context, (void)session, (void)why;
     w.up = false;
 }
-static void on_reset(void *context, stoa_session *session, const stoa_session_reset *what)
-{
-    (void)context, (void)session, (void)what;
-}
-static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
-{
-    (void)context, (void)session, (void)why, (void)here;
-}
-static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
-{
-    (void)context, (void)session, (void)message, (void)here;
-}
-static void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
-}
-static const stoa_session_events events = {.message = on_message, .up = on_up, .down = on_down, .reset = on_reset,
-                                           .refused = on_refused, .expired = on_expired, .room = on_room};
+static const stoa_session_events events = {.message = on_message, .up = on_up, .down = on_down, .reset = ignore_reset,
+                                           .refused = ignore_refused, .expired = ignore_expired, .room = ignore_room};
 
 static void tick(uint32_t count)
 {

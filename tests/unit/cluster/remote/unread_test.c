@@ -16,6 +16,7 @@
 #include "cluster/remote/frames.h"
 #include "cluster/remote/remote.h"
 #include "runtime/sim.h"
+#include "tests/session_ignored.h"
 #include "transport/sim/link.h"
 
 enum { UNREAD_BYTES = 6 << 20, MANY = 40, SAYS_A_TICK = 2000, TICKS_MAX = 20000 };
@@ -72,22 +73,6 @@ static void on_down(void *context, stoa_session *session, stoa_err why)
     (void)session, (void)why;
     ((world *)context)->up = false;
 }
-static void on_reset(void *context, stoa_session *session, const stoa_session_reset *what)
-{
-    (void)context, (void)session, (void)what;
-}
-static void on_refused(void *context, stoa_session *session, stoa_err why, bool here)
-{
-    (void)context, (void)session, (void)why, (void)here;
-}
-static void on_expired(void *context, stoa_session *session, const stoa_session_message *message, bool here)
-{
-    (void)context, (void)session, (void)message, (void)here;
-}
-static void on_room(void *context, stoa_session *session, stoa_lane lane)
-{
-    (void)context, (void)session, (void)lane;
-}
 
 /* --- the world */
 
@@ -131,8 +116,8 @@ static int open_world(void **state)
     assert_int_equal(stoa_remote_new(&options, &w->remote), STOA_OK);
     assert_int_equal(stoa_spawn(w->node, &cup_kind, "cup/one", NULL, &w->cup), STOA_OK);
     static stoa_session_events events;
-    events = (stoa_session_events){.message = on_message, .up = on_up, .down = on_down, .reset = on_reset,
-                                   .refused = on_refused, .expired = on_expired, .room = on_room, .context = w};
+    events = (stoa_session_events){.message = on_message, .up = on_up, .down = on_down, .reset = ignore_reset,
+                                   .refused = ignore_refused, .expired = ignore_expired, .room = ignore_room, .context = w};
     assert_int_equal(stoa_link_open("sim://unread/door", &(stoa_link_options){.frame_limit = 65536, .queue_frames = 64}, &w->link), STOA_OK);
     stoa_sessions_options sessions = {
         .link = w->link, .session = {.name = "b", .incarnation = 1, .epoch = 1, .consumes = true, .events = &events}};
