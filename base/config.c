@@ -77,18 +77,16 @@ static const char *place_of(const char *places, const char *key, size_t key_byte
     return found;
 }
 
-void stoa_config_tell(const stoa_buf *places, stoa_buf *faults, const char *key, const char *fmt, ...)
+void stoa_config_vtell(const stoa_buf *places, stoa_buf *faults, const char *key, const char *cause, const char *fmt, va_list args)
 {
     char text_at[TEXT_BYTES_MAX];
     stoa_buf text = STOA_BUF_FIXED(text_at);
     const char *all = places && places->used_bytes ? places->at : "", *group = strrchr(key, '.');
     size_t size_bytes = 0;
-    va_list args;
     const char *place = place_of(all, key, strlen(key), &size_bytes);
+    if (!place && cause) { place = place_of(all, cause, strlen(cause), &size_bytes); }
     if (!place && group) { place = place_of(all, key, (size_t)(group - key), &size_bytes); }
-    va_start(args, fmt);
     stoa_buf_vprintf(&text, fmt, args);
-    va_end(args);
     if (place) { stoa_buf_printf(faults, "%.*s: ", (int)size_bytes, place); }
     stoa_buf_printf(faults, "%s: ", key);
     put_printable(faults, text.at);

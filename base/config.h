@@ -20,6 +20,7 @@
 #ifndef STOA_BASE_CONFIG_H
 #define STOA_BASE_CONFIG_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,7 +59,7 @@ typedef struct stoa_config_source {
     char *const *environment; /* NULL-terminated "NAME=value" (environ), or NULL */
     const char *const
         *overrides; /* NULL-terminated "path=value" from flags, or NULL; the last of a path counts */
-    stoa_buf *places; /* gets where each key was given, for stoa_config_tell; or NULL */
+    stoa_buf *places; /* gets where each key, list and element was given, for stoa_config_vtell; or NULL */
 } stoa_config_source;
 
 /* Fill every field of settings that a row names (zeroed first). Every fault is one line in faults
@@ -68,9 +69,10 @@ typedef struct stoa_config_source {
 stoa_err stoa_config_load(const stoa_config_row *table, const stoa_config_source *source, void *settings,
                           stoa_buf *faults);
 
-/* A fault that no single row can see, as one line like those of load: "stoa.yaml:12: links[0].uri: ...". places: as load filled it (NULL
- * is allowed); a key that was not given is told where its group stands. */
-void stoa_config_tell(const stoa_buf *places, stoa_buf *faults, const char *key, const char *fmt, ...) STOA_PRINTF(4, 5);
+/* A fault that the table cannot see, as one line like those of load: "stoa.yaml:12: links[0].uri: ...". places: as load filled it (NULL is
+ * allowed). A key that was not given is told where cause stands, another key (or NULL), or else the element that it is missing in. */
+void stoa_config_vtell(const stoa_buf *places, stoa_buf *faults, const char *key, const char *cause, const char *fmt, va_list args)
+    STOA_PRINTF(5, 0);
 
 /* Appended to out: the reference page's tables in Markdown; one line per flag for --help; the effective
  * settings as YAML with comments (a file that loads again, to the same settings). */

@@ -220,6 +220,7 @@ static void read_row(walk *w, const spot *at, unsigned index, struct fy_node *va
     state->line = line;
     state->given = true;
     if (row->cls == STOA_CONFIG_GROUPS) {
+        stoa_config_note(w->faults, (stoa_config_place){w->name, line}, at->scope->prefix, row->path);
         read_groups(w, at, index, value, line);
     } else {
         read_scalar(w, at, index, value, line);

@@ -27,7 +27,7 @@ typedef struct stoa_config_place {
 void stoa_config_fault(stoa_config_faults *faults, stoa_config_place place, const char *key, const char *fmt,
                        ...) STOA_PRINTF(4, 5);
 
-/* Note where a key, or the element of a list, was given. */
+/* Note where a key, a list or an element of one was given. */
 void stoa_config_note(stoa_config_faults *faults, stoa_config_place place, const char *prefix, const char *key);
 
 /* --- one table being filled */

@@ -4,7 +4,6 @@
 #include "node/link_check.h"
 
 #include <netdb.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,26 +17,15 @@
 #include "transport/key_list.h"
 #include "transport/keys.h"
 
-enum { HOST_BYTES = 256, KEY_TEXT_MAX = 64, FAULT_TEXT_MAX = 512 };
+enum { HOST_BYTES = 256, FAULT_TEXT_MAX = 512 };
 
 typedef struct checks {
     const stoa_settings *s;
-    const stoa_buf *places;
-    stoa_buf *faults;
+    const stoa_settings_faults *faults;
 } checks;
 
-/* A fault of a link's key: "stoa.yaml:12: links[0].uri: ...". */
-static void tell(const checks *c, const stoa_settings_link *link, const char *key, const char *fmt, ...) STOA_PRINTF(4, 5);
-static void tell(const checks *c, const stoa_settings_link *link, const char *key, const char *fmt, ...)
-{
-    char full[KEY_TEXT_MAX], text[FAULT_TEXT_MAX];
-    va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    (void)snprintf(full, sizeof full, "links[%u].%s", (unsigned)(link - c->s->links), key);
-    stoa_config_tell(c->places, c->faults, full, "%s", text);
-}
+/* Of a link's key. */
+#define TELL(c, link, key, ...) stoa_settings_fault_of((c)->faults, "links", (uint32_t)((link) - (c)->s->links), key, __VA_ARGS__)
 
 /* What failed last, without code and place. */
 static void last_failure(char out[FAULT_TEXT_MAX])
@@ -52,11 +40,11 @@ static void last_failure(char out[FAULT_TEXT_MAX])
 static void check_node(const checks *c, const stoa_settings_link *link, const char *name)
 {
     const stoa_settings *s = c->s;
-    if (!stoa_node_name_is_good(name, strlen(name)) || !stoa_key_name_good(name)) { tell(c, link, "nodes", "'%s' cannot be a node's name", name); }
-    if (strcmp(name, s->node_name) == 0) { tell(c, link, "nodes", "%s is this node's own name (node.name)", name); }
-    if (strcmp(name, STOA_KEY_SERVER) == 0) { tell(c, link, "nodes", "server is the node's own key's name"); }
+    if (!stoa_node_name_is_good(name, strlen(name)) || !stoa_key_name_good(name)) { TELL(c, link, "nodes", "'%s' cannot be a node's name", name); }
+    if (strcmp(name, s->node_name) == 0) { TELL(c, link, "nodes", "%s is this node's own name (node.name)", name); }
+    if (strcmp(name, STOA_KEY_SERVER) == 0) { TELL(c, link, "nodes", "server is the node's own key's name"); }
     for (uint32_t i = 0; i < s->client_count; i++) {
-        if (strcmp(name, s->clients[i].name) == 0) { tell(c, link, "nodes", "%s is a client; a key is one's only", name); }
+        if (strcmp(name, s->clients[i].name) == 0) { TELL(c, link, "nodes", "%s is a client; a key is one's only", name); }
     }
 }
 
@@ -72,11 +60,11 @@ static uint32_t check_nodes(const checks *c, const stoa_settings_link *link)
         for (size_t end = strlen(name); end && name[end - 1] == ' '; end--) { name[end - 1] = '\0'; }
         check_node(c, link, name);
         for (uint32_t i = 0; i < count; i++) {
-            if (strcmp(seen[i], name) == 0) { tell(c, link, "nodes", "%s is there twice", name); }
+            if (strcmp(seen[i], name) == 0) { TELL(c, link, "nodes", "%s is there twice", name); }
         }
         seen[count++] = name;
     }
-    if (!link->listen && count == 1 && strcmp(seen[0], link->nodes) != 0) { tell(c, link, "nodes", "'%s' has blanks around the name", link->nodes); }
+    if (!link->listen && count == 1 && strcmp(seen[0], link->nodes) != 0) { TELL(c, link, "nodes", "'%s' has blanks around the name", link->nodes); }
     return count;
 }
 
@@ -84,10 +72,10 @@ static void check_key(const checks *c, const stoa_settings_link *link, uint32_t 
 {
     char key[STOA_KEY_TEXT_BYTES], why[FAULT_TEXT_MAX];
     if (!link->key[0]) { return; }
-    if (count != 1) { tell(c, link, "key", "a key is of one node"); }
+    if (count != 1) { TELL(c, link, "key", "a key is of one node"); }
     if (stoa_key_load_public(link->key, key)) {
         last_failure(why);
-        tell(c, link, "key", "%s", why);
+        TELL(c, link, "key", "%s", why);
     }
 }
 
@@ -163,9 +151,9 @@ static void check_uri(const checks *c, const stoa_settings_link *link)
 {
     char why[FAULT_TEXT_MAX];
     if (is_refused(c->s, link->uri, link->listen, why)) {
-        tell(c, link, "uri", "%s", why);
+        TELL(c, link, "uri", "%s", why);
     } else if (!link->fenced && !link->trusted && is_open_to_strangers(link->uri)) {
-        tell(c, link, "uri", "%s leaves this machine: say that the network is fenced (or trusted), or use zmq+tcp", link->uri);
+        TELL(c, link, "uri", "%s leaves this machine: say that the network is fenced (or trusted), or use zmq+tcp", link->uri);
     }
 }
 
@@ -186,10 +174,10 @@ static void check_twice(const checks *c, const stoa_settings_link *link)
     const stoa_settings *s = c->s;
     for (const stoa_settings_link *other = s->links; other < link; other++) {
         if (!same_place(link->uri, link->listen, other->uri, other->listen)) { continue; }
-        tell(c, link, "uri", "%s is the address of link %s", link->uri, other->name);
+        TELL(c, link, "uri", "%s is the address of link %s", link->uri, other->name);
         return;
     }
-    if (same_place(link->uri, link->listen, s->gateway_listen, true)) { tell(c, link, "uri", "%s is where clients connect (gateway.listen)", link->uri); }
+    if (same_place(link->uri, link->listen, s->gateway_listen, true)) { TELL(c, link, "uri", "%s is where clients connect (gateway.listen)", link->uri); }
 }
 
 static void check_gateway(const checks *c)
@@ -198,11 +186,11 @@ static void check_gateway(const checks *c)
     const char *uri = c->s->gateway_listen;
     if (!uri[0]) { return; }
     if (is_of(uri, "shm:")) {
-        stoa_config_tell(c->places, c->faults, "gateway.listen", "shm proves users, and clients have keys");
+        stoa_settings_fault(c->faults, "gateway.listen", "shm proves users, and clients have keys");
     } else if (is_refused(c->s, uri, true, why)) {
-        stoa_config_tell(c->places, c->faults, "gateway.listen", "%s", why);
+        stoa_settings_fault(c->faults, "gateway.listen", "%s", why);
     } else if (is_open_to_strangers(uri)) {
-        stoa_config_tell(c->places, c->faults, "gateway.listen", "%s leaves this machine: clients come by zmq+tcp there", uri);
+        stoa_settings_fault(c->faults, "gateway.listen", "%s leaves this machine: clients come by zmq+tcp there", uri);
     }
 }
 
@@ -211,12 +199,12 @@ static void check_gateway(const checks *c)
 static void check_link(const checks *c, const stoa_settings_link *link)
 {
     uint32_t count = check_nodes(c, link);
-    if (!link->listen && count > 1) { tell(c, link, "nodes", "a link that dials has one node"); }
-    if (!is_of(link->uri, "shm:") && !count) { tell(c, link, "nodes", "whose keys are let in? Name the nodes on the other side"); }
+    if (!link->listen && count > 1) { TELL(c, link, "nodes", "a link that dials has one node"); }
+    if (!is_of(link->uri, "shm:") && !count) { TELL(c, link, "nodes", "whose keys are let in? Name the nodes on the other side"); }
     check_key(c, link, count);
     check_uri(c, link);
     check_twice(c, link);
-    if (link->silence_ns < 4 * link->heartbeat_ns) { tell(c, link, "silence", "less than four heartbeats"); }
+    if (link->silence_ns < 4 * link->heartbeat_ns) { TELL(c, link, "silence", "less than four heartbeats"); }
 }
 
 /* A plug-in, or the kind of their supervisors. */
@@ -229,18 +217,18 @@ static bool is_plugin(const stoa_settings *s, const char *name)
     return false;
 }
 
-void stoa_links_check(const stoa_settings *s, const stoa_buf *places, stoa_buf *faults)
+void stoa_links_check(const stoa_settings *s, const stoa_settings_faults *faults)
 {
-    const checks c = {s, places, faults};
+    const checks c = {s, faults};
     char kinds[sizeof s->shares], *rest = kinds;
     for (uint32_t i = 0; i < s->link_count; i++) { check_link(&c, &s->links[i]); }
     check_gateway(&c);
     if (s->link_count && !stoa_node_name_is_good(s->node_name, strlen(s->node_name))) {
-        stoa_config_tell(places, faults, "node.name", "'%s' cannot be a node's name among others", s->node_name);
+        stoa_settings_fault(faults, "node.name", "'%s' cannot be a node's name among others", s->node_name);
     }
     memcpy(kinds, s->shares, sizeof kinds);
     for (char *kind = strtok_r(NULL, ", ", &rest); kind; kind = strtok_r(NULL, ", ", &rest)) {
-        if (!stoa_world_kind(kind) && !is_plugin(s, kind)) { stoa_config_tell(places, faults, "node.shares", "there is no kind '%s' that could be shared", kind); }
+        if (!stoa_world_kind(kind) && !is_plugin(s, kind)) { stoa_settings_fault(faults, "node.shares", "there is no kind '%s' that could be shared", kind); }
     }
 }
 

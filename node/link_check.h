@@ -5,11 +5,12 @@
 #ifndef STOA_NODE_LINK_CHECK_H
 #define STOA_NODE_LINK_CHECK_H
 
+#include "node/settings_faults.h"
 #include "node/settings.h"
 
-/* Append a line for each fault of links, gateway.listen and node.shares, with its place (stoa_config_tell). A link's module is loaded,
- * its key file read; nothing is opened, and no name looked up. */
-void stoa_links_check(const stoa_settings *settings, const stoa_buf *places, stoa_buf *faults);
+/* Tell each fault of links, gateway.listen and node.shares. A link's module is loaded, its key file read; nothing is opened, and no
+ * name looked up. */
+void stoa_links_check(const stoa_settings *settings, const stoa_settings_faults *faults);
 
 /* Log the hosts that links dial and nobody knows now: they are dialled on, for they may be known later. Asks the resolver, so it may block. */
 void stoa_links_look_up(const stoa_settings *settings);

@@ -169,13 +169,15 @@ static int say_faults(const stoa_buf *faults, stoa_err err)
     return err ? EXIT_USAGE : EXIT_SUCCESS;
 }
 
-static int load(const flags *f, const char *file, stoa_settings *settings)
+/* places: gets where keys stand, or NULL. */
+static int load(const flags *f, const char *file, stoa_buf *places, stoa_settings *settings)
 {
     stoa_buf faults = STOA_BUF_GROWING;
     stoa_config_source source = {.file = file,
                                  .text = stoa_settings_embedded,
                                  .environment = environ,
-                                 .overrides = f->overrides};
+                                 .overrides = f->overrides,
+                                 .places = places};
     stoa_err err = stoa_settings_load(&source, settings, &faults);
     int code = err ? say_faults(&faults, err) : EXIT_SUCCESS;
     stoa_buf_deinit(&faults);
@@ -183,13 +185,23 @@ static int load(const flags *f, const char *file, stoa_settings *settings)
 }
 
 /* What a start does without, and says when it is missing. */
-static int check_missing(const stoa_settings *settings)
+static int check_missing(const stoa_settings *settings, const stoa_buf *places)
 {
     stoa_buf missing = STOA_BUF_GROWING;
-    stoa_plugins_missing(settings, &missing);
+    stoa_plugins_missing(settings, &(stoa_settings_faults){places, &missing});
     if (missing.used_bytes) { (void)fputs(missing.at, stderr); }
     int code = missing.used_bytes ? EXIT_USAGE : EXIT_SUCCESS;
     stoa_buf_deinit(&missing);
+    return code;
+}
+
+static int check(const flags *f, stoa_settings *settings)
+{
+    stoa_buf places = STOA_BUF_GROWING;
+    int code = load(f, f->check, &places, settings), missing = check_missing(settings, &places);
+    code = code ? code : missing;
+    if (code == EXIT_SUCCESS) { (void)printf("%s: ok\n", f->check); }
+    stoa_buf_deinit(&places);
     return code;
 }
 
@@ -290,13 +302,8 @@ int main(int argc, char **argv)
         return print_buf(&out, err ? EXIT_USAGE : EXIT_SUCCESS);
     }
     if (f.new_key) { return add_key(f.new_key); }
-    if (f.check) {
-        int code = load(&f, f.check, &settings), missing = check_missing(&settings);
-        code = code ? code : missing;
-        if (code == EXIT_SUCCESS) { (void)printf("%s: ok\n", f.check); }
-        return code;
-    }
-    int code = load(&f, f.config, &settings);
+    if (f.check) { return check(&f, &settings); }
+    int code = load(&f, f.config, NULL, &settings);
     if (code) { return code; }
     if (f.print_config) {
         stoa_buf out = STOA_BUF_GROWING;

@@ -35,7 +35,7 @@ typedef struct stoa_settings_account {
     char name[31];
     char shard[31];
     char node[31]; /* empty: this one */
-    bool away;     /* it lives on another node; settings_load fills it */
+    bool away;     /* it lives on another node; stoa_settings_check fills it */
     char funds[256]; /* "100000 USDT, 2 BTC" */
     bool issuer, margin;
     stoa_decimal position_max, leverage_max, daily_loss_max;
@@ -84,7 +84,7 @@ typedef struct stoa_settings_core {
 
 typedef struct stoa_settings {
     char node_name[31];
-    char vaults[STOA_SETTINGS_VAULTS][31]; /* the shards that accounts of this node name beside trade; settings_load fills it */
+    char vaults[STOA_SETTINGS_VAULTS][31]; /* the shards that accounts of this node name beside trade; stoa_settings_check fills it */
     uint32_t vault_count;
     char data[STOA_PATH_MAX + 1];
     int64_t cores;

@@ -43,17 +43,17 @@ static bool is_pattern(const char *word)
     }
 }
 
-static void take_apart(const char *plugin, const wish *w, stoa_buf *faults)
+static void take_apart(uint32_t index, const wish *w, const stoa_settings_faults *faults)
 {
     uint32_t count = 0;
     char *rest = NULL;
     for (char *word = strtok_r(w->text, ", ", &rest); word; word = strtok_r(NULL, ", ", &rest)) {
-        if (!w->good(word)) { stoa_buf_printf(faults, "plugins: %s: %s: '%s' is not %s\n", plugin, w->setting, word, w->want); }
+        if (!w->good(word)) { stoa_settings_fault_of(faults, "plugins", index, w->setting, "'%s' is not %s", word, w->want); }
         for (uint32_t i = 0; i < count; i++) {
-            if (strcmp(w->out[i], word) == 0) { stoa_buf_printf(faults, "plugins: %s: %s: %s is there twice\n", plugin, w->setting, word); }
+            if (strcmp(w->out[i], word) == 0) { stoa_settings_fault_of(faults, "plugins", index, w->setting, "%s is there twice", word); }
         }
         if (count == w->most) {
-            stoa_buf_printf(faults, "plugins: %s: %s: more than %u\n", plugin, w->setting, w->most);
+            stoa_settings_fault_of(faults, "plugins", index, w->setting, "more than %u", w->most);
             return;
         }
         w->out[count++] = word;
@@ -61,16 +61,16 @@ static void take_apart(const char *plugin, const wish *w, stoa_buf *faults)
     w->out[count] = NULL;
 }
 
-static void check_one(const stoa_settings_plugin *s, stoa_buf *faults)
+static void check_one(uint32_t index, const stoa_settings_plugin *s, const stoa_settings_faults *faults)
 {
     bool good = isalpha((unsigned char)s->name[0]) || s->name[0] == '_';
     for (const char *at = s->name; *at; at++) { good = good && (isalnum((unsigned char)*at) || *at == '_'); }
-    if (!good) { stoa_buf_printf(faults, "plugins: %s: a kind's name is of letters, digits and _\n", s->name); }
-    if (s->backoff_ns > s->backoff_max_ns) { stoa_buf_printf(faults, "plugins: %s: backoff is above backoff_max\n", s->name); }
+    if (!good) { stoa_settings_fault_of(faults, "plugins", index, "name", "%s: a kind's name is of letters, digits and _", s->name); }
+    if (s->backoff_ns > s->backoff_max_ns) { stoa_settings_fault_of(faults, "plugins", index, "backoff", "it is above backoff_max"); }
 }
 
 /* Whether it is an object; what is in it the kind's table says, which its child tells at the start. */
-static void check_args(const stoa_settings_plugin *s, stoa_buf *faults)
+static void check_args(uint32_t index, const stoa_settings_plugin *s, const stoa_settings_faults *faults)
 {
     stoa_json_parser *parser = NULL;
     stoa_json value;
@@ -79,13 +79,13 @@ static void check_args(const stoa_settings_plugin *s, stoa_buf *faults)
     stoa_err err = stoa_json_parser_new(sizeof s->args, &parser);
     if (!err) { err = stoa_json_parse(parser, s->args, strlen(s->args), &value); }
     if (!err) { err = stoa_json_first_member(value, &it); }
-    if (err) { stoa_buf_printf(faults, "plugins: %s: args: %s is no JSON object\n", s->name, s->args); }
+    if (err) { stoa_settings_fault_of(faults, "plugins", index, "args", "no JSON object: %s", s->args); }
     stoa_json_parser_free(parser);
 }
 
-void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_plan *out, stoa_buf *faults)
+void stoa_plugin_plan_make(const stoa_settings *settings, uint32_t index, stoa_plugin_plan *out, const stoa_settings_faults *faults)
 {
-    *out = (stoa_plugin_plan){.settings = *settings};
+    *out = (stoa_plugin_plan){.settings = settings->plugins[index]};
     stoa_settings_plugin *s = &out->settings;
     const wish wishes[] = {
         {"actors", s->actors, PLUGIN_ACTORS_MAX, is_key, "a key", out->actors},
@@ -93,10 +93,10 @@ void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_pla
         {"hears", s->hears, STOA_ISOLATE_GRANTS, is_pattern, "a pattern of topics", out->hears},
         {"tells", s->tells, STOA_ISOLATE_GRANTS, is_pattern, "a pattern of topics", out->tells},
     };
-    check_one(s, faults);
-    check_args(s, faults);
-    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) { take_apart(s->name, &wishes[i], faults); }
-    if (!out->actors[0]) { stoa_buf_printf(faults, "plugins: %s: actors: there is none\n", s->name); }
+    check_one(index, s, faults);
+    check_args(index, s, faults);
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) { take_apart(index, &wishes[i], faults); }
+    if (!out->actors[0]) { stoa_settings_fault_of(faults, "plugins", index, "actors", "there is none"); }
     out->isolate = (stoa_isolate){.library = s->library,
                                   .peers = out->peers,
                                   .hears = out->hears,
@@ -108,21 +108,21 @@ void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_pla
                                   .start_ns = s->start_ns};
 }
 
-void stoa_plugins_missing(const stoa_settings *settings, stoa_buf *faults)
+void stoa_plugins_missing(const stoa_settings *settings, const stoa_settings_faults *faults)
 {
     for (uint32_t i = 0; i < settings->plugin_count; i++) {
         const stoa_settings_plugin *s = &settings->plugins[i];
-        if (access(s->library, R_OK)) { stoa_buf_printf(faults, "plugins: %s: library: %s: %s\n", s->name, s->library, strerror(errno)); }
+        if (access(s->library, R_OK)) { stoa_settings_fault_of(faults, "plugins", i, "library", "%s: %s", s->library, strerror(errno)); }
     }
 }
 
-void stoa_plugins_check(const stoa_settings *settings, stoa_buf *faults)
+void stoa_plugins_check(const stoa_settings *settings, const stoa_settings_faults *faults)
 {
     for (uint32_t i = 0; i < settings->plugin_count; i++) {
         const stoa_settings_plugin *s = &settings->plugins[i];
         stoa_plugin_plan plan;
-        stoa_plugin_plan_make(s, &plan, faults);
+        stoa_plugin_plan_make(settings, i, &plan, faults);
         if (s->core < settings->cores) { continue; }
-        stoa_buf_printf(faults, "plugins: %s: core %lld: node.cores is %lld\n", s->name, (long long)s->core, (long long)settings->cores);
+        stoa_settings_fault_of(faults, "plugins", i, "core", "%lld, and node.cores is %lld", (long long)s->core, (long long)settings->cores);
     }
 }

@@ -5,6 +5,7 @@
 #define STOA_NODE_PLUGIN_PLAN_H
 
 #include "actors/plugin/plugin_msgs.h"
+#include "node/settings_faults.h"
 #include "node/settings.h"
 #include "runtime/isolate/isolate.h"
 
@@ -16,13 +17,13 @@ typedef struct stoa_plugin_plan {
     const char *hears[STOA_ISOLATE_GRANTS + 1], *tells[STOA_ISOLATE_GRANTS + 1];
 } stoa_plugin_plan;
 
-/* Faults, a line each as in base/config.h, are appended; without any the plan is good. */
-void stoa_plugin_plan_make(const stoa_settings_plugin *settings, stoa_plugin_plan *out, stoa_buf *faults);
+/* Take plugins[index] apart into out. Without any fault it is good; faults NULL: they were told before. */
+void stoa_plugin_plan_make(const stoa_settings *settings, uint32_t index, stoa_plugin_plan *out, const stoa_settings_faults *faults);
 
-/* Append a line for each library that cannot be read: its plug-in is refused by a start, which goes on without it. */
-void stoa_plugins_missing(const stoa_settings *settings, stoa_buf *faults);
+/* Tell each library that cannot be read: its plug-in is refused by a start, which goes on without it. */
+void stoa_plugins_missing(const stoa_settings *settings, const stoa_settings_faults *faults);
 
-/* Whether all plug-ins' rows are good. */
-void stoa_plugins_check(const stoa_settings *settings, stoa_buf *faults);
+/* Tell each fault of all plug-ins' rows. */
+void stoa_plugins_check(const stoa_settings *settings, const stoa_settings_faults *faults);
 
 #endif

@@ -131,9 +131,7 @@ stoa_err stoa_plugins_open(stoa_platform *p, stoa_plugins **out)
     plugins->count = count;
     for (uint32_t i = 0; i < count && !err; i++) {
         stoa_plugin_unit *unit = &plugins->units[i];
-        stoa_buf faults = STOA_BUF_GROWING; /* there were none when the settings were read */
-        stoa_plugin_plan_make(&p->settings.plugins[i], &unit->plan, &faults);
-        stoa_buf_deinit(&faults);
+        stoa_plugin_plan_make(&p->settings, i, &unit->plan, NULL); /* its faults were told when the settings were read */
         stoa_err refused = open_unit(plugins, i);
         if (refused) {
             refuse(unit, refused);

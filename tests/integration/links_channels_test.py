@@ -400,11 +400,11 @@ class LinksChannels(unittest.TestCase):
         folder = tempfile.mkdtemp(prefix="stoa-links-channels-")
         self.addCleanup(shutil.rmtree, folder)
         link = 'links:\n  - {name: x, uri: "shm://x", listen: true}\n'
-        rows = [("{name: safe, node: b}", "", "accounts: safe: node: there are no links to b"),
-                ("{name: safe, node: b/c}", link, "accounts: safe: node: 'b/c' cannot be a node's name"),
+        rows = [("{name: safe, node: b}", "", "check.yaml:2: accounts[0].node: there are no links to b"),
+                ("{name: safe, node: b/c}", link, "check.yaml:2: accounts[0].node: 'b/c' cannot be a node's name"),
                 ("{name: safe, node: a-name-of-twenty-seven-bytes, shard: vault}", link, "is longer than 30 characters"),
                 ("{name: safe, node: b, shard: room}", link, "'room' cannot be a shard's name"),
-                ("{name: safe, node: b}", link + "clients:\n  - {name: c, accounts: safe}\n", "clients: c: account safe is used on its node, b"),
+                ("{name: safe, node: b}", link + "clients:\n  - {name: c, accounts: safe}\n", "check.yaml:7: clients[0].accounts: account safe is used on its node, b"),
                 ("{name: safe, node: b}", link, None), ("{name: safe, node: stoa}", "", None)]
         for account, more, says in rows:
             path = os.path.join(folder, "check.yaml")

@@ -443,7 +443,7 @@ class Links(unittest.TestCase):
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: demo}', r"check.yaml:\d+: links\[0\].nodes: demo is a client"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: "b, c", listen: true, key: /b.pub}', r"check.yaml:\d+: links\[0\].key: a key is of one node"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:1", nodes: b, heartbeat: 1s, silence: 3s}', r"check.yaml:\d+: links\[0\].silence: less than four"),
-                ('- {name: x, uri: "shm://x"}\n  - {name: x, uri: "shm://y"}', "links: x is there twice"),
+                ('- {name: x, uri: "shm://x"}\n  - {name: x, uri: "shm://y"}', r"check.yaml:5: links\[1\].name: x is there twice"),
                 ('- name: x\n    nodes: b\n    uri: "zmq+tcp://127.0.0.1"', r"check.yaml:6: links\[0\].uri: .*no port"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:99999", nodes: b, listen: true}', r"uri: .*'99999' is no port from 0 to 65535"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:0", nodes: b}', r"uri: .*port 0 can be listened at"),

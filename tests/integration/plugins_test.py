@@ -328,23 +328,23 @@ class Test(unittest.TestCase):
                 return done.returncode, done.stderr
             self.assertEqual(check([tally()])[0], 0)
             self.assertEqual(check([tally(), "{name: nowhere, library: /nowhere.so}"]),
-                             (2, "plugins: nowhere: library: /nowhere.so: No such file or directory\n"))
+                             (2, f"{path}:7: plugins[1].library: /nowhere.so: No such file or directory\n"))
             code, said = check([tally(", memory: 1KiB"), tally(", turn: soon, restart: often")])
             self.assertEqual(code, 2)
             for line in ("s.yaml:6: plugins[0].memory:", "s.yaml:7: plugins[1].turn:", "s.yaml:7: plugins[1].restart:"):
                 self.assertIn(line, said)
             code, said = check([tally(), odd(", args: '{\"sum\": 4'"), odd(", args: \"[1]\"").replace("name: odd", "name: even")])
             self.assertEqual(code, 2)
-            for line in ("odd: args: {\"sum\": 4 is no JSON object", "even: args: [1] is no JSON object"):
+            for line in ("s.yaml:7: plugins[1].args: no JSON object: {\"sum\": 4", "s.yaml:8: plugins[2].args: no JSON object: [1]"):
                 self.assertIn(line, said)
             code, said = check([tally() + "\nclients:\n  - {name: c, plugins: \"tally, none\"}"])
             self.assertEqual((code, "there is no plug-in 'none'" in said, "'tally'" in said), (2, True, False))
             code, said = check([tally(), "{name: tally, library: /nowhere.so, actors: \"a, a, b/c\"}",
                                 "{name: 9lives, library: /bin/true, peers: nobody, hears: \"a..b, >.a\", core: 7, backoff: 1h}"])
             self.assertEqual(code, 2)
-            for line in ("plugins: tally is there twice", "tally: library: /nowhere.so: No such file", "actors: a is there twice",
+            for line in ("s.yaml:7: plugins[1].name: tally is there twice", "s.yaml:7: plugins[1].library: /nowhere.so: No such file", "actors: a is there twice",
                          "'b/c' is not a key", "9lives: a kind's name", "'nobody' is not the name of an actor",
-                         "'a..b' is not a pattern", "'>.a' is not a pattern", "9lives: core 7", "backoff is above"):
+                         "'a..b' is not a pattern", "'>.a' is not a pattern", "s.yaml:8: plugins[2].core: 7, and node.cores is", "s.yaml:8: plugins[2].backoff: it is above"):
                 self.assertIn(line, said)
 
 

@@ -114,12 +114,28 @@ def flags_and_settings(folder):
         out.write(BAD_NAMES)
     done = run("--check", bad)
     assert done.returncode == 2, done
-    for part in ("symbols: 'A B'", "symbols: C: base and quote are the same", "clients: '../x'", "rooms: 'a/b'", "rooms: lobby is there twice",
-                 "quoters: q is there twice", "accounts: w: 'archive' cannot", "accounts: w: funds come from an issuer", "clients: server"):
-        assert part in done.stderr, (part, done.stderr)
+    for part in (":3: symbols[0].name: 'A B'", ":4: symbols[1].quote: base and quote are the same", ":8: clients[0].name: '../x'", ":9: rooms[0].name: 'a/b'",
+                 ":9: rooms[2].name: lobby is there twice", ":12: quoters[1].name: q is there twice", ":6: accounts[0].shard: 'archive' cannot",
+                 ":6: accounts[0].funds: funds come from an issuer", ":8: clients[1].name: server"):
+        assert f"bad.yaml{part}" in done.stderr, (part, done.stderr)
     with open(bad, "w") as out:
-        out.write("accounts: [{name: a, issuer: true}, {name: b, issuer: true}]\n")
-    assert "more than one issuer" in run("--check", bad).stderr
+        out.write("accounts: [{name: a, issuer: true}, {name: b, issuer: true}]\nmarket: {source: replay}\ncores: [{idle: eco}, {idle: eco}]\nnode: {cores: 1}\n"
+                  "quoters:\n  - {name: q, account: b, symbol: Z, qty: 1, half_spread: 1, requote: 1, inventory_max: 1}\n"
+                  "  - {name: r, account: c, symbol: Z, qty: 1, half_spread: 1, requote: 1, inventory_max: 1}\n"
+                  "symbols:\n  - {name: X, base: A, quote: B, tick: 0.01, lot: 0.1, qty_min: 0.15, qty_max: 0.1}\n"
+                  "retention:\n  orders:\n    hot: 2h\n    warm: 1h\nprojection: {schema: 1x}\n")
+    said = run("--check", bad).stderr
+    for part in (":1: accounts[1].issuer: there is one: a", ":2: market.file: a replay needs one", ":3: cores: 2 are described",
+                 ":6: quoters[0].symbol: there is no symbol 'Z'", ":7: quoters[1].account: there is no account 'c'",
+                 ":9: symbols[0].qty_min: it must be whole lots", ":9: symbols[0].qty_max: it is below qty_min",
+                 ":13: retention.orders.warm: it is shorter than retention.orders.hot", ":14: projection.schema: '1x' must be"):
+        assert f"bad.yaml{part}" in said, (part, said)
+    with open(bad, "w") as out:
+        out.write("accounts:\n" + "".join(f"  - {{name: a{i}, shard: s{i}}}\n" for i in range(9)))
+    said = run("--check", bad, "--market.source=replay", env={"STOA_RETENTION_CHAT_WARM": "1s"}).stderr
+    for part in ("bad.yaml:10: accounts[8].shard: more than 8 shards", "--market.source: market.file: a replay",
+                 "STOA_RETENTION_CHAT_WARM: retention.chat.warm: it is shorter"):
+        assert part in said, (part, said)
     good = os.path.join(folder, "good.yaml")
     printed = run("--print-config", env={"STOA_NODE_NAME": "from-environment"}).stdout
     assert "from-environment" in printed
