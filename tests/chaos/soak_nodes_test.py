@@ -24,7 +24,7 @@ from running_node import free_port
 from soak import soak
 
 DEEP = bool(os.environ.get("STOA_DEEP"))
-WARM_S, SOAK_S = (60, 240) if DEEP else (0, 0)
+WARM_S, SOAK_S = (75, 240) if DEEP else (0, 0)  # a node makes its first snapshot after a minute
 WARM_ROUNDS, ROUNDS = 2, 6
 GROWTH_KIB = 4096  # pools of libraries, and the database's own memory, take a while to fill
 POST_S = 2
