@@ -18,6 +18,8 @@
 #include "node/plugin/plugins.h"
 #include "node/ports/gateway.h"
 
+enum { LOG_TEXT_MAX = 256 };
+
 /* --- the table */
 
 static stoa_err (*const handlers[])(stoa_platform *platform, stoa_door_call *call) = {
@@ -30,13 +32,32 @@ static stoa_err (*const handlers[])(stoa_platform *platform, stoa_door_call *cal
 #undef LOCAL
 };
 
+/* What else was said: further arguments, and options. Keys are public ones. */
+static void say_rest(const stoa_invocation *said, stoa_buf *out)
+{
+    stoa_signature takes;
+    stoa_command_signature(said->command, &takes);
+    for (uint32_t i = 1; i < said->count; i++) { stoa_buf_printf(out, "%s%s", out->used_bytes ? " " : "", said->args[i]); }
+    for (uint32_t i = 0; i < takes.option_count; i++) {
+        const stoa_option *option = &takes.options[i];
+        if (!said->options[i]) { continue; }
+        stoa_buf_printf(out, "%s--%.*s%s%s", out->used_bytes ? " " : "", (int)option->name_bytes, option->name, option->takes ? " " : "", said->options[i]);
+    }
+}
+
+static void log_write(const stoa_invocation *said)
+{
+    char text[LOG_TEXT_MAX];
+    stoa_buf rest = STOA_BUF_FIXED(text);
+    say_rest(said, &rest);
+    stoa_log(STOA_LOG_INFO, "admin_write", STOA_KV("command", said->command->name), STOA_KV("argument", said->count ? said->args[0] : ""),
+             STOA_KV("rest", rest.used_bytes ? text : ""));
+}
+
 stoa_err stoa_commands_run(void *context, stoa_door_call *call)
 {
     stoa_platform *platform = context;
-    if (stoa_command_writes(&call->said)) {
-        stoa_log(STOA_LOG_INFO, "admin_write", STOA_KV("command", call->said.command->name),
-                 STOA_KV("argument", call->said.count ? call->said.args[0] : ""));
-    }
+    if (stoa_command_writes(&call->said)) { log_write(&call->said); }
     return handlers[call->said.command->id](platform, call);
 }
 

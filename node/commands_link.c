@@ -23,8 +23,26 @@ static const char *state_of(const stoa_node_seen *node)
 
 /* --- links */
 
+static const char *denied_note(const stoa_settings_link *link)
+{
+    const char *scheme = link->uri;
+    while (strncmp(scheme, "fault+", 6) == 0) { scheme += 6; }
+    return strncmp(scheme, "shm:", 4) == 0 ? "refused for a name: each side's node.name is to be in the other one's nodes of this link, and both run as one user"
+                                           : "refused for a key, or a name: compare the fingerprints of key show on both nodes (key allow), and node.name there with this link's nodes";
+}
+
+/* Whether all nodes that were met on the link are up, on this or on another one. */
+static bool all_up(const stoa_links_seen *seen, const stoa_link_seen *link)
+{
+    for (uint32_t i = 0; i < seen->node_count; i++) {
+        const stoa_node_seen *node = &seen->nodes[i];
+        if (node->link == link->is && !node->over && node->view.session.state != STOA_SESSION_UP) { return false; }
+    }
+    return true;
+}
+
 /* What is not as it should be with a link, and what helps. */
-static void put_link_note(stoa_doc *doc, const stoa_link_seen *link)
+static void put_link_note(stoa_doc *doc, const stoa_links_seen *seen, const stoa_link_seen *link)
 {
     const char *nodes = link->is->nodes[0] ? link->is->nodes : "anybody";
     if (link->shut) {
@@ -34,8 +52,8 @@ static void put_link_note(stoa_doc *doc, const stoa_link_seen *link)
                                                     : "no key of that node is known: key allow");
     } else if (link->refused && link->refused_why == STOA_E_STALE) {
         stoa_doc_text(doc, "note", "last refused: an older copy of a node's data, or a second process of its name; where that goes on, stop it and start the other again");
-    } else if (!link->sessions && link->refused && link->refused_why == STOA_E_DENIED) {
-        stoa_doc_text(doc, "note", "refused for a key: each side lets the other in by key allow; compare the fingerprints of key show on both");
+    } else if (link->refused && link->refused_why == STOA_E_DENIED && (!link->sessions || !all_up(seen, link))) {
+        stoa_doc_printf(doc, "note", "last %s", denied_note(link->is));
     } else if (!link->sessions) {
         stoa_doc_printf(doc, "note", "%s not met since the start: %s", nodes, link->is->listen ? "it has to dial this address" : "does it run, and listen at this address?");
     } else {
@@ -43,7 +61,7 @@ static void put_link_note(stoa_doc *doc, const stoa_link_seen *link)
     }
 }
 
-static void put_link(stoa_doc *doc, const stoa_link_seen *link)
+static void put_link(stoa_doc *doc, const stoa_links_seen *seen, const stoa_link_seen *link)
 {
     stoa_doc_text(doc, "link", link->is->name);
     stoa_doc_text(doc, "role", link->is->listen ? "listens" : "dials");
@@ -60,7 +78,7 @@ static void put_link(stoa_doc *doc, const stoa_link_seen *link)
     stoa_doc_text(doc, "refused_why", link->refused ? stoa_err_name(link->refused_why) : NULL);
     stoa_doc_uint(doc, "strangers", link->strangers.strangers_refused);
     stoa_doc_text(doc, "strangers_why", link->strangers.strangers_refused ? stoa_err_name(link->strangers.stranger_why) : NULL);
-    put_link_note(doc, link);
+    put_link_note(doc, seen, link);
 }
 
 /* Since when it is as it is; 0: that is not known. */
@@ -93,13 +111,15 @@ static void put_node_note(stoa_doc *doc, const stoa_platform *p, const stoa_node
     } else if (node->view.paused) {
         stoa_doc_printf(doc, "note", "paused by an operator, nothing passes: link %s resume", node->name);
     } else if (!up && why == STOA_E_DENIED) {
-        stoa_doc_text(doc, "note", "refused for a key: compare the fingerprints of key show on both nodes, and key allow");
+        stoa_doc_text(doc, "note", denied_note(node->link));
     } else if (!up && why == STOA_E_STALE) {
-        stoa_doc_text(doc, "note", "refused for an older copy of its data, or a second process of its name: stop that one");
+        stoa_doc_text(doc, "note", "one of the two nodes is an older copy of its data, or a second process of its name: end that one, and start the other anew");
     } else if (!up && node->view.left) {
         stoa_doc_text(doc, "note", "it has said good-bye, or this node has: its actors are UNAVAILABLE here until it is started again, or let in");
     } else if (!up && node->view.lost) {
-        stoa_doc_text(doc, "note", "its actors are UNAVAILABLE here; it is met again by itself: see that its stoad runs, and the network to it");
+        stoa_doc_text(doc, "note", "its actors are UNAVAILABLE here; it is met again by itself: see that its stoad runs, the network to it, and whether its link refuses it");
+    } else if (!up && !node->fault.up_ns) {
+        stoa_doc_text(doc, "note", "not met since this node's start: see that its stoad runs, and the link's address; it is met by itself");
     } else if (!up) {
         stoa_doc_printf(doc, "note", "its connection is gone, and lost in %.3g s unless it is back; what is sent waits", (double)p->settings.lost_ns / 1e9);
     } else if (node->view.backlog_bytes) {
@@ -161,7 +181,7 @@ stoa_err stoa_command_links(stoa_platform *platform, stoa_door_call *call)
     stoa_doc_open(&doc, "links", '[');
     for (uint32_t i = 0; i < seen->link_count; i++) {
         stoa_doc_open(&doc, NULL, '{');
-        put_link(&doc, &seen->links[i]);
+        put_link(&doc, seen, &seen->links[i]);
         stoa_doc_close(&doc, '}');
     }
     stoa_doc_close(&doc, ']');
@@ -386,12 +406,12 @@ static stoa_err none_found(stoa_platform *p, const char *name)
     return STOA_FAIL(STOA_E_NOT_FOUND, "node %s was not met since the start; link %s leads to it", name, link);
 }
 
-static void show(const stoa_platform *p, stoa_door_call *call, const stoa_link_seen *link, const stoa_node_seen *node)
+static void show(const stoa_platform *p, stoa_door_call *call, const stoa_links_seen *seen, const stoa_link_seen *link, const stoa_node_seen *node)
 {
     stoa_doc doc = stoa_doc_to(&call->document);
     stoa_doc_open(&doc, NULL, '{');
     stoa_doc_open(&doc, "link", '{');
-    put_link(&doc, link);
+    put_link(&doc, seen, link);
     stoa_doc_close(&doc, '}');
     if (node && node->view.spare) {
         stoa_doc_open(&doc, "session", '{');
@@ -415,7 +435,7 @@ static stoa_err pause_node(stoa_remote *remote, const char *node) { return stoa_
 static stoa_err resume_node(stoa_remote *remote, const char *node) { return stoa_remote_pause(remote, node, false); }
 
 static const deed deeds[] = {
-    {"pause", "nothing is sent to it and nothing taken from it until it is resumed; it is not lost, and who talks to it hears FULL in time", pause_node},
+    {"pause", "nothing is sent to it and nothing taken from it until it is resumed; it is not lost; who asks there hears TIMEOUT, and who sends it much FULL; the other side sees no difference", pause_node},
     {"resume", "messages pass again", resume_node},
     {"drop", "its connection ends and comes back by itself; what is under way is sent again, and nothing is lost", stoa_remote_drop},
 };
@@ -464,7 +484,7 @@ stoa_err stoa_command_link(stoa_platform *platform, stoa_door_call *call)
     if (!link) {
         err = none_found(platform, name);
     } else if (!action) {
-        show(platform, call, link, node);
+        show(platform, call, seen, link, node);
     } else if (!node || !node->name[0]) {
         err = STOA_FAIL(STOA_E_NOT_FOUND, link->sessions > 1 ? "%s has several nodes: name one of them" : "no node has come over %s yet", name);
     } else if (node->over) {

@@ -180,6 +180,14 @@ static void check_twice(const checks *c, const stoa_settings_link *link)
     if (same_place(link->uri, link->listen, s->gateway_listen, true)) { TELL(c, link, "uri", "%s is where clients connect (gateway.listen)", link->uri); }
 }
 
+/* Where /metrics is. */
+static bool is_http(const stoa_settings *s, const char *uri)
+{
+    char http[HOST_BYTES];
+    (void)snprintf(http, sizeof http, "http://%s:%lld", s->http_host, (long long)s->http_port);
+    return s->http_port > 0 && same_place(uri, true, http, true);
+}
+
 static void check_gateway(const checks *c)
 {
     char why[FAULT_TEXT_MAX];
@@ -191,6 +199,8 @@ static void check_gateway(const checks *c)
         stoa_settings_fault(c->faults, "gateway.listen", "%s", why);
     } else if (is_open_to_strangers(uri)) {
         stoa_settings_fault(c->faults, "gateway.listen", "%s leaves this machine: clients come by zmq+tcp there", uri);
+    } else if (is_http(c->s, uri)) {
+        stoa_settings_fault(c->faults, "gateway.listen", "%s is where /metrics is (http.host, http.port)", uri);
     }
 }
 
@@ -204,6 +214,7 @@ static void check_link(const checks *c, const stoa_settings_link *link)
     check_key(c, link, count);
     check_uri(c, link);
     check_twice(c, link);
+    if (link->listen && is_http(c->s, link->uri)) { TELL(c, link, "uri", "%s is where /metrics is (http.host, http.port)", link->uri); }
     if (link->silence_ns < 4 * link->heartbeat_ns) { TELL(c, link, "silence", "less than four heartbeats"); }
 }
 

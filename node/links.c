@@ -54,6 +54,13 @@ static void denied(void *context)
     stoa_node_keys_ring(p->own_keys);
 }
 
+static void say_listens(void *context, const stoa_remote_link_view *view)
+{
+    const stoa_node_links *l = context;
+    const stoa_settings_link *is = &l->platform->settings.links[view->index];
+    if (is->listen) { stoa_log(STOA_LOG_INFO, "link_listens", STOA_KV("link", is->name), STOA_KV("address", view->address)); }
+}
+
 stoa_err stoa_node_links_open(stoa_platform *p, const stoa_key_pair *own, const stoa_key_list *list, stoa_node_links **out)
 {
     const stoa_settings *s = &p->settings;
@@ -81,6 +88,7 @@ stoa_err stoa_node_links_open(stoa_platform *p, const stoa_key_pair *own, const 
         return err;
     }
     *out = l;
+    stoa_remote_links(stoa_links_remote(l->links), say_listens, l);
     return STOA_OK;
 }
 

@@ -199,6 +199,19 @@ static void introduce(const stoa_sessions *all, stoa_peer peer, stoa_session *s)
     s->blocked = blocked;
 }
 
+/* Whether one of that name may come. */
+static bool is_awaited(const stoa_sessions *all, const char *name)
+{
+    static const char between[] = ", ";
+    const char *at = all->options.nodes ? all->options.nodes : "";
+    size_t name_bytes = strlen(name), bytes;
+    bool any = !at[strspn(at, between)];
+    for (; !any && (at += strspn(at, between), (bytes = strcspn(at, between)) > 0); at += bytes) {
+        any = bytes == name_bytes && memcmp(at, name, bytes) == 0;
+    }
+    return any;
+}
+
 /* The connection of a stranger has said something. Errors: why it stays one. */
 static stoa_err meet(stoa_sessions *all, stoa_peer peer, const char *identity, const void *bytes, uint32_t size_bytes)
 {
@@ -211,7 +224,7 @@ static stoa_err meet(stoa_sessions *all, stoa_peer peer, const char *identity, c
     if (!err) { err = stoa_envelope_check(bytes, size_bytes, 0); }
     if (err) { return err; }
     bool itself = strcmp(hello.name, all->options.session.name) == 0;
-    if (itself || !stoa_node_name_is_proven(hello.name, identity)) { return STOA_E_DENIED; }
+    if (itself || !stoa_node_name_is_proven(hello.name, identity) || !is_awaited(all, hello.name)) { return STOA_E_DENIED; }
     uint32_t index;
     stoa_session *s;
     const stoa_session_options *o = &all->options.session;
@@ -243,9 +256,10 @@ static void tell_refused(const stoa_sessions *all, const char *name, stoa_err wh
 }
 
 /* Whose hello was refused. That it was too old or found no room was looked at after its name. */
-static const char *who_said(const stoa_hello *hello, const char *identity, stoa_err why)
+static const char *who_said(const stoa_sessions *all, const stoa_hello *hello, const char *identity, stoa_err why)
 {
-    bool good = why == STOA_E_VERSION || why == STOA_E_STALE || why == STOA_E_FORKED || why == STOA_E_FULL ||
+    bool unawaited = why == STOA_E_DENIED && stoa_node_name_is_proven(hello->name, identity) && !is_awaited(all, hello->name);
+    bool good = unawaited || why == STOA_E_VERSION || why == STOA_E_STALE || why == STOA_E_FORKED || why == STOA_E_FULL ||
                 why == STOA_E_EXISTS;
     return good ? hello->name : identity;
 }
@@ -265,7 +279,7 @@ static void answer(stoa_sessions *all, stoa_peer peer, const char *identity, con
         tell_refused(all, "", why);
         return;
     }
-    tell_refused(all, who_said(&hello, identity, why), why);
+    tell_refused(all, who_said(all, &hello, identity, why), why);
     piece.body = (stoa_refusal){.why = (int32_t)why,
                                 .version_min = all->options.session.version_min,
                                 .version_max = all->options.session.version_max,

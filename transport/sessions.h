@@ -35,6 +35,7 @@ typedef struct stoa_sessions_options {
     stoa_link *link; /* open; stays the caller's */
     bool listens;
     stoa_sessions *kin;           /* optional: of another link of this node, with the same sizes in .session; on the same thread */
+    const char *nodes;            /* listen: who may come ("b, c"), whatever proves it; NULL or "": anybody. Used until they are freed */
     uint32_t sessions_max;        /* nodes; one more is refused (FULL). 0: 64, at most STOA_SESSIONS_MAX */
     stoa_session_options session; /* of each; .peer: dial: who is expected, NULL: whoever answers */
     /* Optional. Who has no session was turned away: name is what its hello said, where its key or its link vouches for that, or what its

@@ -131,6 +131,7 @@ static stoa_err line_open(stoa_remote_line *line)
     stoa_sessions_options sessions = {.link = line->link,
                                       .listens = o->link.listen,
                                       .kin = line == remote->lines ? NULL : remote->lines[0].sessions,
+                                      .nodes = line->awaits,
                                       .sessions_max = o->sessions_max,
                                       .refused = stoa_remote_turned_away,
                                       .context = line,

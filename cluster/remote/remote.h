@@ -52,7 +52,8 @@ enum {
 typedef struct stoa_remote_link {
     const char *uri;         /* copied */
     const char *awaits;      /* nodes ("b, c") that are expected: until they have told their names, or for lost_ns and 10 s, a name of `kinds` that
-                              * is not here may be one of theirs (stoa_find_or_absent). NULL: none. Copied */
+                              * is not here may be one of theirs (stoa_find_or_absent); where this listens, no others may come (DENIED). NULL: none, and
+                              * anybody. Copied */
     const char *peer;        /* dial: the node that must answer; NULL: whoever does. Copied */
     stoa_link_options link;  /* listen, keys, allowed, fenced, trusted, peer_limit; frame_limit: 64 KiB, queue_frames: 64. Used by the open */
     uint32_t sessions_max;   /* listen: nodes; 64 */
@@ -155,8 +156,8 @@ stoa_err stoa_remote_names(stoa_remote *remote, const char *peer, void (*visit)(
 
 /* --- what can be done with it */
 
-/* Send the node nothing any more and take nothing from it, until it is resumed; heartbeats go on, so it is not lost, and who
- * talks to it hears FULL in time. Errors: NOT_FOUND. */
+/* Send the node nothing any more and take nothing from it, until it is resumed; heartbeats go on, so it is not lost; who
+ * asks there hears TIMEOUT, and who sends it much FULL. Errors: NOT_FOUND. */
 stoa_err stoa_remote_pause(stoa_remote *remote, const char *peer, bool paused);
 /* Break the session's connection; it comes back by itself, and nothing is lost if within lost_ns. Errors: NOT_FOUND. */
 stoa_err stoa_remote_drop(stoa_remote *remote, const char *peer);

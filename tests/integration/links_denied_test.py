@@ -123,6 +123,34 @@ class Denied(unittest.TestCase):
             self.assertEqual(refused(node)["refused_why"], "DENIED")
         self.assertEqual(self.b.node("a")["last_fault"], "DENIED")
 
+    def named(self, a_awaits, b_awaits):
+        """Over shared memory, where no key proves names; which nodes each side's settings have."""
+        self.folder = tempfile.mkdtemp(prefix="stoa-denied-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        uri = f"shm://{self.folder}/link"
+        self.a = Node(self.folder, "a", a_awaits, uri, "listen: true", "in")
+        self.b = Node(self.folder, "b", b_awaits, uri, "listen: false", "to-a")
+        for node in (self.a, self.b):
+            self.addCleanup(node.close)
+        self.start()
+        for node in (self.a, self.b):
+            until(lambda: refused(node)["refused_why"] == "DENIED" or refused(node)["strangers_why"] == "DENIED", f"the refusal at {node.name}", node.log)
+        self.assertNotIn("link_up", self.a.log() + self.b.log())
+
+    def test_of_a_name_that_the_listener_does_not_have_over_shared_memory(self):
+        self.named('"c, bb"', "a")
+        until(lambda: self.said(self.a, "link_turned_away"), "word at a", self.a.log)
+        until(lambda: self.said(self.b, "link_refused"), "word at b", self.b.log)
+        self.assertEqual(self.said(self.a, "link_turned_away"), [(None, "b", "DENIED")])
+        row = self.b.node("a")
+        self.assertEqual((row["state"] != "up", row["last_fault"]), (True, "DENIED"))
+        self.assertIn("nodes of this link", row["note"])
+
+    def test_of_a_name_that_who_dials_does_not_have_over_shared_memory(self):
+        self.named("b", "c")
+        until(lambda: self.said(self.b, "link_turned_away") or self.said(self.b, "link_refused"), "word at b", self.b.log)
+        self.assertIn("node.name", refused(self.b)["note"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -469,7 +469,8 @@ class Links(unittest.TestCase):
                 ('- {name: x, uri: "shm://s", listen: true}\n  - {name: y, uri: "shm://s"}', r"check.yaml:5: links\[1\].uri: shm://s is the address of link x"),
                 ('- {name: x, uri: "zmq+tcp://127.0.0.1:9", listen: true, nodes: b}\n  - {name: y, uri: "ofi+tcp://127.0.0.1:9", listen: true, nodes: c}',
                  r"links\[1\].uri: .* is the address of link x"),
-                ('- {name: x, uri: "zmq+tcp://127.0.0.1:7400", listen: true, nodes: b}', r"uri: .*gateway.listen")]
+                ('- {name: x, uri: "zmq+tcp://127.0.0.1:7400", listen: true, nodes: b}', r"uri: .*gateway.listen"),
+                ('- {name: x, uri: "ofi+tcp://127.0.0.1:7401", listen: true, nodes: b}', r"links\[0\].uri: .*http.port")]
         for row, says in rows:
             code, said = self.check("clients:\n  - {name: demo}\nlinks:\n  " + row + "\n")
             self.assertEqual(code, 2, row)
