@@ -20,7 +20,7 @@ static char data[] = "/tmp/stoa-roll-XXXXXX";
 
 static const char *in_data(const char *name)
 {
-    static char path[64];
+    static char path[128];
     (void)snprintf(path, sizeof path, "%s/%s", data, name);
     return path;
 }
