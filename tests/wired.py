@@ -220,6 +220,13 @@ class Talker(Program):
 QUIET = {"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=0"}   # freed memory is not what grows
 
 
+def is_sanitized(process):
+    """Whether a sanitizer's allocator gives it its memory: that keeps what it had, by sizes, and the shadow of all of it."""
+    with open(f"/proc/{process.pid}/maps", encoding="utf-8") as file:
+        maps = file.read()
+    return "libasan." in maps or "libtsan." in maps
+
+
 def held_by(process):
     """(KiB resident, descriptors, threads) of a process."""
     folder = f"/proc/{process.pid}"
