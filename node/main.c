@@ -284,8 +284,7 @@ static int serve(const stoa_settings *settings, const flags *f)
 
 /* Large blocks are mappings of their own, that end when they are freed: pools of libfabric's endpoints, which come and go, are of 12 to
  * 17 MiB. glibc would take the first that is freed for a sign to have all later ones in a heap, write zeros where a mapping has them for
- * nothing, and keep them. What a heap may keep at its top is as with the blocks of 1 MiB that journals free. Who runs it with bounds of
- * his own has those. */
+ * nothing, and keep them. A heap gives back what is free at its top beyond 2 MiB. Who runs it with bounds of his own has those. */
 static void heap_settle(void)
 {
     enum { LARGE_BYTES = 8 << 20, TOP_BYTES = 2 << 20 };
